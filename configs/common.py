@@ -1,0 +1,160 @@
+"""Sections and defaults that all experiments share, and their variants.
+
+A config file states what differs from here. Variants are words after the colon of
+`--config=configs/maf_gas.py:student,smoke`, joined by commas.
+"""
+
+from collections.abc import Callable, Sequence
+
+from ml_collections import ConfigDict
+
+METHODS = ("lkd", "ilkd", "skd")
+
+
+def parse_arg(arg: str, known: Sequence[str]) -> set[str]:
+    """The words of a config's argument.
+
+    Raises:
+      ValueError: for a word that is not known, with those that are.
+    """
+    words = {word for word in arg.split(",") if word}
+    unknown = sorted(words - set(known))
+    if unknown:
+        raise ValueError(f"unknown variant {unknown}; known: {sorted(known)}")
+    return words
+
+
+def tabular() -> ConfigDict:
+    """A flow on vectors, trained by maximum likelihood."""
+    config = ConfigDict()
+    # Runs have the seeds seed, seed + 1, ... and train side by side.
+    config.seed = 0
+    config.runs = 1
+    config.role = "teacher"  # or "student": its name in tables
+
+    config.model = ConfigDict({"name": "", "args": {}})
+    config.data = ConfigDict({"name": "", "args": {}})
+
+    config.optim = optim = ConfigDict()
+    optim.name = "adam"  # adam, adamw, adamax
+    optim.lr = 3e-3
+    optim.schedule = "cosine"  # constant, cosine
+    optim.warmup = 0.05  # fraction of the steps, or a number of steps
+    optim.final = 0.01  # end of the cosine, as a fraction of lr
+    optim.weight_decay = 0.0
+    optim.b1, optim.b2, optim.eps = 0.9, 0.999, 1e-8
+    optim.clip = 30.0  # global norm of the gradient, 0 for none
+    optim.ema = 0.0  # decay of the average that is evaluated, 0 for none
+
+    config.train = train = ConfigDict()
+    train.steps = 30_000
+    train.batch_size = 2048
+    train.steps_per_call = 100
+    train.log_every = 500
+    train.eval_every = 1000
+    train.keep = 3  # newest checkpoints kept
+    train.init_rows = 4096  # rows for data-dependent initialisation
+    train.max_bad_steps = 500  # steps in a row that are not finite, then stop
+
+    config.eval = evaluation = ConfigDict()
+    evaluation.batch_size = 8192
+    evaluation.samples = 10_000  # drawn to judge sample quality
+    evaluation.temperature = 1.0
+    evaluation.time_batch = 1024  # rows of the batch whose time is taken
+
+    config.loss = loss = ConfigDict()
+    loss.method = "nll"  # nll, lkd, ilkd, skd
+
+    config.study = study = ConfigDict()
+    study.methods = ("student", *METHODS)
+    study.runs = 3
+    return config
+
+
+def smoke(config: ConfigDict) -> ConfigDict:
+    """The same experiment in seconds, on synthetic data."""
+    config.data = ConfigDict(
+        {"name": "synthetic", "args": {"dim": 6, "rows": 2000, "seed": 0}}
+    )
+    config.train.update(
+        steps=20,
+        batch_size=64,
+        steps_per_call=5,
+        log_every=5,
+        eval_every=10,
+        init_rows=256,
+    )
+    config.eval.update(batch_size=512, samples=500, time_batch=64)
+    config.study.runs = 2
+    return config
+
+
+def maf(data: str, arg: str = "") -> ConfigDict:
+    """MAF of Walton et al. (2023), table 3: teacher K=6, student K=3, hidden 32, 32."""
+    words = parse_arg(arg, ("teacher", "student", "smoke"))
+    config = tabular()
+    config.data.name = data
+    config.model.name = "maf"
+    config.role = "student" if "student" in words else "teacher"
+    steps = 3 if "student" in words else 6
+    config.model.args = ConfigDict({"steps": steps, "hidden": (32, 32)})
+    return smoke(config) if "smoke" in words else config
+
+
+def glow(data: str, arg: str = "") -> ConfigDict:
+    """Tabular Glow of Walton et al. (2023): teacher K=5 h=64, student K=3 h=32."""
+    words = parse_arg(arg, ("teacher", "student", "smoke"))
+    config = tabular()
+    config.data.name = data
+    config.optim.lr = 2e-3
+    config.train.steps = 15_000
+    config.train.batch_size = 1024
+    config.model.name = "glow_tabular"
+    student = "student" in words
+    config.role = "student" if student else "teacher"
+    config.model.args = ConfigDict(
+        {"steps": 3 if student else 5, "hidden": 32 if student else 64}
+    )
+    return smoke(config) if "smoke" in words else config
+
+
+def distill(get_config: Callable[[str], ConfigDict], arg: str = "") -> ConfigDict:
+    """A student of `get_config`'s flow, taught by its teacher.
+
+    Args:
+      get_config: of the file that has both, as `get_config("student")` and
+        `get_config("teacher")`.
+      arg: the method (lkd, ilkd, skd; default ilkd), "official" for the released
+        code's weights and distance instead of the paper's, and "smoke".
+    """
+    words = parse_arg(arg, (*METHODS, "paper", "official", "smoke"))
+    chosen = [method for method in METHODS if method in words] or ["ilkd"]
+    if len(chosen) > 1:
+        raise ValueError(f"give one method of {METHODS}, not {chosen}")
+    suffix = ",smoke" if "smoke" in words else ""
+    config = get_config("student" + suffix)
+
+    config.teacher = teacher = ConfigDict()
+    # One of the two: a trained teacher's workdir, or the config of one to train
+    # first, into <workdir>/teacher.
+    teacher.workdir = ""
+    teacher.config = get_config("teacher" + suffix)
+    teacher.samples = 0  # rows drawn from the teacher as further training data,
+    teacher.share = 0.5  # and their share of each batch
+
+    config.loss = loss = ConfigDict()
+    loss.method = chosen[0]
+    loss.preset = "official" if "official" in words else "paper"
+    # Arguments of fdnf.losses.distillation.combined, over those of the preset:
+    # weights, latents, distance, reduction, pairs, over_levels, limit.
+    loss.args = ConfigDict()
+    # The distillation terms fade out linearly between these fractions of training.
+    loss.fade = (1.0, 1.0)
+    loss.skd = skd = ConfigDict()
+    skd.start = 0.3  # fraction of training before which only latents are compared
+    skd.batch = 256
+    skd.temperature = 1.0
+    skd.reach = 3.0  # samples beyond this multiple of the data's largest |x| are out
+    if "smoke" in words:
+        skd.batch = 16
+    return config

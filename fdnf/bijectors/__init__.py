@@ -1,0 +1,1 @@
+"""Invertible maps: forward and inverse, each with its log-determinant."""

@@ -1,0 +1,89 @@
+"""Activation normalization."""
+
+import math
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from fdnf.bijectors.base import Bijector
+from fdnf.ops import scales
+from fdnf.types import Events, LogDet
+
+
+class ActNorm(Bijector):
+    """Per-channel affine map whose first values come from the first batch.
+
+    y = (x + bias) * exp(log_scale), log_scale = soft_clamp(raw). `init` sets `bias`
+    and `raw` so that each channel of its batch leaves with mean 0 and variance 1.
+    That happens in `init` alone: there is no flag, so nothing is taken again when
+    parameters are loaded or replicated. An `init` through `inverse` starts at the
+    identity, since the batch that would fix the statistics is not known there.
+
+    Args:
+      bound: largest |log_scale|; data of a standard deviation below exp(-bound) is
+        not brought to 1.
+
+    Reference: Kingma and Dhariwal (2018), section 3.1.
+    """
+
+    bound: float = 12.0
+
+    @nn.compact
+    def _affine(self, channels: int, x: Events | None) -> tuple[Array, Array]:
+        def bias_init(_):
+            if x is None:
+                return jnp.zeros(channels)
+            return -jnp.mean(x, axis=tuple(range(x.ndim - 1)))
+
+        def raw_init(_):
+            if x is None:
+                return jnp.zeros(channels)
+            std = jnp.std(x, axis=tuple(range(x.ndim - 1)))
+            return scales.inverse_soft_clamp(-jnp.log(std + 1e-6), self.bound)
+
+        bias = self.param("bias", bias_init)
+        raw = self.param("raw_log_scale", raw_init)
+        return bias, scales.soft_clamp(raw, self.bound)
+
+    def forward(self, x: Events, cond: Events | None = None) -> tuple[Events, LogDet]:
+        """Centres, then scales."""
+        bias, log_scale = self._affine(x.shape[-1], x)
+        return (x + bias) * jnp.exp(log_scale), _log_det(log_scale, x)
+
+    def inverse(self, y: Events, cond: Events | None = None) -> tuple[Events, LogDet]:
+        """Scales back, then shifts back."""
+        bias, log_scale = self._affine(y.shape[-1], None)
+        return y * jnp.exp(-log_scale) - bias, -_log_det(log_scale, y)
+
+
+class Scaling(Bijector):
+    """Elementwise scaling of the whole event, NICE's last layer.
+
+    y = x * exp(soft_clamp(raw)); raw starts at 0.
+
+    Reference: Dinh et al. (2015), section 3.3.
+    """
+
+    bound: float = 12.0
+
+    @nn.compact
+    def _log_scale(self, shape: tuple[int, ...]) -> Array:
+        raw = self.param("raw_log_scale", nn.initializers.zeros, shape)
+        return scales.soft_clamp(raw, self.bound)
+
+    def forward(self, x: Events, cond: Events | None = None) -> tuple[Events, LogDet]:
+        """Multiplies."""
+        log_scale = self._log_scale(x.shape[1:])
+        return x * jnp.exp(log_scale), jnp.broadcast_to(log_scale.sum(), x.shape[:1])
+
+    def inverse(self, y: Events, cond: Events | None = None) -> tuple[Events, LogDet]:
+        """Divides."""
+        log_scale = self._log_scale(y.shape[1:])
+        return y * jnp.exp(-log_scale), jnp.broadcast_to(-log_scale.sum(), y.shape[:1])
+
+
+def _log_det(log_scale: Float[Array, " channels"], x: Events) -> LogDet:
+    """Every position of the event contributes the channels' log-scales once."""
+    positions = math.prod(x.shape[1:-1])
+    return jnp.broadcast_to(positions * jnp.sum(log_scale), x.shape[:1])

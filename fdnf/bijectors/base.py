@@ -1,0 +1,30 @@
+"""What a bijector is."""
+
+import flax.linen as nn
+
+from fdnf.types import Events, LogDet
+
+
+class Bijector(nn.Module):
+    """An invertible map of events with the log-determinant of each direction.
+
+    `forward` is the cheap direction; `Invert` swaps the two. Rows of a batch never
+    touch each other. `log_det` has shape `[batch]`, in nats, summed over the event,
+    and belongs to the direction that was asked for: the two cancel.
+
+    Parameters are made in one compact helper that both directions call, so both read
+    the same ones. `cond` is context of the same batch size; bijectors whose class has
+    no use for it ignore it.
+    """
+
+    def forward(self, x: Events, cond: Events | None = None) -> tuple[Events, LogDet]:
+        """Maps `x` to `y` and gives log |det dy/dx|."""
+        raise NotImplementedError
+
+    def inverse(self, y: Events, cond: Events | None = None) -> tuple[Events, LogDet]:
+        """Maps `y` back to `x` and gives log |det dx/dy|."""
+        raise NotImplementedError
+
+    def __call__(self, x: Events, cond: Events | None = None) -> tuple[Events, LogDet]:
+        """Runs `forward`; what `init` calls."""
+        return self.forward(x, cond)

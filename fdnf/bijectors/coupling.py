@@ -1,0 +1,118 @@
+"""Coupling layers: one part of the event, unchanged, moves the other."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from fdnf.bijectors.base import Bijector
+from fdnf.ops import masks, scales
+from fdnf.types import Events, LogDet
+
+TRANSFORMS = ("affine", "additive")
+LOG_SCALES = {"sigmoid": scales.sigmoid_log_scale, "tanh": scales.soft_clamp}
+PARTITIONS = ("half", "alternating", "checkerboard")
+
+
+class Coupling(Bijector):
+    """Affine or additive coupling; the conditioner is an attribute.
+
+    affine:   y2 = (x2 + shift(x1)) * exp(log_scale(x1)),   y1 = x1
+    additive: y2 = x2 + shift(x1),                          y1 = x1
+
+    With `partition="half"`, x1 is the first half of the channels (the smaller one
+    when their number is odd), and the conditioner sees and gives only what it needs.
+    Otherwise a mask says what x1 is; the conditioner sees the event with x2 zeroed,
+    and gives as many channels as the event has.
+
+    Args:
+      conditioner: module called as `conditioner(x1, features, cond)`.
+      transform: "affine" or "additive".
+      log_scale: "sigmoid", in (log 1e-3, 0), as Glow; or "tanh", in (-5, 5).
+      partition: "half", "alternating" (channels), or "checkerboard" (positions).
+      swap: exchanges the roles of the two parts.
+
+    Reference: Dinh et al. (2017), section 3.2; Kingma and Dhariwal (2018), table 1.
+    """
+
+    conditioner: nn.Module
+    transform: str = "affine"
+    log_scale: str = "sigmoid"
+    partition: str = "half"
+    swap: bool = False
+
+    def __post_init__(self):
+        for name, known in (
+            ("transform", TRANSFORMS),
+            ("log_scale", tuple(LOG_SCALES)),
+            ("partition", PARTITIONS),
+        ):
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"Coupling({name}={getattr(self, name)!r}): expected one of {known}"
+                )
+        super().__post_init__()
+
+    def _split(self, x: Events) -> tuple[Array, Array]:
+        """(x1, x2), as wide as they are."""
+        half = x.shape[-1] // 2
+        if self.swap:
+            return x[..., -half:], x[..., : x.shape[-1] - half]
+        return x[..., :half], x[..., half:]
+
+    def _mask(self, x: Events) -> Array:
+        """1 where x1 is, in the shape of one event."""
+        parity = int(self.swap)
+        if self.partition == "alternating":
+            return jnp.asarray(masks.alternating(x.shape[-1], parity), x.dtype)
+        if x.ndim != 4:
+            raise ValueError(
+                f"a checkerboard needs images [batch, height, width, channels], "
+                f"got shape {x.shape}"
+            )
+        board = masks.checkerboard(x.shape[1], x.shape[2])
+        board = 1 - board if parity else board
+        return jnp.asarray(board, x.dtype)[..., None]
+
+    def _shift_and_log_scale(
+        self, x1: Array, features: int, cond: Events | None
+    ) -> tuple[Array, Array]:
+        if self.transform == "additive":
+            shift = self.conditioner(x1, features, cond)
+            return shift, jnp.zeros_like(shift)
+        shift, raw = jnp.split(self.conditioner(x1, 2 * features, cond), 2, axis=-1)
+        return shift, LOG_SCALES[self.log_scale](raw)
+
+    def _check(self, x: Events) -> None:
+        if x.shape[-1] < 2 and self.partition != "checkerboard":
+            raise ValueError(
+                f"a coupling splits the channels and needs at least 2, got {x.shape}"
+            )
+
+    def _apply(self, x: Events, cond: Events | None, inverse: bool):
+        self._check(x)
+        if self.partition == "half":
+            x1, x2 = self._split(x)
+            keep = None
+        else:
+            keep = self._mask(x)
+            x1, x2 = x * keep, x
+        shift, log_scale = self._shift_and_log_scale(x1, x2.shape[-1], cond)
+        if keep is not None:
+            shift, log_scale = shift * (1 - keep), log_scale * (1 - keep)
+        if inverse:
+            moved = x2 * jnp.exp(-log_scale) - shift
+        else:
+            moved = (x2 + shift) * jnp.exp(log_scale)
+        log_det = jnp.sum(log_scale, axis=tuple(range(1, log_scale.ndim)))
+        if keep is None:
+            parts = [moved, x1] if self.swap else [x1, moved]
+            moved = jnp.concatenate(parts, axis=-1)
+        return moved, -log_det if inverse else log_det
+
+    def forward(self, x: Events, cond: Events | None = None) -> tuple[Events, LogDet]:
+        """Moves x2."""
+        return self._apply(x, cond, inverse=False)
+
+    def inverse(self, y: Events, cond: Events | None = None) -> tuple[Events, LogDet]:
+        """Moves x2 back."""
+        return self._apply(y, cond, inverse=True)

@@ -1,0 +1,1 @@
+"""Data sets as numpy arrays: published, embedded, synthetic and the user's own."""

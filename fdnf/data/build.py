@@ -1,0 +1,52 @@
+"""The data sets by name, and the one a config asks for."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from fdnf.data import bsds300, embedded, npz, synthetic, uci
+from fdnf.data.tabular import DataError, Tabular
+
+DATASETS: dict[str, Callable[..., Tabular]] = {
+    "power": uci.power,
+    "gas": uci.gas,
+    "hepmass": uci.hepmass,
+    "miniboone": uci.miniboone,
+    "miniboone_small": uci.miniboone_small,
+    "bsds300": bsds300.bsds300,
+    "patches": embedded.patches,
+    "digits": embedded.digits,
+    "synthetic": synthetic.synthetic,
+    "npz": npz.npz,
+}
+
+
+def build(config: Any) -> Tabular:
+    """Loads the data set that a config names.
+
+    Args:
+        config: Has `name`, a key of `DATASETS`, and may have `args`, a mapping of
+            that data set's keyword arguments.
+
+    Returns:
+        The data set, validated.
+
+    Raises:
+        DataError: If the name or an argument is unknown, or the data cannot be had.
+    """
+    if config.name not in DATASETS:
+        raise DataError(
+            f"Unknown data set '{config.name}'; known: {', '.join(DATASETS)}."
+        )
+    dataset = DATASETS[config.name]
+    args = dict(getattr(config, "args", None) or {})
+    parameters = inspect.signature(dataset).parameters
+    if unknown := sorted(set(args) - set(parameters)):
+        raise DataError(
+            f"Data set '{config.name}' takes no argument"
+            f" {', '.join(map(repr, unknown))}; known: {', '.join(parameters)}."
+        )
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and name not in args:
+            raise DataError(f"Data set '{config.name}' needs the argument '{name}'.")
+    return dataset(**args)

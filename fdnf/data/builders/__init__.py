@@ -1,0 +1,1 @@
+"""TFDS builders of the five published tabular sets, one a file."""

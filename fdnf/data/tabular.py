@@ -1,0 +1,140 @@
+"""The form every tabular data set has, and the checks it passes before training."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+SPLITS = ("train", "val", "test")
+
+
+class DataError(ValueError):
+    """Data that is missing, damaged or of the wrong form; the text says which."""
+
+
+class Tabular(NamedTuple):
+    """A data set of vectors in three splits.
+
+    Attributes:
+        name: The data set's name, as configs spell it.
+        train: Training rows, float32 `[rows, dim]`.
+        val: Validation rows, float32 `[rows, dim]`.
+        test: Test rows, float32 `[rows, dim]`.
+        source: One line: what the rows are, whole or subset, and which published
+            figures they may be compared with.
+    """
+
+    name: str
+    train: np.ndarray
+    val: np.ndarray
+    test: np.ndarray
+    source: str
+
+    @property
+    def dim(self) -> int:
+        """Number of columns."""
+        return self.train.shape[1]
+
+
+def validate(tabular: Tabular) -> Tabular:
+    """Checks that the splits are float32 matrices of one width, full and finite.
+
+    Args:
+        tabular: The data set to check.
+
+    Returns:
+        The same data set, unchanged.
+
+    Raises:
+        DataError: At the first fault, naming the split and, for a value that is not
+            finite, its row and column.
+    """
+    dim = None
+    for split in SPLITS:
+        rows = getattr(tabular, split)
+        where = f"Data set '{tabular.name}', split '{split}'"
+        if not isinstance(rows, np.ndarray) or rows.dtype != np.float32:
+            found = getattr(rows, "dtype", type(rows).__name__)
+            raise DataError(f"{where}: expected a float32 numpy array, got {found}.")
+        if rows.ndim != 2:
+            raise DataError(
+                f"{where}: expected two axes [rows, dim], got shape {rows.shape}."
+            )
+        if rows.shape[0] == 0 or rows.shape[1] == 0:
+            raise DataError(
+                f"{where}: is empty (shape {rows.shape}); each split needs at least"
+                " one row and one column."
+            )
+        if dim is not None and rows.shape[1] != dim:
+            raise DataError(
+                f"{where}: has {rows.shape[1]} columns, but 'train' has {dim}; the"
+                " splits must have the same columns."
+            )
+        dim = rows.shape[1]
+        _check_finite(rows, where)
+    return tabular
+
+
+def limit(tabular: Tabular, rows: int | None) -> Tabular:
+    """Keeps the first `rows` training rows, for experiments on little data.
+
+    Args:
+        tabular: The data set.
+        rows: Number of training rows to keep, or None for all of them.
+
+    Returns:
+        The data set with a shorter training split that says so in its source.
+
+    Raises:
+        DataError: If `rows` is not between 1 and the number there are.
+    """
+    if rows is None:
+        return tabular
+    count = len(tabular.train)
+    whole = isinstance(rows, int | np.integer) and not isinstance(rows, bool)
+    if not whole or not 1 <= rows <= count:
+        raise DataError(
+            f"Data set '{tabular.name}': rows={rows!r}, but it has {count:,} training"
+            f" rows; give a whole number from 1 to {count}, or leave it out for all."
+        )
+    if rows == count:
+        return tabular
+    return tabular._replace(
+        # A copy, so that the rows left out do not stay in memory.
+        train=tabular.train[:rows].copy(),
+        source=f"{tabular.source}; first {rows:,} of {count:,} training rows only",
+    )
+
+
+def split_tail(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Splits as the published recipes do: the last tenth is test, then val.
+
+    Args:
+        rows: All rows, `[rows, dim]`, in the order they are to be split in.
+
+    Returns:
+        Train, val and test: `int(0.1 n)` rows for test from the end, `int(0.1 n)` of
+        what is left for val from its end.
+
+    Raises:
+        DataError: If there are too few rows for three splits.
+    """
+    test_count = int(0.1 * len(rows))
+    val_count = int(0.1 * (len(rows) - test_count))
+    if val_count == 0:
+        raise DataError(f"{len(rows)} rows are too few to split 81/9/10 percent.")
+    rest, test = rows[:-test_count], rows[-test_count:]
+    return rest[:-val_count], rest[-val_count:], test
+
+
+def _check_finite(rows: np.ndarray, where: str) -> None:
+    # The extremes carry any NaN or infinity and need no array of flags.
+    if np.isfinite(rows.max()) and np.isfinite(rows.min()):
+        return
+    bad = ~np.isfinite(rows)
+    row, column = (int(index) for index in np.argwhere(bad)[0])
+    count = int(bad.any(axis=1).sum())
+    raise DataError(
+        f"{where}: row {row}, column {column} is {rows[row, column]}"
+        f" ({count} of {len(rows)} rows hold such values). Remove or fill these rows;"
+        " a density model has no use for them."
+    )

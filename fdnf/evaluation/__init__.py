@@ -1,0 +1,1 @@
+"""Evaluation of trained flows: numbers, timings, tables and figures."""

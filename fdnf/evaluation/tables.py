@@ -1,0 +1,240 @@
+"""The paper's tables from run records.
+
+`python -m fdnf.evaluation.tables DIR` prints, as Markdown, the tables of every
+`result.json` under DIR and writes them to DIR/table.md.
+
+Reference: Walton et al. (2023), Distilling Normalizing Flows, Tables 1 and 2.
+"""
+
+import argparse
+import math
+import pathlib
+import sys
+from collections.abc import Iterable, Sequence
+
+from fdnf.evaluation import cells, costs, markup, records
+from fdnf.evaluation.markup import Table
+from fdnf.evaluation.records import Record
+
+read_records = records.read_records
+cost_table = costs.cost_table
+
+
+def likelihood_table(runs: Sequence[Record], split: str = "test") -> Table:
+    """Table 1: log-likelihood in nats by architecture, method and data set.
+
+    Args:
+        runs: records; a method of the paper without one gives a dash and a note.
+        split: "test" or "val".
+
+    Returns:
+        Mean and 95 % interval over seeds; higher is better.
+    """
+    archs, datasets = cells.axes(runs)
+    read = cells.likelihood(split)
+    rows = [
+        (
+            arch,
+            cells.METHODS.get(method, method),
+            *(
+                cells.over_seeds(cells.select(runs, arch, data, method), read)
+                for data in datasets
+            ),
+        )
+        for arch in archs
+        for method in cells.methods(runs)
+    ]
+    notes = [
+        "Mean log-likelihood in nats, higher is better; ± is the half-width of the "
+        "95 % Student-t interval over seeds, n=1 a single seed."
+    ]
+    errors = [e for e in map(cells.error(split), runs) if e and math.isfinite(e)]
+    if errors:
+        notes.append(
+            f"Standard error over the examples of one run: {min(errors):.3f} to "
+            f"{max(errors):.3f} nats."
+        )
+    notes += cells.missing(runs, archs, datasets, split)
+    notes += cells.skipped(runs) + cells.sources(runs)
+    title = f"{cells.SPLITS.get(split, split)} log-likelihood (nats)"
+    return Table(title, ("Arch", "Model", *datasets), tuple(rows), tuple(notes))
+
+
+def comparison(runs: Sequence[Record], arch: str, data: str) -> Table:
+    """Teacher, plain student and distilled students of one study side by side.
+
+    Args:
+        runs: records, of which those of `arch` and `data` are shown.
+        arch: architecture.
+        data: data set.
+
+    Returns:
+        One row a method that was run, the teacher first.
+
+    Raises:
+        ValueError: no record of `arch` and `data`.
+    """
+    chosen = [run for run in runs if (run.arch, run.data) == (arch, data)]
+    if not chosen:
+        pairs = sorted({(run.arch, run.data) for run in runs})
+        raise ValueError(f"no record of {arch} on {data}: there are {pairs}")
+    metrics = _metrics(chosen)
+    header = ("Model", *_columns(metrics), "Params", "Density (ms)", "Sampling (ms)")
+    rows = []
+    for method in ("teacher", *cells.methods(chosen)[:-1]):
+        group = cells.select(chosen, arch, data, method)
+        if not group:
+            continue
+        rows.append(
+            (
+                cells.METHODS.get(method, method),
+                *(
+                    cells.over_seeds(group, cells.likelihood(s), spread=cells.error(s))
+                    for s in cells.SPLITS
+                ),
+                *(cells.over_seeds(group, *metrics[name]) for name in metrics),
+                f"{group[0].parameters:,}",
+                cells.milliseconds(cells.density(group)),
+                cells.milliseconds(cells.sampling(group)),
+            )
+        )
+    notes = [
+        "Log-likelihood: higher is better, se is the standard error over examples; ± "
+        "is the half-width of the 95 % interval over seeds, n=1 a single seed."
+    ]
+    if metrics:
+        notes.append("Distances of samples to data: lower is better.")
+    notes.append("Times: one batch, median (10th-90th percentile).")
+    ran = cells.in_order((run.method for run in chosen), cells.METHODS)
+    lost = [
+        note.replace(f"{arch} {data} ", "")
+        for split in cells.SPLITS
+        for note in cells.missing(chosen, [arch], [data], split, ran)
+    ]
+    unmeasured = [
+        f"{row[0]} {name}"
+        for row in rows
+        for name, cell in list(zip(header, row, strict=True))[1 + len(cells.SPLITS) :]
+        if cell == cells.MISSING
+    ]
+    if unmeasured:
+        lost.append("Not measured: " + "; ".join(unmeasured) + ".")
+    notes += lost + cells.skipped(chosen) + cells.sources(chosen)
+    return Table(f"{arch} on {data}", header, tuple(rows), tuple(notes))
+
+
+def paired_differences(runs: Sequence[Record]) -> Table:
+    """Each method minus the plain student, paired by seed.
+
+    Args:
+        runs: records of any number of architectures and data sets.
+
+    Returns:
+        Mean difference and 95 % interval; a star marks an interval without zero.
+    """
+    archs, datasets = cells.axes(runs)
+    metrics = _metrics(runs)
+    reads = [(cells.likelihood(s), 3) for s in cells.SPLITS] + list(metrics.values())
+    rows = []
+    notes = [
+        "Difference to the plain student of the same seed, mean ± half-width of the "
+        "95 % interval; * marks an interval without zero. Better is above zero for "
+        "log-likelihood and below zero for distances of samples."
+    ]
+    for arch, data in ((a, d) for a in archs for d in datasets):
+        plain = cells.select(runs, arch, data, "student")
+        for method in cells.methods(runs)[1:]:
+            group = cells.select(runs, arch, data, method)
+            shared = {r.seed for r in group} & {r.seed for r in plain}
+            if not shared:
+                continue
+            name = cells.METHODS.get(method, method)
+            found = [cells.difference(group, plain, *read) for read in reads]
+            rows.append((arch, data, name, *found, cells.listed(shared)))
+            taken, baseline = ({r.steps for r in g} for g in (group, plain))
+            if method != "teacher" and taken != baseline:
+                notes.append(
+                    f"Unequal training: {arch} {data} {name} took "
+                    f"{cells.listed(taken)} steps, the plain student "
+                    f"{cells.listed(baseline)}."
+                )
+    header = ("Arch", "Data", "Model", *_columns(metrics), "Seeds")
+    title = "Difference to the plain student"
+    return Table(title, header, tuple(rows), tuple(notes))
+
+
+def every_table(runs: Sequence[Record]) -> list[Table]:
+    """Tables 1 (test and validation) and 2, the comparisons and the differences."""
+    pairs = sorted({(run.arch, run.data) for run in runs})
+    differences = paired_differences(runs)
+    return [
+        *(likelihood_table(runs, split) for split in cells.SPLITS),
+        cost_table(runs),
+        *(comparison(runs, arch, data) for arch, data in pairs),
+        *([differences] if differences.rows else []),
+    ]
+
+
+def write(workdir: str | pathlib.Path, latex: bool = False) -> str:
+    """Write the tables of every `result.json` under a directory to its `table.md`.
+
+    Args:
+        workdir: the directory.
+        latex: write `table.tex` as well.
+
+    Returns:
+        The Markdown.
+
+    Raises:
+        FileNotFoundError: no such directory, or no result in it.
+        ValueError: a file that is not a record, or a record twice.
+        OSError: the directory cannot be written to.
+    """
+    found = every_table(records.read_records(workdir))
+    text = "\n".join(markup.to_markdown(table) for table in found)
+    folder = pathlib.Path(workdir)
+    (folder / "table.md").write_text(text, encoding="utf-8")
+    if latex:
+        tex = "\n".join(markup.to_latex(table) for table in found)
+        (folder / "table.tex").write_text(tex, encoding="utf-8")
+    return text
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print and write the tables of a directory; the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m fdnf.evaluation.tables",
+        description="Print the tables of every result.json under DIR as Markdown and "
+        "write them to DIR/table.md.",
+    )
+    parser.add_argument("dir", type=pathlib.Path, metavar="DIR")
+    parser.add_argument(
+        "--latex", action="store_true", help="write DIR/table.tex as well"
+    )
+    flags = parser.parse_args(arguments)
+    try:
+        print(write(flags.dir, latex=flags.latex))
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _metrics(runs: Sequence[Record]) -> dict[str, tuple[cells.Read, int]]:
+    """Name to how a metric is read and with how many decimals it is printed."""
+    names = cells.in_order(
+        (name for run in runs for name in run.metrics), cells.METRICS
+    )
+    return {
+        name: (cells.metric(name), cells.decimals(runs, cells.metric(name)))
+        for name in names
+    }
+
+
+def _columns(metrics: Iterable[str]) -> tuple[str, ...]:
+    splits = (f"{name} (nats)" for name in cells.SPLITS.values())
+    return (*splits, *(cells.METRICS.get(name, name) for name in metrics))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

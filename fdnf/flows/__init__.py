@@ -1,0 +1,1 @@
+"""Flows: encode data to latents, decode latents to data."""

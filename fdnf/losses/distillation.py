@@ -1,0 +1,310 @@
+"""Flow to flow: latent, intermediate latent and synthesized distillation.
+
+Each loss is a jitted pure function of two hashable flows and their variables. The
+teacher's results pass through `stop_gradient`. Latents are the caller's to draw: the
+same `z` goes to both flows.
+
+    loss, aux = ilkd(student, teacher, student_variables, teacher_variables, x)
+    jax.value_and_grad(ilkd, argnums=2, has_aux=True)(student, teacher, ...)
+
+Reference: Walton et al. (2023), "Distilling Normalizing Flows", section 3.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from fdnf.losses import distance as distances
+from fdnf.losses import likelihood, pairing
+from fdnf.types import Aux, Decoding, Encoding, Events, Flow, Scalar, Variables
+
+Latents = tuple[Array, ...]
+Weights = tuple[float, float, float]
+
+_STATIC = ("student", "teacher", "distance", "reduction")
+
+
+def _encode_both(
+    student, teacher, student_variables, teacher_variables, x, cond
+) -> tuple[Encoding, Encoding]:
+    taught = student.apply(student_variables, x, cond, method="encode")
+    teaching = teacher.apply(teacher_variables, x, cond, method="encode")
+    return taught, jax.lax.stop_gradient(teaching)
+
+
+def _latent_gap(student: Encoding, teacher: Encoding, distance, reduction) -> Scalar:
+    return jnp.mean(distances.rowwise(student.z, teacher.z, distance, reduction))
+
+
+def _level_gaps(
+    student: Encoding, teacher: Encoding, pairs, distance, reduction
+) -> tuple[Scalar, ...]:
+    chosen = pairing.pairs_of(pairs, len(student.levels), len(teacher.levels))
+    return tuple(
+        jnp.mean(
+            distances.rowwise(
+                student.levels[s], teacher.levels[t], distance, reduction
+            )
+        )
+        for s, t in chosen
+    )
+
+
+@functools.partial(jax.jit, static_argnames=_STATIC)
+def lkd(
+    student: Flow,
+    teacher: Flow,
+    student_variables: Variables,
+    teacher_variables: Variables,
+    x: Events,
+    cond: Events | None = None,
+    *,
+    distance: str = "l1",
+    reduction: str = "mean",
+) -> tuple[Scalar, Aux]:
+    """Latent knowledge distillation (Walton et al., eq. 12): d(t(x), s(x)).
+
+    Args:
+      student: flow to train; static.
+      teacher: flow to imitate; static.
+      student_variables: its variables.
+      teacher_variables: its variables; held fixed.
+      x: data.
+      cond: context, for both.
+      distance: "l1" or "l2".
+      reduction: over the event, "mean" or "sum".
+
+    Returns:
+      The loss, and Aux with the term "lkd" and both Encodings.
+    """
+    taught, teaching = _encode_both(
+        student, teacher, student_variables, teacher_variables, x, cond
+    )
+    loss = _latent_gap(taught, teaching, distance, reduction)
+    return loss, Aux({"lkd": loss}, (loss,), taught, teaching)
+
+
+@functools.partial(jax.jit, static_argnames=(*_STATIC, "pairs", "over_levels"))
+def ilkd(
+    student: Flow,
+    teacher: Flow,
+    student_variables: Variables,
+    teacher_variables: Variables,
+    x: Events,
+    cond: Events | None = None,
+    *,
+    distance: str = "l1",
+    reduction: str = "mean",
+    pairs: str | pairing.Pairs = "index",
+    over_levels: str = "mean",
+) -> tuple[Scalar, Aux]:
+    """Intermediate latent distillation (Walton et al., eq. 13): d over levels.
+
+    Args:
+      student: flow to train; static.
+      teacher: flow to imitate; static.
+      student_variables: its variables.
+      teacher_variables: its variables; held fixed.
+      x: data.
+      cond: context, for both.
+      distance: "l1" or "l2".
+      reduction: over the event, "mean" or "sum".
+      pairs: which levels are compared, see `pairing.pairs_of`.
+      over_levels: "mean" over the pairs, as the released code, or "sum", as printed.
+
+    Returns:
+      The loss, and Aux with the term "ilkd", one scalar per pair, both Encodings.
+    """
+    taught, teaching = _encode_both(
+        student, teacher, student_variables, teacher_variables, x, cond
+    )
+    gaps = _level_gaps(taught, teaching, pairs, distance, reduction)
+    loss = _over_levels(gaps, over_levels)
+    return loss, Aux({"ilkd": loss}, gaps, taught, teaching)
+
+
+def _over_levels(gaps: tuple[Scalar, ...], over_levels: str) -> Scalar:
+    if over_levels not in ("mean", "sum"):
+        raise ValueError(f'unknown over_levels {over_levels!r}; known: "mean", "sum"')
+    total = sum(gaps[1:], gaps[0])
+    return total / len(gaps) if over_levels == "mean" else total
+
+
+def _exploded(decoding: Decoding, limit: float | None) -> Array:
+    """`[batch]`, True where a sample is not finite or leaves [-limit, limit]."""
+    flat = decoding.x.reshape(decoding.x.shape[0], -1)
+    bad = ~jnp.all(jnp.isfinite(flat), axis=1)
+    if limit is not None:
+        bad |= jnp.max(jnp.abs(flat), axis=1) > limit
+    return jax.lax.stop_gradient(bad)
+
+
+def _replace_rows(rows: Array, z: Latents) -> Latents:
+    """`z` with the given rows at 0, the mode, where every flow decodes safely."""
+    return tuple(
+        jnp.where(rows.reshape(-1, *(1,) * (part.ndim - 1)), 0.0, part) for part in z
+    )
+
+
+@functools.partial(jax.jit, static_argnames=(*_STATIC, "limit", "screen_student"))
+def skd(
+    student: Flow,
+    teacher: Flow,
+    student_variables: Variables,
+    teacher_variables: Variables,
+    z: Latents,
+    cond: Events | None = None,
+    *,
+    distance: str = "l1",
+    reduction: str = "mean",
+    limit: float | None = None,
+    screen_student: bool = True,
+) -> tuple[Scalar, Aux]:
+    """Synthesized distillation (Walton et al., eq. 14): d(t^-1(z), s^-1(z)).
+
+    Rows whose sample is not finite, or leaves [-limit, limit], are left out of the
+    mean. Masking the loss alone would not keep their gradient out (0 * inf is NaN),
+    so such rows are also replaced on the way in, by z = 0. The teacher's samples
+    decide first; the student's then need one more decode without gradient, which
+    `screen_student=False` saves where the student's scales are bounded.
+
+    Args:
+      student: flow to train; static.
+      teacher: flow to imitate; static.
+      student_variables: its variables.
+      teacher_variables: its variables; held fixed.
+      z: latents, the same for both: every part's noise is shared.
+      cond: context, for both.
+      distance: "l1" or "l2".
+      reduction: over the event, "mean" or "sum".
+      limit: largest |x| of a sample that counts; None for any finite one.
+      screen_student: see above.
+
+    Returns:
+      The loss (0 if all rows are rejected), and Aux with the terms "skd" and
+      "rejected" (share of rows) and both Decodings.
+    """
+    teaching = teacher.apply(teacher_variables, z, cond, method="decode")
+    teaching = jax.lax.stop_gradient(teaching)
+    bad = _exploded(teaching, limit)
+    if screen_student:
+        trial = student.apply(
+            jax.lax.stop_gradient(student_variables),
+            _replace_rows(bad, z),
+            cond,
+            method="decode",
+        )
+        bad |= _exploded(trial, limit)
+    taught = student.apply(
+        student_variables, _replace_rows(bad, z), cond, method="decode"
+    )
+    shape = (-1, *(1,) * (taught.x.ndim - 1))
+    target = jnp.where(bad.reshape(shape), taught.x, teaching.x)
+    target = jax.lax.stop_gradient(target)
+    rows = distances.rowwise(taught.x, target, distance, reduction)
+    kept = jnp.sum(~bad)
+    loss = jnp.sum(jnp.where(bad, 0.0, rows)) / jnp.maximum(kept, 1)
+    terms = {"skd": loss, "rejected": jnp.mean(bad.astype(loss.dtype))}
+    return loss, Aux(terms, (), taught, teaching)
+
+
+@functools.partial(
+    jax.jit,
+    static_argnames=(
+        *_STATIC,
+        "weights",
+        "latents",
+        "pairs",
+        "over_levels",
+        "limit",
+        "screen_student",
+    ),
+)
+def combined(
+    student: Flow,
+    teacher: Flow,
+    student_variables: Variables,
+    teacher_variables: Variables,
+    x: Events,
+    z: Latents | None = None,
+    cond: Events | None = None,
+    *,
+    weights: Weights = (0.9, 0.1, 0.0),
+    latents: str = "levels",
+    distance: str = "l1",
+    reduction: str = "mean",
+    pairs: str | pairing.Pairs = "index",
+    over_levels: str = "mean",
+    limit: float | None = None,
+    screen_student: bool = True,
+) -> tuple[Scalar, Aux]:
+    """Flow distillation (Walton et al., eq. 15, its first sign put right).
+
+    L = -w0 mean log p_s(x) + w1 L_(I)LKD + w2 L_SKD. The paper prints +w0 log p_s,
+    which would be minimised by making the data unlikely.
+
+    Args:
+      student: flow to train; static.
+      teacher: flow to imitate; static.
+      student_variables: its variables.
+      teacher_variables: its variables; held fixed.
+      x: data.
+      z: latents for SKD; needed when w2 is not 0.
+      cond: context, for both.
+      weights: (w0, w1, w2); a term of weight 0 is not computed. See `presets`.
+      latents: "levels" compares all paired levels (ILKD), "final" the latents (LKD).
+      distance: "l1" or "l2".
+      reduction: over the event, "mean" or "sum". The likelihood is a sum in nats.
+      pairs: which levels are compared, see `pairing.pairs_of`.
+      over_levels: "mean" or "sum".
+      limit: of SKD.
+      screen_student: of SKD.
+
+    Returns:
+      The loss, and Aux with the terms present, each without its weight, and as
+      `student` and `teacher` the pairs (Encoding, Decoding or None).
+    """
+    w_nll, w_latent, w_skd = weights
+    if latents not in ("levels", "final"):
+        raise ValueError(f'unknown latents {latents!r}; known: "levels", "final"')
+    loss = jnp.zeros(())
+    terms: dict[str, Array] = {}
+    per_level: tuple[Array, ...] = ()
+    taught = teaching = drawn = target = None
+    if w_latent:
+        taught, teaching = _encode_both(
+            student, teacher, student_variables, teacher_variables, x, cond
+        )
+        if latents == "levels":
+            per_level = _level_gaps(taught, teaching, pairs, distance, reduction)
+            terms["ilkd"] = _over_levels(per_level, over_levels)
+        else:
+            terms["lkd"] = _latent_gap(taught, teaching, distance, reduction)
+            per_level = (terms["lkd"],)
+        loss += w_latent * terms["ilkd" if latents == "levels" else "lkd"]
+    elif w_nll:
+        taught = student.apply(student_variables, x, cond, method="encode")
+    if w_nll and taught is not None:
+        terms["nll"] = likelihood.negative_mean(taught)
+        loss += w_nll * terms["nll"]
+    if w_skd:
+        if z is None:
+            raise ValueError(f"weights={weights} ask for SKD, which needs latents z")
+        term, aux = skd(
+            student,
+            teacher,
+            student_variables,
+            teacher_variables,
+            z,
+            cond,
+            distance=distance,
+            reduction=reduction,
+            limit=limit,
+            screen_student=screen_student,
+        )
+        terms.update(aux.terms)
+        drawn, target = aux.student, aux.teacher
+        loss += w_skd * term
+    return loss, Aux(terms, per_level, (taught, drawn), (teaching, target))

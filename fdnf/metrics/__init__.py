@@ -1,0 +1,1 @@
+"""Metrics: arrays in, arrays out; each states its unit and its direction."""

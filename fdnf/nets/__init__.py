@@ -1,0 +1,1 @@
+"""Conditioners and backbones; they know nothing of flows."""

@@ -1,0 +1,111 @@
+"""MADE: a masked dense network whose outputs for x_i see only x_1 .. x_{i-1}."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from fdnf.nets.mlp import activation
+from fdnf.ops import masks
+
+Layers = tuple[tuple[Array, Array], ...]
+"""(masked kernel [in, out], bias [out] or, in the first layer, [batch, out])."""
+
+
+def masked_mlp(
+    layers: Layers,
+    x: Float[Array, "batch inputs"],
+    function: Callable[[Array], Array],
+) -> Float[Array, "batch outputs"]:
+    """Dense layers with `function` between them, for kernels already masked."""
+    for kernel, bias in layers[:-1]:
+        x = function(x @ kernel + bias)
+    kernel, bias = layers[-1]
+    return x @ kernel + bias
+
+
+def lowest_degree(cond: Array | None) -> int:
+    """Smallest degree of a hidden unit, see `masks.made_degrees`."""
+    return 1 if cond is None else 0
+
+
+class MADE(nn.Module):
+    """Masked dense layers; hidden units are sorted by degree, so slices are blocks.
+
+    Args:
+      hidden: width of each hidden layer.
+      activation: name of the activation.
+      outputs: numbers per input dimension; output j of dimension i is column
+        j * dim + i.
+      output_scale: the last kernel starts at this multiple of its usual scale.
+
+    Context enters as one more, unmasked, kernel into the first hidden layer, where some
+    units then see nothing else: through them it reaches the first output too.
+
+    Reference: Germain et al. (2015), eq. 8-13; Papamakarios et al. (2017), section 3.
+    """
+
+    hidden: tuple[int, ...] = (32, 32)
+    activation: str = "relu"
+    outputs: int = 2
+    output_scale: float = 0.1
+
+    @nn.compact
+    def layers(
+        self,
+        x: Float[Array, "batch dim"],
+        cond: Float[Array, "batch context"] | None = None,
+        bias_init: Callable[[Array, Array], Array] | None = None,
+    ) -> Layers:
+        """The network's masked kernels and biases, made on the first call.
+
+        Args:
+          x: used for its width; in `init` also for `bias_init`.
+          cond: context; makes the first bias one row per example.
+          bias_init: in `init`, (x, outputs of the network without its last bias) ->
+            the last bias.
+
+        Returns:
+          One (kernel, bias) pair per layer.
+        """
+        dim = x.shape[-1]
+        if not self.hidden:
+            raise ValueError("MADE needs at least one hidden layer, got hidden=()")
+        made = masks.made_masks(dim, tuple(self.hidden), lowest=lowest_degree(cond))
+        made = (*made[:-1], jnp.tile(made[-1], (1, self.outputs)))
+        lecun = nn.initializers.lecun_normal()
+        last = nn.initializers.variance_scaling(
+            self.output_scale**2, "fan_in", "truncated_normal"
+        )
+        layers = []
+        for i, mask in enumerate(made):
+            is_last = i == len(made) - 1
+            kernel = self.param(f"dense_{i}_kernel", last if is_last else lecun, mask.shape)
+            kernel = kernel * jnp.asarray(mask, kernel.dtype)
+            bias_0 = jnp.zeros(mask.shape[1], kernel.dtype)
+            if is_last and bias_init is not None and self.is_initializing():
+                net = masked_mlp((*layers, (kernel, bias_0)), x, self._function)
+                bias_0 = bias_init(x, net)
+            bias = self.param(f"dense_{i}_bias", lambda _, value=bias_0: value)
+            if i == 0 and cond is not None:
+                context = self.param(
+                    "context_kernel", lecun, (cond.shape[-1], mask.shape[1])
+                )
+                bias = bias + cond @ context
+            layers.append((kernel, bias))
+        return tuple(layers)
+
+    @property
+    def _function(self) -> Callable[[Array], Array]:
+        return activation(self.activation)
+
+    def __call__(
+        self,
+        x: Float[Array, "batch dim"],
+        cond: Float[Array, "batch context"] | None = None,
+        bias_init: Callable[[Array, Array], Array] | None = None,
+    ) -> Float[Array, "batch outputs"]:
+        """All outputs in one pass."""
+        return masked_mlp(self.layers(x, cond, bias_init), x, self._function)

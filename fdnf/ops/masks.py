@@ -1,0 +1,111 @@
+"""Static masks: MADE's degrees and kernels, checkerboard and alternating patterns.
+
+Everything here is numpy and is evaluated while a program is traced, so that masks are
+constants of the compiled program.
+"""
+
+import numpy as np
+
+
+def made_degrees(
+    dim: int, hidden: tuple[int, ...], *, lowest: int = 1
+) -> tuple[np.ndarray, ...]:
+    """Assigns each unit of a MADE the index of the last input that it may see.
+
+    Inputs have degrees 1..dim. A hidden layer's degrees are spread evenly over
+    lowest..dim-1 and sorted ascending, so that the units of one degree are a slice
+    and not a gather; a layer narrower than that range skips degrees evenly.
+
+    Args:
+      dim: Number of inputs D, at least 1.
+      hidden: Width of each hidden layer; may be empty.
+      lowest: Smallest hidden degree. With 1, the usual choice, the first output sees
+        biases only. With 0 some units see no input at all, through which a condition
+        added to the first layer's bias reaches the first output.
+
+    Returns:
+      Integer arrays [dim], then [width] for each hidden layer.
+
+    Raises:
+      ValueError: If a size is below 1, or `lowest` is neither 0 nor 1.
+
+    Reference: Germain et al. (2015), MADE, section 4.
+    """
+    if dim < 1:
+        raise ValueError(f"made_degrees: dim is {dim}, expected at least 1.")
+    if any(width < 1 for width in hidden):
+        raise ValueError(
+            f"made_degrees: hidden is {tuple(hidden)}, expected widths of at least 1; "
+            "leave a layer out instead of giving it no units."
+        )
+    if lowest not in (0, 1):
+        raise ValueError(
+            f"made_degrees: lowest is {lowest}, expected 1, or 0 for a conditional net."
+        )
+    values = max(1, dim - lowest)
+    spread = tuple(lowest + np.arange(width) * values // width for width in hidden)
+    return (np.arange(1, dim + 1), *spread)
+
+
+def made_masks(
+    dim: int, hidden: tuple[int, ...], *, lowest: int = 1
+) -> tuple[np.ndarray, ...]:
+    """Masks of MADE's kernels, which make output i a function of inputs below i.
+
+    A hidden unit sees units of at most its own degree, an output units of strictly
+    lower degree. Without hidden layers the one mask is strictly upper triangular.
+
+    Args:
+      dim: Number of inputs D, at least 1.
+      hidden: Width of each hidden layer; may be empty.
+      lowest: Smallest hidden degree, as in `made_degrees`.
+
+    Returns:
+      One float32 array [in, out] of zeros and ones per kernel. The last one is
+      [hidden[-1], dim]; tile it along its second axis for several outputs per input.
+
+    Raises:
+      ValueError: As `made_degrees`.
+
+    Reference: Germain et al. (2015), MADE, eq. 13 and 14.
+    """
+    degrees = made_degrees(dim, hidden, lowest=lowest)
+    inner = [
+        below[:, None] <= above[None, :]
+        for below, above in zip(degrees[:-1], degrees[1:], strict=True)
+    ]
+    last = degrees[-1][:, None] < degrees[0][None, :]
+    return tuple(mask.astype(np.float32) for mask in (*inner, last))
+
+
+def checkerboard(height: int, width: int, parity: int = 0) -> np.ndarray:
+    """Float32 mask [height, width], one where row + column has the given parity.
+
+    Raises:
+      ValueError: If a size is below 1 or the parity is neither 0 nor 1.
+
+    Reference: Dinh et al. (2017), RealNVP, figure 3.
+    """
+    if height < 1 or width < 1:
+        raise ValueError(
+            f"checkerboard: size is {height} x {width}, expected at least 1 x 1."
+        )
+    rows, columns = np.indices((height, width))
+    return _of_parity(rows + columns, parity)
+
+
+def alternating(dim: int, parity: int = 0) -> np.ndarray:
+    """Float32 mask [dim], one at the positions of the given parity.
+
+    Raises:
+      ValueError: If `dim` is below 1 or the parity is neither 0 nor 1.
+    """
+    if dim < 1:
+        raise ValueError(f"alternating: dim is {dim}, expected at least 1.")
+    return _of_parity(np.arange(dim), parity)
+
+
+def _of_parity(index: np.ndarray, parity: int) -> np.ndarray:
+    if parity not in (0, 1):
+        raise ValueError(f"mask: parity is {parity}, expected 0 or 1.")
+    return (index % 2 == parity).astype(np.float32)

@@ -1,0 +1,1 @@
+"""Training: state, optimiser, steps, checkpoints, logs and the loop."""

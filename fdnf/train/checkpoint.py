@@ -1,0 +1,279 @@
+"""Checkpoints: state, best parameters and what is needed to use them, saved as one.
+
+Arrays are saved as host numpy, named by their path in the tree, so that a checkpoint
+can be read on any number of devices and without knowing the classes it came from.
+"""
+
+import json
+import logging
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import flax
+import jax
+import numpy as np
+import optax
+
+from fdnf.train import flat as flat_trees
+from fdnf.train import stored
+from fdnf.train.stored import CheckpointError
+
+SUBDIRECTORY = "checkpoints"
+
+# What orbax and tensorstore raise when a file cannot be written.
+_WRITE_ERRORS = (OSError, ValueError, RuntimeError)
+
+_log = logging.getLogger(__name__)
+
+
+def check_writable(workdir: str | Path) -> None:
+    """Makes `workdir` and a file in it, to fail before training rather than after.
+
+    Raises:
+        CheckpointError: when either cannot be made.
+    """
+    path = _absolute(workdir)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path) as file:
+            file.write(b"0")
+    except OSError as error:
+        raise CheckpointError(
+            f"workdir {path} cannot be written ({error}): choose another --workdir,"
+            " or change its permissions."
+        ) from error
+
+
+class Checkpointer:
+    """Writes and reads the checkpoints of one workdir, under `checkpoints/<step>`.
+
+    Saving returns as soon as the arrays are on the host; the files are written in
+    the background and appear under their final name only when complete. Leaving the
+    context waits for them.
+
+    Args:
+        workdir: directory of the run; made at the first save.
+        keep: number of newest checkpoints to keep.
+    """
+
+    def __init__(self, workdir: str | Path, keep: int = 3):
+        """See the class."""
+        if keep < 1:
+            raise ValueError(f"keep={keep}: expected at least one checkpoint.")
+        self.directory = _absolute(workdir) / SUBDIRECTORY
+        self._keep = keep
+        self._manager: Any = None
+
+    def save(self, step: int, state: Any, best: Any, meta: Mapping[str, Any]) -> bool:
+        """Saves everything under `step`; a step that is already saved is left alone.
+
+        Args:
+            step: steps taken so far.
+            state: pytree of arrays.
+            best: pytree of arrays with fields `params` and `constants`.
+            meta: what JSON can hold: the config as a dict under `config`, the data
+                position. Versions and checksums are added.
+
+        Returns:
+            Whether a checkpoint was written.
+
+        Raises:
+            CheckpointError: when this or an earlier save failed.
+        """
+        trees = {
+            "state": flat_trees.flatten(state),
+            "best": flat_trees.flatten(best),
+        }
+        record = {
+            "versions": _versions(),
+            **json.loads(json.dumps(dict(meta))),
+            "step": int(step),
+            "zero_size": {name: _zero_size(tree) for name, tree in trees.items()},
+        }
+        record["checksums"] = {
+            "meta": stored.meta_checksum(record),
+            **{name: flat_trees.checksum(tree) for name, tree in trees.items()},
+        }
+        try:
+            import orbax.checkpoint as ocp
+
+            manager = self._open()
+            manager.check_for_errors()
+            if step in manager.all_steps():
+                return False
+            items: dict[str, Any] = {
+                name: ocp.args.StandardSave(
+                    flat_trees.nest({k: v for k, v in tree.items() if v.size})
+                )
+                for name, tree in trees.items()
+            }
+            items["meta"] = ocp.args.JsonSave(record)
+            return bool(
+                manager.save(step, args=ocp.args.Composite(**items), force=True)
+            )
+        except _WRITE_ERRORS as error:
+            raise self._save_error(error) from error
+
+    def wait(self) -> None:
+        """Waits until the last save is on disk; raises CheckpointError if it failed."""
+        if self._manager is None:
+            return
+        try:
+            self._manager.wait_until_finished()
+            self._manager.check_for_errors()
+        except _WRITE_ERRORS as error:
+            raise self._save_error(error) from error
+
+    def restore(
+        self, state_template: Any, best_template: Any
+    ) -> tuple[int, Any, Any, dict[str, Any]] | None:
+        """Reads the newest checkpoint that is whole.
+
+        One that cannot be read, or whose checksum differs, is reported and, once an
+        older one has been read, moved out of the way as `<step>.broken-<n>`.
+
+        Args:
+            state_template: tree of arrays or `jax.ShapeDtypeStruct` like the state.
+            best_template: the same for the best parameters.
+
+        Returns:
+            `(step, state, best, meta)` with numpy leaves, equal bit for bit to what
+            was saved, or None when nothing was saved.
+
+        Raises:
+            CheckpointError: when there are checkpoints and none can be read, or when
+                the one read does not fit the templates.
+        """
+        self.wait()
+        if not stored.steps(self.directory):
+            return None
+        step, trees, meta, broken = stored.newest(self.directory, ("state", "best"))
+        path = self.directory / str(step)
+        state = _fit(state_template, trees["state"], path)
+        best = _fit(best_template, trees["best"], path)
+        if broken:
+            self._close_manager()
+            stored.move_aside(broken)
+        return step, state, best, meta
+
+    def close(self) -> None:
+        """Waits for the last save and lets go of the directory."""
+        try:
+            self.wait()
+        finally:
+            self._close_manager()
+
+    def __enter__(self) -> "Checkpointer":
+        """Returns itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Closes; a failed save does not hide the exception that is under way."""
+        try:
+            self.close()
+        except CheckpointError as failed:
+            if error is None:
+                raise
+            _log.error("%s", failed)
+
+    def _open(self) -> Any:
+        # Here and not in __init__: orbax takes as long to import as a small model
+        # takes to compile, and a fresh run needs it only when it first saves.
+        if self._manager is None:
+            import orbax.checkpoint as ocp
+
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self._manager = ocp.CheckpointManager(
+                self.directory,
+                options=ocp.CheckpointManagerOptions(
+                    max_to_keep=self._keep, cleanup_tmp_directories=True
+                ),
+            )
+        return self._manager
+
+    def _close_manager(self) -> None:
+        manager, self._manager = self._manager, None
+        if manager is None:
+            return
+        try:
+            manager.close()
+        except _WRITE_ERRORS as error:
+            raise self._save_error(error) from error
+
+    def _save_error(self, error: Exception) -> CheckpointError:
+        steps = stored.steps(self.directory)
+        last = self.directory / str(steps[0]) if steps else "none"
+        return CheckpointError(
+            f"saving a checkpoint under {self.directory} failed"
+            f" ({type(error).__name__}: {stored.first_line(error)}). The last good"
+            f" checkpoint is {last}. Make room or restore access, then start the same"
+            " command again to continue from it."
+        )
+
+
+def load_best(workdir: str | Path) -> tuple[Any, Any, dict[str, Any]]:
+    """Reads the best parameters of a finished or running workdir; changes nothing.
+
+    Args:
+        workdir: directory that a run was given as its workdir.
+
+    Returns:
+        `(params, constants, meta)`: nested dicts of numpy arrays with the leading
+        axis `runs`; `meta["config"]` says which model they belong to, `meta["best"]`
+        holds `value` (validation loss in nats) and `step`, one for each run.
+
+    Raises:
+        CheckpointError: when the workdir, or a whole checkpoint in it, is missing.
+    """
+    path = _absolute(workdir)
+    directory = path / SUBDIRECTORY
+    if not path.is_dir():
+        raise CheckpointError(
+            f"workdir {path} does not exist: give the workdir of a trained run, or"
+            f" train one with --workdir={path}."
+        )
+    if not stored.steps(directory):
+        raise CheckpointError(
+            f"workdir {path} holds no checkpoint (looked in {directory}): train it"
+            f" first, with --workdir={path}, up to its first checkpoint."
+        )
+    _, trees, meta, _ = stored.newest(directory, ("best",))
+    best = flat_trees.nest(trees["best"])
+    meta["best"] = {"value": best["value"].tolist(), "step": best["step"].tolist()}
+    return best.get("params", {}), best.get("constants", {}), meta
+
+
+def _absolute(path: str | Path) -> Path:
+    return Path(path).expanduser().absolute()
+
+
+def _versions() -> dict[str, str]:
+    modules = {"jax": jax, "flax": flax, "optax": optax, "numpy": np}
+    return {name: module.__version__ for name, module in modules.items()}
+
+
+def _zero_size(tree: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    # orbax refuses arrays without elements; they are remade from this.
+    return {
+        path: [leaf.dtype.name, list(leaf.shape)]
+        for path, leaf in tree.items()
+        if leaf.size == 0
+    }
+
+
+def _fit(template: Any, tree: dict[str, np.ndarray], path: Path) -> Any:
+    try:
+        return flat_trees.fit(template, tree)
+    except ValueError as error:
+        raise CheckpointError(
+            f"checkpoint {path} belongs to another configuration: {error}. Use another"
+            " --workdir, or the configuration it was trained with."
+        ) from error

@@ -1,0 +1,241 @@
+"""Training, from config to checkpoint, top to bottom."""
+
+import json
+import logging
+import pathlib
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from fdnf.data import build as datasets
+from fdnf.flows import build as flows
+from fdnf.train import objectives, optim, sampling, settings, state, step, teachers
+from fdnf.train.checkpoint import Checkpointer, check_writable
+from fdnf.train.progress import Progress
+from fdnf.train.writers import Writer
+
+FINISHED = "finished.json"
+
+_log = logging.getLogger(__name__)
+
+
+class TrainingStoppedError(RuntimeError):
+    """Training that had to stop; the text names the last good checkpoint."""
+
+
+def train_and_evaluate(config: Any, workdir: str | pathlib.Path, label: str = "train"):
+    """Trains what `config` describes, or goes on from where `workdir` stands.
+
+    A run that was killed continues from its last whole checkpoint with the same
+    batches and noise: its log equals that of an unbroken run. A finished one returns
+    at once.
+
+    Args:
+      config: the experiment, see `configs/common.py`.
+      workdir: its directory; gets `config.json`, `log.jsonl`, `log.csv`,
+        `checkpoints/` and, at the end, `finished.json`.
+      label: name on the progress display.
+
+    Returns:
+      The contents of `finished.json`: steps, skipped steps and best validation
+      log-likelihood of each run.
+
+    Raises:
+      ConfigError, DataError, CheckpointError: before training, for what is wrong.
+      TrainingStoppedError: after `train.max_bad_steps` steps in a row whose loss or
+        gradient was not finite.
+    """
+    workdir = pathlib.Path(workdir)
+    settings.check(config)
+    check_writable(workdir)
+    finished = _finished(config, workdir)
+    if finished is not None:
+        _log.info("%s is finished; nothing to train", workdir)
+        return finished
+
+    # Data, and the teacher if there is one.
+    data = datasets.build(config.data)
+    train, runs = config.train, config.runs
+    devices = jax.local_device_count()
+    teacher = _teacher(config, workdir, data.dim, runs)
+    on_device = {"train": data.train}
+    share = 0.0
+    if teacher is not None and config.teacher.samples:
+        share = config.teacher.share
+        on_device["generated"] = teachers.generate(
+            teacher.trained, config.teacher.samples, data.dim, config.seed
+        )
+    replicated = NamedSharding(
+        jax.make_mesh((devices,), ("d",), axis_types=(jax.sharding.AxisType.Auto,)),
+        PartitionSpec(),
+    )
+    on_device = jax.device_put(on_device, replicated)
+
+    # Model, objective, state.
+    flow = flows.build(config.model)
+    optimizer = optim.make(config.optim, train.steps)
+    objective = objectives.build(
+        config,
+        flow,
+        teacher.trained.flow if teacher else None,
+        float(np.abs(data.train).max()),
+    )
+    sample = sampling.uniform(len(data.train), train.batch_size, devices, share)
+    train_step = step.make_train_step(
+        objective,
+        optimizer,
+        sample,
+        steps=train.steps_per_call,
+        ema=config.optim.ema,
+        teacher_runs=bool(teacher and teacher.by_run),
+    )
+    log_prob = step.make_log_prob(flow, config.eval.batch_size)
+    keys = step.run_keys(config.seed, runs)
+    first = _first_batches(data.train, train.init_rows, config.seed, runs)
+    train_state = step.init_state(flow, optimizer, keys, first, config.optim.ema)
+    best = state.first_best(train_state.params, train_state.constants, runs)
+    best = jax.device_get(best)
+
+    with Checkpointer(workdir, keep=train.keep) as checkpointer:
+        # Restore.
+        restored = checkpointer.restore(jax.eval_shape(lambda: train_state), best)
+        start = 0
+        if restored is not None:
+            start, train_state, best, _ = restored
+            _log.info("continuing %s from step %d", workdir, start)
+        (workdir / "config.json").write_text(
+            json.dumps(settings.to_dict(config), indent=2) + "\n"
+        )
+        train_state, keys, teacher_variables = jax.device_put(
+            (train_state, keys, teacher.variables if teacher else {}), replicated
+        )
+        shard = np.arange(devices)
+        meta = {"config": settings.to_dict(config), "dim": data.dim, "data": data.name}
+
+        # Loop.
+        with (
+            Writer(workdir, resume_step=start if restored else None) as writer,
+            Progress(train.steps, start=start, label=label) as progress,
+        ):
+            clock, counted, now = None, start, start
+            while now < train.steps:
+                train_state, scalars = train_step(
+                    train_state, shard, keys, on_device, teacher_variables
+                )
+                now += train.steps_per_call
+                if clock is None:  # The first call compiles.
+                    jax.block_until_ready(scalars)
+                    clock, counted = time.monotonic(), now
+                due = now % train.eval_every == 0 or now == train.steps
+                if not due and now % train.log_every:
+                    continue
+                row = jax.device_get(scalars)
+                stopped = int(np.max(row["bad_in_a_row"])) >= train.max_bad_steps
+                if stopped:
+                    _stop(checkpointer, now, row, train.max_bad_steps)
+                row["steps_per_second"] = (now - counted) / (time.monotonic() - clock)
+                if due:
+                    params = train_state.params
+                    if train_state.ema is not None:
+                        params = train_state.ema
+                    val = log_prob(params, train_state.constants, data.val)
+                    row["val_log_prob"] = val.mean(axis=1, dtype=np.float64)
+                    best = jax.device_get(
+                        state.update_best(
+                            best, params, train_state.constants, -val.mean(1), now
+                        )
+                    )
+                # The log goes first: what a resumed run finds is then never ahead
+                # of it.
+                writer.write(now, row)
+                progress.update(now, **_shown(row))
+                if due:
+                    checkpointer.save(now, train_state, best, meta)
+        checkpointer.wait()
+
+    _, skipped = optim.bad_steps(jax.device_get(train_state.opt_state))
+    result = {
+        "steps": train.steps,
+        "skipped_steps": np.asarray(skipped).tolist(),
+        "best_val_log_prob": (-np.asarray(best.value)).tolist(),
+        "best_step": np.asarray(best.step).tolist(),
+        "config": settings.to_dict(config),
+    }
+    (workdir / FINISHED).write_text(json.dumps(result, indent=2) + "\n")
+    return result
+
+
+def _finished(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
+    """The result of a finished run of this config; refuses one of another config."""
+    path = workdir / FINISHED
+    saved = path if path.exists() else workdir / "config.json"
+    if not saved.exists():
+        return None
+    result = json.loads(saved.read_text())
+    before = result["config"] if path.exists() else result
+    changed = _differences(before, settings.to_dict(config))
+    if changed:
+        raise settings.ConfigError(
+            f"{workdir} holds a run of another config; different: "
+            f"{', '.join(changed[:8])}. Give another --workdir, or remove this one"
+        )
+    return result if path.exists() else None
+
+
+def _differences(a: Any, b: Any, path: str = "") -> list[str]:
+    if isinstance(a, dict) and isinstance(b, dict):
+        keys = sorted(a.keys() | b.keys())
+        found = [_differences(a.get(k), b.get(k), f"{path}.{k}") for k in keys]
+        return [name for names in found for name in names]
+    return [] if a == b else [f"{path.lstrip('.')} ({a!r} there, {b!r} here)"]
+
+
+class _Teacher:
+    def __init__(self, trained: teachers.Trained, variables: Any, by_run: bool):
+        self.trained, self.variables, self.by_run = trained, variables, by_run
+
+
+def _teacher(config: Any, workdir: pathlib.Path, dim: int, runs: int):
+    """The teacher that the config names, trained first if only its config is there."""
+    if not objectives.needs_teacher(config):
+        return None
+    where = config.teacher.workdir
+    if not where:
+        where = workdir / "teacher"
+        train_and_evaluate(config.teacher.config, where, label="teacher")
+    trained = teachers.load(where)
+    return _Teacher(trained, *teachers.match(trained, dim, runs))
+
+
+def _first_batches(train: np.ndarray, rows: int, seed: int, runs: int) -> jax.Array:
+    """`[runs, rows, dim]`: the batch from which each run takes its statistics."""
+    rows = min(rows, len(train))
+    picked = [
+        np.random.default_rng(seed + r).choice(len(train), rows, replace=False)
+        for r in range(runs)
+    ]
+    return jnp.asarray(train[np.stack(picked)])
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    shown = {"loss": row["loss"]}
+    if "val_log_prob" in row:
+        shown["val"] = row["val_log_prob"]
+    if np.any(row["skipped_steps"]):
+        shown["skipped"] = row["skipped_steps"]
+    return shown
+
+
+def _stop(checkpointer: Checkpointer, now: int, row: Any, limit: int) -> None:
+    checkpointer.wait()
+    bad = np.flatnonzero(np.asarray(row["bad_in_a_row"]) >= limit).tolist()
+    raise TrainingStoppedError(
+        f"step {now}: the loss or gradient of run(s) {bad} was not finite for {limit} "
+        "steps in a row. Lower optim.lr or optim.clip, or raise optim.warmup. The "
+        f"last good checkpoint is the newest in {checkpointer.directory}; parameters "
+        "in it are finite"
+    )

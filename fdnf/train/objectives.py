@@ -1,0 +1,168 @@
+"""What is trained: the only place that branches on `config.loss.method`."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from fdnf.flows.base import FlowModule
+from fdnf.losses import distillation, likelihood, presets
+from fdnf.types import Flow
+
+Batch = Mapping[str, Array]
+Objective = Callable[..., tuple[Array, dict[str, Array]]]
+"""(params, constants, teacher_variables, batch, key, step) -> (loss, scalars)."""
+
+METHODS = ("nll", "lkd", "ilkd", "skd")
+_SKD_KEYS = ("start", "batch", "temperature", "reach")
+
+
+def needs_teacher(config: Any) -> bool:
+    """Whether `config.loss.method` compares the student with a teacher."""
+    return _method(config) != "nll"
+
+
+def _method(config: Any) -> str:
+    method = config.loss.method
+    if method not in METHODS:
+        raise ValueError(f"unknown loss.method {method!r}; known: {METHODS}")
+    return method
+
+
+def build(
+    config: Any,
+    student: FlowModule,
+    teacher: Flow | None,
+    reach: float,
+) -> Objective:
+    """The objective that `config.loss` describes.
+
+    Args:
+      config: the experiment; read are `loss` and `train.steps`.
+      student: the flow to train.
+      teacher: the flow to imitate, unless the method is "nll".
+      reach: largest |x| of the training data. Samples beyond `loss.skd.reach` times
+        this do not count in SKD.
+
+    Returns:
+      A pure function of (params, constants, teacher variables, batch, key, step) to
+      the loss and named scalars.
+
+    Raises:
+      ValueError: for an unknown method, preset or argument.
+    """
+    method = _method(config)
+    if method == "nll":
+        return _nll(student)
+    if teacher is None:
+        raise ValueError(f"loss.method={method!r} needs a teacher")
+    kwargs = presets.preset(config.loss.preset, method)
+    kwargs["pairs"] = "ratio"
+    kwargs |= {k: _hashable(v) for k, v in dict(config.loss.args).items()}
+    if not kwargs["weights"][2]:
+        return _encoded(student, teacher, config, kwargs)
+    skd = config.loss.skd
+    kwargs.setdefault("limit", skd.reach * reach)
+    return _with_samples(student, teacher, config, kwargs)
+
+
+def _hashable(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return tuple(_hashable(v) for v in value)
+    return value
+
+
+def _nll(student: FlowModule) -> Objective:
+    def objective(params, constants, teacher_variables, batch, key, step):
+        variables = {"params": params, "constants": constants}
+        loss, aux = likelihood.nll(student, variables, batch["x"], batch.get("cond"))
+        return loss, aux.terms
+
+    return objective
+
+
+def _latent_share(config: Any, step: Array) -> Array:
+    """Weight of the latent terms, 1 until they fade out linearly.
+
+    `loss.fade` = (start, end), fractions of the training; (1, 1) never fades.
+    """
+    start, end = config.loss.fade
+    total = config.train.steps
+    width = max((end - start) * total, 1.0)
+    return jnp.clip((end * total - step) / width, 0.0, 1.0)
+
+
+def _weigh(terms: Mapping[str, Array], weights, share) -> Array:
+    loss = weights[0] * terms["nll"] if "nll" in terms else jnp.zeros(())
+    for name, weight in (("lkd", 1), ("ilkd", 1), ("skd", 2)):
+        if name in terms:
+            loss += share * weights[weight] * terms[name]
+    return loss
+
+
+def _encoded(student, teacher, config, kwargs) -> Objective:
+    def objective(params, constants, teacher_variables, batch, key, step):
+        variables = {"params": params, "constants": constants}
+        _, aux = distillation.combined(
+            student,
+            teacher,
+            variables,
+            teacher_variables,
+            batch["x"],
+            None,
+            batch.get("cond"),
+            **kwargs,
+        )
+        share = _latent_share(config, step)
+        return _weigh(aux.terms, kwargs["weights"], share), aux.terms
+
+    return objective
+
+
+def _with_samples(student, teacher, config, kwargs) -> Objective:
+    """Latent warm-up, then samples too: SKD starts at `loss.skd.start`.
+
+    The method's stability rests on the latent spaces being alike before samples are
+    compared (Walton et al., section 3.3). Before the start, the sampling direction is
+    not computed at all.
+    """
+    skd = config.loss.skd
+    start = skd.start * config.train.steps
+    warm = {**kwargs, "weights": (*kwargs["weights"][:2], 0.0)}
+
+    def objective(params, constants, teacher_variables, batch, key, step):
+        variables = {"params": params, "constants": constants}
+        x, cond = batch["x"], batch.get("cond")
+        drawn = student.draw(key, (skd.batch, *x.shape[1:]), skd.temperature)
+        context = None if cond is None else cond[: skd.batch]
+
+        def latents_only(variables):
+            _, aux = distillation.combined(
+                student, teacher, variables, teacher_variables, x, None, cond, **warm
+            )
+            zero = jnp.zeros((), x.dtype)
+            return {**aux.terms, "skd": zero, "rejected": zero}
+
+        def with_samples(variables):
+            terms = latents_only(variables)
+            _, aux = distillation.skd(
+                student,
+                teacher,
+                variables,
+                teacher_variables,
+                drawn,
+                context,
+                distance=kwargs["distance"],
+                reduction=kwargs.get("reduction", "mean"),
+                limit=kwargs["limit"],
+                screen_student=kwargs.get("screen_student", True),
+            )
+            return terms | aux.terms
+
+        terms = jax.lax.cond(step >= start, with_samples, latents_only, variables)
+        share = _latent_share(config, step)
+        return _weigh(terms, kwargs["weights"], share), terms
+
+    return objective

@@ -1,0 +1,190 @@
+"""Optimisers, learning-rate schedules and moving averages, from `config.optim`."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.typing import ArrayLike
+
+
+def _warmup_steps(warmup: float | int, steps: int) -> int:
+    if warmup < 0 or (warmup >= 1 and warmup != int(warmup)) or warmup >= steps:
+        raise ValueError(
+            f"optim.warmup={warmup} with {steps} training steps: give a fraction of"
+            " the steps in [0, 1), or a whole number of steps from 1 to"
+            f" {steps - 1}."
+        )
+    return int(warmup) if warmup >= 1 else round(warmup * steps)
+
+
+def _constant(config: Any, steps: int) -> optax.Schedule:
+    del steps
+    return optax.constant_schedule(config.lr)
+
+
+def _cosine(config: Any, steps: int) -> optax.Schedule:
+    if not 0 <= config.final <= 1:
+        raise ValueError(
+            f"optim.final={config.final}: expected the last learning rate as a"
+            " fraction of optim.lr, in [0, 1]."
+        )
+    return optax.cosine_decay_schedule(config.lr, steps, alpha=config.final)
+
+
+SCHEDULES = {"constant": _constant, "cosine": _cosine}
+
+
+def schedule(config: Any, steps: int) -> optax.Schedule:
+    """Gives the learning rate as a function of the number of updates made so far.
+
+    Warm-up of w steps is linear, `lr (k + 1) / (w + 1)` at update k, so that no
+    update is wasted on a rate of zero. The schedule proper follows over the rest:
+    `constant` stays at `lr`, `cosine` reaches `final * lr` after `steps` updates.
+
+    Args:
+        config: `config.optim`, with `schedule`, `lr`, `warmup` (below 1 a fraction
+            of `steps`, from 1 on a number of steps) and `final`.
+        steps: number of training steps.
+
+    Raises:
+        ValueError: for an unknown schedule or a value out of range.
+    """
+    if config.schedule not in SCHEDULES:
+        raise ValueError(
+            f"optim.schedule={config.schedule!r}: known are {', '.join(SCHEDULES)}."
+        )
+    if not config.lr > 0:
+        raise ValueError(f"optim.lr={config.lr}: expected a positive learning rate.")
+    warmup = _warmup_steps(config.warmup, steps)
+    after = SCHEDULES[config.schedule](config, steps - warmup)
+    if warmup == 0:
+        return after
+    before = optax.linear_schedule(config.lr / (warmup + 1), config.lr, warmup)
+    return optax.join_schedules([before, after], [warmup])
+
+
+def decayed(params: Any) -> Any:
+    """Marks the leaves that weight decay applies to: kernels, by their name.
+
+    The name decides and not the rank: in a scanned stack, and with runs side by
+    side, a bias has leading axes too.
+
+    Returns:
+        A tree of bools like `params`, true where the leaf's name ends in `kernel`,
+        is `w` or ends in `_w`.
+    """
+
+    def is_kernel(path: tuple, _: Any) -> bool:
+        name = jax.tree_util.keystr(path[-1:], simple=True)
+        return name.endswith(("kernel", "_w")) or name == "w"
+
+    return jax.tree_util.tree_map_with_path(is_kernel, params)
+
+
+def _adam(config: Any, rate: optax.Schedule) -> optax.GradientTransformation:
+    _refuse_decay(config)
+    return optax.adam(rate, b1=config.b1, b2=config.b2, eps=config.eps)
+
+
+def _adamw(config: Any, rate: optax.Schedule) -> optax.GradientTransformation:
+    return optax.adamw(
+        rate,
+        b1=config.b1,
+        b2=config.b2,
+        eps=config.eps,
+        weight_decay=config.weight_decay,
+        mask=decayed,
+    )
+
+
+def _adamax(config: Any, rate: optax.Schedule) -> optax.GradientTransformation:
+    _refuse_decay(config)
+    return optax.adamax(rate, b1=config.b1, b2=config.b2, eps=config.eps)
+
+
+def _refuse_decay(config: Any) -> None:
+    if config.weight_decay:
+        raise ValueError(
+            f"optim.weight_decay={config.weight_decay} has no effect with"
+            f" optim.name={config.name!r}: use 'adamw', or set it to 0."
+        )
+
+
+OPTIMISERS = {"adam": _adam, "adamw": _adamw, "adamax": _adamax}
+
+
+def make(config: Any, steps: int) -> optax.GradientTransformation:
+    """Makes the optimiser: clipping, then the update, both skipped when not finite.
+
+    A gradient with a NaN or an infinity changes neither parameters nor moments; it
+    is only counted (see `bad_steps`), however often it comes: stopping is the
+    loop's decision.
+
+    Args:
+        config: `config.optim`, with `name`, `weight_decay`, `b1`, `b2`, `eps`,
+            `clip` (largest global norm of the gradient, 0 for none) and the keys of
+            `schedule`.
+        steps: number of training steps.
+
+    Raises:
+        ValueError: for an unknown name or a value out of range.
+    """
+    if config.name not in OPTIMISERS:
+        raise ValueError(
+            f"optim.name={config.name!r}: known are {', '.join(OPTIMISERS)}."
+        )
+    if not config.clip >= 0:
+        raise ValueError(
+            f"optim.clip={config.clip}: expected a norm above 0, or 0 for none."
+        )
+    update = OPTIMISERS[config.name](config, schedule(config, steps))
+    if config.clip:
+        update = optax.chain(optax.clip_by_global_norm(config.clip), update)
+    # The counter saturates at this number and so never exceeds it.
+    return optax.apply_if_finite(update, int(np.iinfo(np.int32).max))
+
+
+def bad_steps(opt_state: Any) -> tuple[Any, Any]:
+    """Reads how many steps were skipped because the gradient was not finite.
+
+    Args:
+        opt_state: state of a transformation from `make`, of any leading axes.
+
+    Returns:
+        `(consecutive, total)`, int32 with the leading axes of the state. The first
+        is zero exactly where the last step was applied.
+    """
+    if not isinstance(opt_state, optax.ApplyIfFiniteState):
+        raise TypeError(
+            f"opt_state is a {type(opt_state).__name__}: expected the state of a"
+            " transformation from optim.make."
+        )
+    return opt_state.notfinite_count, opt_state.total_notfinite
+
+
+def ema_init(params: Any, decay: float | int) -> Any:
+    """Starts the moving average as a copy of `params`; None when `decay` is 0."""
+    if not 0 <= decay < 1:
+        raise ValueError(f"optim.ema={decay}: expected a decay in [0, 1), 0 for none.")
+    return jax.tree.map(jnp.copy, params) if decay else None
+
+
+def ema_update(ema: Any, params: Any, decay: float | int, step: ArrayLike) -> Any:
+    """Moves the average towards `params` with a decay that warms up.
+
+    `ema <- d ema + (1 - d) params` with `d = min(decay, (1 + step) / (10 + step))`,
+    so that the initial parameters are soon forgotten.
+
+    Args:
+        ema: the average, or None, which stays None.
+        params: the parameters after the step.
+        decay: the decay reached in the end.
+        step: scalar, updates of the average made before this one.
+    """
+    if ema is None:
+        return None
+    step = jnp.asarray(step, jnp.float32)
+    rate = 1.0 - jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    return jax.tree.map(lambda e, p: e + rate.astype(e.dtype) * (p - e), ema, params)

@@ -1,0 +1,76 @@
+"""Checks of a whole config, and its passage to JSON and back."""
+
+import json
+from typing import Any
+
+import ml_collections
+
+from fdnf.data import build as datasets
+from fdnf.flows import build as flows
+from fdnf.losses import presets
+from fdnf.train import objectives, optim
+
+
+class ConfigError(ValueError):
+    """A config that cannot work; the text says which key and what to write."""
+
+
+def check(config: Any) -> None:
+    """Refuses what would only fail later, before any time is spent.
+
+    Raises:
+      ConfigError: naming the first key that is wrong.
+    """
+    train = config.train
+    for key in ("steps", "batch_size", "steps_per_call", "eval_every"):
+        if not isinstance(train[key], int) or train[key] < 1:
+            raise ConfigError(
+                f"train.{key}={train[key]!r}: expected a whole number of at least 1"
+            )
+    if config.runs < 1:
+        raise ConfigError(f"runs={config.runs}: expected at least 1")
+    for key in ("steps", "eval_every"):
+        if train[key] % train.steps_per_call:
+            raise ConfigError(
+                f"train.{key}={train[key]} is not a multiple of "
+                f"train.steps_per_call={train.steps_per_call}, the steps of one call"
+            )
+    if config.data.name not in datasets.DATASETS:
+        raise ConfigError(
+            f"unknown data.name {config.data.name!r}; known: "
+            f"{sorted(datasets.DATASETS)}"
+        )
+    try:
+        flows.build(config.model)
+        optim.make(config.optim, train.steps)
+        optim.ema_init({}, config.optim.ema)
+        if objectives.needs_teacher(config):
+            presets.preset(config.loss.preset, config.loss.method)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(str(error)) from error
+    if objectives.needs_teacher(config):
+        teacher = config.get("teacher")
+        if teacher is None or bool(teacher.workdir) == bool(teacher.get("config")):
+            raise ConfigError(
+                f"loss.method={config.loss.method!r} needs one teacher: set "
+                "teacher.workdir to the workdir of a trained flow, or teacher.config "
+                "to the config of one to train first, and not both"
+            )
+        if teacher.get("config"):
+            check(teacher.config)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The config as what JSON can hold; tuples become lists."""
+    return json.loads(json.dumps(config.to_dict()))
+
+
+def from_dict(values: dict[str, Any]) -> ml_collections.ConfigDict:
+    """The config that `to_dict` wrote, lists of the file made tuples again."""
+    return ml_collections.ConfigDict(_tuples(values))
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _tuples(v) for k, v in value.items()}
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value

@@ -1,0 +1,96 @@
+"""The state of a training program and the best parameters it has seen.
+
+Several runs (seeds) train side by side: every array leaf has a leading `runs` axis,
+except `TrainState.step`, which they share. Fields are `Any` because the same classes
+also hold shapes, axes and other trees of the same form.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax.typing import ArrayLike
+
+
+@struct.dataclass
+class TrainState:
+    """All that a training step reads and writes.
+
+    Attributes:
+        step: int32 scalar, steps taken; shared by the runs.
+        params: the trained pytree.
+        ema: exponential moving average of `params`, or None when none is kept.
+        constants: what was drawn once and is saved but not trained.
+        opt_state: state of the transformation made by `optim.make`.
+    """
+
+    step: Any
+    params: Any
+    ema: Any
+    constants: Any
+    opt_state: Any
+
+
+@struct.dataclass
+class Best:
+    """The parameters with the lowest validation loss, run by run.
+
+    Attributes:
+        params: parameters that were evaluated (the average, where one is kept).
+        constants: the constants that belong to them.
+        value: `[runs]`, validation loss in nats; +inf before the first evaluation.
+        step: `[runs]` int32, the step of that evaluation.
+    """
+
+    params: Any
+    constants: Any
+    value: Any
+    step: Any
+
+
+def first_best(params: Any, constants: Any, runs: int) -> Best:
+    """Gives the record of a program that has not been evaluated.
+
+    The trees are copied: the record outlives a state whose buffers are donated.
+
+    Args:
+        params: initial parameters, leading axis `runs`.
+        constants: initial constants, leading axis `runs`.
+        runs: number of runs side by side.
+    """
+    return Best(
+        params=jax.tree.map(jnp.copy, params),
+        constants=jax.tree.map(jnp.copy, constants),
+        value=jnp.full((runs,), jnp.inf, jnp.float32),
+        step=jnp.zeros((runs,), jnp.int32),
+    )
+
+
+def update_best(
+    best: Best, params: Any, constants: Any, value: ArrayLike, step: ArrayLike
+) -> Best:
+    """Replaces the runs whose validation loss fell; pure, and works under jit.
+
+    A loss that is NaN never replaces anything.
+
+    Args:
+        best: the record so far.
+        params: parameters just evaluated, leading axis `runs`.
+        constants: their constants, leading axis `runs`.
+        value: `[runs]`, their validation loss in nats.
+        step: scalar, steps taken so far.
+    """
+    value = jnp.asarray(value, best.value.dtype)
+    better = value < best.value
+
+    def pick(new: ArrayLike, old: ArrayLike) -> jax.Array:
+        mask = better.reshape(better.shape + (1,) * (jnp.ndim(old) - 1))
+        return jnp.where(mask, new, old)
+
+    return Best(
+        params=jax.tree.map(pick, params, best.params),
+        constants=jax.tree.map(pick, constants, best.constants),
+        value=jnp.where(better, value, best.value),
+        step=jnp.where(better, jnp.asarray(step, jnp.int32), best.step),
+    )

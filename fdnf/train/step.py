@@ -1,0 +1,186 @@
+"""The training step: several runs side by side, several steps a call, all devices.
+
+`pmap` shards batches over the devices; within it, `vmap` trains the runs of one study
+(seeds) as one program; within that, `lax.scan` takes the steps of one call, drawing
+their batches on the device. Small flows are bound by dispatch, not by arithmetic.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array
+
+from fdnf.data import readers
+from fdnf.flows.base import FlowModule
+from fdnf.train import optim
+from fdnf.train.objectives import Objective
+from fdnf.train.sampling import Sampler
+from fdnf.train.state import TrainState
+
+AXIS = "batch"
+
+# One stream of randomness per purpose, folded into each run's key.
+INIT, TRAIN, POOL = 0, 1, 2
+
+
+def run_keys(seed: int, runs: int) -> Array:
+    """One key per run: run r of seed s is run 0 of seed s + r."""
+    return jnp.stack([jax.random.key(seed + r) for r in range(runs)])
+
+
+def init_state(
+    flow: FlowModule,
+    optimizer: optax.GradientTransformation,
+    keys: Array,
+    x: Array,
+    ema: float,
+) -> TrainState:
+    """Initial state of every run, leading axis runs, data-dependent parts included.
+
+    Args:
+      flow: the model.
+      optimizer: from `optim.make`.
+      keys: `[runs]`, the runs' keys.
+      x: `[runs, batch, ...]`, the batch from which each run takes its statistics.
+      ema: decay of the moving average, 0 for none.
+    """
+
+    def init(key, x):
+        variables = flow.init(jax.random.fold_in(key, INIT), x)
+        return variables["params"], variables.get("constants", {})
+
+    @jax.jit
+    def everything(keys, x):
+        params, constants = jax.vmap(init)(keys, x)
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            ema=optim.ema_init(params, ema),
+            constants=constants,
+            opt_state=jax.vmap(optimizer.init)(params),
+        )
+
+    return everything(keys, x)
+
+
+def make_train_step(
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    sample: Sampler,
+    *,
+    steps: int,
+    ema: float,
+    teacher_runs: bool = False,
+) -> Callable:
+    """The pmapped function that takes `steps` training steps of every run.
+
+    Args:
+      objective: from `objectives.build`.
+      optimizer: from `optim.make`; a step that is not finite changes nothing.
+      sample: from `sampling.uniform`.
+      steps: steps a call.
+      ema: decay of the moving average, 0 for none.
+      teacher_runs: whether the teacher's variables have a leading runs axis too.
+
+    Returns:
+      `(state, shard, keys, data, teacher) -> (state, scalars)`: `shard` is
+      `arange(devices)`, the rest has no device axis, and `state` is donated.
+      `scalars` are `[runs]`: means over the call's finite steps, and the counts of
+      skipped steps.
+    """
+
+    def one_run(params, average, opt_state, constants, teacher, key, step, data):
+        index = jax.lax.axis_index(AXIS)
+        key = jax.random.fold_in(jax.random.fold_in(key, TRAIN), step)
+        batch = sample(jax.random.fold_in(key, 0), data, index)
+        noise = jax.random.fold_in(jax.random.fold_in(key, 1), index)
+        (loss, terms), grads = jax.value_and_grad(objective, has_aux=True)(
+            params, constants, teacher, batch, noise, step
+        )
+        grads, loss, terms = jax.lax.pmean((grads, loss, terms), AXIS)
+        # A loss that is not finite can have finite gradients: spoil them, so that
+        # the optimizer skips the step as it skips gradients that are not finite.
+        ok = jnp.isfinite(loss)
+        grads = jax.tree.map(lambda g: jnp.where(ok, g, jnp.nan), grads)
+        norm = optax.global_norm(grads)
+        updates, opt_state = optimizer.update(grads, opt_state, params)
+        params = optax.apply_updates(params, updates)
+        moved = optim.ema_update(average, params, ema, step)
+        taken = optim.bad_steps(opt_state)[0] == 0
+        average = jax.tree.map(lambda a, b: jnp.where(taken, a, b), moved, average)
+        scalars = {"loss": loss, "gradient_norm": norm, **terms}
+        return params, average, opt_state, scalars
+
+    runs = jax.vmap(
+        one_run, in_axes=(0, 0, 0, 0, 0 if teacher_runs else None, 0, None, None)
+    )
+
+    def call(state, shard, keys, data, teacher):
+        del shard  # Only there because pmap needs one mapped argument.
+
+        def body(carry, _):
+            params, average, opt_state, step = carry
+            params, average, opt_state, scalars = runs(
+                params, average, opt_state, state.constants, teacher, keys, step, data
+            )
+            return (params, average, opt_state, step + 1), scalars
+
+        carry = (state.params, state.ema, state.opt_state, state.step)
+        carry, scalars = jax.lax.scan(body, carry, None, length=steps)
+        params, average, opt_state, step = carry
+        scalars = jax.tree.map(_finite_mean, scalars)
+        consecutive, total = optim.bad_steps(opt_state)
+        scalars |= {"bad_in_a_row": consecutive, "skipped_steps": total}
+        state = TrainState(step, params, average, state.constants, opt_state)
+        return state, scalars
+
+    return jax.pmap(
+        call,
+        axis_name=AXIS,
+        in_axes=(None, 0, None, None, None),
+        out_axes=None,
+        donate_argnums=0,
+    )
+
+
+def _finite_mean(values: Array) -> Array:
+    """Mean over the leading axis of what is finite; NaN if nothing is."""
+    finite = jnp.isfinite(values)
+    return jnp.sum(jnp.where(finite, values, 0.0), axis=0) / jnp.sum(finite, axis=0)
+
+
+def make_log_prob(flow: FlowModule, batch_size: int) -> Callable:
+    """Exact log densities of a whole array, each row once.
+
+    Args:
+      flow: the model.
+      batch_size: rows a call, over all devices.
+
+    Returns:
+      `(params, constants, rows [n, ...]) -> float32 [runs, n]`, in nats. The last
+      batch is padded, and the padding dropped.
+    """
+    devices = jax.local_device_count()
+
+    def log_prob(params, constants, x):
+        def one(params, constants):
+            variables = {"params": params, "constants": constants}
+            return flow.apply(variables, x, method="log_prob")
+
+        return jax.vmap(one)(params, constants)
+
+    mapped = jax.pmap(log_prob, axis_name=AXIS, in_axes=(None, None, 0), out_axes=1)
+
+    def whole(params: Any, constants: Any, rows: np.ndarray) -> np.ndarray:
+        out = []
+        for batch, mask in readers.padded_batches(rows, batch_size, devices):
+            batch = batch.reshape(devices, -1, *batch.shape[1:])
+            values = np.asarray(mapped(params, constants, batch))
+            out.append(values.reshape(values.shape[0], -1)[:, mask])
+        return np.concatenate(out, axis=1)
+
+    return whole

@@ -1,0 +1,115 @@
+"""Checkpoint directories on disk: which there are, which are whole, reading them."""
+
+import json
+import logging
+import zlib
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from fdnf.train import flat as flat_trees
+
+_log = logging.getLogger(__name__)
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint cannot be written, found, read or used."""
+
+
+def steps(directory: Path) -> list[int]:
+    """Lists the steps with a directory, newest first, whole or not."""
+    if not directory.is_dir():
+        return []
+    names = (path.name for path in directory.iterdir() if path.is_dir())
+    return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
+
+
+def newest(
+    directory: Path, names: tuple[str, ...]
+) -> tuple[int, dict[str, Any], dict[str, Any], list[Path]]:
+    """Reads the newest whole checkpoint; also gives the broken ones newer than it."""
+    reasons: dict[Path, str] = {}
+    for step in steps(directory):
+        path = directory / str(step)
+        try:
+            trees, meta = _read(path, names)
+        except MemoryError:
+            raise
+        except Exception as error:
+            reasons[path] = f"{type(error).__name__}: {first_line(error)}"
+            continue
+        for bad, reason in reasons.items():
+            _log.warning(
+                "checkpoint %s is broken (%s): using step %d instead", bad, reason, step
+            )
+        return step, trees, meta, list(reasons)
+    listed = "\n".join(f"  {path}: {reason}" for path, reason in reasons.items())
+    raise CheckpointError(
+        f"no checkpoint in {directory} can be read:\n{listed}\nRestore one from a"
+        " copy, or remove this directory to train from the start."
+    )
+
+
+def move_aside(paths: list[Path]) -> None:
+    """Renames each directory to `<step>.broken-<n>`, so that its step can be saved.
+
+    Raises:
+        CheckpointError: when the file system refuses.
+    """
+    if jax.process_index() != 0:
+        return
+    for path in paths:
+        taken = len(list(path.parent.glob(f"{path.name}.broken-*")))
+        target = path.with_name(f"{path.name}.broken-{taken + 1}")
+        try:
+            path.rename(target)
+        except OSError as error:
+            raise CheckpointError(
+                f"the broken checkpoint {path} cannot be moved to {target} ({error}):"
+                " move or remove it by hand."
+            ) from error
+
+
+def first_line(error: Exception) -> str:
+    """Shortens the message of an error, which in orbax may run over pages."""
+    return (str(error).strip().splitlines() or ["no message"])[0][:300]
+
+
+def meta_checksum(record: dict[str, Any]) -> int:
+    """CRC-32 of what JSON holds, whatever its formatting."""
+    return zlib.crc32(json.dumps(record, sort_keys=True).encode())
+
+
+def _read(path: Path, names: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Reads the named trees and the meta of one checkpoint, and verifies them."""
+    import orbax.checkpoint as ocp
+
+    with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
+        record = reader.restore(path / "meta")
+    checksums = record.pop("checksums")
+    if meta_checksum(record) != checksums["meta"]:
+        raise ValueError("the checksum of meta differs from the one saved")
+    zero_size = record.pop("zero_size")
+    trees = {}
+    for name in names:
+        with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
+            tree = flat_trees.unnest(reader.restore(path / name))
+        for leaf, (dtype, shape) in zero_size[name].items():
+            tree[leaf] = np.zeros(shape, jax.numpy.dtype(dtype))
+        if flat_trees.checksum(tree) != checksums[name]:
+            raise ValueError(f"the checksum of {name} differs from the one saved")
+        trees[name] = tree
+    if "config" in record:
+        record["config"] = _tuples(record["config"])
+    return trees, record
+
+
+def _tuples(value: Any) -> Any:
+    # Configs write tuples, which modules need as attributes; JSON made them lists.
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return tuple(_tuples(item) for item in value)
+    return value

@@ -1,0 +1,234 @@
+"""The training log: `log.jsonl` and `log.csv` always, TensorBoard where installed."""
+
+import csv
+import importlib.util
+import io
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import jax
+import numpy as np
+
+_JSONL, _CSV = "log.jsonl", "log.csv"
+
+
+class Writer:
+    """Appends rows of scalars to the log of a workdir; process 0 only.
+
+    A scalar with a run axis is a list in JSONL and one column `name/run` a run in
+    CSV and TensorBoard. JSON knows neither NaN nor infinity: such a value is null,
+    and the entry `nonfinite` says which it was, `{"loss/1": "inf"}`. `log.csv` has
+    the columns of all rows so far; a row with a new name rewrites it from
+    `log.jsonl`, with empty cells in the rows before.
+
+    Log a step before saving its checkpoint: what is resumed is then in the log.
+
+    Args:
+        workdir: directory of the run; made if absent.
+        resume_step: step of the checkpoint that training continues from. Rows after
+            it, and a half-written last line, are cut. None starts a new log and
+            renames one that is there to `log.jsonl.old` and `log.csv.old`.
+        tensorboard: whether to write TensorBoard files, if tensorboardX is there.
+    """
+
+    def __init__(
+        self,
+        workdir: str | Path,
+        resume_step: int | None = None,
+        tensorboard: bool = True,
+    ):
+        """See the class."""
+        self._active = jax.process_index() == 0
+        if not self._active:
+            return
+        self._workdir = Path(workdir)
+        self._workdir.mkdir(parents=True, exist_ok=True)
+        self._resume_step = resume_step
+        self._tensorboard: Any = None
+        self._use_tensorboard = (
+            tensorboard and importlib.util.find_spec("tensorboardX") is not None
+        )
+        if resume_step is None:
+            for name in (_JSONL, _CSV):
+                path = self._workdir / name
+                if path.exists():
+                    path.replace(path.with_name(f"{name}.old"))
+        else:
+            lines = [
+                line
+                for line, row in _parse(self._workdir / _JSONL)
+                if row["step"] <= resume_step
+            ]
+            _replace(self._workdir / _JSONL, "".join(f"{line}\n" for line in lines))
+        self._columns = self._rewrite_csv()
+        self._jsonl = open(self._workdir / _JSONL, "a", encoding="utf-8")
+        self._csv = open(self._workdir / _CSV, "a", encoding="utf-8", newline="")
+
+    def write(self, step: int, scalars: Mapping[str, Any]) -> None:
+        """Appends one row and hands it to the operating system.
+
+        Args:
+            step: steps taken so far.
+            scalars: by name, numbers, strings or arrays `[runs]`; names may hold
+                slashes. `step` and `nonfinite` are taken.
+        """
+        if not self._active:
+            return
+        taken = {"step", "nonfinite"} & scalars.keys()
+        if taken:
+            raise ValueError(f"scalars hold {sorted(taken)}: these names are taken.")
+        row = {"step": int(step), **{k: _plain(k, v) for k, v in scalars.items()}}
+        self._jsonl.write(_dump(row) + "\n")
+        self._jsonl.flush()
+        cells = _cells(row)
+        if cells.keys() <= set(self._columns):
+            _csv_writer(self._csv, self._columns).writerow(cells)
+            self._csv.flush()
+        else:
+            self._csv.close()
+            self._columns = self._rewrite_csv()
+            self._csv = open(self._workdir / _CSV, "a", encoding="utf-8", newline="")
+        self._write_tensorboard(row["step"], cells)
+
+    def close(self) -> None:
+        """Closes the files."""
+        if not self._active:
+            return
+        self._jsonl.close()
+        self._csv.close()
+        if self._tensorboard is not None:
+            self._tensorboard.close()
+
+    def __enter__(self) -> "Writer":
+        """Returns itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Closes the files."""
+        self.close()
+
+    def _rewrite_csv(self) -> list[str]:
+        rows = [_cells(row) for row in read_log(self._workdir)]
+        columns = list(dict.fromkeys(name for row in rows for name in row)) or ["step"]
+        text = io.StringIO(newline="")
+        writer = _csv_writer(text, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+        _replace(self._workdir / _CSV, text.getvalue())
+        return columns
+
+    def _write_tensorboard(self, step: int, cells: Mapping[str, Any]) -> None:
+        if not self._use_tensorboard:
+            return
+        if self._tensorboard is None:
+            import tensorboardX
+
+            resume = self._resume_step
+            self._tensorboard = tensorboardX.SummaryWriter(
+                str(self._workdir / "tensorboard"),
+                purge_step=None if resume is None else resume + 1,
+            )
+        for name, value in cells.items():
+            if name != "step" and not isinstance(value, str):
+                self._tensorboard.add_scalar(name, value, step)
+
+
+def read_log(workdir: str | Path) -> list[dict[str, Any]]:
+    """Reads the rows of `log.jsonl`, NaN and infinities restored.
+
+    A last line cut off by a crash is left out; an absent file has no rows.
+
+    Raises:
+        ValueError: names a line before the last that is not JSON.
+    """
+    return [row for _, row in _parse(Path(workdir) / _JSONL)]
+
+
+def _plain(name: str, value: Any) -> Any:
+    if isinstance(value, str):
+        return value
+    array = np.asarray(value)
+    if array.ndim > 1 or array.dtype.kind in "OSUc":
+        raise ValueError(
+            f"scalar {name!r} has shape {array.shape} and dtype {array.dtype}:"
+            " expected a real number, or one for each run."
+        )
+    # bfloat16 and its kin are no numpy numbers, and become lists of themselves.
+    return (array if array.dtype.kind in "biuf" else array.astype(np.float32)).tolist()
+
+
+def _is_nonfinite(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
+    cells = {}
+    for name, value in row.items():
+        if isinstance(value, list):
+            cells.update({f"{name}/{run}": item for run, item in enumerate(value)})
+        else:
+            cells[name] = value
+    return cells
+
+
+def _dump(row: Mapping[str, Any]) -> str:
+    nonfinite = {k: str(v) for k, v in _cells(row).items() if _is_nonfinite(v)}
+    if not nonfinite:
+        return json.dumps(row, allow_nan=False)
+    clean = {
+        name: [None if _is_nonfinite(item) else item for item in value]
+        if isinstance(value, list)
+        else (None if _is_nonfinite(value) else value)
+        for name, value in row.items()
+    }
+    return json.dumps({**clean, "nonfinite": nonfinite}, allow_nan=False)
+
+
+def _load(line: str) -> dict[str, Any]:
+    row = json.loads(line)
+    for key, value in row.pop("nonfinite", {}).items():
+        name, _, run = key.rpartition("/")
+        if isinstance(row.get(name), list):
+            row[name][int(run)] = float(value)
+        else:
+            row[key] = float(value)
+    return row
+
+
+def _parse(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    if not path.exists():
+        return []
+    # A line without its newline was being written when the process died. Splitting
+    # bytes keeps a cut through a multi-byte character out of the way.
+    *lines, _ = path.read_bytes().split(b"\n")
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            text = line.decode("utf-8")
+            rows.append((text, _load(text)))
+        except ValueError as error:
+            raise ValueError(
+                f"{path}, line {number} is not a log row ({error}): repair or remove"
+                " it."
+            ) from error
+    return rows
+
+
+def _csv_writer(file: Any, columns: list[str]) -> Any:
+    return csv.DictWriter(file, columns, lineterminator="\n")
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8", newline="")
+    os.replace(temporary, path)

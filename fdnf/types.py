@@ -1,0 +1,108 @@
+"""The words that every layer shares: arrays, results and protocols."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from jaxtyping import Array, Float
+
+Variables = Mapping[str, Any]
+"""What `init` returns: the collections `params` and, for some flows, `constants`."""
+
+Events = Float[Array, "batch *event"]
+LogDet = Float[Array, " batch"]
+Scalar = Float[Array, ""]
+
+
+class Encoding(NamedTuple):
+    """What a flow says of data: its latents and its density.
+
+    Attributes:
+      z: latents, one `[batch, ...]` array per factored-out part.
+      log_det: `[batch]`, log |det dz/dx| in nats.
+      levels: the activation at the end of each level, in data order.
+      log_prior: `[batch]`, log density of `z` under the flow's prior, in nats.
+    """
+
+    z: tuple[Array, ...]
+    log_det: Array
+    levels: tuple[Array, ...]
+    log_prior: Array
+
+    @property
+    def log_prob(self) -> Array:
+        """`[batch]`, log density of the data in nats: log p(z) + log |det dz/dx|."""
+        return self.log_prior + self.log_det
+
+
+class Decoding(NamedTuple):
+    """What a flow makes of latents.
+
+    Attributes:
+      x: `[batch, ...]`, data.
+      log_det: `[batch]`, log |det dx/dz| in nats.
+      levels: the activations that `encode(x)` would report, in the same order.
+      residual: `[batch]`, max |encode(x).z - z| of each row, if asked for.
+    """
+
+    x: Array
+    log_det: Array
+    levels: tuple[Array, ...]
+    residual: Array | None = None
+
+
+class Aux(NamedTuple):
+    """What a loss hands back beside its value.
+
+    Attributes:
+      terms: named float32 scalars, each without its weight.
+      per_level: one scalar per compared pair of levels.
+      student: the student's Encoding or Decoding (or a pair), as the loss saw it.
+      teacher: the teacher's.
+    """
+
+    terms: dict[str, Array]
+    per_level: tuple[Array, ...]
+    student: Any
+    teacher: Any
+
+
+@runtime_checkable
+class Flow(Protocol):
+    """Anything whose `apply` answers to the methods "encode" and "decode".
+
+    Every flow of this package does, being a Flax module; `ExternalFlow` makes one of
+    two functions. The object must be hashable, since losses take it as a static
+    argument.
+    """
+
+    def apply(
+        self, variables: Variables, *args: Any, method: str, **kwargs: Any
+    ) -> Any:
+        """Calls `encode(x, cond)` -> Encoding or `decode(z, cond)` -> Decoding."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class ExternalFlow:
+    """A flow of any other library, as the losses want it.
+
+    Args:
+      encode: `(variables, x, cond) -> Encoding`, or None if it is never asked for.
+      decode: `(variables, z, cond) -> Decoding`, or None likewise. `z` is a tuple.
+
+    `variables` is whatever pytree the two functions understand.
+    """
+
+    encode: Callable[..., Encoding] | None = None
+    decode: Callable[..., Decoding] | None = None
+
+    def apply(self, variables: Any, *args: Any, method: str, **kwargs: Any) -> Any:
+        """Calls the function named by `method`."""
+        function = {"encode": self.encode, "decode": self.decode}.get(method)
+        if function is None:
+            raise ValueError(
+                f"this ExternalFlow has no {method!r}; give it one: "
+                f"ExternalFlow({method}=function)"
+            )
+        return function(variables, *args, **kwargs)

@@ -1,0 +1,100 @@
+import io
+import os
+import stat
+import tarfile
+import zipfile
+
+import pytest
+
+from fdnf.data import archives
+from fdnf.data.tabular import DataError
+
+CONTENT = b"rows" * 10_000
+
+
+def tar(path, *members):
+    with tarfile.open(path, "w:gz") as file:
+        for info, content in members:
+            info.size = len(content)
+            file.addfile(info, io.BytesIO(content))
+    return path
+
+
+def link(name, target, kind=tarfile.SYMTYPE):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info, b""
+
+
+@pytest.fixture
+def target(tmp_path):
+    return tmp_path / "out" / "file"
+
+
+def test_tar_member(tmp_path, target):
+    members = [(tarfile.TarInfo("./a/b.txt"), CONTENT), (tarfile.TarInfo("c"), b"no")]
+    archive = tar(tmp_path / "a.tar.gz", *members)
+    assert archives.extract_member(archive, "a/b.txt", target).read_bytes() == CONTENT
+    assert os.listdir(target.parent) == ["file"]
+
+
+def test_zip_member(tmp_path, target):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("a/b.txt", CONTENT)
+    archives.extract_member(tmp_path / "a.zip", "a/b.txt", target)
+    assert target.read_bytes() == CONTENT
+
+
+def test_hostile_name_is_only_a_name(tmp_path, target):
+    archive = tar(tmp_path / "a.tar.gz", (tarfile.TarInfo("../../evil"), CONTENT))
+    with pytest.raises(DataError, match="has no member 'evil'; it has: ../../evil"):
+        archives.extract_member(archive, "evil", target)
+    archives.extract_member(archive, "../../evil", target)
+    assert os.listdir(target.parent) == ["file"]
+    assert sorted(os.listdir(tmp_path)) == ["a.tar.gz", "out"]
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE])
+def test_tar_link_is_refused(tmp_path, target, kind):
+    archive = tar(tmp_path / "a.tar.gz", link("a", "/etc/passwd", kind))
+    with pytest.raises(DataError, match="link or no regular file"):
+        archives.extract_member(archive, "a", target)
+    assert os.listdir(target.parent) == []
+
+
+def test_zip_link_is_refused(tmp_path, target):
+    info = zipfile.ZipInfo("a")
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.writestr(info, "/etc/passwd")
+    with pytest.raises(DataError, match="link or no regular file"):
+        archives.extract_member(tmp_path / "a.zip", "a", target)
+    assert os.listdir(target.parent) == []
+
+
+def test_absent_zip_member(tmp_path, target):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.writestr("b", "")
+    with pytest.raises(DataError, match="no member 'a'; it has: b"):
+        archives.extract_member(tmp_path / "a.zip", "a", target)
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+@pytest.mark.parametrize("keep", [0.0, 0.5, 0.9])
+def test_truncated_archive_leaves_no_file(tmp_path, target, kind, keep):
+    content = os.urandom(50_000)
+    archive = tmp_path / "archive"
+    if kind == "tar":
+        tar(archive, (tarfile.TarInfo("a"), content))
+    else:
+        with zipfile.ZipFile(archive, "w") as file:
+            file.writestr("a", content)
+    archive.write_bytes(archive.read_bytes()[: int(keep * 50_000)])
+    with pytest.raises(DataError, match="damaged"):
+        archives.extract_member(archive, "a", target)
+    assert os.listdir(target.parent) == []
+
+
+def test_absent_archive(tmp_path, target):
+    with pytest.raises(DataError, match="No such file"):
+        archives.extract_member(tmp_path / "none.zip", "a", target)

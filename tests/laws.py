@@ -1,0 +1,226 @@
+"""What every bijector and flow obeys, as functions of one case.
+
+A case names a module, the event it acts on and, for conditional modules, the width of
+its context. `Case.variables` are never the initial ones: kernels and biases are moved
+far enough that the map is no longer near the identity.
+"""
+
+import dataclasses
+import functools
+import math
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from fdnf.bijectors.base import Bijector
+from fdnf.flows.base import FlowModule
+
+BATCH = 3
+
+
+class Mapped(NamedTuple):
+    """One direction of a case, flows and bijectors alike."""
+
+    value: Array
+    log_det: Array
+    levels: tuple[Array, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A module under the laws.
+
+    Args:
+      name: the test's id.
+      module: a Bijector or a FlowModule.
+      event: shape of one event.
+      context: width of `cond`, None without.
+      noise: size of the perturbation, see `perturb`.
+      tolerance: of the float32 round trip, relative to the largest |x|.
+    """
+
+    name: str
+    module: nn.Module
+    event: tuple[int, ...] = (4,)
+    context: int | None = None
+    noise: float = 0.5
+    tolerance: float = 1e-4
+
+    def data(self, seed: int = 1, batch: int = BATCH) -> np.ndarray:
+        draw = np.random.default_rng(seed).normal(size=(batch, *self.event))
+        return (0.3 + 1.2 * draw).astype(np.float32)
+
+    def cond(self, seed: int = 2) -> np.ndarray | None:
+        if self.context is None:
+            return None
+        draw = np.random.default_rng(seed).normal(size=(BATCH, self.context))
+        return draw.astype(np.float32)
+
+    @functools.cached_property
+    def variables(self) -> Any:
+        init = jax.jit(self.module.init)
+        first = init(jax.random.key(0), self.data(seed=3), self.cond())
+        return perturb(first, self.noise)
+
+    def forward(self, variables: Any, x: Array, cond: Array | None) -> Mapped:
+        if isinstance(self.module, Bijector):
+            y, log_det = self.module.apply(variables, x, cond, method="forward")
+            return Mapped(y, log_det, ())
+        encoding = self.module.apply(variables, x, cond, method="encode")
+        return Mapped(_flat(encoding.z), encoding.log_det, encoding.levels)
+
+    def inverse(self, variables: Any, y: Array, cond: Array | None) -> Mapped:
+        if isinstance(self.module, Bijector):
+            x, log_det = self.module.apply(variables, y, cond, method="inverse")
+            return Mapped(x, log_det, ())
+        assert isinstance(self.module, FlowModule)
+        z = _parts(y, self.module.latent_shapes(self.event))
+        decoding = self.module.apply(variables, z, cond, method="decode")
+        return Mapped(decoding.x, decoding.log_det, decoding.levels)
+
+
+def _flat(z: tuple[Array, ...]) -> Array:
+    """Latents as one `[batch, numbers]` array, unless there is one already."""
+    if len(z) == 1:
+        return z[0]
+    return jnp.concatenate([part.reshape(part.shape[0], -1) for part in z], axis=1)
+
+
+def _parts(y: Array, shapes: tuple[tuple[int, ...], ...]) -> tuple[Array, ...]:
+    if len(shapes) == 1:
+        return (y,)
+    ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
+    pieces = jnp.split(y, ends, axis=1)
+    return tuple(
+        piece.reshape(piece.shape[0], *shape)
+        for piece, shape in zip(pieces, shapes, strict=True)
+    )
+
+
+def perturb(variables: Any, noise: float, seed: int = 7) -> Any:
+    """Adds normal noise to every parameter; `constants` stay.
+
+    Its standard deviation is `noise` for vectors and `noise / sqrt(fan in)` for
+    matrices and kernels: a share of the size that they are usually started with, so
+    that layers started near 0 count like the others.
+    """
+    draw = np.random.default_rng(seed)
+
+    def moved(path, leaf):
+        # Names tell vectors from matrices; a stack of steps adds an axis to both.
+        name = path[-1].key
+        is_matrix = "kernel" in name or name in ("weight", "lower", "upper")
+        last = leaf.shape[-2] if is_matrix else 1
+        spatial = leaf.shape[-4:-2] if is_matrix and leaf.ndim == 4 else ()
+        scale = noise / math.sqrt(last * math.prod(spatial))
+        return (leaf + scale * draw.normal(size=leaf.shape)).astype(np.float32)
+
+    params = jax.tree_util.tree_map_with_path(moved, variables["params"])
+    return {**variables, "params": params}
+
+
+def cast(tree: Any, dtype: Any) -> Any:
+    """Every array of the tree in `dtype`."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf, dtype), tree)
+
+
+class Examined(NamedTuple):
+    """Everything that the laws compare, from one compiled program."""
+
+    there: Mapped
+    back: Mapped
+    other_there: Mapped
+    other_back: Mapped
+    jacobian_log_det: Array
+    inverse_jacobian_log_det: Array
+    gradients: Any
+    inverse_gradients: Any
+
+
+def examine(case: Case, variables: Any, x: Array, w: Array, cond: Array | None):
+    """Both directions of a case and their derivatives.
+
+    Args:
+      case: the case.
+      variables: its variables.
+      x: a batch of events, mapped there and back.
+      w: a batch of the other side, mapped back and there.
+      cond: context.
+    """
+
+    def objective(direction, variables, x):
+        mapped = direction(variables, x, cond)
+        return jnp.sum(jnp.sin(mapped.value)) + jnp.sum(jnp.sin(mapped.log_det))
+
+    there = case.forward(variables, x, cond)
+    other_back = case.inverse(variables, w, cond)
+    gradients = functools.partial(jax.grad(objective, argnums=(1, 2)))
+    return Examined(
+        there=there,
+        back=case.inverse(variables, there.value, cond),
+        other_there=case.forward(variables, other_back.value, cond),
+        other_back=other_back,
+        jacobian_log_det=_log_det(case.forward, variables, x, cond),
+        inverse_jacobian_log_det=_log_det(case.inverse, variables, w, cond),
+        gradients=gradients(case.forward, variables, x),
+        inverse_gradients=gradients(case.inverse, variables, w),
+    )
+
+
+def _log_det(direction, variables: Any, x: Array, cond: Array | None) -> Array:
+    """`[batch]`, log |det| of the Jacobian of each row.
+
+    By reverse mode, since the inverse of a masked affine map has no forward mode.
+    """
+    size = math.prod(x.shape[1:])
+
+    def one(row, context):
+        def value(flat):
+            whole = flat.reshape(1, *x.shape[1:])
+            return direction(variables, whole, context).value.reshape(-1)
+
+        return jnp.linalg.slogdet(jax.jacrev(value)(row.reshape(size)))[1]
+
+    if cond is None:
+        return jax.vmap(lambda row: one(row, None))(x)
+    return jax.vmap(lambda row, context: one(row, context[None]))(x, cond)
+
+
+examine_jitted = jax.jit(examine, static_argnums=0)
+
+
+def assert_close(a: Any, b: Any, tolerance: float, what: str) -> None:
+    """Largest |a - b| within `tolerance` of the largest of 1 and |a|, leaf by leaf."""
+    leaves = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    for one, two in leaves:
+        one, two = np.asarray(one), np.asarray(two)
+        assert one.shape == two.shape, f"{what}: shapes {one.shape} and {two.shape}"
+        assert np.all(np.isfinite(one)), f"{what}: not finite"
+        error = np.max(np.abs(one - two)) / max(1.0, np.max(np.abs(one)))
+        assert error <= tolerance, f"{what}: {error:.3g} is above {tolerance}"
+
+
+def assert_laws(case: Case, seen: Examined, x: Array, w: Array, tolerance: float):
+    """The laws of one precision; `tolerance` is relative."""
+    assert seen.there.log_det.shape == (x.shape[0],)
+    assert_close(x, seen.back.value, tolerance, "round trip of the forward direction")
+    assert_close(w, seen.other_there.value, tolerance, "round trip of the inverse")
+    for one, two in ((seen.there, seen.back), (seen.other_there, seen.other_back)):
+        assert_close(one.log_det, -two.log_det, tolerance, "log_dets do not cancel")
+        assert len(one.levels) == len(two.levels)
+        assert_close(one.levels, two.levels, tolerance, "levels of both directions")
+    assert_close(
+        seen.jacobian_log_det, seen.there.log_det, tolerance, "log_det of forward"
+    )
+    assert_close(
+        seen.inverse_jacobian_log_det,
+        seen.other_back.log_det,
+        tolerance,
+        "log_det of inverse",
+    )
+    for leaf in jax.tree.leaves((seen.gradients, seen.inverse_gradients)):
+        assert np.all(np.isfinite(leaf)), "gradient not finite"

@@ -1,0 +1,63 @@
+"""Summaries and units of log-likelihoods."""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fdnf.metrics import likelihood
+
+
+def test_summary_by_hand():
+    mean, standard_error = likelihood.summary(np.array([1.0, 2.0, 3.0, 6.0]))
+    assert mean == 3.0
+    # Squared deviations 4 + 1 + 0 + 9 over n - 1 = 3, then over n = 4.
+    assert standard_error == pytest.approx(math.sqrt(14 / 3 / 4), rel=1e-12)
+
+
+def test_summary_leaves_padding_out():
+    padded = jnp.array([1.0, 2.0, 3.0, 6.0, jnp.nan, 1e30])
+    mask = jnp.array([True] * 4 + [False] * 2)
+    assert likelihood.summary(padded, mask) == likelihood.summary(padded[:4])
+
+
+def test_summary_accumulates_in_float64():
+    # A float32 sum of these loses the quarter.
+    values = np.full(200_000, 16_384.25, np.float32)
+    assert likelihood.summary(values) == (16_384.25, 0.0)
+
+
+def test_summary_of_one_and_of_none():
+    mean, standard_error = likelihood.summary(np.array([2.5]))
+    assert mean == 2.5
+    assert math.isnan(standard_error)
+    with pytest.raises(ValueError, match="no example"):
+        likelihood.summary(np.array([1.0]), np.array([False]))
+
+
+def test_summary_shows_divergence():
+    mean, standard_error = likelihood.summary(np.array([1.0, -np.inf]))
+    assert mean == -math.inf
+    assert math.isnan(standard_error)
+
+
+def test_uniform_data_cost_the_bits_of_their_levels():
+    assert likelihood.bits_per_dim(0.0, dim=3072) == 8.0
+    assert likelihood.bits_per_dim(0.0, dim=64, quantization=32) == 5.0
+    # Density 2 in each of ten dimensions saves a bit in each.
+    halved = likelihood.bits_per_dim(10 * math.log(2), dim=10)
+    assert halved == pytest.approx(7.0)
+
+
+def test_nats_inverts_bits_per_dim():
+    log_prob = jnp.array([-3.0, 0.0, 500.0])
+    bits = likelihood.bits_per_dim(log_prob, dim=64)
+    np.testing.assert_allclose(likelihood.nats(bits, dim=64), log_prob, atol=2e-4)
+    assert bits[2] < bits[0]
+
+
+@pytest.mark.parametrize("function", [likelihood.bits_per_dim, likelihood.nats])
+def test_units_reject_impossible_sizes(function):
+    with pytest.raises(ValueError, match="dim=0"):
+        function(1.0, dim=0)
