@@ -50,6 +50,7 @@ def tabular() -> ConfigDict:
     train.steps = 30_000
     train.batch_size = 2048
     train.steps_per_call = 100
+    train.pack = "auto"  # how runs share a program: map (CPU), vmap (accelerators)
     train.log_every = 500
     train.eval_every = 1000
     train.keep = 3  # newest checkpoints kept

@@ -10,6 +10,7 @@ Variables = Mapping[str, Any]
 """What `init` returns: the collections `params` and, for some flows, `constants`."""
 
 Events = Float[Array, "batch *event"]
+Context = Float[Array, "batch *context"]
 LogDet = Float[Array, " batch"]
 Scalar = Float[Array, ""]
 

@@ -50,20 +50,23 @@ class Case:
     noise: float = 0.5
     tolerance: float = 1e-4
 
-    def data(self, seed: int = 1, batch: int = BATCH) -> np.ndarray:
+    def data(self, seed: int = 1, batch: int = BATCH) -> Array:
         draw = np.random.default_rng(seed).normal(size=(batch, *self.event))
-        return (0.3 + 1.2 * draw).astype(np.float32)
+        return jnp.asarray(0.3 + 1.2 * draw, jnp.float32)
 
-    def cond(self, seed: int = 2) -> np.ndarray | None:
+    def cond(self, seed: int = 2, batch: int = BATCH) -> Array | None:
         if self.context is None:
             return None
-        draw = np.random.default_rng(seed).normal(size=(BATCH, self.context))
-        return draw.astype(np.float32)
+        draw = np.random.default_rng(seed).normal(size=(batch, self.context))
+        return jnp.asarray(draw, jnp.float32)
 
     @functools.cached_property
     def variables(self) -> Any:
         init = jax.jit(self.module.init)
-        first = init(jax.random.key(0), self.data(seed=3), self.cond())
+        with jax.enable_x64(False):
+            # Rows enough for the statistics that activation norms take here.
+            x, cond = self.data(seed=3, batch=64), self.cond(batch=64)
+            first = init(jax.random.key(0), x, cond)
         return perturb(first, self.noise)
 
     def forward(self, variables: Any, x: Array, cond: Array | None) -> Mapped:
@@ -119,56 +122,64 @@ def perturb(variables: Any, noise: float, seed: int = 7) -> Any:
         scale = noise / math.sqrt(last * math.prod(spatial))
         return (leaf + scale * draw.normal(size=leaf.shape)).astype(np.float32)
 
-    params = jax.tree_util.tree_map_with_path(moved, variables["params"])
+    params = jax.tree_util.tree_map_with_path(moved, variables.get("params", {}))
     return {**variables, "params": params}
 
 
 def cast(tree: Any, dtype: Any) -> Any:
     """Every array of the tree in `dtype`."""
-    return jax.tree.map(lambda leaf: np.asarray(leaf, dtype), tree)
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), tree)
 
 
-class Examined(NamedTuple):
-    """Everything that the laws compare, from one compiled program."""
+class Trips(NamedTuple):
+    """Both round trips: `x` there and back, `w` back and there."""
 
     there: Mapped
     back: Mapped
-    other_there: Mapped
     other_back: Mapped
-    jacobian_log_det: Array
-    inverse_jacobian_log_det: Array
+    other_there: Mapped
+
+
+class Derivatives(NamedTuple):
+    """What automatic differentiation says of both directions."""
+
+    log_det: Array
+    inverse_log_det: Array
     gradients: Any
-    inverse_gradients: Any
 
 
-def examine(case: Case, variables: Any, x: Array, w: Array, cond: Array | None):
-    """Both directions of a case and their derivatives.
-
-    Args:
-      case: the case.
-      variables: its variables.
-      x: a batch of events, mapped there and back.
-      w: a batch of the other side, mapped back and there.
-      cond: context.
-    """
-
-    def objective(direction, variables, x):
-        mapped = direction(variables, x, cond)
-        return jnp.sum(jnp.sin(mapped.value)) + jnp.sum(jnp.sin(mapped.log_det))
-
+def trips(case: Case, variables: Any, x: Array, w: Array, cond: Array | None) -> Trips:
+    """Maps `x` by `forward` and back, `w` by `inverse` and back."""
     there = case.forward(variables, x, cond)
     other_back = case.inverse(variables, w, cond)
-    gradients = functools.partial(jax.grad(objective, argnums=(1, 2)))
-    return Examined(
+    return Trips(
         there=there,
         back=case.inverse(variables, there.value, cond),
-        other_there=case.forward(variables, other_back.value, cond),
         other_back=other_back,
-        jacobian_log_det=_log_det(case.forward, variables, x, cond),
-        inverse_jacobian_log_det=_log_det(case.inverse, variables, w, cond),
-        gradients=gradients(case.forward, variables, x),
-        inverse_gradients=gradients(case.inverse, variables, w),
+        other_there=case.forward(variables, other_back.value, cond),
     )
+
+
+def derivatives(
+    case: Case, variables: Any, x: Array, w: Array, cond: Array | None
+) -> Derivatives:
+    """Jacobians' log |det| and the gradients of a function of both directions."""
+
+    def objective(variables, x, w):
+        there = case.forward(variables, x, cond)
+        back = case.inverse(variables, w, cond)
+        terms = (there.value, there.log_det, back.value, back.log_det)
+        return sum(jnp.sum(jnp.sin(term)) for term in terms)
+
+    return Derivatives(
+        log_det=_log_det(case.forward, variables, x, cond),
+        inverse_log_det=_log_det(case.inverse, variables, w, cond),
+        gradients=jax.grad(objective, argnums=(0, 1, 2))(variables, x, w),
+    )
+
+
+trips_jitted = jax.jit(trips, static_argnums=0)
+derivatives_jitted = jax.jit(derivatives, static_argnums=0)
 
 
 def _log_det(direction, variables: Any, x: Array, cond: Array | None) -> Array:
@@ -190,9 +201,6 @@ def _log_det(direction, variables: Any, x: Array, cond: Array | None) -> Array:
     return jax.vmap(lambda row, context: one(row, context[None]))(x, cond)
 
 
-examine_jitted = jax.jit(examine, static_argnums=0)
-
-
 def assert_close(a: Any, b: Any, tolerance: float, what: str) -> None:
     """Largest |a - b| within `tolerance` of the largest of 1 and |a|, leaf by leaf."""
     leaves = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
@@ -204,23 +212,19 @@ def assert_close(a: Any, b: Any, tolerance: float, what: str) -> None:
         assert error <= tolerance, f"{what}: {error:.3g} is above {tolerance}"
 
 
-def assert_laws(case: Case, seen: Examined, x: Array, w: Array, tolerance: float):
-    """The laws of one precision; `tolerance` is relative."""
+def assert_trips(seen: Trips, x: Array, w: Array, tolerance: float) -> None:
+    """Round trips, cancelling log_dets and equal levels; `tolerance` is relative."""
     assert seen.there.log_det.shape == (x.shape[0],)
-    assert_close(x, seen.back.value, tolerance, "round trip of the forward direction")
-    assert_close(w, seen.other_there.value, tolerance, "round trip of the inverse")
-    for one, two in ((seen.there, seen.back), (seen.other_there, seen.other_back)):
-        assert_close(one.log_det, -two.log_det, tolerance, "log_dets do not cancel")
+    assert_close(x, seen.back.value, tolerance, "forward, then inverse")
+    assert_close(w, seen.other_there.value, tolerance, "inverse, then forward")
+    pairs = ((seen.there, seen.back), (seen.other_there, seen.other_back))
+    for one, two in pairs:
+        assert_close(one.log_det, -two.log_det, tolerance, "log_dets cancel")
         assert len(one.levels) == len(two.levels)
         assert_close(one.levels, two.levels, tolerance, "levels of both directions")
-    assert_close(
-        seen.jacobian_log_det, seen.there.log_det, tolerance, "log_det of forward"
-    )
-    assert_close(
-        seen.inverse_jacobian_log_det,
-        seen.other_back.log_det,
-        tolerance,
-        "log_det of inverse",
-    )
-    for leaf in jax.tree.leaves((seen.gradients, seen.inverse_gradients)):
-        assert np.all(np.isfinite(leaf)), "gradient not finite"
+
+
+def assert_rows_apart(usual: Trips, changed: Trips, tolerance: float) -> None:
+    """All rows but the last agree, whatever the last one was."""
+    for one, two in zip(jax.tree.leaves(usual), jax.tree.leaves(changed), strict=True):
+        assert_close(one[:-1], two[:-1], tolerance, "rows of a batch")

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from fdnf.bijectors.base import Bijector
 from fdnf.ops import scales
-from fdnf.types import Events, LogDet
+from fdnf.types import Context, Events, LogDet
 
 
 class ActNorm(Bijector):
@@ -33,12 +33,12 @@ class ActNorm(Bijector):
     def _affine(self, channels: int, x: Events | None) -> tuple[Array, Array]:
         def bias_init(_):
             if x is None:
-                return jnp.zeros(channels)
+                return jnp.zeros(channels, jnp.float32)
             return -jnp.mean(x, axis=tuple(range(x.ndim - 1)))
 
         def raw_init(_):
             if x is None:
-                return jnp.zeros(channels)
+                return jnp.zeros(channels, jnp.float32)
             std = jnp.std(x, axis=tuple(range(x.ndim - 1)))
             return scales.inverse_soft_clamp(-jnp.log(std + 1e-6), self.bound)
 
@@ -46,12 +46,12 @@ class ActNorm(Bijector):
         raw = self.param("raw_log_scale", raw_init)
         return bias, scales.soft_clamp(raw, self.bound)
 
-    def forward(self, x: Events, cond: Events | None = None) -> tuple[Events, LogDet]:
+    def forward(self, x: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
         """Centres, then scales."""
         bias, log_scale = self._affine(x.shape[-1], x)
         return (x + bias) * jnp.exp(log_scale), _log_det(log_scale, x)
 
-    def inverse(self, y: Events, cond: Events | None = None) -> tuple[Events, LogDet]:
+    def inverse(self, y: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
         """Scales back, then shifts back."""
         bias, log_scale = self._affine(y.shape[-1], None)
         return y * jnp.exp(-log_scale) - bias, -_log_det(log_scale, y)
@@ -69,15 +69,15 @@ class Scaling(Bijector):
 
     @nn.compact
     def _log_scale(self, shape: tuple[int, ...]) -> Array:
-        raw = self.param("raw_log_scale", nn.initializers.zeros, shape)
+        raw = self.param("raw_log_scale", nn.initializers.zeros, shape, jnp.float32)
         return scales.soft_clamp(raw, self.bound)
 
-    def forward(self, x: Events, cond: Events | None = None) -> tuple[Events, LogDet]:
+    def forward(self, x: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
         """Multiplies."""
         log_scale = self._log_scale(x.shape[1:])
         return x * jnp.exp(log_scale), jnp.broadcast_to(log_scale.sum(), x.shape[:1])
 
-    def inverse(self, y: Events, cond: Events | None = None) -> tuple[Events, LogDet]:
+    def inverse(self, y: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
         """Divides."""
         log_scale = self._log_scale(y.shape[1:])
         return y * jnp.exp(-log_scale), jnp.broadcast_to(-log_scale.sum(), y.shape[:1])

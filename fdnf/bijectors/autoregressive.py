@@ -8,9 +8,9 @@ from jaxtyping import Array, Float
 from fdnf.bijectors.base import Bijector
 from fdnf.nets import made, mlp
 from fdnf.ops import autoregressive_inverse, scales
+from fdnf.types import Context, LogDet
 
 Vectors = Float[Array, "batch dim"]
-LogDet = Float[Array, " batch"]
 
 
 class MaskedAffine(Bijector):
@@ -36,14 +36,22 @@ class MaskedAffine(Bijector):
     tolerance: float = 1e-5
 
     def _bias_init(self, x: Vectors, net: Array) -> Array:
-        shift, _ = jnp.split(net, 2, axis=-1)
+        shift, raw = jnp.split(net, 2, axis=-1)
         rest = x - shift
-        log_std = jnp.log(jnp.std(rest, axis=0) + 1e-6)
-        raw = scales.inverse_soft_clamp(log_std, self.bound)
-        return jnp.concatenate([jnp.mean(rest, axis=0), raw])
+        # The network's own raw log-scales vary with the row, so the two biases are
+        # a fixed point; a few rounds reach it.
+        mean, bias = jnp.mean(rest, axis=0), jnp.zeros(x.shape[-1], x.dtype)
+        for _ in range(5):
+            weight = jnp.exp(-scales.soft_clamp(raw + bias, self.bound))
+            mean = jnp.sum(rest * weight, axis=0) / jnp.sum(weight, axis=0)
+            log_std = jnp.log(jnp.std((rest - mean) * weight, axis=0) + 1e-6)
+            bias = scales.inverse_soft_clamp(
+                scales.soft_clamp(bias, self.bound) + log_std, self.bound
+            )
+        return jnp.concatenate([mean, bias])
 
     def forward(
-        self, x: Vectors, cond: Vectors | None = None
+        self, x: Vectors, cond: Context | None = None
     ) -> tuple[Vectors, LogDet]:
         """One pass of the network."""
         shift, raw = jnp.split(self.made(x, cond, self._bias_init), 2, axis=-1)
@@ -51,7 +59,7 @@ class MaskedAffine(Bijector):
         return (x - shift) * jnp.exp(-log_scale), -jnp.sum(log_scale, axis=-1)
 
     def inverse(
-        self, y: Vectors, cond: Vectors | None = None
+        self, y: Vectors, cond: Context | None = None
     ) -> tuple[Vectors, LogDet]:
         """x_i = u_i exp(a_i(x_{<i})) + m_i(x_{<i}), each unit computed once."""
         solution = autoregressive_inverse.invert(

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from fdnf.bijectors.base import Bijector
-from fdnf.types import Events, LogDet
+from fdnf.types import Context, Events, LogDet
 
 Trace = tuple[Events, LogDet, tuple[Events, ...]]
 
@@ -23,7 +23,7 @@ class Chain(Bijector):
 
     parts: tuple[Bijector, ...]
 
-    def trace(self, x: Events, cond: Events | None = None) -> Trace:
+    def trace(self, x: Events, cond: Context | None = None) -> Trace:
         """`forward`, with the activation after each part."""
         log_det, after = _zeros(x), []
         for part in self.parts:
@@ -32,7 +32,7 @@ class Chain(Bijector):
             after.append(x)
         return x, log_det, tuple(after)
 
-    def trace_inverse(self, y: Events, cond: Events | None = None) -> Trace:
+    def trace_inverse(self, y: Events, cond: Context | None = None) -> Trace:
         """`inverse`, with the activations that `trace` would report."""
         log_det, after = _zeros(y), []
         for part in reversed(self.parts):
@@ -41,11 +41,11 @@ class Chain(Bijector):
             log_det += change
         return y, log_det, tuple(reversed(after))
 
-    def forward(self, x: Events, cond: Events | None = None) -> tuple[Events, LogDet]:
+    def forward(self, x: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
         """Applies the parts in order."""
         return self.trace(x, cond)[:2]
 
-    def inverse(self, y: Events, cond: Events | None = None) -> tuple[Events, LogDet]:
+    def inverse(self, y: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
         """Applies the parts' inverses in reverse order."""
         return self.trace_inverse(y, cond)[:2]
 
@@ -68,7 +68,7 @@ class Repeat(Bijector):
     length: int
     unroll: int | None = None
 
-    def _scan(self, body, x: Events, cond: Events | None, reverse: bool) -> Trace:
+    def _scan(self, body, x: Events, cond: Context | None, reverse: bool) -> Trace:
         unroll = self.unroll
         if unroll is None:
             unroll = self.length if jax.default_backend() == "cpu" else 1
@@ -84,7 +84,7 @@ class Repeat(Bijector):
         (x, log_det), stacked = scan(self.step, (x, _zeros(x)), cond)
         return x, log_det, tuple(stacked[i] for i in range(self.length))
 
-    def trace(self, x: Events, cond: Events | None = None) -> Trace:
+    def trace(self, x: Events, cond: Context | None = None) -> Trace:
         """`forward`, with the activation after each step."""
 
         def body(step, carry, cond):
@@ -94,7 +94,7 @@ class Repeat(Bijector):
 
         return self._scan(body, x, cond, reverse=False)
 
-    def trace_inverse(self, y: Events, cond: Events | None = None) -> Trace:
+    def trace_inverse(self, y: Events, cond: Context | None = None) -> Trace:
         """`inverse`, with the activations that `trace` would report."""
 
         def body(step, carry, cond):
@@ -104,11 +104,11 @@ class Repeat(Bijector):
 
         return self._scan(body, y, cond, reverse=True)
 
-    def forward(self, x: Events, cond: Events | None = None) -> tuple[Events, LogDet]:
+    def forward(self, x: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
         """Applies the steps in order."""
         return self.trace(x, cond)[:2]
 
-    def inverse(self, y: Events, cond: Events | None = None) -> tuple[Events, LogDet]:
+    def inverse(self, y: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
         """Applies the steps' inverses in reverse order."""
         return self.trace_inverse(y, cond)[:2]
 
@@ -118,10 +118,10 @@ class Invert(Bijector):
 
     bijector: Bijector
 
-    def forward(self, x: Events, cond: Events | None = None) -> tuple[Events, LogDet]:
+    def forward(self, x: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
         """The wrapped bijector's `inverse`."""
         return self.bijector.inverse(x, cond)
 
-    def inverse(self, y: Events, cond: Events | None = None) -> tuple[Events, LogDet]:
+    def inverse(self, y: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
         """The wrapped bijector's `forward`."""
         return self.bijector.forward(y, cond)

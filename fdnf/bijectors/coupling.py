@@ -6,7 +6,7 @@ from jaxtyping import Array
 
 from fdnf.bijectors.base import Bijector
 from fdnf.ops import masks, scales
-from fdnf.types import Events, LogDet
+from fdnf.types import Context, Events, LogDet
 
 TRANSFORMS = ("affine", "additive")
 LOG_SCALES = {"sigmoid": scales.sigmoid_log_scale, "tanh": scales.soft_clamp}
@@ -74,7 +74,7 @@ class Coupling(Bijector):
         return jnp.asarray(board, x.dtype)[..., None]
 
     def _shift_and_log_scale(
-        self, x1: Array, features: int, cond: Events | None
+        self, x1: Array, features: int, cond: Context | None
     ) -> tuple[Array, Array]:
         if self.transform == "additive":
             shift = self.conditioner(x1, features, cond)
@@ -88,7 +88,7 @@ class Coupling(Bijector):
                 f"a coupling splits the channels and needs at least 2, got {x.shape}"
             )
 
-    def _apply(self, x: Events, cond: Events | None, inverse: bool):
+    def _apply(self, x: Events, cond: Context | None, inverse: bool):
         self._check(x)
         if self.partition == "half":
             x1, x2 = self._split(x)
@@ -109,10 +109,10 @@ class Coupling(Bijector):
             moved = jnp.concatenate(parts, axis=-1)
         return moved, -log_det if inverse else log_det
 
-    def forward(self, x: Events, cond: Events | None = None) -> tuple[Events, LogDet]:
+    def forward(self, x: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
         """Moves x2."""
         return self._apply(x, cond, inverse=False)
 
-    def inverse(self, y: Events, cond: Events | None = None) -> tuple[Events, LogDet]:
+    def inverse(self, y: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
         """Moves x2 back."""
         return self._apply(y, cond, inverse=True)

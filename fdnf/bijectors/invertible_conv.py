@@ -9,8 +9,8 @@ from jax.scipy import linalg
 from jaxtyping import Array, Float
 
 from fdnf.bijectors.base import Bijector
-from fdnf.ops import scales
-from fdnf.types import Events, LogDet
+from fdnf.ops import linear, scales
+from fdnf.types import Context, Events, LogDet
 
 Matrix = Float[Array, "channels channels"]
 
@@ -31,23 +31,22 @@ class InvertibleConv(Bijector):
     @nn.compact
     def _weight(self, channels: int) -> Matrix:
         return self.param(
-            "weight", lambda key: jax.random.orthogonal(key, channels)
+            "weight",
+            lambda key: jax.random.orthogonal(key, channels, dtype=jnp.float32),
         )
 
-    def forward(self, x: Events, cond: Events | None = None) -> tuple[Events, LogDet]:
+    def forward(self, x: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
         """Multiplies by W."""
         weight = self._weight(x.shape[-1])
-        log_det = jnp.linalg.slogdet(weight)[1]
+        log_det = linear.log_abs_det(weight)
         return _product(x, weight), _per_position(log_det, x)
 
-    def inverse(self, y: Events, cond: Events | None = None) -> tuple[Events, LogDet]:
+    def inverse(self, y: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
         """Solves W x = y."""
         weight = self._weight(y.shape[-1])
-        factors = linalg.lu_factor(weight)
         rows = y.reshape(-1, y.shape[-1])
-        x = linalg.lu_solve(factors, rows.T).T.reshape(y.shape)
-        log_det = jnp.sum(jnp.log(jnp.abs(jnp.diagonal(factors[0]))))
-        return x, _per_position(-log_det, y)
+        x = linear.solve(weight, rows.T).T.reshape(y.shape)
+        return x, _per_position(-linear.log_abs_det(weight), y)
 
 
 class InvertibleConvPLU(Bijector):
@@ -69,10 +68,11 @@ class InvertibleConvPLU(Bijector):
     @nn.compact
     def _factors(self, channels: int) -> tuple[Matrix, Matrix, Matrix, Array]:
         if self.is_initializing():
-            rotation = jax.random.orthogonal(self.make_rng("params"), channels)
+            key = self.make_rng("params")
+            rotation = jax.random.orthogonal(key, channels, dtype=jnp.float32)
             p, lower, upper = linalg.lu(rotation)
         else:
-            p = lower = upper = jnp.zeros((channels, channels))
+            p = lower = upper = jnp.zeros((channels, channels), jnp.float32)
         s = jnp.diagonal(upper)
         raw_lower = self.param("lower", lambda _: jnp.tril(lower, -1))
         raw_upper = self.param("upper", lambda _: jnp.triu(upper, 1))
@@ -88,18 +88,18 @@ class InvertibleConvPLU(Bijector):
         full_upper = jnp.triu(raw_upper, 1) + jnp.diag(sign * jnp.exp(log_s))
         return permutation, unit_lower, full_upper, log_s
 
-    def forward(self, x: Events, cond: Events | None = None) -> tuple[Events, LogDet]:
+    def forward(self, x: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
         """Multiplies by W, put together once."""
         permutation, lower, upper, log_s = self._factors(x.shape[-1])
         weight = jnp.linalg.multi_dot([permutation, lower, upper], precision="highest")
         return _product(x, weight), _per_position(jnp.sum(log_s), x)
 
-    def inverse(self, y: Events, cond: Events | None = None) -> tuple[Events, LogDet]:
+    def inverse(self, y: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
         """Undoes P, then solves with L, then with U."""
         permutation, lower, upper, log_s = self._factors(y.shape[-1])
         rows = _product(y.reshape(-1, y.shape[-1]), permutation.T).T
-        rows = linalg.solve_triangular(lower, rows, lower=True, unit_diagonal=True)
-        rows = linalg.solve_triangular(upper, rows, lower=False)
+        rows = linear.solve_triangular(lower, rows, True)
+        rows = linear.solve_triangular(upper, rows, False)
         return rows.T.reshape(y.shape), _per_position(-jnp.sum(log_s), y)
 
 

@@ -17,7 +17,7 @@ from fdnf.data.tabular import DataError
 
 # A name server or a firewall that drops packets may stay silent for minutes. All the
 # addresses of a file together get this long to begin an answer.
-ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 8.0
 STALL_SECONDS = 30.0
 WITHOUT = "--config=configs/maf_patches.py trains on data that installed packages carry"
 

@@ -3,6 +3,8 @@
 import os
 import pathlib
 
+from fdnf.data.tabular import DataError
+
 
 def cache_dir() -> pathlib.Path:
     """The directory for derived files: `$XDG_CACHE_HOME/fdnf` or `~/.cache/fdnf`."""
@@ -18,8 +20,21 @@ def data_dir(given: str | os.PathLike[str] | None = None) -> pathlib.Path:
 
     Returns:
         `given`, else `$FDNF_DATA_DIR`, else the cache directory.
+
+    Raises:
+        DataError: If one of the first two is set and is not a directory.
     """
-    return pathlib.Path(given or os.environ.get("FDNF_DATA_DIR") or cache_dir())
+    named = given or os.environ.get("FDNF_DATA_DIR")
+    if not named:
+        return cache_dir()
+    path = pathlib.Path(named).expanduser()
+    if not path.is_dir():
+        who = "The argument data_dir" if given else "The variable FDNF_DATA_DIR"
+        raise DataError(
+            f"{who} is {str(named)!r}, which is no directory. Correct it, or leave it"
+            f" out to use {cache_dir()}."
+        )
+    return path
 
 
 def manual_dir(

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from fdnf.bijectors.combinators import Chain, Repeat
-from fdnf.types import Decoding, Encoding, Events, LogDet
+from fdnf.types import Context, Decoding, Encoding, Events, LogDet
 
 Latents = tuple[Array, ...]
 
@@ -35,23 +35,23 @@ class FlowModule(nn.Module):
     their statistics there.
     """
 
-    def _encode(self, x: Events, cond: Events | None):
+    def _encode(self, x: Events, cond: Context | None):
         raise NotImplementedError
 
-    def _decode(self, z: Latents, cond: Events | None):
+    def _decode(self, z: Latents, cond: Context | None):
         raise NotImplementedError
 
     def latent_shapes(self, event: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
         """Shape of each latent for data of shape `event`; by default one, the same."""
         return (event,)
 
-    def encode(self, x: Events, cond: Events | None = None) -> Encoding:
+    def encode(self, x: Events, cond: Context | None = None) -> Encoding:
         """Data to latents, with the exact density of the data."""
         z, log_det, levels = self._encode(x, cond)
         return Encoding(z, log_det, levels, standard_normal_log_prob(z))
 
     def decode(
-        self, z: Latents, cond: Events | None = None, *, residual: bool = False
+        self, z: Latents, cond: Context | None = None, *, residual: bool = False
     ) -> Decoding:
         """Latents to data.
 
@@ -73,7 +73,7 @@ class FlowModule(nn.Module):
             error = jnp.max(jnp.stack(gaps), axis=0)
         return Decoding(x, log_det, levels, error)
 
-    def log_prob(self, x: Events, cond: Events | None = None) -> LogDet:
+    def log_prob(self, x: Events, cond: Context | None = None) -> LogDet:
         """Log density of each row of `x`, in nats."""
         return self.encode(x, cond).log_prob
 
@@ -82,7 +82,7 @@ class FlowModule(nn.Module):
         key: PRNGKeyArray,
         shape: tuple[int, ...],
         temperature: float | Float[Array, ""] = 1.0,
-        cond: Events | None = None,
+        cond: Context | None = None,
     ) -> Events:
         """Draws data of shape `(batch, *event)`.
 
@@ -109,7 +109,7 @@ class FlowModule(nn.Module):
             for k, part in zip(keys, parts, strict=True)
         )
 
-    def __call__(self, x: Events, cond: Events | None = None) -> Encoding:
+    def __call__(self, x: Events, cond: Context | None = None) -> Encoding:
         """Runs `encode`; what `init` calls."""
         return self.encode(x, cond)
 
@@ -128,9 +128,9 @@ class StackFlow(FlowModule):
     def _stack(self) -> Chain | Repeat:
         raise NotImplementedError
 
-    def _encode(self, x: Events, cond: Events | None):
+    def _encode(self, x: Events, cond: Context | None):
         z, log_det, levels = self.stack.trace(x, cond)
         return (z,), log_det, levels
 
-    def _decode(self, z: Latents, cond: Events | None):
+    def _decode(self, z: Latents, cond: Context | None):
         return self.stack.trace_inverse(z[0], cond)

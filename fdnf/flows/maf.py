@@ -8,7 +8,7 @@ from fdnf.bijectors.combinators import Chain, Invert, Repeat
 from fdnf.bijectors.permutation import Reverse
 from fdnf.flows.base import Latents, StackFlow
 from fdnf.nets.made import MADE
-from fdnf.types import Events
+from fdnf.types import Context, Events
 
 
 class MAF(StackFlow):
@@ -60,7 +60,7 @@ class MAF(StackFlow):
     def _latent_in_data_order(self, z: Events) -> Events:
         return jnp.flip(z, -1) if self.steps % 2 else z
 
-    def _encode(self, x: Events, cond: Events | None):
+    def _encode(self, x: Events, cond: Context | None):
         z, log_det, levels = self.stack.trace(x, cond)
         return (
             (self._latent_in_data_order(z),),
@@ -68,7 +68,7 @@ class MAF(StackFlow):
             self._levels_in_data_order(levels),
         )
 
-    def _decode(self, z: Latents, cond: Events | None):
+    def _decode(self, z: Latents, cond: Context | None):
         x, log_det, levels = self.stack.trace_inverse(
             self._latent_in_data_order(z[0]), cond
         )

@@ -18,7 +18,7 @@ from jaxtyping import Array
 
 from fdnf.losses import distance as distances
 from fdnf.losses import likelihood, pairing
-from fdnf.types import Aux, Decoding, Encoding, Events, Flow, Scalar, Variables
+from fdnf.types import Aux, Context, Decoding, Encoding, Events, Flow, Scalar, Variables
 
 Latents = tuple[Array, ...]
 Weights = tuple[float, float, float]
@@ -59,7 +59,7 @@ def lkd(
     student_variables: Variables,
     teacher_variables: Variables,
     x: Events,
-    cond: Events | None = None,
+    cond: Context | None = None,
     *,
     distance: str = "l1",
     reduction: str = "mean",
@@ -93,7 +93,7 @@ def ilkd(
     student_variables: Variables,
     teacher_variables: Variables,
     x: Events,
-    cond: Events | None = None,
+    cond: Context | None = None,
     *,
     distance: str = "l1",
     reduction: str = "mean",
@@ -155,7 +155,7 @@ def skd(
     student_variables: Variables,
     teacher_variables: Variables,
     z: Latents,
-    cond: Events | None = None,
+    cond: Context | None = None,
     *,
     distance: str = "l1",
     reduction: str = "mean",
@@ -229,7 +229,7 @@ def combined(
     teacher_variables: Variables,
     x: Events,
     z: Latents | None = None,
-    cond: Events | None = None,
+    cond: Context | None = None,
     *,
     weights: Weights = (0.9, 0.1, 0.0),
     latents: str = "levels",

@@ -5,7 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from fdnf.types import Aux, Encoding, Events, Flow, Scalar, Variables
+from fdnf.types import Aux, Context, Encoding, Events, Flow, Scalar, Variables
 
 
 @functools.partial(jax.jit, static_argnames=("student",))
@@ -13,7 +13,7 @@ def nll(
     student: Flow,
     student_variables: Variables,
     x: Events,
-    cond: Events | None = None,
+    cond: Context | None = None,
 ) -> tuple[Scalar, Aux]:
     """Negative log-likelihood, -mean log p_s(x), in nats per row.
 

@@ -82,7 +82,8 @@ class MADE(nn.Module):
         layers = []
         for i, mask in enumerate(made):
             is_last = i == len(made) - 1
-            kernel = self.param(f"dense_{i}_kernel", last if is_last else lecun, mask.shape)
+            init = last if is_last else lecun
+            kernel = self.param(f"dense_{i}_kernel", init, mask.shape, jnp.float32)
             kernel = kernel * jnp.asarray(mask, kernel.dtype)
             bias_0 = jnp.zeros(mask.shape[1], kernel.dtype)
             if is_last and bias_init is not None and self.is_initializing():
@@ -90,9 +91,8 @@ class MADE(nn.Module):
                 bias_0 = bias_init(x, net)
             bias = self.param(f"dense_{i}_bias", lambda _, value=bias_0: value)
             if i == 0 and cond is not None:
-                context = self.param(
-                    "context_kernel", lecun, (cond.shape[-1], mask.shape[1])
-                )
+                shape = (cond.shape[-1], mask.shape[1])
+                context = self.param("context_kernel", lecun, shape, jnp.float32)
                 bias = bias + cond @ context
             layers.append((kernel, bias))
         return tuple(layers)

@@ -92,6 +92,7 @@ def train_and_evaluate(config: Any, workdir: str | pathlib.Path, label: str = "t
         steps=train.steps_per_call,
         ema=config.optim.ema,
         teacher_runs=bool(teacher and teacher.by_run),
+        pack=train.pack,
     )
     log_prob = step.make_log_prob(flow, config.eval.batch_size)
     keys = step.run_keys(config.seed, runs)

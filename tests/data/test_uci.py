@@ -41,14 +41,15 @@ def test_subset_is_used_where_it_lies(directory, name, monkeypatch, whole):
 def test_subset_can_be_forced_either_way(directory, tmp_path, name, whole):
     getattr(uci, name)(directory, subset=False)
     assert whole == [(name, directory, None)]
+    (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="No such data file"):
-        getattr(uci, name)(str(tmp_path / "none"), subset=True)
+        getattr(uci, name)(str(tmp_path / "empty"), subset=True)
 
 
 @pytest.mark.parametrize("name", ["power", "miniboone", "gas", "hepmass"])
 def test_whole_set_otherwise(tmp_path, name, whole):
-    getattr(uci, name)(str(tmp_path / "none"), 7)
-    assert whole == [(name, str(tmp_path / "none"), 7)]
+    getattr(uci, name)(str(tmp_path), 7)
+    assert whole == [(name, str(tmp_path), 7)]
 
 
 def test_real_power(real):

@@ -1,0 +1,112 @@
+"""Flows handed to distrax: densities, samples and shapes stay the same."""
+
+import distrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tests import laws
+
+from fdnf.flows import as_distrax
+from fdnf.flows.base import FlowModule
+from fdnf.flows.glow import TabularGlow
+from fdnf.flows.maf import MAF
+
+DIM = 4
+
+
+class TwoParts(FlowModule):
+    """Images whose latents are two parts of unequal shapes, scaled by 2 and 3."""
+
+    def latent_shapes(self, event):
+        height, width, channels = event
+        return ((height, width, 1), (height, width, channels - 1))
+
+    def _encode(self, x, cond):
+        z = (2.0 * x[..., :1], 3.0 * x[..., 1:])
+        log_det = x[0, ..., :1].size * np.log(2.0) + x[0, ..., 1:].size * np.log(3.0)
+        return z, jnp.full(x.shape[0], log_det, x.dtype), ()
+
+    def _decode(self, z, cond):
+        x = jnp.concatenate([z[0] / 2.0, z[1] / 3.0], axis=-1)
+        log_det = z[0][0].size * np.log(2.0) + z[1][0].size * np.log(3.0)
+        return x, jnp.full(x.shape[0], -log_det, x.dtype), ()
+
+
+CASES = [
+    laws.Case("maf", MAF(steps=2, hidden=(8,)), (DIM,)),
+    laws.Case("glow", TabularGlow(steps=2, hidden=8, depth=1), (DIM,)),
+    laws.Case("two_parts", TwoParts(), (2, 2, 3)),
+]
+over_flows = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+
+
+@over_flows
+def test_log_prob_under_jit(case):
+    distribution = as_distrax.as_distribution(case.module, case.variables, case.event)
+    assert isinstance(distribution, distrax.Transformed)
+    assert distribution.event_shape == case.event
+    assert distribution.batch_shape == ()
+    x = case.data(batch=6)
+    expected = case.module.apply(case.variables, x, method="log_prob")
+    log_prob = jax.jit(lambda distribution, x: distribution.log_prob(x))
+    np.testing.assert_allclose(log_prob(distribution, x), expected, rtol=1e-5)
+    # No batch axis, and two.
+    np.testing.assert_allclose(log_prob(distribution, x[0]), expected[0], rtol=1e-5)
+    blocks = x.reshape(2, 3, *case.event)
+    assert log_prob(distribution, blocks).shape == (2, 3)
+    np.testing.assert_allclose(
+        log_prob(distribution, blocks).ravel(), expected, rtol=1e-5
+    )
+
+
+@over_flows
+def test_sample_and_log_prob_agree(case):
+    distribution = as_distrax.as_distribution(case.module, case.variables, case.event)
+    draw = jax.jit(
+        lambda key: distribution.sample_and_log_prob(seed=key, sample_shape=5)
+    )
+    x, log_prob = draw(jax.random.key(3))
+    assert x.shape == (5, *case.event)
+    expected = case.module.apply(case.variables, x, method="log_prob")
+    np.testing.assert_allclose(log_prob, expected, rtol=1e-4, atol=1e-4)
+    assert np.std(x[:, 0]) > 0
+
+
+def test_bijector_goes_from_latents_to_data():
+    case = CASES[0]
+    bijector = as_distrax.as_bijector(case.module, case.variables, case.event)
+    z = case.data()
+    decoding = case.module.apply(case.variables, (z,), method="decode")
+    x, log_det = bijector.forward_and_log_det(z)
+    np.testing.assert_allclose(x, decoding.x, rtol=1e-5)
+    np.testing.assert_allclose(log_det, decoding.log_det, rtol=1e-5)
+    np.testing.assert_allclose(bijector.inverse(x), z, atol=1e-4)
+
+
+def test_chains_with_distrax():
+    case = CASES[0]
+    bijector = as_distrax.as_bijector(case.module, case.variables, case.event)
+    scale = distrax.Block(distrax.ScalarAffine(0.0, 2.0), 1)
+    chain = distrax.Chain([scale, bijector])
+    z = case.data()
+    np.testing.assert_allclose(chain.forward(z), 2.0 * bijector.forward(z), rtol=1e-5)
+    x = chain.forward(z)
+    np.testing.assert_allclose(
+        chain.inverse_log_det_jacobian(x),
+        bijector.inverse_log_det_jacobian(x / 2.0) - DIM * np.log(2.0),
+        rtol=1e-4,
+    )
+
+
+def test_condition_is_used_for_every_row():
+    case = laws.Case("maf_cond", MAF(steps=2, hidden=(8,)), (DIM,), 2)
+    x, cond = case.data(), jnp.asarray([0.5, -1.0])
+    distribution = as_distrax.as_distribution(
+        case.module, case.variables, case.event, cond
+    )
+    rows = jnp.tile(cond, (x.shape[0], 1))
+    expected = case.module.apply(case.variables, x, rows, method="log_prob")
+    np.testing.assert_allclose(distribution.log_prob(x), expected, rtol=1e-5)
+    other = as_distrax.as_distribution(case.module, case.variables, case.event, -cond)
+    assert np.max(np.abs(other.log_prob(x) - expected)) > 1e-2

@@ -1,0 +1,138 @@
+"""MAF and IAF: order of the levels, initialisation, cost of each direction."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tests import laws
+
+from fdnf.flows.maf import IAF, MAF
+from fdnf.losses import distillation
+
+DIM = 5
+
+
+def batch(seed=0, rows=256):
+    draw = np.random.default_rng(seed)
+    mix = draw.normal(size=(DIM, DIM))
+    data = draw.normal(size=(rows, DIM)) @ mix * 3.0 + 7.0
+    return jnp.asarray(data, jnp.float32)
+
+
+def near_identity(flow, x):
+    """Variables at which every block is the identity."""
+    variables = flow.init(jax.random.key(0), x)
+    return jax.tree.map(jnp.zeros_like, variables)
+
+
+@pytest.mark.parametrize("unroll", [1, None], ids=["rolled", "unrolled"])
+@pytest.mark.parametrize("steps", [3, 4])
+def test_every_block_starts_normalised(steps, unroll):
+    flow = MAF(steps=steps, hidden=(8, 8), unroll=unroll)
+    x = batch()
+    variables = jax.jit(flow.init)(jax.random.key(0), x)
+    encoding = flow.apply(variables, x, method="encode")
+    assert len(encoding.levels) == steps
+    for level in encoding.levels:
+        np.testing.assert_allclose(np.mean(level, axis=0), np.zeros(DIM), atol=2e-4)
+        np.testing.assert_allclose(np.std(level, axis=0), np.ones(DIM), atol=2e-4)
+
+
+def test_first_rows_do_not_depend_on_the_batch_that_follows_init():
+    flow = MAF(steps=2, hidden=(8,))
+    x = batch()
+    variables = flow.init(jax.random.key(0), x)
+    whole = flow.apply(variables, 5.0 * x, method="encode").z[0]
+    alone = flow.apply(variables, 5.0 * x[:2], method="encode").z[0]
+    np.testing.assert_allclose(whole[:2], alone, rtol=1e-5, atol=1e-5)
+    assert np.max(np.std(whole, axis=0)) > 2.0
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4])
+@pytest.mark.parametrize("flow", [MAF, IAF])
+def test_levels_and_latents_are_in_the_order_of_the_data(flow, steps):
+    flow = flow(steps=steps, hidden=(8,))
+    x = batch(rows=4)
+    variables = near_identity(flow, x)
+    encoding = flow.apply(variables, x, method="encode")
+    for level in (*encoding.levels, encoding.z[0]):
+        np.testing.assert_allclose(level, x, atol=1e-5)
+    decoding = flow.apply(variables, encoding.z, method="decode")
+    for level in (*decoding.levels, decoding.x):
+        np.testing.assert_allclose(level, x, atol=1e-5)
+
+
+def test_last_level_is_the_latent():
+    for steps in (2, 3):
+        case = laws.Case("maf", MAF(steps=steps, hidden=(8,)), (DIM,))
+        encoding = case.module.apply(case.variables, case.data(), method="encode")
+        np.testing.assert_array_equal(encoding.levels[-1], encoding.z[0])
+
+
+def test_student_and_teacher_of_unequal_parity_are_compared_in_order():
+    teacher, student = MAF(steps=4, hidden=(8,)), MAF(steps=3, hidden=(8,))
+    x = batch(rows=4)
+    loss, _ = distillation.ilkd(
+        student,
+        teacher,
+        near_identity(student, x),
+        near_identity(teacher, x),
+        x,
+        pairs="ratio",
+    )
+    assert loss == pytest.approx(0.0, abs=1e-5)
+
+
+def primitives(function, *args):
+    """Names of all primitives that a function is made of, at any depth."""
+
+    def walk(jaxpr):
+        for equation in jaxpr.eqns:
+            yield equation.primitive.name
+            for inner in jax.tree.leaves(
+                tuple(equation.params.values()),
+                is_leaf=lambda p: hasattr(p, "eqns") or hasattr(p, "jaxpr"),
+            ):
+                inner = getattr(inner, "jaxpr", inner)
+                if hasattr(inner, "eqns"):
+                    yield from walk(inner)
+
+    return list(walk(jax.make_jaxpr(function)(*args).jaxpr))
+
+
+def test_iaf_samples_and_maf_encodes_in_one_pass():
+    x = batch(rows=4)
+    for flow, cheap, costly in (
+        (IAF(steps=2, hidden=(8,)), "decode", "encode"),
+        (MAF(steps=2, hidden=(8,)), "encode", "decode"),
+    ):
+        variables = flow.init(jax.random.key(0), x)
+
+        def run(method, flow=flow, variables=variables):
+            value = (x,) if method == "decode" else x
+            return primitives(lambda v: flow.apply(variables, v, method=method), value)
+
+        # The one loop is the stack itself; inside it are dense layers.
+        assert run(cheap).count("while") == 0
+        assert run(cheap).count("scan") == 1
+        assert run(cheap).count("dot_general") == 2
+        loops = run(costly).count("while") + run(costly).count("scan")
+        assert loops > 1
+
+
+def test_iaf_inverts_maf_blocks():
+    # One block, one set of parameters: IAF's decode is MAF's encode.
+    maf, iaf = MAF(steps=1, hidden=(8,)), IAF(steps=1, hidden=(8,))
+    case = laws.Case("maf", maf, (DIM,))
+    blocks = case.variables["params"]["stack"]["step"]["parts_0"]
+    wrapped = {"stack": {"step": {"parts_0": {"bijector": blocks}}}}
+    z = case.data()
+    decoding = iaf.apply({"params": wrapped}, (jnp.flip(z, -1),), method="decode")
+    encoding = maf.apply(case.variables, z, method="encode")
+    del decoding, encoding
+    twice = iaf.apply(
+        {"params": wrapped},
+        iaf.apply({"params": wrapped}, z, method="encode").z,
+        method="decode",
+    )
+    np.testing.assert_allclose(twice.x, z, atol=1e-4)

@@ -1,0 +1,159 @@
+"""Distillation losses of this package's flows: identities, gradients, rejection."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tests import laws
+
+from fdnf import types
+from fdnf.flows.glow import TabularGlow
+from fdnf.flows.maf import MAF
+from fdnf.losses import distillation, likelihood
+
+DIM = 4
+STUDENT = laws.Case("student", TabularGlow(steps=2, hidden=8, depth=1), noise=0.2)
+TEACHER = laws.Case("teacher", MAF(steps=4, hidden=(8,)), noise=0.2)
+X = STUDENT.data(batch=6)
+Z = (STUDENT.data(seed=4, batch=6),)
+
+
+
+LOSSES = {
+    "lkd": (distillation.lkd, X, {}),
+    "ilkd": (distillation.ilkd, X, {"pairs": "ratio"}),
+    "skd": (distillation.skd, Z, {}),
+    "combined": (
+        functools.partial(distillation.combined, z=Z),
+        X,
+        {"weights": (0.8, 0.1, 0.1), "pairs": "ratio"},
+    ),
+    "combined_final": (
+        distillation.combined,
+        X,
+        {"weights": (0.9, 0.1, 0.0), "latents": "final"},
+    ),
+}
+over_losses = pytest.mark.parametrize("name", LOSSES)
+
+
+@pytest.mark.parametrize("name", ["lkd", "ilkd", "skd"])
+@pytest.mark.parametrize("case", [STUDENT, TEACHER], ids=["glow", "maf"])
+def test_zero_where_student_is_teacher(name, case):
+    loss, argument, settings = LOSSES[name]
+    value, aux = loss(
+        case.module, case.module, case.variables, case.variables, argument, **settings
+    )
+    assert value == pytest.approx(0.0, abs=1e-5)
+    assert all(gap == pytest.approx(0.0, abs=1e-5) for gap in aux.per_level)
+
+
+@over_losses
+def test_gradients_reach_the_student_and_never_the_teacher(name):
+    loss, argument, settings = LOSSES[name]
+    gradient = jax.value_and_grad(
+        functools.partial(loss, **settings), argnums=(2, 3), has_aux=True
+    )
+    (value, aux), (student, teacher) = gradient(
+        STUDENT.module, TEACHER.module, STUDENT.variables, TEACHER.variables, argument
+    )
+    assert np.isfinite(value)
+    assert value.dtype == jnp.float32
+    assert value.shape == ()
+    assert isinstance(aux, types.Aux)
+    assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(teacher))
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(student))
+    moved = [np.any(leaf != 0) for leaf in jax.tree.leaves(student)]
+    assert np.mean(moved) > 0.9
+
+
+@over_losses
+def test_jit_with_static_flows(name):
+    loss, argument, settings = LOSSES[name]
+    arguments = (STUDENT.variables, TEACHER.variables, argument)
+    plain, _ = loss(STUDENT.module, TEACHER.module, *arguments, **settings)
+    jitted = jax.jit(functools.partial(loss, **settings), static_argnums=(0, 1))
+    value, _ = jitted(STUDENT.module, TEACHER.module, *arguments)
+    assert value == pytest.approx(float(plain), rel=1e-5)
+
+
+def test_nll_under_jit_and_grad():
+    value, aux = likelihood.nll(STUDENT.module, STUDENT.variables, X)
+    log_prob = STUDENT.module.apply(STUDENT.variables, X, method="log_prob")
+    assert value == pytest.approx(-np.mean(log_prob), rel=1e-5)
+    assert isinstance(aux.student, types.Encoding)
+    jitted = jax.jit(likelihood.nll, static_argnums=0)
+    again, _ = jitted(STUDENT.module, STUDENT.variables, X)
+    assert again == pytest.approx(float(value), rel=1e-5)
+    (again, _), slope = jax.value_and_grad(likelihood.nll, argnums=1, has_aux=True)(
+        STUDENT.module, STUDENT.variables, X
+    )
+    assert again == pytest.approx(float(value), rel=1e-5)
+    assert all(np.any(leaf != 0) for leaf in jax.tree.leaves(slope))
+
+
+@pytest.mark.parametrize("latents", ["levels", "final"])
+def test_combined_is_the_weighted_sum_of_its_terms(latents):
+    flows = (STUDENT.module, TEACHER.module, STUDENT.variables, TEACHER.variables)
+    weights = (0.7, 0.2, 0.4)
+    common = {"distance": "l2", "reduction": "sum"}
+    nll, _ = likelihood.nll(STUDENT.module, STUDENT.variables, X)
+    skd, _ = distillation.skd(*flows, Z, **common)
+    if latents == "levels":
+        latent, _ = distillation.ilkd(*flows, X, pairs="ratio", **common)
+    else:
+        latent, _ = distillation.lkd(*flows, X, **common)
+    loss, aux = distillation.combined(
+        *flows, X, Z, weights=weights, latents=latents, pairs="ratio", **common
+    )
+    name = "ilkd" if latents == "levels" else "lkd"
+    assert set(aux.terms) == {"nll", name, "skd", "rejected"}
+    for got, expected in ((aux.terms["nll"], nll), (aux.terms[name], latent)):
+        assert got == pytest.approx(float(expected), rel=1e-5)
+    assert aux.terms["skd"] == pytest.approx(float(skd), rel=1e-5)
+    expected = weights[0] * nll + weights[1] * latent + weights[2] * skd
+    assert loss == pytest.approx(float(expected), rel=1e-5)
+    assert len(aux.per_level) == (2 if latents == "levels" else 1)
+
+
+def test_terms_of_weight_zero_are_not_computed():
+    broken = types.ExternalFlow()
+    loss, aux = distillation.combined(
+        STUDENT.module, broken, STUDENT.variables, {}, X, weights=(1.0, 0.0, 0.0)
+    )
+    assert set(aux.terms) == {"nll"}
+    assert loss == aux.terms["nll"]
+    with pytest.raises(ValueError, match="ExternalFlow has no 'encode'"):
+        distillation.lkd(STUDENT.module, broken, STUDENT.variables, {}, X)
+
+
+def test_errors_of_combined():
+    call = functools.partial(
+        distillation.combined,
+        STUDENT.module,
+        TEACHER.module,
+        STUDENT.variables,
+        TEACHER.variables,
+        X,
+    )
+    with pytest.raises(ValueError, match="ask for SKD, which needs latents z"):
+        call(weights=(0.8, 0.1, 0.1), pairs="ratio")
+    with pytest.raises(ValueError, match="unknown latents 'all'"):
+        call(latents="all")
+    with pytest.raises(ValueError, match="unknown over_levels 'max'"):
+        call(over_levels="max", pairs="ratio")
+    with pytest.raises(ValueError, match="unknown distance 'cosine'"):
+        call(distance="cosine", pairs="ratio")
+
+
+def test_conditional_flows_share_the_context():
+    case = laws.Case("cond", MAF(steps=2, hidden=(8,)), context=2, noise=0.3)
+    other = laws.perturb(case.variables, 0.2, seed=1)
+    x, cond = case.data(), case.cond()
+    flows = (case.module, case.module, other, case.variables)
+    loss, _ = distillation.ilkd(*flows, x, cond)
+    moved, _ = distillation.ilkd(*flows, x, -cond)
+    assert loss > 0
+    assert moved != pytest.approx(float(loss), rel=1e-4)

@@ -1,0 +1,168 @@
+"""The laws of `laws.py` over every bijector and every flow."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+from tests import laws
+
+from fdnf.bijectors.actnorm import ActNorm, Scaling
+from fdnf.bijectors.autoregressive import MaskedAffine
+from fdnf.bijectors.combinators import Chain, Invert, Repeat
+from fdnf.bijectors.coupling import Coupling
+from fdnf.bijectors.invertible_conv import InvertibleConv, InvertibleConvPLU
+from fdnf.bijectors.permutation import Reverse, Shuffle
+from fdnf.flows.glow import TabularGlow
+from fdnf.flows.maf import IAF, MAF
+from fdnf.flows.nice import NICE
+from fdnf.flows.realnvp import RealNVP
+from fdnf.nets.made import MADE
+from fdnf.nets.mlp import MLP
+from fdnf.ops import autoregressive_inverse
+
+IMAGE = (4, 3, 3)
+
+
+class ConvNet(nn.Module):
+    """A conditioner for images; `cond` is one vector per image."""
+
+    @nn.compact
+    def __call__(self, x, features, cond=None):
+        h = nn.Conv(4, (3, 3))(x)
+        if cond is not None:
+            h += nn.Dense(4)(cond)[:, None, None, :]
+        return nn.Conv(features, (3, 3))(nn.tanh(h))
+
+
+def masked(method="exact", **settings):
+    # The iterative methods stop at their tolerance, so the laws set it below theirs.
+    return MaskedAffine(MADE((9,), "tanh"), method=method, tolerance=1e-13, **settings)
+
+
+def step():
+    return Chain((ActNorm(), InvertibleConvPLU(), Coupling(MLP((6,), "tanh"))))
+
+
+Case = laws.Case
+
+BIJECTORS = [
+    Case("actnorm", ActNorm()),
+    Case("actnorm_image", ActNorm(), IMAGE),
+    Case("scaling", Scaling()),
+    Case("scaling_image", Scaling(), IMAGE),
+    Case("reverse", Reverse()),
+    Case("reverse_image", Reverse(), IMAGE),
+    Case("reverse_rows", Reverse(axis=1), IMAGE),
+    Case("shuffle", Shuffle(seed=3)),
+    Case("shuffle_image", Shuffle(seed=3), IMAGE),
+    Case("conv", InvertibleConv()),
+    Case("conv_image", InvertibleConv(), IMAGE),
+    Case("conv_plu", InvertibleConvPLU()),
+    Case("conv_plu_image", InvertibleConvPLU(), IMAGE),
+    *(
+        Case(
+            f"coupling_{kind}_{partition}{'_swap' * swap}",
+            Coupling(
+                MLP((6,), "tanh"),
+                transform="additive" if kind == "additive" else "affine",
+                log_scale="sigmoid" if kind == "additive" else kind,
+                partition=partition,
+                swap=swap,
+            ),
+            (5,),
+        )
+        for kind in ("additive", "sigmoid", "tanh")
+        for partition in ("half", "alternating")
+        for swap in (False, True)
+    ),
+    Case("coupling_cond", Coupling(MLP((6,), "tanh")), (5,), 2),
+    *(
+        Case(
+            f"coupling_image_{partition}{'_swap' * swap}",
+            Coupling(ConvNet(), partition=partition, swap=swap),
+            IMAGE,
+        )
+        for partition in ("half", "alternating", "checkerboard")
+        for swap in (False, True)
+    ),
+    Case(
+        "coupling_checkerboard_grey",
+        Coupling(ConvNet(), log_scale="tanh", partition="checkerboard"),
+        (4, 3, 1),
+    ),
+    Case("coupling_image_cond", Coupling(ConvNet()), IMAGE, 2),
+    *(
+        Case(f"masked_affine_{method}", masked(method))
+        for method in autoregressive_inverse.METHODS
+    ),
+    Case("masked_affine_cond", masked(), context=2),
+    Case("masked_affine_two_layers", MaskedAffine(MADE((7, 9), "relu"))),
+    Case("masked_affine_one_dim", masked(), (1,)),
+    Case("invert", Invert(Coupling(MLP((6,), "tanh")))),
+    Case("invert_masked_affine", Invert(masked()), context=2),
+    Case("chain", Chain((step(), Reverse(), masked())), (5,)),
+    Case("repeat", Repeat(step(), 3, unroll=1), (5,)),
+    Case("repeat_unrolled", Repeat(Chain((masked(), Reverse())), 2), context=2),
+    Case("repeat_of_repeat", Repeat(Repeat(step(), 2), 2)),
+]
+
+FLOWS = [
+    Case("glow", TabularGlow(steps=3, hidden=8, depth=2), (5,)),
+    Case("glow_additive", TabularGlow(steps=2, hidden=8, transform="additive")),
+    Case("glow_plu", TabularGlow(steps=2, hidden=8, depth=2, plu=True), (5,)),
+    Case("glow_cond", TabularGlow(steps=2, hidden=8, depth=1), context=2),
+    Case("maf", MAF(steps=3, hidden=(8, 8)), (5,)),
+    Case("maf_even", MAF(steps=2, hidden=(8,), unroll=1)),
+    Case("maf_cond", MAF(steps=2, hidden=(8,)), context=2),
+    Case("iaf", IAF(steps=3, hidden=(8,)), (5,)),
+    Case("iaf_cond", IAF(steps=2, hidden=(8,)), context=2),
+    Case("nice", NICE(steps=3, hidden=(8,)), (5,)),
+    Case("nice_cond", NICE(steps=3, hidden=(8,)), context=2),
+    Case("realnvp", RealNVP(steps=2, hidden=(8,)), (5,), noise=0.4),
+    Case("realnvp_cond", RealNVP(steps=2, hidden=(8,)), context=2, noise=0.4),
+]
+
+over_all = pytest.mark.parametrize(
+    "case", BIJECTORS + FLOWS, ids=lambda case: case.name
+)
+
+
+@functools.cache
+def arguments(case, dtype, seed=0):
+    """(variables, x, w, cond) of a case."""
+    arrays = (case.variables, case.data(seed + 11), case.data(seed + 12), case.cond())
+    return laws.cast(arrays, dtype)
+
+
+@over_all
+def test_float64(case):
+    with jax.enable_x64(True):
+        variables, x, w, cond = arguments(case, np.float64)
+        seen = laws.trips_jitted(case, variables, x, w, cond)
+        assert seen.there.value.dtype == np.float64
+        assert np.max(np.abs(seen.there.value - x)) > 0.1, "the map is near identity"
+        laws.assert_trips(seen, x, w, 1e-9)
+        derived = laws.derivatives_jitted(case, variables, x, w, cond)
+        close = functools.partial(laws.assert_close, tolerance=1e-9, what="log_det")
+        close(derived.log_det, seen.there.log_det)
+        close(derived.inverse_log_det, seen.other_back.log_det)
+        assert all(
+            np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(derived.gradients)
+        )
+        for last_row in (10.0, np.nan):
+            other_x, other_w = x.at[-1].set(last_row), w.at[-1].set(last_row)
+            changed = laws.trips_jitted(case, variables, other_x, other_w, cond)
+            laws.assert_rows_apart(seen, changed, 1e-12)
+
+
+@over_all
+def test_float32_and_eager(case):
+    variables, x, w, cond = arguments(case, np.float32)
+    seen = laws.trips_jitted(case, variables, x, w, cond)
+    assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(seen))
+    laws.assert_trips(seen, x, w, case.tolerance)
+    laws.assert_close(
+        seen, laws.trips(case, variables, x, w, cond), case.tolerance, "eager"
+    )

@@ -1,0 +1,126 @@
+"""Imports go one way: every file of the package against the table of layers."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+# What each package may import, besides itself. `types` stands with `ops`, below all.
+BELOW = {
+    "types": set(),
+    "ops": set(),
+    "nets": {"types", "ops"},
+    "bijectors": {"types", "ops", "nets"},
+    "flows": {"types", "ops", "nets", "bijectors"},
+    "students": {"types", "ops", "nets"},
+    "metrics": {"types", "ops", "nets"},
+    "losses": {"types", "ops", "metrics"},
+    "data": {"types", "ops"},
+}
+BELOW["train"] = {*BELOW}
+BELOW["evaluation"] = {*BELOW}
+BELOW["main"] = {*BELOW}
+# Third parties of the pure layers; effects bring their own libraries.
+PURE = {"jax", "jaxtyping", "numpy", "flax", "scipy"}
+PURE_LAYERS = {
+    *("types", "ops", "nets", "bijectors", "flows", "students", "metrics", "losses")
+}
+NEVER = {"tensorflow", "tensorflow_probability", "clu", "torch"}
+NEEDED_BY_MAIN = {
+    *("tensorflow", "distrax", "orbax", "tensorflow_datasets", "matplotlib")
+}
+
+
+def package_files():
+    return sorted((ROOT / "fdnf").rglob("*.py"))
+
+
+def name_of(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def imports(path):
+    """Dotted names that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name_of(path)}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def layer(dotted):
+    """`fdnf.losses.distance` -> `losses`; the package itself is None."""
+    parts = dotted.split(".")
+    return parts[1] if len(parts) > 1 else None
+
+
+def layer_of_file(path):
+    return path.relative_to(ROOT / "fdnf").with_suffix("").parts[0]
+
+
+@pytest.mark.parametrize("path", package_files(), ids=name_of)
+def test_imports_go_down(path):
+    own = layer_of_file(path)
+    found = set(imports(path))
+    roots = {name.split(".")[0] for name in found}
+    assert not roots & NEVER, f"{name_of(path)} imports {roots & NEVER}"
+    assert "configs" not in roots
+    if own == "__init__":
+        assert "fdnf" not in roots, "importing fdnf must import nothing else of it"
+        return
+    assert own in BELOW, f"{name_of(path)} is in no layer; add it to the table"
+    for name in found:
+        if name.split(".")[0] != "fdnf" or layer(name) in (None, "__version__"):
+            continue
+        used = layer(name)
+        assert used == own or used in BELOW[own], f"{own} may not import {name}"
+    is_adapter = name_of(path) == "fdnf/flows/as_distrax.py"
+    assert ("distrax" in roots) == is_adapter
+    if own in PURE_LAYERS:
+        foreign = roots - set(sys.stdlib_module_names) - PURE - {"fdnf"}
+        assert foreign <= ({"distrax"} if is_adapter else set())
+
+
+@pytest.mark.parametrize("path", package_files(), ids=name_of)
+def test_files_are_small(path):
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    assert lines <= 320, f"{name_of(path)} has {lines} lines"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.py")), ids=name_of)
+def test_configs_import_nothing_of_the_package(path):
+    allowed = {"ml_collections", "configs", "typing", "collections"}
+    roots = {name.split(".")[0] for name in imports(path)}
+    assert roots <= allowed, f"{name_of(path)} imports {roots - allowed}"
+
+
+def test_launchers_import_nothing_of_the_package():
+    for path in (ROOT / "launch").rglob("*.py"):
+        assert "fdnf" not in {name.split(".")[0] for name in imports(path)}
+
+
+def loaded_by(module):
+    """Top-level packages that a fresh interpreter has after importing a module."""
+    code = (
+        f"import sys, {module}\n"
+        "print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def test_the_command_line_loads_no_heavy_library():
+    assert not loaded_by("fdnf.main") & NEEDED_BY_MAIN
+
+
+def test_a_loss_brings_nothing_of_the_trainer():
+    assert not loaded_by("fdnf.losses.distillation") & (
+        NEEDED_BY_MAIN | {"optax", "ml_collections", "absl.app"}
+    )
