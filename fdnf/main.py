@@ -31,6 +31,7 @@ from fdnf.evaluation import study
 from fdnf.evaluation import sampling as sampling_mode
 from fdnf.train import loop, objectives
 from fdnf.train.checkpoint import CheckpointError
+from fdnf.train.memory import keep_freed_memory
 from fdnf.train.settings import ConfigError
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -70,10 +71,9 @@ def main(argv: Sequence[str]) -> int:
         print(f"fdnf: unknown arguments {list(argv[1:])}", file=sys.stderr)
         return 2
     logging.getLogger("fdnf").setLevel(logging.INFO)
+    keep_freed_memory()
     if _CACHE.value:
-        jax.config.update(
-            "jax_compilation_cache_dir", os.path.expanduser(_CACHE.value)
-        )
+        jax.config.update("jax_compilation_cache_dir", os.path.expanduser(_CACHE.value))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     try:
         _run(_MODE.value, _CONFIG.value, pathlib.Path(_WORKDIR.value))

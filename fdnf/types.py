@@ -1,13 +1,17 @@
 """The words that every layer shares: arrays, results and protocols."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Array, Float
 
-Variables = Mapping[str, Any]
-"""What `init` returns: the collections `params` and, for some flows, `constants`."""
+Variables = Any
+"""The pytree that a flow's `apply` understands.
+
+For flows of this package what `init` returns: the collections `params` and, for some,
+`constants`. Other libraries' flows bring their own kinds of tree.
+"""
 
 Events = Float[Array, "batch *event"]
 Context = Float[Array, "batch *context"]

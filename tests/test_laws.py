@@ -6,7 +6,6 @@ import flax.linen as nn
 import jax
 import numpy as np
 import pytest
-from tests import laws
 
 from fdnf.bijectors.actnorm import ActNorm, Scaling
 from fdnf.bijectors.autoregressive import MaskedAffine
@@ -21,6 +20,7 @@ from fdnf.flows.realnvp import RealNVP
 from fdnf.nets.made import MADE
 from fdnf.nets.mlp import MLP
 from fdnf.ops import autoregressive_inverse
+from tests import laws
 
 IMAGE = (4, 3, 3)
 

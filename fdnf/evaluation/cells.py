@@ -23,6 +23,7 @@ METRICS = {
     "sliced_wasserstein": "Sliced W2",
     "mmd": "MMD^2",
     "energy_distance": "Energy distance",
+    "exploded_percent": "Exploded samples (%)",
 }
 ARCHS = ("Glow", "MAF")
 DATASETS = ("power", "gas", "hepmass", "miniboone", "bsds300")

@@ -89,9 +89,7 @@ def _plan(config: Any, method: str, runs: int) -> Any:
     return plan
 
 
-def report(
-    workdir: pathlib.Path, where: dict[str, pathlib.Path], data: Tabular
-) -> str:
+def report(workdir: pathlib.Path, where: dict[str, pathlib.Path], data: Tabular) -> str:
     """Evaluates finished runs; writes records, tables and pictures.
 
     Args:

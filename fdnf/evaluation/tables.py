@@ -103,7 +103,9 @@ def comparison(runs: Sequence[Record], arch: str, data: str) -> Table:
         "is the half-width of the 95 % interval over seeds, n=1 a single seed."
     ]
     if metrics:
-        notes.append("Distances of samples to data: lower is better.")
+        notes.append(
+            "Distances of samples to data: lower is better; exploded samples (beyond 3 times the largest value of the training rows) are left out of them."
+        )
     notes.append("Times: one batch, median (10th-90th percentile).")
     ran = cells.in_order((run.method for run in chosen), cells.METHODS)
     lost = [

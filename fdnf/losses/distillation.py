@@ -44,9 +44,7 @@ def _level_gaps(
     chosen = pairing.pairs_of(pairs, len(student.levels), len(teacher.levels))
     return tuple(
         jnp.mean(
-            distances.rowwise(
-                student.levels[s], teacher.levels[t], distance, reduction
-            )
+            distances.rowwise(student.levels[s], teacher.levels[t], distance, reduction)
         )
         for s, t in chosen
     )

@@ -181,8 +181,8 @@ def over_runs(function: Callable, per_run: Any, pack: str = "auto") -> Any:
         return jax.tree.map(lambda leaf: leaf[None], alone)
     if pack == "auto":
         pack = "map" if jax.default_backend() == "cpu" else "vmap"
-    return jax.lax.map(function, per_run) if pack == "map" else jax.vmap(function)(
-        per_run
+    return (
+        jax.lax.map(function, per_run) if pack == "map" else jax.vmap(function)(per_run)
     )
 
 

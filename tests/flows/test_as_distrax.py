@@ -5,12 +5,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests import laws
 
 from fdnf.flows import as_distrax
 from fdnf.flows.base import FlowModule
 from fdnf.flows.glow import TabularGlow
 from fdnf.flows.maf import MAF
+from tests import laws
 
 DIM = 4
 

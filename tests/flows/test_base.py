@@ -5,13 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
-from tests import laws
 
 from fdnf.flows import base
 from fdnf.flows.glow import TabularGlow
 from fdnf.flows.maf import IAF, MAF
 from fdnf.flows.nice import NICE
 from fdnf.flows.realnvp import RealNVP
+from tests import laws
 
 DIM = 4
 FLOWS = [
@@ -52,9 +52,7 @@ def test_density_integrates_to_one(flow):
 @over_flows
 def test_residual_of_decode_is_small(flow):
     case = case_of(flow)
-    decode = jax.jit(
-        lambda v, z: flow.apply(v, (z,), method="decode", residual=True)
-    )
+    decode = jax.jit(lambda v, z: flow.apply(v, (z,), method="decode", residual=True))
     decoding = decode(case.variables, case.data())
     assert decoding.residual.shape == (laws.BATCH,)
     assert np.max(decoding.residual) < 1e-4

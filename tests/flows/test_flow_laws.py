@@ -3,10 +3,10 @@
 import jax
 import numpy as np
 import pytest
-from tests import laws
 
 from fdnf.flows.glow import TabularGlow
 from fdnf.flows.maf import MAF
+from tests import laws
 
 DEEP = [
     laws.Case("glow_32_steps", TabularGlow(steps=32, hidden=32, unroll=1), noise=0.1),

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests import laws
 
 from fdnf.bijectors.actnorm import ActNorm
 from fdnf.flows.glow import TabularGlow
 from fdnf.flows.realnvp import RealNVP
+from tests import laws
 
 DIM = 5
 
@@ -66,9 +66,7 @@ def test_rolled_and_unrolled_stacks_share_parameters(plu):
     case = laws.Case("rolled", flow, (DIM,))
     x, key = case.data(), jax.random.key(0)
     other = flow.clone(unroll=3)
-    jax.tree.map(
-        np.testing.assert_array_equal, flow.init(key, x), other.init(key, x)
-    )
+    jax.tree.map(np.testing.assert_array_equal, flow.init(key, x), other.init(key, x))
     rolled = flow.apply(case.variables, x, method="encode")
     unrolled = other.apply(case.variables, x, method="encode")
     laws.assert_close(rolled, unrolled, 1e-6, "rolled and unrolled")

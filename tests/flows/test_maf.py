@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests import laws
 
 from fdnf.flows.maf import IAF, MAF
 from fdnf.losses import distillation
+from tests import laws
 
 DIM = 5
 

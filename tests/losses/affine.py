@@ -44,7 +44,10 @@ def flow(count: int = 1) -> types.ExternalFlow:
 
 
 def variables(mean, std):
-    return {"mean": jnp.asarray(mean, jnp.float32), "std": jnp.asarray(std, jnp.float32)}
+    return {
+        "mean": jnp.asarray(mean, jnp.float32),
+        "std": jnp.asarray(std, jnp.float32),
+    }
 
 
 def normal_grid(size: int = 4096, dim: int = 2):

@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.losses import affine
 
 from fdnf.losses import distillation, likelihood
+from tests.losses import affine
 
 STUDENT = affine.variables([0.5, -1.0], [2.0, 0.5])
 TEACHER = affine.variables([-0.25, 0.5], [1.5, 1.25])

@@ -6,19 +6,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests import laws
 
 from fdnf import types
 from fdnf.flows.glow import TabularGlow
 from fdnf.flows.maf import MAF
 from fdnf.losses import distillation, likelihood
+from tests import laws
 
 DIM = 4
 STUDENT = laws.Case("student", TabularGlow(steps=2, hidden=8, depth=1), noise=0.2)
 TEACHER = laws.Case("teacher", MAF(steps=4, hidden=(8,)), noise=0.2)
 X = STUDENT.data(batch=6)
 Z = (STUDENT.data(seed=4, batch=6),)
-
 
 
 LOSSES = {
@@ -82,7 +81,7 @@ def test_jit_with_static_flows(name):
 def test_nll_under_jit_and_grad():
     value, aux = likelihood.nll(STUDENT.module, STUDENT.variables, X)
     log_prob = STUDENT.module.apply(STUDENT.variables, X, method="log_prob")
-    assert value == pytest.approx(-np.mean(log_prob), rel=1e-5)
+    assert value == pytest.approx(-float(np.mean(log_prob)), rel=1e-5)
     assert isinstance(aux.student, types.Encoding)
     jitted = jax.jit(likelihood.nll, static_argnums=0)
     again, _ = jitted(STUDENT.module, STUDENT.variables, X)

@@ -2,10 +2,10 @@
 
 import jax
 import pytest
-from tests import laws
 
 from fdnf.flows.nice import NICE
 from fdnf.losses import distillation, presets
+from tests import laws
 
 METHODS = [(source, m) for source in presets.PRESETS for m in presets.PAPER]
 

@@ -25,7 +25,9 @@ def decode(variables, z, cond=None, *, beyond=None, into="inf"):
     if beyond is not None:
         far = z[:, :1] > beyond
         if into == "inf":
-            x = x * jnp.where(far, jnp.exp(100.0 * z[:, :1] * variables["scale"][:1]), 1)
+            x = x * jnp.where(
+                far, jnp.exp(100.0 * z[:, :1] * variables["scale"][:1]), 1
+            )
         else:
             x = x + jnp.where(far, jnp.log(-jnp.abs(variables["scale"])), 0)
     zero = jnp.zeros(x.shape[:1])
@@ -95,9 +97,8 @@ def test_limit_rejects_finite_samples_of_either_flow():
 
 
 def test_distilled_maf_survives_an_exploding_teacher():
-    from tests import laws
-
     from fdnf.flows.maf import MAF
+    from tests import laws
 
     student = laws.Case("student", MAF(steps=2, hidden=(8,)), (2,), noise=0.2)
     teacher = flow(beyond=2.0)

@@ -1,0 +1,212 @@
+"""Throughput of one case, as one JSON line.
+
+  python -m fdnf.evaluation.benchmark --case maf_train --dim 63 --hidden 128
+
+Cases:
+  maf_train, coupling_train       the project's own training step, Adam, per step
+  maf_logprob                     density of one batch
+  maf_sample, coupling_sample     one batch of samples
+  ilkd_train                      an ILKD step of a MAF half as deep as its teacher
+A MAF has --layers blocks of a MADE of two hidden ReLU layers in alternating order; a
+coupling flow (RealNVP) has as many affine couplings over alternating halves.
+Everything is warmed up and blocked on; times are medians of repetitions for --seconds.
+"""
+
+import argparse
+import json
+import os
+import resource
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+CASES = (
+    "maf_train",
+    "maf_logprob",
+    "maf_sample",
+    "coupling_train",
+    "coupling_sample",
+    "ilkd_train",
+)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m fdnf.evaluation.benchmark",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--case", required=True, choices=CASES)
+    parser.add_argument("--dim", type=int, default=8)
+    parser.add_argument("--hidden", type=int, default=128)
+    parser.add_argument("--layers", type=int, default=5)
+    parser.add_argument("--batch", type=int, default=4096)
+    parser.add_argument("--seconds", type=float, default=4.0, help="to repeat for")
+    parser.add_argument("--threads", type=int, default=0, help="cores, 0 for all")
+    parser.add_argument("--inverse", default="auto", help="MAF's inverse, *_sample")
+    parser.add_argument("--runs", type=int, default=1, help="trained side by side")
+    parser.add_argument("--pack", default="auto", help="how runs share a program")
+    parser.add_argument(
+        "--steps-per-call", type=int, default=16, help="training steps of one call"
+    )
+    parser.add_argument(
+        "--trained", type=int, default=0, help="steps of training before *_sample"
+    )
+    return parser.parse_args()
+
+
+def tabular(dim: int, rows: int, seed: int = 0) -> np.ndarray:
+    """Correlated, non-Gaussian rows of unit variance, float32."""
+    rng = np.random.default_rng(seed)
+    mix = np.random.default_rng(1234).normal(size=(dim, dim)) / np.sqrt(dim)
+    x = rng.normal(size=(rows, dim)) @ (mix + 0.5 * np.eye(dim))
+    x += 0.5 * np.sin(2 * np.roll(x, 1, 1))
+    return ((x - x.mean(0)) / x.std(0)).astype(np.float32)
+
+
+def _flow(args: argparse.Namespace, layers: int):
+    from fdnf.flows.maf import MAF
+    from fdnf.flows.realnvp import RealNVP
+
+    if args.case.startswith("coupling"):
+        return RealNVP(steps=max(1, layers // 2), hidden=(args.hidden,) * 2)
+    return MAF(steps=layers, hidden=(args.hidden,) * 2, inverse=args.inverse)
+
+
+def build_train(args: argparse.Namespace) -> tuple[Callable[[], Any], int]:
+    """A function that takes `steps_per_call` training steps, and that number."""
+    import jax
+    import jax.numpy as jnp
+    from ml_collections import ConfigDict
+
+    from fdnf.train import objectives, optim, sampling, step
+
+    layers = args.layers
+    config = ConfigDict(
+        {
+            "loss": {
+                "method": "nll",
+                "preset": "paper",
+                "args": {},
+                "fade": (1.0, 1.0),
+            },
+            "train": {"steps": 10**6},
+        }
+    )
+    teacher, variables = None, {}
+    data = {"train": jnp.asarray(tabular(args.dim, 4 * args.batch))}
+    if args.case == "ilkd_train":
+        teacher = _flow(args, layers)
+        variables = jax.jit(teacher.init)(jax.random.key(1), data["train"][:1024])
+        config.loss.method = "ilkd"
+        layers = layers // 2
+    flow = _flow(args, layers)
+    optimizer = optim.make(
+        ConfigDict(
+            {
+                "name": "adam",
+                "lr": 1e-4,
+                "schedule": "constant",
+                "warmup": 0,
+                "clip": 0.0,
+                "weight_decay": 0.0,
+                "b1": 0.9,
+                "b2": 0.999,
+                "eps": 1e-8,
+            }
+        ),
+        10**6,
+    )
+    train_step = step.make_train_step(
+        objectives.build(config, flow, teacher, 1.0),
+        optimizer,
+        sampling.uniform(4 * args.batch, args.batch, 1),
+        steps=args.steps_per_call,
+        ema=0.0,
+        pack=args.pack,
+    )
+    keys = step.run_keys(0, args.runs)
+    first = jnp.stack([data["train"][:1024]] * args.runs)
+    held = {"state": step.init_state(flow, optimizer, keys, first, 0.0)}
+    shard = np.arange(1)
+
+    def call():
+        held["state"], scalars = train_step(held["state"], shard, keys, data, variables)
+        return jax.block_until_ready(scalars)
+
+    call.state = held  # type: ignore[attr-defined]
+    return call, args.steps_per_call
+
+
+def build_forward(args: argparse.Namespace) -> tuple[Callable[[], Any], int]:
+    """A function that evaluates or draws one batch."""
+    import jax
+    import jax.numpy as jnp
+
+    flow = _flow(args, args.layers)
+    x = jnp.asarray(tabular(args.dim, args.batch))
+    variables = jax.jit(flow.init)(jax.random.key(0), x[:1024])
+    if args.trained:
+        train, steps = build_train(args)
+        for _ in range(-(-args.trained // steps)):
+            train()
+        params = train.state["state"].params  # type: ignore[attr-defined]
+        variables = {"params": jax.tree.map(lambda leaf: leaf[0], params)}
+    if args.case.endswith("logprob"):
+        function = jax.jit(lambda v, x: flow.apply(v, x, method="log_prob"))
+    else:
+        function = jax.jit(lambda v, z: flow.apply(v, (z,), method="decode").x)
+        x = jax.random.normal(jax.random.key(1), x.shape)
+    return lambda: jax.block_until_ready(function(variables, x)), 1
+
+
+def measure(call: Callable[[], Any], seconds: float) -> dict[str, Any]:
+    """Wall and CPU seconds of a call: first, then the median over `seconds`."""
+    start = time.perf_counter()
+    call()
+    first = time.perf_counter() - start
+    for _ in range(2):
+        call()
+    wall, cpu = [], []
+    begin = time.perf_counter()
+    while len(wall) < 3 or time.perf_counter() - begin < seconds:
+        w, c = time.perf_counter(), time.process_time()
+        call()
+        wall.append(time.perf_counter() - w)
+        cpu.append(time.process_time() - c)
+    return {
+        "first_call_s": first,
+        "median_s": float(np.median(wall)),
+        "p10_s": float(np.percentile(wall, 10)),
+        "p90_s": float(np.percentile(wall, 90)),
+        "cpu_median_s": float(np.median(cpu)),
+        "reps": len(wall),
+    }
+
+
+def main() -> None:
+    """Runs the case and prints its line."""
+    args = _arguments()
+    if args.threads:
+        cores = sorted(os.sched_getaffinity(0))[-args.threads :]
+        os.sched_setaffinity(0, set(cores))
+
+    from fdnf.train.memory import keep_freed_memory
+
+    keep_freed_memory()
+    train = args.case.endswith("train")
+    call, steps = build_train(args) if train else build_forward(args)
+    times = measure(call, args.seconds)
+    for key in ("median_s", "p10_s", "p90_s", "cpu_median_s"):
+        times[key] /= steps
+    rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
+    line = vars(args) | times
+    line["units_per_s"] = args.batch * args.runs / times["median_s"]
+    line["peak_rss_mib"] = rss
+    print(json.dumps(line))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""MADE's masks, seen in the Jacobian of the network."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fdnf.nets import made
+
+DIM = 5
+
+
+def network(hidden, dim=DIM, cond=None, outputs=2, activation="tanh"):
+    """(function of one row, variables) of a MADE with large random weights."""
+    net = made.MADE(hidden, activation, outputs)
+    x = jnp.zeros((1, dim))
+    variables = jax.jit(net.init)(jax.random.key(0), x, cond)
+    draw = np.random.default_rng(0)
+    variables = jax.tree.map(
+        lambda leaf: jnp.asarray(draw.normal(size=leaf.shape), leaf.dtype), variables
+    )
+    return net, variables
+
+
+@pytest.mark.parametrize("hidden", [(16,), (8, 12), (3,)])
+def test_output_sees_only_the_dimensions_before_it(hidden):
+    net, variables = network(hidden)
+    x = jnp.asarray(np.random.default_rng(1).normal(size=DIM), jnp.float32)
+    jacobian = jax.jit(jax.jacfwd(lambda row: net.apply(variables, row[None])[0]))(x)
+    assert jacobian.shape == (2 * DIM, DIM)
+    for block in np.split(np.asarray(jacobian), 2):
+        assert np.all(block[np.triu_indices(DIM)] == 0)
+        if hidden[0] >= DIM - 1:
+            # No edge is lost: every earlier dimension reaches every later one.
+            assert np.all(block[np.tril_indices(DIM, -1)] != 0)
+
+
+def test_context_reaches_every_output():
+    cond = jnp.asarray([[0.3, -0.7]])
+    net, variables = network((16,), cond=cond)
+    x = jnp.ones((1, DIM))
+
+    def of_cond(cond):
+        return net.apply(variables, x, cond[None])[0]
+
+    jacobian = jax.jit(jax.jacfwd(of_cond))(cond[0])
+    assert jacobian.shape == (2 * DIM, 2)
+    assert np.all(np.any(jacobian != 0, axis=1))
+
+
+def test_masked_weights_have_no_influence_and_no_gradient():
+    net, variables = network((16,))
+    x = jnp.ones((2, DIM))
+    gradient = jax.jit(jax.grad(lambda v: jnp.sum(jnp.sin(net.apply(v, x)))))
+    slope = gradient(variables)["params"]["dense_0_kernel"]
+    last = np.asarray(slope)[-1]
+    # No output sees the last dimension.
+    assert np.all(last == 0)
+    assert np.any(np.asarray(slope) != 0)
+
+
+def test_one_dimension_has_constant_outputs():
+    net, variables = network((4,), dim=1)
+    outputs = net.apply(variables, jnp.asarray([[0.0], [3.0]]))
+    np.testing.assert_array_equal(outputs[0], outputs[1])
+
+
+def test_layers_are_those_of_the_call():
+    net, variables = network((8, 12))
+    x = jnp.asarray(np.random.default_rng(2).normal(size=(3, DIM)), jnp.float32)
+    layers = net.apply(variables, x, method="layers")
+    assert [kernel.shape for kernel, _ in layers] == [(5, 8), (8, 12), (12, 10)]
+    np.testing.assert_allclose(
+        made.masked_mlp(layers, x, jnp.tanh), net.apply(variables, x), rtol=1e-5
+    )
+
+
+def test_no_hidden_layer_is_an_error():
+    with pytest.raises(ValueError, match=r"at least one hidden layer, got hidden=\(\)"):
+        made.MADE(()).init(jax.random.key(0), jnp.zeros((1, 2)))
