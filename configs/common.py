@@ -7,6 +7,7 @@ A config file states what differs from here. Variants are words after the colon 
 from collections.abc import Callable, Sequence
 
 from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
 
 METHODS = ("lkd", "ilkd", "skd")
 
@@ -69,6 +70,8 @@ def tabular() -> ConfigDict:
     config.study = study = ConfigDict()
     study.methods = ("student", *METHODS)
     study.runs = 3
+    # Further methods by name, each a mapping of keys (loss/args/weights) to values.
+    study.recipes = ConfigDict()
     return config
 
 
@@ -148,7 +151,19 @@ def distill(get_config: Callable[[str], ConfigDict], arg: str = "") -> ConfigDic
     loss.preset = "official" if "official" in words else "paper"
     # Arguments of fdnf.losses.distillation.combined, over those of the preset:
     # weights, latents, distance, reduction, pairs, over_levels, limit.
-    loss.args = ConfigDict()
+    # None leaves what the preset says.
+    loss.args = ConfigDict(
+        {
+            "weights": placeholder(tuple),
+            "latents": placeholder(str),
+            "distance": placeholder(str),
+            "reduction": placeholder(str),
+            "pairs": placeholder(object),
+            "over_levels": placeholder(str),
+            "limit": placeholder(float),
+            "screen_student": placeholder(bool),
+        }
+    )
     # The distillation terms fade out linearly between these fractions of training.
     loss.fade = (1.0, 1.0)
     loss.skd = skd = ConfigDict()

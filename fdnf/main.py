@@ -23,12 +23,13 @@ from collections.abc import Sequence
 
 import jax
 from absl import app, flags
+from absl import logging as absl_logging
 from ml_collections import config_flags
 
 from fdnf.data import build as datasets
 from fdnf.data.tabular import DataError
-from fdnf.evaluation import study
 from fdnf.evaluation import sampling as sampling_mode
+from fdnf.evaluation import study
 from fdnf.train import loop, objectives
 from fdnf.train.checkpoint import CheckpointError
 from fdnf.train.memory import keep_freed_memory
@@ -65,11 +66,38 @@ _EXPECTED = (
 )
 
 
+def parse_flags(argv: Sequence[str]) -> list[str]:
+    """Parses as absl does, but says what is wrong with a config in a few lines."""
+    try:
+        argv = flags.FLAGS(argv)
+        # A config file that is not there is only reported at the first use.
+        if _CONFIG.value is not None:
+            _ = _CONFIG.value.to_dict
+        return argv
+    # Attribute and key errors are overrides of what the config does not have.
+    except (flags.Error, AttributeError, KeyError, OSError) as error:
+        inner: BaseException = error
+        while inner.args and isinstance(inner.args[0], BaseException):
+            inner = inner.args[0]
+        message = str(inner.args[0] if isinstance(inner, KeyError) else inner)
+        if not isinstance(error, flags.Error | OSError):
+            message = f"an override names an unknown config key: {message}"
+    # An error inside a config file comes with its traceback; the last line says it.
+    message, found, trace = message.partition("Traceback (most recent call last):")
+    if found:
+        message = message.strip() + "\n" + trace.strip().splitlines()[-1]
+    print(f"fdnf: {message}\nSee --help.", file=sys.stderr)
+    raise SystemExit(2)
+
+
 def main(argv: Sequence[str]) -> int:
     """Runs the mode; the exit status."""
     if len(argv) > 1:
         print(f"fdnf: unknown arguments {list(argv[1:])}", file=sys.stderr)
         return 2
+    # Orbax tells at length what it does at every save; our own lines stay.
+    if not flags.FLAGS["verbosity"].present:
+        absl_logging.set_verbosity(absl_logging.WARNING)
     logging.getLogger("fdnf").setLevel(logging.INFO)
     keep_freed_memory()
     if _CACHE.value:
@@ -104,4 +132,4 @@ def _run(mode: str, config, workdir: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=parse_flags)

@@ -69,6 +69,14 @@ class Case:
             first = init(jax.random.key(0), x, cond)
         return perturb(first, self.noise)
 
+    def apply(self, *args: Any, method: str, **settings: Any) -> Any:
+        """`module.apply` at the case's variables, compiled."""
+
+        def run(variables, *args):
+            return self.module.apply(variables, *args, method=method, **settings)
+
+        return jax.jit(run)(self.variables, *args)
+
     def forward(self, variables: Any, x: Array, cond: Array | None) -> Mapped:
         if isinstance(self.module, Bijector):
             y, log_det = self.module.apply(variables, x, cond, method="forward")

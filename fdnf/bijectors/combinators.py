@@ -76,7 +76,7 @@ class Repeat(Bijector):
             body,
             variable_axes={"params": 0, "constants": 0},
             split_rngs={"params": True},
-            in_axes=nn.broadcast,
+            in_axes=nn.broadcast,  # pyright: ignore[reportArgumentType]
             length=self.length,
             reverse=reverse,
             unroll=unroll,

@@ -10,7 +10,7 @@ from fdnf.data.tabular import Tabular
 from fdnf.evaluation import records, sampling, timing
 from fdnf.evaluation.records import Record
 from fdnf.metrics import likelihood, two_sample
-from fdnf.train import step, teachers
+from fdnf.train import settings, step, teachers
 from fdnf.train.teachers import Trained
 
 # A sample is exploded beyond this multiple of the largest |x| of the training rows.
@@ -42,7 +42,10 @@ def evaluate(
     """
     config = trained.config
     if trained.dim != data.dim:
-        raise ValueError(f"trained on dimension {trained.dim}, data have {data.dim}")
+        raise settings.ConfigError(
+            f"the flow was trained on data of dimension {trained.dim}, {data.name} has "
+            f"dimension {data.dim}: evaluate it with the config it was trained with"
+        )
     log_prob = step.make_log_prob(trained.flow, config.eval.batch_size)
     likelihoods = {
         split: log_prob(

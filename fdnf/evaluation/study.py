@@ -18,7 +18,7 @@ from fdnf.data import build as datasets
 from fdnf.data.tabular import Tabular
 from fdnf.evaluation import evaluate, figures, intervals, sampling, tables
 from fdnf.losses import distillation
-from fdnf.train import loop, objectives, settings, teachers
+from fdnf.train import checkpoint, loop, objectives, settings, teachers
 from fdnf.train.teachers import Trained
 from fdnf.train.writers import read_log
 
@@ -29,6 +29,12 @@ NAMES = {
     "ilkd": "ILKD student",
     "skd": "SKD student",
 }
+
+
+
+def _name(method: str) -> str:
+    return NAMES.get(method, method)
+
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +47,8 @@ def run(
     Args:
       config: of a distilled student, with its teacher.
       workdir: gets one directory per method, `results/`, `table.md` and pictures.
-      methods: of "student" (no distillation), "lkd", "ilkd", "skd".
+      methods: of "student" (no distillation), "lkd", "ilkd", "skd", and the names in
+        `config.study.recipes`, whose overrides are then applied.
       runs: seeds, from `config.seed` on, trained side by side.
 
     Returns:
@@ -51,18 +58,22 @@ def run(
       ConfigError: for an unknown method, or a config that names no teacher.
     """
     workdir = pathlib.Path(workdir)
-    unknown = sorted(set(methods) - {"student", *objectives.METHODS} - {"nll"})
+    known = {"student", *objectives.METHODS, *config.study.recipes} - {"nll"}
+    unknown = sorted(set(methods) - known)
     if unknown or not objectives.needs_teacher(config):
         raise settings.ConfigError(
             f"a study takes a config with a teacher (configs/*_distill.py) and methods "
-            f"out of student, lkd, ilkd, skd; got {unknown or config.loss.method}"
+            f"out of {sorted(known)}; got {unknown or config.loss.method}"
         )
     plans = {method: _plan(config, method, runs) for method in methods}
     for plan in plans.values():
         settings.check(plan)
+    checkpoint.check_writable(workdir)
     data = datasets.build(config.data)
     where = {"teacher": pathlib.Path(config.teacher.workdir or workdir / "teacher")}
-    if not config.teacher.workdir:
+    if config.teacher.workdir:  # Refused now, not once the plain student is trained.
+        teachers.match(teachers.load(where["teacher"]), data.dim, runs)
+    else:
         taught = copy.deepcopy(config.teacher.config)
         taught.runs = runs
         loop.train_and_evaluate(taught, where["teacher"], label="teacher")
@@ -71,7 +82,7 @@ def run(
         if method != "student":
             plan.teacher.workdir = str(where["teacher"])
             plan.teacher.config = None
-        loop.train_and_evaluate(plan, where[method], label=NAMES[method])
+        loop.train_and_evaluate(plan, where[method], label=_name(method))
     return report(workdir, where, data)
 
 
@@ -83,10 +94,24 @@ def _plan(config: Any, method: str, runs: int) -> Any:
         plan.loss = {"method": "nll"}
         del plan.teacher
     else:
-        plan.loss.method = method
+        if method in plan.study.recipes:
+            _override(plan, plan.study.recipes[method].to_dict())
+        else:
+            plan.loss.method = method
         if plan.teacher.get("config"):
             plan.teacher.config.runs = runs
     return plan
+
+
+def _override(config: Any, changes: dict[str, Any]) -> None:
+    for key, value in changes.items():
+        *path, last = key.split("/")
+        section = config
+        for name in path:
+            section = section[name]
+        if last not in section:
+            raise settings.ConfigError(f"study.recipes: no key {key!r} in the config")
+        section[last] = value
 
 
 def report(workdir: pathlib.Path, where: dict[str, pathlib.Path], data: Tabular) -> str:
@@ -103,14 +128,23 @@ def report(workdir: pathlib.Path, where: dict[str, pathlib.Path], data: Tabular)
     trained = {method: teachers.load(path) for method, path in where.items()}
     for method, path in where.items():
         _log.info("evaluating %s", path)
-        skipped = json.loads((path / loop.FINISHED).read_text())["skipped_steps"]
-        found = evaluate.evaluate(trained[method], data, method, skipped)
+        found = evaluate.evaluate(trained[method], data, method, _skipped(path))
         evaluate.write(found, workdir / "results")
     table = tables.write(workdir / "results")
     table += _floor_note(trained, data)
     (workdir / "table.md").write_text(table, encoding="utf-8")
     draw(workdir / "figures", where, trained, data)
     return table
+
+
+def _skipped(workdir: pathlib.Path) -> list[int]:
+    path = workdir / loop.FINISHED
+    if not path.exists():
+        raise settings.ConfigError(
+            f"the run in {workdir} is not finished ({path.name} is missing): give its "
+            "training command again, which goes on where it stood"
+        )
+    return json.loads(path.read_text(encoding="utf-8"))["skipped_steps"]
 
 
 def _floor_note(trained: dict[str, Trained], data: Tabular) -> str:
@@ -135,7 +169,7 @@ def draw(
     for method, path in where.items():
         rows = [row for row in read_log(path) if "val_log_prob" in row]
         values = np.array([row["val_log_prob"] for row in rows]).T
-        curves[NAMES[method]] = (np.array([row["step"] for row in rows]), values)
+        curves[_name(method)] = (np.array([row["step"] for row in rows]), values)
     paths = [
         figures.training_curves(
             curves, folder / "training.png", title=f"{data.name}, validation"
@@ -144,7 +178,7 @@ def draw(
     students = [method for method in where if method != "teacher"]
     if "teacher" in where and students:
         gaps = {
-            NAMES[method]: level_distances(trained[method], trained["teacher"], data)
+            _name(method): level_distances(trained[method], trained["teacher"], data)
             for method in students
         }
         paths.append(
@@ -154,7 +188,7 @@ def draw(
         )
     config = next(iter(trained.values())).config
     shown = {"data": data.test[: config.eval.samples]} | {
-        NAMES[method]: sampling.samples(t, 0, config.eval.samples, config.seed)
+        _name(method): sampling.samples(t, 0, config.eval.samples, config.seed)
         for method, t in trained.items()
     }
     return paths + sampling.pictures(shown, folder)

@@ -65,7 +65,7 @@ class FlowBijector(distrax.Bijector):
             stop = start + math.prod(shape)
             z.append(rows[:, start:stop].reshape(rows.shape[0], *shape))
             start = stop
-        decoding = self._flow.apply(
+        decoding: Any = self._flow.apply(
             self._variables, tuple(z), self._conds(rows.shape[0]), method="decode"
         )
         data = decoding.x.reshape(*batch, *self._event)
@@ -75,7 +75,7 @@ class FlowBijector(distrax.Bijector):
         """Encodes data; log |det dz/dx|."""
         batch = y.shape[: y.ndim - len(self._event)]
         rows = y.reshape(math.prod(batch), *self._event)
-        encoding = self._flow.apply(
+        encoding: Any = self._flow.apply(
             self._variables, rows, self._conds(rows.shape[0]), method="encode"
         )
         flat = [part.reshape(rows.shape[0], -1) for part in encoding.z]

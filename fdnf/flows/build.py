@@ -41,4 +41,7 @@ def build(config: Any) -> FlowModule:
         )
     # JSON, from which saved configs are read back, has lists where hashable
     # attributes need tuples.
-    return flow(**{k: tuple(v) if isinstance(v, list) else v for k, v in args.items()})
+    given: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in args.items()
+    }
+    return flow(**given)

@@ -13,7 +13,16 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from fdnf.data import build as datasets
 from fdnf.flows import build as flows
-from fdnf.train import objectives, optim, sampling, settings, state, step, teachers
+from fdnf.train import (
+    objectives,
+    optim,
+    sampling,
+    settings,
+    state,
+    step,
+    stored,
+    teachers,
+)
 from fdnf.train.checkpoint import Checkpointer, check_writable
 from fdnf.train.progress import Progress
 from fdnf.train.writers import Writer
@@ -63,11 +72,12 @@ def train_and_evaluate(config: Any, workdir: str | pathlib.Path, label: str = "t
     devices = jax.local_device_count()
     teacher = _teacher(config, workdir, data.dim, runs)
     on_device = {"train": data.train}
-    share = 0.0
+    share, reach = 0.0, float(np.abs(data.train).max())
     if teacher is not None and config.teacher.samples:
         share = config.teacher.share
-        on_device["generated"] = teachers.generate(
-            teacher.trained, config.teacher.samples, data.dim, config.seed
+        on_device["generated"] = _within_reach(
+            teachers.generate(teacher.trained, config.teacher.samples, config.seed),
+            config.loss.skd.reach * reach,
         )
     replicated = NamedSharding(
         jax.make_mesh((devices,), ("d",), axis_types=(jax.sharding.AxisType.Auto,)),
@@ -82,7 +92,7 @@ def train_and_evaluate(config: Any, workdir: str | pathlib.Path, label: str = "t
         config,
         flow,
         teacher.trained.flow if teacher else None,
-        float(np.abs(data.train).max()),
+        reach,
     )
     sample = sampling.uniform(len(data.train), train.batch_size, devices, share)
     train_step = step.make_train_step(
@@ -108,9 +118,7 @@ def train_and_evaluate(config: Any, workdir: str | pathlib.Path, label: str = "t
         if restored is not None:
             start, train_state, best, _ = restored
             _log.info("continuing %s from step %d", workdir, start)
-        (workdir / "config.json").write_text(
-            json.dumps(settings.to_dict(config), indent=2) + "\n"
-        )
+        _write_json(workdir / "config.json", settings.to_dict(config))
         train_state, keys, teacher_variables = jax.device_put(
             (train_state, keys, teacher.variables if teacher else {}), replicated
         )
@@ -137,6 +145,7 @@ def train_and_evaluate(config: Any, workdir: str | pathlib.Path, label: str = "t
                 row = jax.device_get(scalars)
                 stopped = int(np.max(row["bad_in_a_row"])) >= train.max_bad_steps
                 if stopped:
+                    writer.write(now, row)
                     _stop(checkpointer, now, row, train.max_bad_steps)
                 row["steps_per_second"] = (now - counted) / (time.monotonic() - clock)
                 if due:
@@ -166,8 +175,15 @@ def train_and_evaluate(config: Any, workdir: str | pathlib.Path, label: str = "t
         "best_step": np.asarray(best.step).tolist(),
         "config": settings.to_dict(config),
     }
-    (workdir / FINISHED).write_text(json.dumps(result, indent=2) + "\n")
+    _write_json(workdir / FINISHED, result)
     return result
+
+
+def _write_json(path: pathlib.Path, content: Any) -> None:
+    """Writes whole or not at all: a run may be killed at any moment."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(path)
 
 
 def _finished(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
@@ -212,6 +228,11 @@ def _teacher(config: Any, workdir: pathlib.Path, dim: int, runs: int):
     return _Teacher(trained, *teachers.match(trained, dim, runs))
 
 
+def _within_reach(rows: np.ndarray, limit: float) -> np.ndarray:
+    """The rows whose largest |x| is at most `limit`: exploded samples teach nothing."""
+    return rows[np.all(np.abs(rows) <= limit, axis=1)]
+
+
 def _first_batches(train: np.ndarray, rows: int, seed: int, runs: int) -> jax.Array:
     """`[runs, rows, dim]`: the batch from which each run takes its statistics."""
     rows = min(rows, len(train))
@@ -234,9 +255,10 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
 def _stop(checkpointer: Checkpointer, now: int, row: Any, limit: int) -> None:
     checkpointer.wait()
     bad = np.flatnonzero(np.asarray(row["bad_in_a_row"]) >= limit).tolist()
+    saved = stored.steps(checkpointer.directory)
+    last = checkpointer.directory / str(saved[0]) if saved else "none was saved yet"
     raise TrainingStoppedError(
         f"step {now}: the loss or gradient of run(s) {bad} was not finite for {limit} "
-        "steps in a row. Lower optim.lr or optim.clip, or raise optim.warmup. The "
-        f"last good checkpoint is the newest in {checkpointer.directory}; parameters "
-        "in it are finite"
+        f"steps in a row. Last good checkpoint: {last}. Lower optim.lr or optim.clip, "
+        "or raise optim.warmup, in a new --workdir"
     )

@@ -1,5 +1,6 @@
 """What is trained: the only place that branches on `config.loss.method`."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -58,14 +59,29 @@ def build(
         return _nll(student)
     if teacher is None:
         raise ValueError(f"loss.method={method!r} needs a teacher")
-    kwargs = presets.preset(config.loss.preset, method)
-    kwargs["pairs"] = "ratio"
-    kwargs |= {k: _hashable(v) for k, v in dict(config.loss.args).items()}
+    kwargs = arguments(config)
     if not kwargs["weights"][2]:
         return _encoded(student, teacher, config, kwargs)
     skd = config.loss.skd
     kwargs.setdefault("limit", skd.reach * reach)
     return _with_samples(student, teacher, config, kwargs)
+
+
+def arguments(config: Any) -> dict[str, Any]:
+    """Keyword arguments of `distillation.combined`: the preset's, then the config's.
+
+    Raises:
+      ValueError: for an unknown method, preset or argument.
+    """
+    kwargs = presets.preset(config.loss.preset, _method(config))
+    given = dict(config.loss.args)
+    parameters = inspect.signature(distillation.combined).parameters.values()
+    known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        raise ValueError(f"loss.args has {unknown}; known: {known}")
+    kwargs["pairs"] = "ratio"
+    return kwargs | {k: _hashable(v) for k, v in given.items() if v is not None}
 
 
 def _hashable(value: Any) -> Any:

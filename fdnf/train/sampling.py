@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from fdnf.train.settings import ConfigError
+
 Data = Mapping[str, Array]
 Sampler = Callable[[Array, Data, Array], dict[str, Array]]
 """(key, data on this device, index of the device) -> batch for this device."""
@@ -30,15 +32,16 @@ def uniform(
       out.
 
     Raises:
-      ValueError: if the batch does not divide among the devices.
+      ConfigError: if the batch does not divide among the devices.
     """
     if batch_size % devices:
-        raise ValueError(
+        raise ConfigError(
             f"train.batch_size={batch_size} does not divide among {devices} devices"
         )
     if not 0.0 <= generated <= 1.0:
-        raise ValueError(f"teacher.share={generated}: expected a share in [0, 1]")
-    whole = rows <= batch_size
+        raise ConfigError(f"teacher.share={generated}: expected a share in [0, 1]")
+    # Fewer rows than devices cannot be shared out, and are drawn from.
+    whole = devices <= rows <= batch_size
     share = (rows if whole else batch_size) // devices
     from_teacher = round(generated * share)
 

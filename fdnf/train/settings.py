@@ -7,8 +7,18 @@ import ml_collections
 
 from fdnf.data import build as datasets
 from fdnf.flows import build as flows
-from fdnf.losses import presets
 from fdnf.train import objectives, optim
+
+_COUNTS = (
+    "steps",
+    "batch_size",
+    "steps_per_call",
+    "eval_every",
+    "log_every",
+    "keep",
+    "init_rows",
+    "max_bad_steps",
+)
 
 
 class ConfigError(ValueError):
@@ -22,7 +32,7 @@ def check(config: Any) -> None:
       ConfigError: naming the first key that is wrong.
     """
     train = config.train
-    for key in ("steps", "batch_size", "steps_per_call", "eval_every"):
+    for key in _COUNTS:
         if not isinstance(train[key], int) or train[key] < 1:
             raise ConfigError(
                 f"train.{key}={train[key]!r}: expected a whole number of at least 1"
@@ -45,7 +55,7 @@ def check(config: Any) -> None:
         optim.make(config.optim, train.steps)
         optim.ema_init({}, config.optim.ema)
         if objectives.needs_teacher(config):
-            presets.preset(config.loss.preset, config.loss.method)
+            objectives.arguments(config)
     except (ValueError, TypeError) as error:
         raise ConfigError(str(error)) from error
     if objectives.needs_teacher(config):

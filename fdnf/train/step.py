@@ -19,6 +19,7 @@ from fdnf.flows.base import FlowModule
 from fdnf.train import optim
 from fdnf.train.objectives import Objective
 from fdnf.train.sampling import Sampler
+from fdnf.train.settings import ConfigError
 from fdnf.train.state import TrainState
 
 AXIS = "batch"
@@ -95,6 +96,8 @@ def make_train_step(
       `scalars` are `[runs]`: means over the call's finite steps, and the counts of
       skipped steps.
     """
+    if pack not in PACKS:
+        raise ConfigError(f"train.pack={pack!r}; known: {PACKS}")
 
     def one_run(params, average, opt_state, constants, teacher, key, step, data):
         index = jax.lax.axis_index(AXIS)
@@ -162,20 +165,17 @@ def make_train_step(
 
 
 def over_runs(function: Callable, per_run: Any, pack: str = "auto") -> Any:
-    """Applies `function` to each run; leaves of `per_run` and of the result have the
-    leading runs axis.
+    """Applies `function` to each run.
 
     Args:
       function: of the tree of one run.
-      per_run: the tree of all.
+      per_run: the tree of all, leading axis runs, as in the result.
       pack: "vmap" makes every operation a batched one, which fills an accelerator;
         "map" goes through the runs one after another within the program: on CPU,
         where XLA's batched matrix products are up to 5 times slower than as many
         single ones (a tabular Glow), the runs then cost what they cost alone, and
         give the same bits. "auto" is "map" on CPU and "vmap" elsewhere.
     """
-    if pack not in PACKS:
-        raise ValueError(f"train.pack={pack!r}; known: {PACKS}")
     if jax.tree.leaves(per_run)[0].shape[0] == 1:
         alone = function(jax.tree.map(lambda leaf: leaf[0], per_run))
         return jax.tree.map(lambda leaf: leaf[None], alone)

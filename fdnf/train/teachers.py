@@ -90,26 +90,30 @@ def match(trained: Trained, dim: int, runs: int) -> tuple[Any, bool]:
     return variables, True
 
 
-def generate(
-    trained: Trained, rows: int, dim: int, seed: int, temperature: float = 1.0
-) -> np.ndarray:
-    """Samples of a teacher's first run, for use as further training data.
+def generate(trained: Trained, rows: int, seed: int) -> np.ndarray:
+    """Samples of a teacher, for use as further training data.
 
-    Rows that are not finite are left out, so fewer than `rows` may come back.
+    Every run of the teacher gives its share: of several, the rows come from the
+    mixture of their densities. Rows that are not finite are left out.
 
     Args:
       trained: the teacher.
       rows: how many to draw.
-      dim: width of the data.
       seed: of the draw.
-      temperature: of the draw.
     """
-    flow, variables = run_of(trained, 0)
+    share = -(-rows // trained.runs)
+    size = min(share, 8192)
+    shape = (size, trained.dim)
     draw = jax.jit(
-        lambda key: flow.apply(
-            variables, key, (min(rows, 8192), dim), temperature, method="sample"
+        lambda variables, key: trained.flow.apply(
+            variables, key, shape, method="sample"
         )
     )
-    keys = jax.random.split(jax.random.key(seed), -(-rows // min(rows, 8192)))
-    out = np.concatenate([np.asarray(draw(key)) for key in keys])[:rows]
+    found = []
+    for run in range(trained.runs):
+        variables = run_of(trained, run)[1]
+        keys = jax.random.split(jax.random.key(seed + run), -(-share // size))
+        drawn = [np.asarray(draw(variables, key)) for key in keys]
+        found.append(np.concatenate(drawn)[:share])
+    out = np.concatenate(found)
     return out[np.all(np.isfinite(out), axis=1)]

@@ -62,13 +62,13 @@ def test_residual_of_decode_is_small(flow):
 def test_residual_reports_the_row_that_lost_digits():
     case = case_of(FLOWS[0])
     z = case.data().at[1].mul(1e6)
-    decoding = case.module.apply(case.variables, (z,), method="decode", residual=True)
+    decoding = case.apply((z,), method="decode", residual=True)
     assert np.argmax(decoding.residual) == 1
 
 
 def test_no_residual_unless_asked():
     case = case_of(FLOWS[0])
-    decoding = case.module.apply(case.variables, (case.data(),), method="decode")
+    decoding = case.apply((case.data(),), method="decode")
     assert decoding.residual is None
 
 
@@ -107,9 +107,9 @@ def test_flows_are_static_arguments(flow):
 
 def test_log_prob_is_the_encodings():
     case = case_of(FLOWS[1])
-    encoding = case.module.apply(case.variables, case.data(), method="encode")
+    encoding = case.apply(case.data(), method="encode")
     expected = encoding.log_prior + encoding.log_det
-    got = case.module.apply(case.variables, case.data(), method="log_prob")
+    got = case.apply(case.data(), method="log_prob")
     np.testing.assert_allclose(got, expected, rtol=1e-6)
     np.testing.assert_allclose(encoding.log_prob, expected, rtol=1e-6)
 

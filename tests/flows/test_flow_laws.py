@@ -10,7 +10,7 @@ from tests import laws
 
 DEEP = [
     laws.Case("glow_32_steps", TabularGlow(steps=32, hidden=32, unroll=1), noise=0.1),
-    laws.Case("maf_10_blocks", MAF(steps=10, hidden=(32, 32), unroll=1), noise=0.1),
+    laws.Case("maf_10_blocks", MAF(steps=10, hidden=(32, 32), unroll=1), noise=0.3),
 ]
 
 

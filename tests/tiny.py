@@ -1,0 +1,53 @@
+"""Runs as small as they come: three dimensions, two MADEs of width 8."""
+
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from configs import common
+from fdnf.train import checkpoint
+
+
+def config(method: str = "nll", **train: Any):
+    """A config of 12 steps in calls of 3, evaluated at 6 and 12."""
+    arg = "smoke" if method == "nll" else f"{method},smoke"
+    built = _flow(arg) if method == "nll" else common.distill(_flow, arg)
+    if method != "nll":
+        built.loss.skd.start = 0.0
+        built.loss.skd.batch = 8
+        built.teacher.config.train.update(train)
+    built.train.update(train)
+    return built
+
+
+def _flow(arg: str):
+    built = common.maf("synthetic", arg)
+    built.model.args.update(steps=1 if "student" in arg else 2, hidden=(8,))
+    built.data.args.update(dim=3, rows=200)
+    built.train.update(
+        steps=12,
+        batch_size=16,
+        steps_per_call=3,
+        log_every=3,
+        eval_every=6,
+        init_rows=64,
+    )
+    built.eval.update(batch_size=64, samples=40, time_batch=8)
+    return built
+
+
+def same_rows(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> None:
+    """Asserts equal logs, but for how long things took."""
+    plain = [
+        [{k: v for k, v in r.items() if k != "steps_per_second"} for r in rows]
+        for rows in (ours, theirs)
+    ]
+    np.testing.assert_equal(plain[0], plain[1])
+
+
+def same_best(ours: pathlib.Path, theirs: pathlib.Path) -> None:
+    """Asserts best parameters that are equal bit for bit."""
+    found = [checkpoint.load_best(path) for path in (ours, theirs)]
+    np.testing.assert_equal(found[0][:2], found[1][:2])
+    assert found[0][2]["best"] == found[1][2]["best"]

@@ -1,0 +1,69 @@
+"""What a config must hold, and its way through JSON."""
+
+import json
+
+import pytest
+import tiny
+
+from fdnf.train import settings
+from fdnf.train.settings import ConfigError
+
+
+def test_right_configs_pass():
+    settings.check(tiny.config())
+    settings.check(tiny.config("skd"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("train.steps", 0, "train.steps=0"),
+        ("train.batch_size", -1, "train.batch_size=-1"),
+        ("train.log_every", 0, "train.log_every=0"),
+        ("train.keep", 0, "train.keep=0"),
+        ("train.steps_per_call", 5, "train.steps=12 is not a multiple of"),
+        ("train.eval_every", 4, "train.eval_every=4 is not a multiple of"),
+        ("runs", 0, "runs=0"),
+        ("data.name", "mnist", "unknown data.name 'mnist'; known: .*'patches'"),
+        ("model.name", "vae", "unknown model.name 'vae'; known: .*'maf'"),
+        ("model.args", {"depth": 3}, r"model.args has \['depth'\]"),
+        ("optim.name", "sgd", "optim.name='sgd'"),
+        ("optim.lr", 0.0, "optim.lr=0.0"),
+        ("optim.warmup", 12.0, "optim.warmup=12.0 with 12 training steps"),
+        ("optim.clip", -1.0, "optim.clip=-1.0"),
+        ("optim.ema", 1.0, "optim.ema=1.0"),
+        ("loss.method", "vlkd", "unknown loss.method 'vlkd'"),
+        ("loss.preset", "mine", "unknown preset 'mine'"),
+        ("loss.args", {"weight": (1, 0, 0)}, r"loss.args has \['weight'\]; known: .*"),
+        ("teacher.config", None, "needs one teacher"),
+        ("teacher.workdir", "runs/x", "and not both"),
+        ("teacher.config.train.steps", 0, "train.steps=0"),
+    ],
+)
+def test_wrong_value_is_named(key, value, says):
+    config = tiny.config("ilkd").unlock()
+    *path, last = key.split(".")
+    section = config
+    for name in path:
+        section = section[name]
+    with section.ignore_type():
+        section[last] = value
+    with pytest.raises(ConfigError, match=says):
+        settings.check(config)
+
+
+def test_distillation_without_a_teacher_section():
+    config = tiny.config("ilkd")
+    del config.teacher
+    with pytest.raises(ConfigError, match=r"teacher.workdir .* teacher.config"):
+        settings.check(config)
+
+
+def test_dict_is_what_json_holds_and_comes_back():
+    config = tiny.config("skd")
+    values = settings.to_dict(config)
+    assert json.loads(json.dumps(values)) == values
+    again = settings.from_dict(values)
+    assert again.model.args.hidden == (8,)
+    assert settings.to_dict(again) == values
+    settings.check(again)

@@ -1,0 +1,216 @@
+"""The training step: devices, runs side by side, calls, and steps that are skipped."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from fdnf.data import build as datasets
+from fdnf.flows import build as flows
+from fdnf.train import objectives, optim, sampling, step
+from fdnf.train.settings import ConfigError
+
+CONFIG = tiny.config()
+DATA = datasets.build(CONFIG.data)
+FLOW = flows.build(CONFIG.model)
+OPTIMIZER = optim.make(CONFIG.optim, 12)
+NLL = objectives.build(CONFIG, FLOW, None, 1.0)
+
+
+def initial(runs=1, ema=0.0, seed=0):
+    keys = step.run_keys(seed, runs)
+    x = jnp.broadcast_to(jnp.asarray(DATA.train[:32]), (runs, 32, 3))
+    return step.init_state(FLOW, OPTIMIZER, keys, x, ema), keys
+
+
+def trained(
+    calls=1,
+    *,
+    steps=3,
+    runs=1,
+    ema=0.0,
+    seed=0,
+    devices=2,
+    rows=200,
+    batch=16,
+    pack="auto",
+    objective=NLL,
+):
+    state, keys = initial(runs, ema, seed)
+    sample = sampling.uniform(rows, batch, devices)
+    take = step.make_train_step(
+        objective, OPTIMIZER, sample, steps=steps, ema=ema, pack=pack
+    )
+    data = {"train": jnp.asarray(DATA.train[:rows])}
+    log = []
+    for _ in range(calls):
+        state, scalars = take(state, np.arange(devices), keys, data, {})
+        log.append(jax.device_get(scalars))
+    return jax.device_get(state), log
+
+
+def assert_close(ours, theirs, **tolerance):
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, **tolerance), ours, theirs
+    )
+
+
+def assert_same(ours, theirs):
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+def changed(before, after):
+    pairs = zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)
+    return any(not np.array_equal(a, b) for a, b in pairs)
+
+
+def test_there_are_two_devices():
+    assert jax.local_device_count() == 2
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+def test_state_and_scalars_have_no_device_axis(runs):
+    before, _ = initial(runs, ema=0.9)
+    shapes = jax.tree.map(jnp.shape, before)
+    after, log = trained(runs=runs, ema=0.9)
+    assert jax.tree.map(jnp.shape, after) == shapes
+    assert after.step == 3
+    assert {v.shape for v in log[0].values()} == {(runs,)}
+    assert changed(before.params, after.params)
+
+
+def test_two_devices_equal_one():
+    # Batches of all rows are the same rows on any number of devices.
+    one, log_one = trained(2, devices=1, rows=40, batch=64)
+    two, log_two = trained(2, devices=2, rows=40, batch=64)
+    assert_close(log_two, log_one, rtol=1e-4, atol=1e-6)
+    assert_close(two.params, one.params, rtol=1e-4, atol=1e-5)
+
+
+def test_devices_draw_different_rows():
+    drawn = sampling.uniform(200, 16, 2)
+
+    def objective(params, constants, teacher, batch, key, now):
+        here = jax.lax.all_gather(batch["x"], step.AXIS)
+        gap = jnp.abs(here[0] - here[1]).max()
+        zero = sum(jnp.sum(leaf) for leaf in jax.tree.leaves(params))
+        return 0.0 * zero, {"gap": gap}
+
+    take = step.make_train_step(objective, OPTIMIZER, drawn, steps=1, ema=0.0)
+    state, keys = initial()
+    data = {"train": jnp.asarray(DATA.train)}
+    _, scalars = take(state, np.arange(2), keys, data, {})
+    assert scalars["gap"][0] > 0
+
+
+def test_mapped_runs_are_the_runs_alone_to_the_bit():
+    packed, log = trained(2, runs=2, pack="map", ema=0.9)
+    for r in range(2):
+        alone, log_alone = trained(2, seed=r, ema=0.9)
+        assert_same(
+            jax.tree.map(lambda leaf, r=r: leaf[r], packed.params),
+            jax.tree.map(lambda leaf: leaf[0], alone.params),
+        )
+        assert_same(
+            jax.tree.map(lambda leaf, r=r: leaf[r], packed.ema),
+            jax.tree.map(lambda leaf: leaf[0], alone.ema),
+        )
+        np.testing.assert_array_equal(
+            [row["loss"][r] for row in log], [row["loss"][0] for row in log_alone]
+        )
+
+
+def test_vmapped_runs_equal_mapped_ones():
+    mapped, log_mapped = trained(2, runs=3, pack="map")
+    vmapped, log_vmapped = trained(2, runs=3, pack="vmap")
+    assert_close(log_vmapped, log_mapped, rtol=1e-4, atol=1e-6)
+    assert_close(vmapped.params, mapped.params, rtol=1e-4, atol=1e-5)
+    losses = np.array(log_mapped[0]["loss"])
+    assert len(set(losses.tolist())) == 3  # the seeds do differ
+
+
+def test_unknown_pack():
+    with pytest.raises(ConfigError, match=r"train.pack='pmap'; known: .*vmap"):
+        trained(pack="pmap")
+
+
+def test_steps_a_call_do_not_matter():
+    one, log_one = trained(6, steps=1, ema=0.9)
+    six, log_six = trained(1, steps=6, ema=0.9)
+    assert one.step == six.step == 6
+    assert_close(one.params, six.params, rtol=1e-5, atol=1e-6)
+    assert_close(one.ema, six.ema, rtol=1e-5, atol=1e-6)
+    mean = np.mean([row["loss"] for row in log_one], axis=0)
+    np.testing.assert_allclose(log_six[0]["loss"], mean, rtol=1e-5)
+
+
+def test_the_state_is_donated():
+    state, keys = initial(ema=0.9)
+    sample = sampling.uniform(200, 16, 2)
+    take = step.make_train_step(NLL, OPTIMIZER, sample, steps=1, ema=0.9)
+    shard, data = np.arange(2), {"train": jnp.asarray(DATA.train)}
+    # The first call brings the state from one device onto both.
+    state, _ = take(state, shard, keys, data, {})
+    old = state
+    take(state, shard, keys, data, {})
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(old.params))
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(old.ema))
+    assert not data["train"].is_deleted()
+
+
+def spoiled(how):
+    """NLL, at steps 2 and 3 with a loss or gradient that is not finite."""
+
+    def objective(params, constants, teacher, batch, key, now):
+        loss, terms = NLL(params, constants, teacher, batch, key, now)
+        bad = (now == 2) | (now == 3)
+        if how == "loss":  # Its gradient stays finite.
+            return loss + jnp.where(bad, jnp.nan, 0.0), terms
+        leaf = jax.tree.leaves(params)[0].ravel()[0]
+        shifted = jnp.where(bad, leaf - jax.lax.stop_gradient(leaf), 1.0)
+        return loss + jnp.sqrt(shifted) - jnp.where(bad, 0.0, 1.0), terms
+
+    return objective
+
+
+@pytest.mark.parametrize("how", ["loss", "gradient"])
+def test_a_step_that_is_not_finite_changes_nothing(how):
+    states, logs = [], []
+    for calls in (2, 4, 5):
+        state, log = trained(
+            calls, steps=1, runs=2, ema=0.9, objective=spoiled(how), batch=16
+        )
+        states.append(state)
+        logs.append(log)
+    before, skipped, after = states
+    assert_same(skipped.params, before.params)
+    assert_same(skipped.ema, before.ema)
+    assert_same(skipped.opt_state.inner_state, before.opt_state.inner_state)
+    assert skipped.step == 4
+    found = [row["skipped_steps"].tolist() for row in logs[2]]
+    assert found == [[0, 0], [0, 0], [1, 1], [2, 2], [2, 2]]
+    in_a_row = [row["bad_in_a_row"].tolist() for row in logs[2]]
+    assert in_a_row == [[0, 0], [0, 0], [1, 1], [2, 2], [0, 0]]
+    assert changed(skipped.params, after.params)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after.params))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after.ema))
+
+
+def test_the_log_of_a_call_is_over_its_finite_steps():
+    _, log = trained(1, steps=6, objective=spoiled("loss"))
+    assert np.isfinite(log[0]["loss"]).all()
+    assert np.isfinite(log[0]["gradient_norm"]).all()
+    assert log[0]["skipped_steps"].tolist() == [2]
+
+
+@pytest.mark.parametrize("batch", [2, 7, 16, 500])
+def test_log_prob_covers_each_row_once(batch):
+    state, _ = initial(runs=2)
+    rows = DATA.test[:37]
+    found = step.make_log_prob(FLOW, batch)(state.params, state.constants, rows)
+    assert found.shape == (2, 37)
+    for r in range(2):
+        params = jax.tree.map(lambda leaf, r=r: leaf[r], state.params)
+        expected = FLOW.apply({"params": params}, rows, method="log_prob")
+        np.testing.assert_allclose(found[r], expected, rtol=1e-5, atol=1e-5)
