@@ -1,6 +1,7 @@
 """Tabular Glow on GAS.
 
-python -m fdnf.main --config=configs/glow_gas.py:teacher --workdir=runs/glow_gas
+python -m fdnf.main --config=configs/glow_gas.py:teacher \
+    --workdir=runs/glow_gas
 """
 
 from configs import common

@@ -1,6 +1,7 @@
 """Tabular Glow on HEPMASS.
 
-python -m fdnf.main --config=configs/glow_hepmass.py:teacher --workdir=runs/glow_hepmass
+python -m fdnf.main --config=configs/glow_hepmass.py:teacher \
+    --workdir=runs/glow_hepmass
 """
 
 from configs import common

@@ -1,6 +1,7 @@
 """Tabular Glow on HEPMASS: a teacher into a student of half its size.
 
-python -m fdnf.main --config=configs/glow_hepmass_distill.py:ilkd --workdir=runs/glow_hepmass
+python -m fdnf.main --config=configs/glow_hepmass_distill.py:ilkd \
+    --workdir=runs/glow_hepmass
 """
 
 from configs import common, glow_hepmass

@@ -1,6 +1,7 @@
 """Tabular Glow on MINIBOONE.
 
-python -m fdnf.main --config=configs/glow_miniboone.py:teacher --workdir=runs/glow_miniboone
+python -m fdnf.main --config=configs/glow_miniboone.py:teacher \
+    --workdir=runs/glow_miniboone
 """
 
 from configs import common

@@ -1,6 +1,7 @@
 """Tabular Glow on MINIBOONE: a teacher into a student of half its size.
 
-python -m fdnf.main --config=configs/glow_miniboone_distill.py:ilkd --workdir=runs/glow_miniboone
+python -m fdnf.main --config=configs/glow_miniboone_distill.py:ilkd \
+    --workdir=runs/glow_miniboone
 """
 
 from configs import common, glow_miniboone

@@ -1,6 +1,7 @@
 """Tabular Glow on patches.
 
-python -m fdnf.main --config=configs/glow_patches.py:teacher --workdir=runs/glow_patches
+python -m fdnf.main --config=configs/glow_patches.py:teacher \
+    --workdir=runs/glow_patches
 """
 
 from configs import common

@@ -1,6 +1,7 @@
 """Tabular Glow on POWER.
 
-python -m fdnf.main --config=configs/glow_power.py:teacher --workdir=runs/glow_power
+python -m fdnf.main --config=configs/glow_power.py:teacher \
+    --workdir=runs/glow_power
 """
 
 from configs import common

@@ -1,6 +1,7 @@
 """MAF on BSDS300.
 
-python -m fdnf.main --config=configs/maf_bsds300.py:teacher --workdir=runs/maf_bsds300
+python -m fdnf.main --config=configs/maf_bsds300.py:teacher \
+    --workdir=runs/maf_bsds300
 """
 
 from configs import common

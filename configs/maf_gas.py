@@ -1,6 +1,7 @@
 """MAF on GAS.
 
-python -m fdnf.main --config=configs/maf_gas.py:teacher --workdir=runs/maf_gas
+python -m fdnf.main --config=configs/maf_gas.py:teacher \
+    --workdir=runs/maf_gas
 """
 
 from configs import common

@@ -1,6 +1,7 @@
 """MAF on HEPMASS.
 
-python -m fdnf.main --config=configs/maf_hepmass.py:teacher --workdir=runs/maf_hepmass
+python -m fdnf.main --config=configs/maf_hepmass.py:teacher \
+    --workdir=runs/maf_hepmass
 """
 
 from configs import common

@@ -1,6 +1,7 @@
 """MAF on MINIBOONE.
 
-python -m fdnf.main --config=configs/maf_miniboone.py:teacher --workdir=runs/maf_miniboone
+python -m fdnf.main --config=configs/maf_miniboone.py:teacher \
+    --workdir=runs/maf_miniboone
 """
 
 from configs import common

@@ -1,6 +1,7 @@
 """MAF on MINIBOONE: a teacher into a student of half its size.
 
-python -m fdnf.main --config=configs/maf_miniboone_distill.py:ilkd --workdir=runs/maf_miniboone
+python -m fdnf.main --config=configs/maf_miniboone_distill.py:ilkd \
+    --workdir=runs/maf_miniboone
 """
 
 from configs import common, maf_miniboone

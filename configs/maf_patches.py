@@ -1,6 +1,7 @@
 """MAF on patches.
 
-python -m fdnf.main --config=configs/maf_patches.py:teacher --workdir=runs/maf_patches
+python -m fdnf.main --config=configs/maf_patches.py:teacher \
+    --workdir=runs/maf_patches
 """
 
 from configs import common

@@ -1,6 +1,7 @@
 """MAF on patches: a teacher into a student of half its size.
 
-python -m fdnf.main --config=configs/maf_patches_distill.py:ilkd --workdir=runs/maf_patches
+python -m fdnf.main --config=configs/maf_patches_distill.py:ilkd \
+    --workdir=runs/maf_patches
 """
 
 from configs import common, maf_patches

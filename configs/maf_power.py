@@ -1,6 +1,7 @@
 """MAF on POWER.
 
-python -m fdnf.main --config=configs/maf_power.py:teacher --workdir=runs/maf_power
+python -m fdnf.main --config=configs/maf_power.py:teacher \
+    --workdir=runs/maf_power
 """
 
 from configs import common

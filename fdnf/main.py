@@ -104,7 +104,7 @@ def main(argv: Sequence[str]) -> int:
         jax.config.update("jax_compilation_cache_dir", os.path.expanduser(_CACHE.value))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     try:
-        _run(_MODE.value, _CONFIG.value, pathlib.Path(_WORKDIR.value))
+        _run(_MODE.value, _CONFIG.value, pathlib.Path(str(_WORKDIR.value)))
     except _EXPECTED as error:
         print(f"fdnf: {type(error).__name__}: {error}", file=sys.stderr)
         return 2

@@ -87,7 +87,7 @@ def build_train(args: argparse.Namespace) -> tuple[Callable[[], Any], int]:
     config = ConfigDict(
         {
             "loss": {
-                "method": "nll",
+                "method": "ilkd" if args.case == "ilkd_train" else "nll",
                 "preset": "paper",
                 "args": {},
                 "fade": (1.0, 1.0),
@@ -100,7 +100,6 @@ def build_train(args: argparse.Namespace) -> tuple[Callable[[], Any], int]:
     if args.case == "ilkd_train":
         teacher = _flow(args, layers)
         variables = jax.jit(teacher.init)(jax.random.key(1), data["train"][:1024])
-        config.loss.method = "ilkd"
         layers = layers // 2
     flow = _flow(args, layers)
     optimizer = optim.make(
@@ -157,7 +156,12 @@ def build_forward(args: argparse.Namespace) -> tuple[Callable[[], Any], int]:
     if args.case.endswith("logprob"):
         function = jax.jit(lambda v, x: flow.apply(v, x, method="log_prob"))
     else:
-        function = jax.jit(lambda v, z: flow.apply(v, (z,), method="decode").x)
+
+        def decode(v: Any, z: Any) -> Any:
+            decoding: Any = flow.apply(v, (z,), method="decode")
+            return decoding.x
+
+        function = jax.jit(decode)
         x = jax.random.normal(jax.random.key(1), x.shape)
     return lambda: jax.block_until_ready(function(variables, x)), 1
 

@@ -71,7 +71,7 @@ def evaluate(
         }
         found.append(
             Record(
-                arch=ARCHITECTURES.get(config.model.name, config.model.name),
+                arch=ARCHITECTURES[config.model.name],
                 data=data.name,
                 method=method,
                 seed=seed,
@@ -130,7 +130,12 @@ def latency(trained: Trained, data: Tabular) -> tuple[Any, Any]:
     x = jax.device_put(data.test[:size])
     z = flow.apply(variables, jax.random.key(0), x.shape, method="draw")
     density = jax.jit(lambda v, x: flow.apply(v, x, method="log_prob"))
-    decode = jax.jit(lambda v, z: flow.apply(v, z, method="decode").x)
+
+    @jax.jit
+    def decode(v: Any, z: Any) -> Any:
+        decoding: Any = flow.apply(v, z, method="decode")
+        return decoding.x
+
     return (
         timing.measure(density, variables, x).in_ms(),
         timing.measure(decode, variables, z).in_ms(),

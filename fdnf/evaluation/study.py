@@ -31,7 +31,6 @@ NAMES = {
 }
 
 
-
 def _name(method: str) -> str:
     return NAMES.get(method, method)
 

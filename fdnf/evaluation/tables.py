@@ -104,7 +104,8 @@ def comparison(runs: Sequence[Record], arch: str, data: str) -> Table:
     ]
     if metrics:
         notes.append(
-            "Distances of samples to data: lower is better; exploded samples (beyond 3 times the largest value of the training rows) are left out of them."
+            "Distances of samples to data: lower is better; exploded samples (beyond 3 "
+            "times the largest value of the training rows) are left out of them."
         )
     notes.append("Times: one batch, median (10th-90th percentile).")
     ran = cells.in_order((run.method for run in chosen), cells.METHODS)

@@ -33,7 +33,7 @@ def _log_abs_det(weight: Matrix) -> Array:
 
 @jax.custom_jvp
 def log_abs_det(weight: Matrix) -> Float[Array, ""]:
-    """log |det W|, with derivative <W^-T, dW>."""
+    """Gives log |det W|, with derivative <W^-T, dW>."""
     return _one_by_one(_log_abs_det, weight)
 
 

@@ -112,7 +112,7 @@ def make_train_step(
         # the optimizer skips the step as it skips gradients that are not finite.
         ok = jnp.isfinite(loss)
         grads = jax.tree.map(lambda g: jnp.where(ok, g, jnp.nan), grads)
-        norm = optax.global_norm(grads)
+        norm = optax.tree.norm(grads)
         updates, opt_state = optimizer.update(grads, opt_state, params)
         params = optax.apply_updates(params, updates)
         moved = optim.ema_update(average, params, ema, step)
@@ -127,8 +127,18 @@ def make_train_step(
         teacher = own_teacher if teacher_runs else shared_teacher
 
         def body(carry, i):
-            *carry, scalars = one_run(*carry, constants, teacher, key, step + i, data)
-            return tuple(carry), scalars
+            params, average, opt_state = carry
+            params, average, opt_state, scalars = one_run(
+                params,
+                average,
+                opt_state,
+                constants,
+                teacher,
+                key,
+                step + i,
+                data,
+            )
+            return (params, average, opt_state), scalars
 
         carry, scalars = jax.lax.scan(
             body, (params, average, opt_state), jnp.arange(steps)

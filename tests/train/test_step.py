@@ -1,5 +1,7 @@
 """The training step: devices, runs side by side, calls, and steps that are skipped."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +15,7 @@ from fdnf.train.settings import ConfigError
 
 CONFIG = tiny.config()
 DATA = datasets.build(CONFIG.data)
-FLOW = flows.build(CONFIG.model)
+FLOW = flows.build(CONFIG.model).clone(steps=1)
 OPTIMIZER = optim.make(CONFIG.optim, 12)
 NLL = objectives.build(CONFIG, FLOW, None, 1.0)
 
@@ -22,6 +24,14 @@ def initial(runs=1, ema=0.0, seed=0):
     keys = step.run_keys(seed, runs)
     x = jnp.broadcast_to(jnp.asarray(DATA.train[:32]), (runs, 32, 3))
     return step.init_state(FLOW, OPTIMIZER, keys, x, ema), keys
+
+
+@functools.cache  # Tracing costs more than these tests' steps.
+def program(objective, rows, batch, devices, steps, ema, pack="auto"):
+    sample = sampling.uniform(rows, batch, devices)
+    return step.make_train_step(
+        objective, OPTIMIZER, sample, steps=steps, ema=ema, pack=pack
+    )
 
 
 def trained(
@@ -38,10 +48,7 @@ def trained(
     objective=NLL,
 ):
     state, keys = initial(runs, ema, seed)
-    sample = sampling.uniform(rows, batch, devices)
-    take = step.make_train_step(
-        objective, OPTIMIZER, sample, steps=steps, ema=ema, pack=pack
-    )
+    take = program(objective, rows, batch, devices, steps, ema, pack)
     data = {"train": jnp.asarray(DATA.train[:rows])}
     log = []
     for _ in range(calls):
@@ -89,15 +96,13 @@ def test_two_devices_equal_one():
 
 
 def test_devices_draw_different_rows():
-    drawn = sampling.uniform(200, 16, 2)
-
     def objective(params, constants, teacher, batch, key, now):
         here = jax.lax.all_gather(batch["x"], step.AXIS)
         gap = jnp.abs(here[0] - here[1]).max()
         zero = sum(jnp.sum(leaf) for leaf in jax.tree.leaves(params))
         return 0.0 * zero, {"gap": gap}
 
-    take = step.make_train_step(objective, OPTIMIZER, drawn, steps=1, ema=0.0)
+    take = program(objective, 200, 16, 2, 1, 0.0)
     state, keys = initial()
     data = {"train": jnp.asarray(DATA.train)}
     _, scalars = take(state, np.arange(2), keys, data, {})
@@ -147,8 +152,7 @@ def test_steps_a_call_do_not_matter():
 
 def test_the_state_is_donated():
     state, keys = initial(ema=0.9)
-    sample = sampling.uniform(200, 16, 2)
-    take = step.make_train_step(NLL, OPTIMIZER, sample, steps=1, ema=0.9)
+    take = program(NLL, 200, 16, 2, 1, 0.9)
     shard, data = np.arange(2), {"train": jnp.asarray(DATA.train)}
     # The first call brings the state from one device onto both.
     state, _ = take(state, shard, keys, data, {})
@@ -159,6 +163,7 @@ def test_the_state_is_donated():
     assert not data["train"].is_deleted()
 
 
+@functools.cache
 def spoiled(how):
     """NLL, at steps 2 and 3 with a loss or gradient that is not finite."""
 
@@ -207,8 +212,10 @@ def test_the_log_of_a_call_is_over_its_finite_steps():
 @pytest.mark.parametrize("batch", [2, 7, 16, 500])
 def test_log_prob_covers_each_row_once(batch):
     state, _ = initial(runs=2)
-    rows = DATA.test[:37]
-    found = step.make_log_prob(FLOW, batch)(state.params, state.constants, rows)
+    rows = jnp.asarray(DATA.test[:37])
+    found = step.make_log_prob(FLOW, batch)(
+        state.params, state.constants, DATA.test[:37]
+    )
     assert found.shape == (2, 37)
     for r in range(2):
         params = jax.tree.map(lambda leaf, r=r: leaf[r], state.params)

@@ -1,0 +1,133 @@
+"""From config to loss: weights, fading, and when samples are compared."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from fdnf.flows import build as flows
+from fdnf.losses import distillation, presets
+from fdnf.train import objectives
+
+KEY = jax.random.key(0)
+X = jax.random.normal(jax.random.key(1), (16, 3))
+
+
+def made(config):
+    """The objective, jitted, with a student's and another teacher's parameters."""
+    student = flows.build(config.model)
+    teacher = flows.build(config.teacher.config.model)
+    built = jax.jit(objectives.build(config, student, teacher, reach=10.0))
+    params = perturbed(student, 1)["params"]
+    fixed = perturbed(teacher, 2)
+
+    def objective(step, params=params):
+        return built(params, {}, fixed, {"x": X}, KEY, jnp.asarray(step))
+
+    return objective, params, (student, teacher, {"params": params}, fixed)
+
+
+def perturbed(flow, seed):
+    variables = flow.init(jax.random.key(seed), X)
+    leaves, tree = jax.tree.flatten(variables)
+    keys = jax.random.split(jax.random.key(seed), len(leaves))
+    pairs = zip(leaves, keys, strict=True)
+    return tree.unflatten([v + 0.1 * jax.random.normal(k, v.shape) for v, k in pairs])
+
+
+def test_nll_is_the_negative_mean_log_density():
+    config = tiny.config()
+    flow = flows.build(config.model)
+    variables = perturbed(flow, 1)
+    objective = objectives.build(config, flow, None, 1.0)
+    loss, terms = objective(variables["params"], {}, {}, {"x": X}, KEY, 0)
+    expected = -jnp.mean(flow.apply(variables, X, method="log_prob"))
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+    np.testing.assert_allclose(terms["nll"], expected, rtol=1e-6)
+    assert not objectives.needs_teacher(config)
+
+
+@pytest.mark.parametrize("preset", presets.PRESETS)
+@pytest.mark.parametrize("method", ["lkd", "ilkd"])
+def test_latent_methods_are_combined_with_the_presets_arguments(method, preset):
+    config = tiny.config(method)
+    config.loss.preset = preset
+    assert objectives.needs_teacher(config)
+    objective, _, flows_ = made(config)
+    loss, terms = objective(0)
+    arguments = presets.preset(preset, method)
+    expected, aux = distillation.combined(*flows_, X, pairs="ratio", **arguments)
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    assert set(terms) == set(aux.terms) == {"nll", method}
+    assert terms[method] > 1e-3  # the flows do differ
+
+
+def test_config_overrides_the_preset():
+    config = tiny.config("ilkd")
+    config.loss.args.weights = (0.5, 2.0, 0.0)
+    config.loss.args.distance = "l2"
+    config.loss.args.pairs = ((0, 0),)
+    assert objectives.arguments(config) == {
+        "weights": (0.5, 2.0, 0.0),
+        "latents": "levels",
+        "distance": "l2",
+        "pairs": ((0, 0),),
+    }
+    objective, _, flows_ = made(config)
+    expected, _ = distillation.combined(*flows_, X, **objectives.arguments(config))
+    np.testing.assert_allclose(objective(0)[0], expected, rtol=1e-5)
+
+
+def test_distillation_fades_out():
+    config = tiny.config("ilkd", steps=100)
+    config.loss.fade = (0.5, 0.75)
+    objective, _, _ = made(config)
+    for step, share in ((0, 1.0), (50, 1.0), (60, 0.6), (75, 0.0), (99, 0.0)):
+        loss, terms = objective(step)
+        expected = 0.9 * terms["nll"] + share * 0.1 * terms["ilkd"]
+        np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
+def test_without_fading_the_last_step_counts_in_full():
+    objective, _, _ = made(tiny.config("ilkd", steps=100))
+    loss, terms = objective(99)
+    expected = 0.9 * terms["nll"] + 0.1 * terms["ilkd"]
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
+def test_samples_are_compared_from_the_start_on():
+    config = tiny.config("skd", steps=100)
+    config.loss.skd.start = 0.3
+    objective, params, (student, teacher, variables, fixed) = made(config)
+    loss, terms = objective(29)
+    assert terms["skd"] == 0
+    np.testing.assert_allclose(
+        loss, 0.85 * terms["nll"] + 0.075 * terms["ilkd"], rtol=1e-5
+    )
+    loss, terms = objective(30)
+    z = student.draw(KEY, (8, 3))
+    expected, _ = distillation.skd(student, teacher, variables, fixed, z, limit=30.0)
+    np.testing.assert_allclose(terms["skd"], expected, rtol=1e-5)
+    assert terms["skd"] > 1e-3
+    parts = 0.85 * terms["nll"] + 0.075 * (terms["ilkd"] + terms["skd"])
+    np.testing.assert_allclose(loss, parts, rtol=1e-5)
+    gradient = jax.grad(lambda p: objective(30, p)[0])(params)
+    before = jax.grad(lambda p: objective(29, p)[0])(params)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+    gaps = jax.tree.map(lambda a, b: float(abs(a - b).max()), gradient, before)
+    assert max(jax.tree.leaves(gaps)) > 1e-4
+
+
+def test_samples_beyond_reach_do_not_count():
+    config = tiny.config("skd")
+    config.loss.skd.reach = 1e-6
+    _, terms = made(config)[0](0)
+    assert terms["rejected"] == 1
+    assert terms["skd"] == 0
+
+
+def test_a_method_without_its_teacher():
+    config = tiny.config("ilkd")
+    with pytest.raises(ValueError, match=r"loss.method='ilkd' needs a teacher"):
+        objectives.build(config, flows.build(config.model), None, 1.0)
