@@ -139,7 +139,7 @@ def distill(get_config: Callable[[str], ConfigDict], arg: str = "") -> ConfigDic
     config = get_config("student" + suffix)
 
     config.teacher = teacher = ConfigDict()
-    # One of the two: a trained teacher's workdir, or the config of one to train
+    # A trained teacher's workdir or, if that is empty, the config of one to train
     # first, into <workdir>/teacher.
     teacher.workdir = ""
     teacher.config = get_config("teacher" + suffix)

@@ -30,9 +30,8 @@ from fdnf.data import build as datasets
 from fdnf.data.tabular import DataError
 from fdnf.evaluation import sampling as sampling_mode
 from fdnf.evaluation import study
-from fdnf.train import loop, objectives
+from fdnf.train import loop, objectives, process
 from fdnf.train.checkpoint import CheckpointError
-from fdnf.train.memory import keep_freed_memory
 from fdnf.train.settings import ConfigError
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -99,7 +98,7 @@ def main(argv: Sequence[str]) -> int:
     if not flags.FLAGS["verbosity"].present:
         absl_logging.set_verbosity(absl_logging.WARNING)
     logging.getLogger("fdnf").setLevel(logging.INFO)
-    keep_freed_memory()
+    process.prepare()
     if _CACHE.value:
         jax.config.update("jax_compilation_cache_dir", os.path.expanduser(_CACHE.value))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

@@ -197,9 +197,9 @@ def main() -> None:
         cores = sorted(os.sched_getaffinity(0))[-args.threads :]
         os.sched_setaffinity(0, set(cores))
 
-    from fdnf.train.memory import keep_freed_memory
+    from fdnf.train import process
 
-    keep_freed_memory()
+    process.prepare()
     train = args.case.endswith("train")
     call, steps = build_train(args) if train else build_forward(args)
     times = measure(call, args.seconds)

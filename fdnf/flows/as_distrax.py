@@ -9,6 +9,7 @@ Latents are flattened into one vector, whatever parts the flow factors out.
 """
 
 import math
+from typing import Any
 
 import distrax
 import jax.numpy as jnp

@@ -46,8 +46,14 @@ def _log_abs_det_jvp(primals, tangents):
 
 @jax.custom_jvp
 def solve(weight: Matrix, right: Float[Array, "n columns"]) -> Array:
-    """W^-1 B by an LU factorisation."""
-    return _one_by_one(jnp.linalg.solve, weight, right)
+    """W^-1 B: by the inverse (an LU factorisation) and one step of refinement.
+
+    For a small W and many columns, three matrix products take a seventh of the time
+    of LAPACK's triangular solves, and the refinement brings their accuracy back.
+    """
+    inverse = _one_by_one(jnp.linalg.inv, weight)
+    x = _matmul(inverse, right)
+    return x + _matmul(inverse, right - _matmul(weight, x))
 
 
 @solve.defjvp

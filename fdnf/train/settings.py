@@ -60,13 +60,14 @@ def check(config: Any) -> None:
         raise ConfigError(str(error)) from error
     if objectives.needs_teacher(config):
         teacher = config.get("teacher")
-        if teacher is None or bool(teacher.workdir) == bool(teacher.get("config")):
+        if teacher is None or not (teacher.workdir or teacher.get("config")):
             raise ConfigError(
-                f"loss.method={config.loss.method!r} needs one teacher: set "
+                f"loss.method={config.loss.method!r} needs a teacher: set "
                 "teacher.workdir to the workdir of a trained flow, or teacher.config "
-                "to the config of one to train first, and not both"
+                "to the config of one to train first"
             )
-        if teacher.get("config"):
+        # A workdir on the command line goes before the config of the file.
+        if not teacher.workdir:
             check(teacher.config)
 
 

@@ -34,8 +34,8 @@ class TwoParts(FlowModule):
 
 
 CASES = [
-    laws.Case("maf", MAF(steps=2, hidden=(8,)), (DIM,)),
-    laws.Case("glow", TabularGlow(steps=2, hidden=8, depth=1), (DIM,)),
+    laws.Case("maf", MAF(unroll=1, steps=2, hidden=(8,)), (DIM,)),
+    laws.Case("glow", TabularGlow(unroll=1, steps=2, hidden=8, depth=1), (DIM,)),
     laws.Case("two_parts", TwoParts(), (2, 2, 3)),
 ]
 over_flows = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -100,7 +100,7 @@ def test_chains_with_distrax():
 
 
 def test_condition_is_used_for_every_row():
-    case = laws.Case("maf_cond", MAF(steps=2, hidden=(8,)), (DIM,), 2)
+    case = laws.Case("maf_cond", MAF(unroll=1, steps=2, hidden=(8,)), (DIM,), 2)
     x, cond = case.data(), jnp.asarray([0.5, -1.0])
     distribution = as_distrax.as_distribution(
         case.module, case.variables, case.event, cond

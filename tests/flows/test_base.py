@@ -15,11 +15,11 @@ from tests import laws
 
 DIM = 4
 FLOWS = [
-    TabularGlow(steps=2, hidden=8, depth=1),
-    MAF(steps=3, hidden=(8,)),
-    IAF(steps=2, hidden=(8,)),
+    TabularGlow(unroll=1, steps=2, hidden=8, depth=1),
+    MAF(unroll=1, steps=3, hidden=(8,)),
+    IAF(unroll=1, steps=2, hidden=(8,)),
     NICE(steps=3, hidden=(8,)),
-    RealNVP(steps=2, hidden=(8,)),
+    RealNVP(unroll=1, steps=2, hidden=(8,)),
 ]
 over_flows = pytest.mark.parametrize("flow", FLOWS, ids=lambda f: type(f).__name__)
 
@@ -90,7 +90,7 @@ def test_sample_scales_latents_by_the_temperature(flow):
 
 def test_shared_noise_gives_both_flows_the_same_latents():
     key = jax.random.key(1)
-    teacher, student = MAF(steps=3), TabularGlow(steps=1)
+    teacher, student = MAF(unroll=1, steps=3), TabularGlow(unroll=1, steps=1)
     for one, two in zip(
         teacher.draw(key, (4, DIM)), student.draw(key, (4, DIM)), strict=True
     ):

@@ -44,7 +44,7 @@ def test_every_block_starts_normalised(steps, unroll):
 
 
 def test_first_rows_do_not_depend_on_the_batch_that_follows_init():
-    flow = MAF(steps=2, hidden=(8,))
+    flow = MAF(unroll=1, steps=2, hidden=(8,))
     x = batch()
     variables = jax.jit(flow.init)(jax.random.key(0), x)
     encode = compiled(flow, "encode")
@@ -57,7 +57,7 @@ def test_first_rows_do_not_depend_on_the_batch_that_follows_init():
 @pytest.mark.parametrize("steps", [1, 2, 3, 4])
 @pytest.mark.parametrize("flow", [MAF, IAF])
 def test_levels_and_latents_are_in_the_order_of_the_data(flow, steps):
-    flow = flow(steps=steps, hidden=(8,))
+    flow = flow(steps=steps, hidden=(8,), unroll=1)
     x = batch(rows=4)
     variables = near_identity(flow, x)
     encoding = compiled(flow, "encode")(variables, x)
@@ -70,13 +70,16 @@ def test_levels_and_latents_are_in_the_order_of_the_data(flow, steps):
 
 def test_last_level_is_the_latent():
     for steps in (2, 3):
-        case = laws.Case("maf", MAF(steps=steps, hidden=(8,)), (DIM,))
+        case = laws.Case("maf", MAF(unroll=1, steps=steps, hidden=(8,)), (DIM,))
         encoding = case.apply(case.data(), method="encode")
         np.testing.assert_array_equal(encoding.levels[-1], encoding.z[0])
 
 
 def test_student_and_teacher_of_unequal_parity_are_compared_in_order():
-    teacher, student = MAF(steps=4, hidden=(8,)), MAF(steps=3, hidden=(8,))
+    teacher, student = (
+        MAF(unroll=1, steps=4, hidden=(8,)),
+        MAF(unroll=1, steps=3, hidden=(8,)),
+    )
     x = batch(rows=4)
     loss, _ = distillation.ilkd(
         student,
@@ -109,8 +112,8 @@ def primitives(function, *args):
 def test_iaf_samples_and_maf_encodes_in_one_pass():
     x = batch(rows=4)
     for flow, cheap, costly in (
-        (IAF(steps=2, hidden=(8,)), "decode", "encode"),
-        (MAF(steps=2, hidden=(8,)), "encode", "decode"),
+        (IAF(unroll=1, steps=2, hidden=(8,)), "decode", "encode"),
+        (MAF(unroll=1, steps=2, hidden=(8,)), "encode", "decode"),
     ):
         variables = near_identity(flow, x)
 
@@ -128,7 +131,7 @@ def test_iaf_samples_and_maf_encodes_in_one_pass():
 
 def test_iaf_decodes_by_maf_blocks():
     # With the same parameters, one block of IAF decodes what one of MAF encodes.
-    maf, iaf = MAF(steps=1, hidden=(8,)), IAF(steps=1, hidden=(8,))
+    maf, iaf = MAF(unroll=1, steps=1, hidden=(8,)), IAF(unroll=1, steps=1, hidden=(8,))
     case = laws.Case("maf", maf, (DIM,))
     block = case.variables["params"]["stack"]["step"]["parts_0"]
     inverted = {"params": {"stack": {"step": {"parts_0": {"bijector": block}}}}}

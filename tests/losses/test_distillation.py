@@ -14,8 +14,10 @@ from fdnf.losses import distillation, likelihood
 from tests import laws
 
 DIM = 4
-STUDENT = laws.Case("student", TabularGlow(steps=2, hidden=8, depth=1), noise=0.2)
-TEACHER = laws.Case("teacher", MAF(steps=4, hidden=(8,)), noise=0.2)
+STUDENT = laws.Case(
+    "student", TabularGlow(unroll=1, steps=2, hidden=8, depth=1), noise=0.2
+)
+TEACHER = laws.Case("teacher", MAF(unroll=1, steps=4, hidden=(8,)), noise=0.2)
 X = STUDENT.data(batch=6)
 Z = (STUDENT.data(seed=4, batch=6),)
 
@@ -148,7 +150,7 @@ def test_errors_of_combined():
 
 
 def test_conditional_flows_share_the_context():
-    case = laws.Case("cond", MAF(steps=2, hidden=(8,)), context=2, noise=0.3)
+    case = laws.Case("cond", MAF(unroll=1, steps=2, hidden=(8,)), context=2, noise=0.3)
     other = laws.perturb(case.variables, 0.2, seed=1)
     x, cond = case.data(), case.cond()
     flows = (case.module, case.module, other, case.variables)

@@ -18,7 +18,7 @@ from fdnf.losses import distillation
 DIM = 3
 X = jnp.asarray(np.random.default_rng(0).normal(size=(32, DIM)), jnp.float32)
 Z = jnp.asarray(np.random.default_rng(1).normal(size=(32, DIM)), jnp.float32)
-STUDENT = MAF(steps=2, hidden=(8,))
+STUDENT = MAF(unroll=1, steps=2, hidden=(8,))
 
 
 def flowjax_teacher():

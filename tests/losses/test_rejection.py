@@ -100,7 +100,7 @@ def test_distilled_maf_survives_an_exploding_teacher():
     from fdnf.flows.maf import MAF
     from tests import laws
 
-    student = laws.Case("student", MAF(steps=2, hidden=(8,)), (2,), noise=0.2)
+    student = laws.Case("student", MAF(unroll=1, steps=2, hidden=(8,)), (2,), noise=0.2)
     teacher = flow(beyond=2.0)
     loss = functools.partial(distillation.skd, student.module, teacher)
     gradient = jax.value_and_grad(loss, has_aux=True)

@@ -35,8 +35,7 @@ def test_right_configs_pass():
         ("loss.method", "vlkd", "unknown loss.method 'vlkd'"),
         ("loss.preset", "mine", "unknown preset 'mine'"),
         ("loss.args", {"weight": (1, 0, 0)}, r"loss.args has \['weight'\]; known: .*"),
-        ("teacher.config", None, "needs one teacher"),
-        ("teacher.workdir", "runs/x", "and not both"),
+        ("teacher.config", None, "needs a teacher"),
         ("teacher.config.train.steps", 0, "train.steps=0"),
     ],
 )

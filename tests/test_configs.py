@@ -1,0 +1,144 @@
+"""Every config file: it builds, passes the checks, has the papers' size, and trains."""
+
+import functools
+import importlib
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fdnf.flows import build as flows
+from fdnf.ops import trees
+from fdnf.train import loop, settings
+from fdnf.train.writers import read_log
+
+FOLDER = pathlib.Path(__file__).parents[1] / "configs"
+NAMES = sorted(p.stem for p in FOLDER.glob("*_*.py") if p.stem != "__init__")
+DIMS = {
+    "power": 6,
+    "gas": 8,
+    "hepmass": 21,
+    "miniboone": 43,
+    "bsds300": 63,
+    "patches": 63,
+    "synthetic": 6,
+}
+# Walton et al. (2023), tables 1 and 2, by dimension.
+COUNTS = {
+    ("glow", "student"): {6: 13_794, 8: 14_184, 21: 17_355, 43: 24_945, 63: 34_365},
+    ("glow", "teacher"): {6: 86_670, 8: 87_800, 21: 96_285, 43: 114_215, 63: 134_715},
+    ("maf", "student"): {6: 5_028, 8: 5_616, 21: 9_438, 43: 15_906, 63: 21_786},
+    ("maf", "teacher"): {6: 10_056, 8: 11_232, 21: 18_876, 43: 31_812, 63: 43_572},
+}
+PLAIN = ("", "teacher", "student", "smoke", "student,smoke")
+DISTILLED = ("", "lkd", "ilkd", "skd", "skd,official", "smoke", "ilkd,official,smoke")
+
+
+def variants():
+    for name in NAMES:
+        for arg in DISTILLED if name.endswith("_distill") else PLAIN:
+            yield pytest.param(name, arg, id=f"{name}:{arg}")
+
+
+def get(name, arg=""):
+    return importlib.import_module(f"configs.{name}").get_config(arg)
+
+
+@functools.cache
+def size(flow, dim):
+    x = jax.ShapeDtypeStruct((4, dim), jnp.float32)
+    return trees.parameter_count(jax.eval_shape(flow.init, jax.random.key(0), x))
+
+
+def check_size(config, name):
+    flow = flows.build(config.model)
+    assert hash(flow) == hash(flows.build(config.model))
+    counts = COUNTS[name.split("_")[0], config.role]
+    dim = DIMS[config.data.name]
+    assert size(flow, dim) == counts[dim]
+
+
+def test_one_file_for_each_model_and_data_set():
+    data = sorted(set(DIMS) - {"synthetic"})
+    expected = [
+        f"{model}_{name}{suffix}"
+        for model in ("glow", "maf")
+        for name in data
+        for suffix in ("", "_distill")
+    ]
+    assert sorted(NAMES) == sorted(expected)
+
+
+@pytest.mark.parametrize(("name", "arg"), list(variants()))
+def test_config(name, arg):
+    config = get(name, arg).lock()
+    settings.check(config)
+    words = arg.split(",")
+    distilled = name.endswith("_distill")
+    data = "synthetic" if "smoke" in words else name.split("_")[1]
+    assert config.data.name == data
+    student = distilled or "student" in words
+    assert config.role == ("student" if student else "teacher")
+    check_size(config, name)
+    if distilled:
+        methods = [word for word in words if word in ("lkd", "ilkd", "skd")]
+        assert config.loss.method == (methods or ["ilkd"])[0]
+        official = "official" in words
+        assert config.loss.preset == ("official" if official else "paper")
+        taught = config.teacher.config
+        assert (taught.role, taught.data.name) == ("teacher", data)
+        check_size(taught, name)
+    values = settings.to_dict(config)
+    again = settings.from_dict(values)
+    assert settings.to_dict(again) == values
+    assert flows.build(again.model) == flows.build(config.model)
+    with pytest.raises(AttributeError, match="stepz"):
+        config.train.stepz = 3
+
+
+@pytest.mark.parametrize("name", ["maf_gas", "maf_gas_distill"])
+def test_unknown_variant(name):
+    with pytest.raises(ValueError, match=r"unknown variant \['smok'\]; known: .*smoke"):
+        get(name, "smok")
+
+
+def test_two_methods():
+    with pytest.raises(ValueError, match="give one method"):
+        get("maf_gas_distill", "lkd,skd")
+
+
+@pytest.fixture(scope="module", params=["maf", "glow"])
+def taught(request, tmp_path_factory):
+    """A teacher of two steps, trained by two calls."""
+    config = get(f"{request.param}_patches", "smoke")
+    workdir = tmp_path_factory.mktemp(request.param)
+    loop.train_and_evaluate(two_calls(config, steps=2), workdir)
+    return request.param, workdir
+
+
+def two_calls(config, steps):
+    config.model.args.steps = steps
+    config.train.update(steps=4, steps_per_call=2, log_every=2, eval_every=4)
+    return config
+
+
+@pytest.mark.parametrize("method", ["nll", "lkd", "ilkd", "skd"])
+def test_smoke_trains(method, taught, tmp_path):
+    model, teacher = taught
+    if method == "nll":
+        config = get(f"{model}_patches", "student,smoke")
+    else:
+        config = get(f"{model}_patches_distill", f"{method},smoke")
+        config.teacher.workdir = str(teacher)
+    if method == "skd":
+        config.loss.skd.start = 0.0
+    loop.train_and_evaluate(two_calls(config, steps=1), tmp_path)
+    rows = read_log(tmp_path)
+    assert [row["step"] for row in rows] == [2, 4]
+    assert np.isfinite([row["loss"] for row in rows]).all()
+    assert np.isfinite(rows[-1]["val_log_prob"]).all()
+    assert all(row[method][0] > 0 for row in rows)
+    if method == "skd":
+        assert all(row["rejected"][0] < 0.5 for row in rows)

@@ -1,0 +1,262 @@
+"""The command: its faults, each a few lines and no training, and its modes."""
+
+import functools
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+import tiny
+
+from configs import maf_gas
+from fdnf import main
+from fdnf.data.tabular import DataError
+from fdnf.train import loop, settings, state
+from fdnf.train.checkpoint import Checkpointer, CheckpointError
+from fdnf.train.settings import ConfigError
+
+ROOT = pathlib.Path(__file__).parents[1]
+ROWS = np.random.default_rng(0).standard_normal((40, 3)).astype(np.float32)
+
+
+def command(*arguments, **environment):
+    """Runs the command; exit status, output, and what it wrote to stderr."""
+    cache = f"--compilation_cache={jax.config.jax_compilation_cache_dir}"
+    return subprocess.run(
+        [sys.executable, "-m", "fdnf.main", cache, *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def refused(done, workdir, *words):
+    """Asserts one screen of text, with these words, and no training."""
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) <= 25
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in done.stderr
+    assert not (workdir / "checkpoints").exists()
+
+
+def no_training(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("training started")
+
+    monkeypatch.setattr(loop.step, "make_train_step", refuse)
+
+
+def npz_config(path):
+    config = tiny.config()
+    config.data = {"name": "npz", "args": {"path": str(path)}}
+    return config
+
+
+def one_nan(split):
+    rows = ROWS.copy()
+    rows[7, 1] = np.nan
+    return {"train": ROWS, "val": ROWS, "test": ROWS, split: rows}
+
+
+def write(tmp_path, **arrays):
+    path = tmp_path / "rows.npz"
+    np.savez(path, **{"train": ROWS, "val": ROWS, "test": ROWS, **arrays})
+    return path
+
+
+def nan_row(tmp_path):
+    return write(tmp_path, **one_nan("val")), r"'val': row 7, column 1 is nan \(1 of 40"
+
+
+def wrong_dimension(tmp_path):
+    path = write(tmp_path, test=ROWS[:, :2])
+    return path, r"'test': has 2 columns, but 'train' has 3"
+
+
+def empty_split(tmp_path):
+    return write(tmp_path, val=ROWS[:0]), r"'val': is empty \(shape \(0, 3\)\)"
+
+
+def corrupt(tmp_path):
+    path = write(tmp_path)
+    os.truncate(path, path.stat().st_size // 2)
+    return path, r"rows.npz is damaged or cut short"
+
+
+def corrupt_inside(tmp_path):
+    path = write(tmp_path)
+    damaged = bytearray(path.read_bytes())
+    damaged[400:420] = bytes(20)
+    path.write_bytes(damaged)
+    return path, r"rows.npz is damaged or cut short \(train"
+
+
+def pickled(tmp_path):
+    path = write(tmp_path, train=np.array([{"a": 1}], dtype=object))
+    return path, r"holds pickled Python objects \(train\)"
+
+
+def missing_file(tmp_path):
+    return tmp_path / "nothing.npz", r"No such data file: .*nothing.npz"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        nan_row,
+        wrong_dimension,
+        empty_split,
+        corrupt,
+        corrupt_inside,
+        pickled,
+        missing_file,
+    ],
+)
+def test_faulty_data(fault, tmp_path, monkeypatch):
+    no_training(monkeypatch)
+    path, says = fault(tmp_path)
+    with pytest.raises(DataError, match=says) as caught:
+        main._run("train", npz_config(path), tmp_path / "run")
+    assert isinstance(caught.value, main._EXPECTED)
+    assert str(caught.value).count("\n") < 20
+
+
+def test_unwritable_workdir(tmp_path, monkeypatch):
+    no_training(monkeypatch)
+    (tmp_path / "file").write_text("")
+    for config in (tiny.config(), tiny.config("ilkd")):
+        says = r"workdir .*file/run cannot be written .* another --workdir"
+        with pytest.raises(CheckpointError, match=says):
+            main._run("train", config, tmp_path / "file" / "run")
+
+
+def test_missing_teacher(tmp_path, monkeypatch):
+    no_training(monkeypatch)
+    config = tiny.config("ilkd")
+    config.teacher.workdir = str(tmp_path / "nowhere")
+    with pytest.raises(CheckpointError, match=r"nowhere does not exist"):
+        main._run("train", config, tmp_path / "run")
+    assert not (tmp_path / "run" / "student").exists()
+
+
+def test_teacher_of_another_dimension(tmp_path, monkeypatch):
+    no_training(monkeypatch)
+    taught = tiny.config()
+    flow = loop.flows.build(taught.model)
+    params = flow.init(jax.random.key(0), jax.numpy.zeros((8, 5)))["params"]
+    best = state.first_best(jax.tree.map(lambda leaf: leaf[None], params), {}, 1)
+    meta = {"config": settings.to_dict(taught), "dim": 5}
+    with Checkpointer(tmp_path / "taught") as checkpointer:
+        checkpointer.save(6, {"w": np.zeros(2)}, best, meta)
+    config = tiny.config("skd")
+    config.teacher.workdir = str(tmp_path / "taught")
+    with pytest.raises(ConfigError, match=r"of dimension 5, .* have dimension 3"):
+        main._run("train", config, tmp_path / "run")
+    assert not (tmp_path / "run" / "student").exists()
+
+
+@pytest.mark.parametrize("mode", ["eval", "sample"])
+def test_nothing_to_evaluate(mode, tmp_path):
+    with pytest.raises(CheckpointError, match=r"holds no checkpoint"):
+        main._run(mode, tiny.config(), tmp_path)
+
+
+def test_study_without_a_teacher(tmp_path):
+    with pytest.raises(ConfigError, match=r"takes a config with a teacher"):
+        main._run("study", tiny.config(), tmp_path)
+
+
+def test_no_network(tmp_path, monkeypatch):
+    no_training(monkeypatch)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("FDNF_DATA_DIR", raising=False)
+    # Nothing answers there, with or without a network.
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+        monkeypatch.setenv(name.upper(), "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    begun = time.monotonic()
+    with pytest.raises(DataError) as caught:
+        main._run("train", maf_gas.get_config(), tmp_path / "run")
+    assert time.monotonic() - begun < 15
+    text = str(caught.value)
+    assert "Could not download" in text
+    assert f"put that file at {tmp_path}" in text
+    assert "FDNF_DATA_DIR" in text
+    assert "run without it: --config=configs/maf_patches.py" in text
+    assert text.count("\n") < 20
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--config=configs/maf_gas.py:smok"], ["'smok'", "'smoke'", "'student'"]),
+        (["--config=configs/maf_gaz.py"], ["configs/maf_gaz.py", "No such file"]),
+        (
+            ["--config=configs/maf_gas.py", "--config.train.stepz=3"],
+            ["unknown config key", "'stepz'", '"steps"'],
+        ),
+        (
+            ["--config=configs/maf_gas.py", "--config.train.steps=3.5"],
+            ["train.steps=3.5"],
+        ),
+        ([], ["--config must have a value"]),
+    ],
+)
+def test_faulty_flags(arguments, words, tmp_path):
+    refused(command(f"--workdir={tmp_path}", *arguments), tmp_path, *words)
+
+
+@functools.cache
+def help_text():
+    return command("--help").stdout
+
+
+@pytest.mark.parametrize(
+    "word", ["train ", "study ", "eval ", "sample ", "--workdir", "--config", "--mode"]
+)
+def test_help(word):
+    assert word in help_text()
+
+
+def test_faults_through_the_command(tmp_path):
+    path, _ = nan_row(tmp_path)
+    done = command(
+        "--config=configs/maf_patches.py:smoke",
+        f"--workdir={tmp_path / 'run'}",
+        "--config.data.name=npz",
+        f"--config.data.args={{'path': '{path}'}}",
+    )
+    refused(done, tmp_path / "run", "DataError", "'val'", "row 7", "column 1")
+
+
+def test_unknown_words_on_the_command_line(tmp_path):
+    done = command("--config=configs/maf_gas.py", f"--workdir={tmp_path}", "eval")
+    refused(done, tmp_path, "unknown arguments ['eval']")
+
+
+def test_a_whole_run_says_little(tmp_path):
+    arguments = (
+        "--config=configs/maf_patches.py:student,smoke",
+        f"--workdir={tmp_path / 'run'}",
+        "--config.model.args.steps=1",
+    )
+    done = command(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert "Test log-likelihood" in done.stdout
+    assert len(done.stderr.splitlines()) < 12, done.stderr
+    assert "orbax" not in done.stderr
+    assert "student 20/20" in done.stderr
+    assert str(tmp_path / "run") in done.stderr
+    again = command(*arguments)
+    assert again.returncode == 0
+    assert "is finished; nothing to train" in again.stderr
