@@ -118,6 +118,8 @@ def _run(mode: str, config, workdir: pathlib.Path) -> None:
     distilled = objectives.needs_teacher(config)
     if mode == "study":
         table = study.run(config, workdir, config.study.methods, config.study.runs)
+    elif distilled and mode == "eval":
+        table = study.again(config, workdir)
     elif distilled:
         methods = ("student", config.loss.method)
         table = study.run(config, workdir, methods, config.runs)

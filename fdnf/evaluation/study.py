@@ -17,6 +17,8 @@ import numpy as np
 from fdnf.data import build as datasets
 from fdnf.data.tabular import Tabular
 from fdnf.evaluation import evaluate, figures, intervals, sampling, tables
+from fdnf.flows import build as flows
+from fdnf.flows.base import FlowModule
 from fdnf.losses import distillation
 from fdnf.train import checkpoint, loop, objectives, settings, teachers
 from fdnf.train.teachers import Trained
@@ -71,10 +73,14 @@ def run(
     data = datasets.build(config.data)
     where = {"teacher": pathlib.Path(config.teacher.workdir or workdir / "teacher")}
     if config.teacher.workdir:  # Refused now, not once the plain student is trained.
-        teachers.match(teachers.load(where["teacher"]), data.dim, runs)
+        trained = teachers.load(where["teacher"])
+        teachers.match(trained, data.dim, runs)
+        _check_levels(plans, trained.flow, data.dim)
     else:
         taught = copy.deepcopy(config.teacher.config)
         taught.runs = runs
+        settings.check(taught)
+        _check_levels(plans, flows.build(taught.model), data.dim)
         loop.train_and_evaluate(taught, where["teacher"], label="teacher")
     for method, plan in plans.items():
         where[method] = workdir / method
@@ -83,6 +89,32 @@ def run(
             plan.teacher.config = None
         loop.train_and_evaluate(plan, where[method], label=_name(method))
     return report(workdir, where, data)
+
+
+def again(config: Any, workdir: str | pathlib.Path) -> str:
+    """Evaluates the finished methods of a study's workdir again; trains nothing.
+
+    Raises:
+      ConfigError: if none is finished.
+    """
+    workdir = pathlib.Path(workdir)
+    teacher = pathlib.Path(config.teacher.workdir or workdir / "teacher")
+    names = ("student", *objectives.METHODS, *config.study.recipes)
+    found = {"teacher": teacher} | {name: workdir / name for name in names}
+    where = {k: path for k, path in found.items() if (path / loop.FINISHED).exists()}
+    if not where:
+        raise settings.ConfigError(f"{workdir} holds no finished run: train it first")
+    return report(workdir, where, datasets.build(config.data))
+
+
+def _check_levels(plans: dict[str, Any], teacher: FlowModule, dim: int) -> None:
+    for method, plan in plans.items():
+        if objectives.needs_teacher(plan):
+            student = flows.build(plan.model)
+            try:
+                objectives.check_levels(plan, student, teacher, dim)
+            except ValueError as error:
+                raise settings.ConfigError(f"{method}: {error}") from error
 
 
 def _plan(config: Any, method: str, runs: int) -> Any:

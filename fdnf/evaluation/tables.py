@@ -167,14 +167,19 @@ def paired_differences(runs: Sequence[Record]) -> Table:
 
 
 def every_table(runs: Sequence[Record]) -> list[Table]:
-    """Tables 1 (test and validation) and 2, the comparisons and the differences."""
+    """The comparisons, the differences, and Tables 1 (test, validation) and 2.
+
+    Table 1 stands only where some study ran all of the paper's methods, or the runs
+    span several studies: of a single run of two methods it would be mostly dashes.
+    """
     pairs = sorted({(run.arch, run.data) for run in runs})
     differences = paired_differences(runs)
+    whole = len(pairs) > 1 or {run.method for run in runs} >= set(cells.METHODS)
     return [
-        *(likelihood_table(runs, split) for split in cells.SPLITS),
-        cost_table(runs),
         *(comparison(runs, arch, data) for arch, data in pairs),
         *([differences] if differences.rows else []),
+        *(likelihood_table(runs, split) for split in cells.SPLITS if whole),
+        cost_table(runs),
     ]
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from fdnf.flows.base import FlowModule
-from fdnf.losses import distillation, likelihood, presets
+from fdnf.losses import distillation, likelihood, pairing, presets
 from fdnf.types import Flow
 
 Batch = Mapping[str, Array]
@@ -30,6 +30,23 @@ def _method(config: Any) -> str:
     if method not in METHODS:
         raise ValueError(f"unknown loss.method {method!r}; known: {METHODS}")
     return method
+
+
+def check_levels(config: Any, student: FlowModule, teacher: FlowModule, dim: int):
+    """Refuses level pairs that the two flows do not have, by shapes alone.
+
+    Raises:
+      ValueError: as `pairing.pairs_of`.
+    """
+    kwargs = arguments(config)
+    if kwargs["latents"] != "levels" or not kwargs["weights"][1]:
+        return
+    counts = []
+    for flow in (student, teacher):
+        x = jax.ShapeDtypeStruct((2, dim), jnp.float32)
+        encoding, _ = jax.eval_shape(flow.init_with_output, jax.random.key(0), x)
+        counts.append(len(encoding.levels))
+    pairing.pairs_of(kwargs["pairs"], *counts)
 
 
 def build(
