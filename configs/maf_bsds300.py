@@ -2,6 +2,16 @@
 
 python -m fdnf.main --config=configs/maf_bsds300.py:teacher \
     --workdir=runs/maf_bsds300
+
+Log-likelihood in nats, seed 0, 30,000 steps, two CPU cores. Patches are drawn from the
+original images, so test figures compare with published ones in distribution, validation
+figures only where the same 20 images are held out.
+
+                     validation   test     Walton et al. (2023), table 1
+  teacher (K=6)      159.66       148.01   159.442
+  student (K=3)      155.65       143.86   155.463 (no distillation)
+
+The paper says test; its released code evaluates the validation split.
 """
 
 from configs import common

@@ -51,19 +51,23 @@ def init_state(
       ema: decay of the moving average, 0 for none.
     """
 
-    def init(key, x):
+    def init(run):
+        key, x = run
         variables = flow.init(jax.random.fold_in(key, INIT), x)
-        return variables["params"], variables.get("constants", {})
+        params = variables["params"]
+        return params, variables.get("constants", {}), optimizer.init(params)
 
+    # Not a vmap on CPU: beside being slow there, XLA's batched products have been seen
+    # to wait for each other for ever on two cores.
     @jax.jit
     def everything(keys, x):
-        params, constants = jax.vmap(init)(keys, x)
+        params, constants, opt_state = over_runs(init, (keys, x))
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             params=params,
             ema=optim.ema_init(params, ema),
             constants=constants,
-            opt_state=jax.vmap(optimizer.init)(params),
+            opt_state=opt_state,
         )
 
     return everything(keys, x)
