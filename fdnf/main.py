@@ -127,7 +127,7 @@ def _run(mode: str, config, workdir: pathlib.Path) -> None:
         if mode == "train":
             loop.train_and_evaluate(config, workdir, label=config.role)
         data = datasets.build(config.data)
-        table = study.report(workdir, {config.role: workdir}, data)
+        table = study.report(workdir, {config.role: workdir}, data, config.eval)
     print(table)
     print(f"Written: {workdir}/table.md, {workdir}/figures/", file=sys.stderr)
 

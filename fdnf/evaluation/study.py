@@ -88,7 +88,7 @@ def run(
             plan.teacher.workdir = str(where["teacher"])
             plan.teacher.config = None
         loop.train_and_evaluate(plan, where[method], label=_name(method))
-    return report(workdir, where, data)
+    return report(workdir, where, data, config.eval)
 
 
 def again(config: Any, workdir: str | pathlib.Path) -> str:
@@ -104,7 +104,7 @@ def again(config: Any, workdir: str | pathlib.Path) -> str:
     where = {k: path for k, path in found.items() if (path / loop.FINISHED).exists()}
     if not where:
         raise settings.ConfigError(f"{workdir} holds no finished run: train it first")
-    return report(workdir, where, datasets.build(config.data))
+    return report(workdir, where, datasets.build(config.data), config.eval)
 
 
 def _check_levels(plans: dict[str, Any], teacher: FlowModule, dim: int) -> None:
@@ -145,18 +145,26 @@ def _override(config: Any, changes: dict[str, Any]) -> None:
         section[last] = value
 
 
-def report(workdir: pathlib.Path, where: dict[str, pathlib.Path], data: Tabular) -> str:
+def report(
+    workdir: pathlib.Path,
+    where: dict[str, pathlib.Path],
+    data: Tabular,
+    evaluation: Any,
+) -> str:
     """Evaluates finished runs; writes records, tables and pictures.
 
     Args:
       workdir: gets `results/`, `table.md`, `figures/`.
       where: the directory of each method.
       data: what all were trained on.
+      evaluation: the `eval` section to go by, instead of those saved with the runs.
 
     Returns:
       The tables as Markdown.
     """
     trained = {method: teachers.load(path) for method, path in where.items()}
+    for flow in trained.values():
+        flow.config.eval.update(evaluation)
     for method, path in where.items():
         _log.info("evaluating %s", path)
         found = evaluate.evaluate(trained[method], data, method, _skipped(path))

@@ -194,7 +194,11 @@ def _finished(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
         return None
     result = json.loads(saved.read_text())
     before = result["config"] if path.exists() else result
-    changed = _differences(before, settings.to_dict(config))
+    now = settings.to_dict(config)
+    for section in ("eval", "study"):  # What is done with a run does not change it.
+        before.pop(section, None)
+        now.pop(section, None)
+    changed = _differences(before, now)
     if changed:
         raise settings.ConfigError(
             f"{workdir} holds a run of another config; different: "
@@ -230,7 +234,13 @@ def _teacher(config: Any, workdir: pathlib.Path, dim: int, runs: int):
 
 def _within_reach(rows: np.ndarray, limit: float) -> np.ndarray:
     """The rows whose largest |x| is at most `limit`: exploded samples teach nothing."""
-    return rows[np.all(np.abs(rows) <= limit, axis=1)]
+    kept = rows[np.all(np.abs(rows) <= limit, axis=1)]
+    if not len(kept):
+        raise settings.ConfigError(
+            f"none of the teacher's {len(rows)} samples lies within {limit:.3g}: train "
+            "the teacher longer, or set teacher.samples=0"
+        )
+    return kept
 
 
 def _first_batches(train: np.ndarray, rows: int, seed: int, runs: int) -> jax.Array:
