@@ -10,7 +10,6 @@ import time
 import jax
 import numpy as np
 import pytest
-import tiny
 
 from configs import maf_gas
 from fdnf import main
@@ -18,6 +17,7 @@ from fdnf.data.tabular import DataError
 from fdnf.train import loop, settings, state
 from fdnf.train.checkpoint import Checkpointer, CheckpointError
 from fdnf.train.settings import ConfigError
+from tests import tiny
 
 ROOT = pathlib.Path(__file__).parents[1]
 ROWS = np.random.default_rng(0).standard_normal((40, 3)).astype(np.float32)

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tiny
 
 from fdnf.data import build as datasets
 from fdnf.evaluation import evaluate, records, sampling
@@ -12,6 +11,7 @@ from fdnf.flows import build as flows
 from fdnf.ops import trees
 from fdnf.train.settings import ConfigError
 from fdnf.train.teachers import Trained
+from tests import tiny
 
 CONFIG = tiny.config()
 DATA = datasets.build(CONFIG.data)

@@ -5,7 +5,6 @@ import re
 
 import numpy as np
 import pytest
-import tiny
 
 from fdnf import main
 from fdnf.data import build as datasets
@@ -13,6 +12,7 @@ from fdnf.evaluation import records, study
 from fdnf.train import loop, settings, teachers
 from fdnf.train.settings import ConfigError
 from fdnf.train.writers import read_log
+from tests import tiny
 
 METHODS = ("student", "lkd", "ilkd", "skd", "strong")
 FIGURES = ("training.png", "levels.png", "marginals.png")

@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tiny
 
 from configs import maf_patches
 from fdnf.data import build as datasets
@@ -21,6 +20,7 @@ from fdnf.train import checkpoint, loop, objectives, teachers
 from fdnf.train.checkpoint import CheckpointError
 from fdnf.train.settings import ConfigError
 from fdnf.train.writers import read_log
+from tests import tiny
 
 ROOT = pathlib.Path(__file__).parents[2]
 

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tiny
 
 from fdnf.flows import build as flows
 from fdnf.losses import distillation, presets
 from fdnf.train import objectives
+from tests import tiny
 
 KEY = jax.random.key(0)
 X = jax.random.normal(jax.random.key(1), (16, 3))

@@ -3,10 +3,10 @@
 import json
 
 import pytest
-import tiny
 
 from fdnf.train import settings
 from fdnf.train.settings import ConfigError
+from tests import tiny
 
 
 def test_right_configs_pass():

@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tiny
 
 from fdnf.data import build as datasets
 from fdnf.flows import build as flows
 from fdnf.train import objectives, optim, sampling, step
 from fdnf.train.settings import ConfigError
+from tests import tiny
 
 CONFIG = tiny.config()
 DATA = datasets.build(CONFIG.data)

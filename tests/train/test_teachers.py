@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tiny
 
 from fdnf.flows import build as flows
 from fdnf.train import settings, state, teachers
 from fdnf.train.checkpoint import Checkpointer, CheckpointError
 from fdnf.train.settings import ConfigError
+from tests import tiny
 
 CONFIG = tiny.config()
 FLOW = flows.build(CONFIG.model)
