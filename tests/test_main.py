@@ -252,7 +252,7 @@ def test_a_whole_run_says_little(tmp_path):
     )
     done = command(*arguments)
     assert done.returncode == 0, done.stderr
-    assert "Test log-likelihood" in done.stdout
+    assert "### MAF on synthetic" in done.stdout
     assert len(done.stderr.splitlines()) < 12, done.stderr
     assert "orbax" not in done.stderr
     assert "student 20/20" in done.stderr

@@ -193,11 +193,14 @@ def _finished(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
     if not saved.exists():
         return None
     result = json.loads(saved.read_text())
-    before = result["config"] if path.exists() else result
-    now = settings.to_dict(config)
-    for section in ("eval", "study"):  # What is done with a run does not change it.
-        before.pop(section, None)
-        now.pop(section, None)
+    # What is done with a run once it is trained does not make it another one.
+    before, now = (
+        {k: v for k, v in values.items() if k not in ("eval", "study")}
+        for values in (
+            result["config"] if path.exists() else result,
+            settings.to_dict(config),
+        )
+    )
     changed = _differences(before, now)
     if changed:
         raise settings.ConfigError(

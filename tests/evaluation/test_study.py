@@ -124,7 +124,7 @@ def test_eval_mode(workdir, capsys):
     student = workdir / "student"
     main._run("eval", trained_alone(student), student)
     out = capsys.readouterr().out
-    assert "Test log-likelihood" in out
+    assert "### MAF on synthetic" in out
     assert (student / "table.md").read_text() in out
     assert is_png(student / "figures" / "training.png")
     again = records.read_records(student / "results")
