@@ -8,8 +8,8 @@ original images, so test figures compare with published ones in distribution, va
 figures only where the same 20 images are held out.
 
                      validation   test     Walton et al. (2023), table 1
-  teacher (K=6)      159.66       148.01   159.442
-  student (K=3)      155.65       143.86   155.463 (no distillation)
+  teacher (K=6)      159.62       147.94   159.442
+  student (K=3)      155.59       143.80   155.463 (no distillation)
 
 The paper says test; its released code evaluates the validation split.
 """
