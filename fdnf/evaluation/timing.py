@@ -1,12 +1,13 @@
 """Latency of a call and size of a model."""
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+
+from fdnf.ops import trees
 
 
 class Timing(NamedTuple):
@@ -73,5 +74,4 @@ def parameter_count(variables: Mapping[str, Any]) -> int:
             f'variables have the collections {sorted(variables)}: expected "params" '
             'among them; pass {"params": params} for a bare parameter tree'
         )
-    leaves = jax.tree.leaves(variables["params"])
-    return sum(math.prod(leaf.shape) for leaf in leaves)
+    return trees.parameter_count(variables["params"])

@@ -17,7 +17,6 @@ Objective = Callable[..., tuple[Array, dict[str, Array]]]
 """(params, constants, teacher_variables, batch, key, step) -> (loss, scalars)."""
 
 METHODS = ("nll", "lkd", "ilkd", "skd")
-_SKD_KEYS = ("start", "batch", "temperature", "reach")
 
 
 def needs_teacher(config: Any) -> bool:
