@@ -75,6 +75,42 @@ def tabular() -> ConfigDict:
     return config
 
 
+def images() -> ConfigDict:
+    """A flow on images, trained by maximum likelihood."""
+    config = tabular()
+    data = config.data
+    data.n_bits = 8  # bits kept of each grey level
+    data.logit = 0.0  # margin of the logit transform, 0 for none
+    data.flip = False  # mirror training images
+    data.conditional = False  # labels as a condition
+
+    config.optim.lr = 1e-3
+    config.loss.units = "bits_per_dim"  # of the likelihood; or nats
+
+    train = config.train
+    train.batch_size = 64
+    train.steps_per_call = 10
+    train.log_every = 100
+    train.eval_every = 500
+    train.init_rows = 256
+    train.max_bad_steps = 100
+    train.accumulate = 1  # parts a batch is cut into, for batches beyond memory
+
+    evaluation = config.eval
+    evaluation.batch_size = 250
+    evaluation.draws = 1  # of dequantisation noise per image
+    evaluation.bound = "uniform"  # or importance: log of the mean over the draws
+    evaluation.samples = 2000
+    evaluation.time_batch = 64
+    evaluation.temperatures = (1.0, 0.7)
+    # What samples are judged by: classifier (trained on the same data), vgg16,
+    # inception (of the reference weights, given by `inception`).
+    evaluation.extractors = ("vgg16",)
+    evaluation.inception = ""
+    evaluation.interpolations = 1000  # images interpolated in latent space, 0 for none
+    return config
+
+
 def smoke(config: ConfigDict) -> ConfigDict:
     """The same experiment in seconds, on synthetic data."""
     config.data = ConfigDict(
@@ -91,6 +127,61 @@ def smoke(config: ConfigDict) -> ConfigDict:
     config.eval.update(batch_size=512, samples=500, time_batch=64)
     config.study.runs = 2
     return config
+
+
+def smoke_images(config: ConfigDict, channels: int = 1) -> ConfigDict:
+    """The same experiment on images in seconds, on synthetic data."""
+    config.data.name = "synthetic_images"
+    config.data.args = ConfigDict({"channels": channels, "rows": 400})
+    teacher = config.role == "teacher"
+    config.model.args.update(levels=2, steps=3 if teacher else 2, hidden=8)
+    config.train.update(
+        steps=20,
+        batch_size=16,
+        steps_per_call=5,
+        log_every=5,
+        eval_every=10,
+        init_rows=64,
+    )
+    config.eval.update(
+        batch_size=64,
+        samples=64,
+        time_batch=8,
+        interpolations=32,
+        extractors=("classifier",),
+    )
+    config.study.runs = 2
+    return config
+
+
+IMAGE_WORDS = ("teacher", "student", "smoke", "n_bits=5", "logit", "bf16")
+
+
+def image_glow(
+    data: str, arg: str, teacher: dict, student: dict, channels: int = 3
+) -> ConfigDict:
+    """Multi-scale Glow on images.
+
+    Args:
+      data: name of the data set.
+      arg: teacher or student; n_bits=5; logit (a margin of 0.05, or 1e-6 for grey
+        images, as MintNet); bf16 for the arithmetic of the coupling networks; smoke.
+      teacher: attributes of the teacher.
+      student: attributes of the student.
+      channels: of the images.
+    """
+    words = parse_arg(arg, IMAGE_WORDS)
+    config = images()
+    config.data.name = data
+    config.model.name = "glow"
+    config.role = "student" if "student" in words else "teacher"
+    config.model.args = ConfigDict(student if "student" in words else teacher)
+    config.model.args.dtype = "bfloat16" if "bf16" in words else "float32"
+    if "n_bits=5" in words:
+        config.data.n_bits = 5
+    if "logit" in words:
+        config.data.logit = 0.05 if channels == 3 else 1e-6
+    return smoke_images(config, channels) if "smoke" in words else config
 
 
 def maf(data: str, arg: str = "") -> ConfigDict:
@@ -129,13 +220,19 @@ def distill(get_config: Callable[[str], ConfigDict], arg: str = "") -> ConfigDic
       get_config: of the file that has both, as `get_config("student")` and
         `get_config("teacher")`.
       arg: the method (lkd, ilkd, skd; default ilkd), "official" for the released
-        code's weights and distance instead of the paper's, and "smoke".
+        code's weights and distance instead of the paper's, and what `get_config`
+        knows beside "teacher" and "student".
     """
-    words = parse_arg(arg, (*METHODS, "paper", "official", "smoke"))
+    own = (*METHODS, "paper", "official")
+    # Other words are those of the flows.
+    rest = ",".join(word for word in arg.split(",") if word and word not in own)
+    words = {word for word in arg.split(",") if word}
     chosen = [method for method in METHODS if method in words] or ["ilkd"]
     if len(chosen) > 1:
         raise ValueError(f"give one method of {METHODS}, not {chosen}")
-    suffix = ",smoke" if "smoke" in words else ""
+    if {"teacher", "student"} & words:
+        raise ValueError(f"a distilled student is both, give a method of {METHODS}")
+    suffix = f",{rest}" if rest else ""
     config = get_config("student" + suffix)
 
     config.teacher = teacher = ConfigDict()
@@ -148,9 +245,12 @@ def distill(get_config: Callable[[str], ConfigDict], arg: str = "") -> ConfigDic
 
     config.loss = loss = ConfigDict()
     loss.method = chosen[0]
+    units = get_config("student" + suffix).loss.get("units")
+    if units:
+        loss.units = units
     loss.preset = "official" if "official" in words else "paper"
     # Arguments of fdnf.losses.distillation.combined, over those of the preset:
-    # weights, latents, distance, reduction, pairs, over_levels, limit.
+    # weights, latents, distance, reduction, pairs, over_levels, parts, limit.
     # None leaves what the preset says.
     loss.args = ConfigDict(
         {
@@ -160,6 +260,7 @@ def distill(get_config: Callable[[str], ConfigDict], arg: str = "") -> ConfigDic
             "reduction": placeholder(str),
             "pairs": placeholder(object),
             "over_levels": placeholder(str),
+            "parts": placeholder(str),
             "limit": placeholder(float),
             "screen_student": placeholder(bool),
         }
@@ -171,6 +272,11 @@ def distill(get_config: Callable[[str], ConfigDict], arg: str = "") -> ConfigDic
     skd.batch = 256
     skd.temperature = 1.0
     skd.reach = 3.0  # samples beyond this multiple of the data's largest |x| are out
+    if config.model.name == "glow":
+        # The student's 1x1 convolutions take over the teacher's permutations.
+        teacher.inherit_permutations = False
+        skd.batch = 16
+        skd.temperature = 0.7
     if "smoke" in words:
         skd.batch = 16
     return config

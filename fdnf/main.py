@@ -8,7 +8,8 @@ Modes:
           size, and writes a table and pictures that compare the three.
   study   the same for all methods of study.methods, over study.runs seeds.
   eval    evaluates a trained workdir again.
-  sample  draws eval.samples samples of a trained workdir: samples/*.npz and *.png.
+  sample  draws eval.samples samples of a trained workdir: samples/*.npz and *.png; of
+          images with their latents, at each of eval.temperatures.
 
 A run that was stopped goes on where it stood when the same command is given again. Any
 key of the config can be set: --config.train.steps=1000. A word after the config's colon
@@ -28,8 +29,8 @@ from ml_collections import config_flags
 
 from fdnf.data import build as datasets
 from fdnf.data.tabular import DataError
+from fdnf.evaluation import image_extractors, study
 from fdnf.evaluation import sampling as sampling_mode
-from fdnf.evaluation import study
 from fdnf.train import loop, objectives, process
 from fdnf.train.checkpoint import CheckpointError
 from fdnf.train.settings import ConfigError
@@ -98,7 +99,7 @@ def main(argv: Sequence[str]) -> int:
     if not flags.FLAGS["verbosity"].present:
         absl_logging.set_verbosity(absl_logging.WARNING)
     logging.getLogger("fdnf").setLevel(logging.INFO)
-    process.prepare()
+    process.prepare(images="n_bits" in _CONFIG.value.data)
     if _CACHE.value:
         jax.config.update("jax_compilation_cache_dir", os.path.expanduser(_CACHE.value))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
@@ -111,6 +112,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(mode: str, config, workdir: pathlib.Path) -> None:
+    image_extractors.check(config.eval)
     if mode == "sample":
         for path in sampling_mode.write(workdir, config):
             print(path)

@@ -14,6 +14,8 @@ For flows of this package what `init` returns: the collections `params` and, for
 """
 
 Events = Float[Array, "batch *event"]
+# What a map makes of events, whose shape it may change.
+Mapped = Float[Array, "batch *mapped"]
 Context = Float[Array, "batch *context"]
 LogDet = Float[Array, " batch"]
 Scalar = Float[Array, ""]

@@ -82,7 +82,7 @@ class Case:
             y, log_det = self.module.apply(variables, x, cond, method="forward")
             return Mapped(y, log_det, ())
         encoding = self.module.apply(variables, x, cond, method="encode")
-        return Mapped(_flat(encoding.z), encoding.log_det, encoding.levels)
+        return Mapped(_whole(encoding.z, self.event), encoding.log_det, encoding.levels)
 
     def inverse(self, variables: Any, y: Array, cond: Array | None) -> Mapped:
         if isinstance(self.module, Bijector):
@@ -94,18 +94,15 @@ class Case:
         return Mapped(decoding.x, decoding.log_det, decoding.levels)
 
 
-def _flat(z: tuple[Array, ...]) -> Array:
-    """Latents as one `[batch, numbers]` array, unless there is one already."""
-    if len(z) == 1:
-        return z[0]
-    return jnp.concatenate([part.reshape(part.shape[0], -1) for part in z], axis=1)
+def _whole(z: tuple[Array, ...], event: tuple[int, ...]) -> Array:
+    """Latents as one array of the shape of the data."""
+    flat = [part.reshape(part.shape[0], -1) for part in z]
+    return jnp.concatenate(flat, axis=1).reshape(-1, *event)
 
 
 def _parts(y: Array, shapes: tuple[tuple[int, ...], ...]) -> tuple[Array, ...]:
-    if len(shapes) == 1:
-        return (y,)
     ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
-    pieces = jnp.split(y, ends, axis=1)
+    pieces = jnp.split(y.reshape(y.shape[0], -1), ends, axis=1)
     return tuple(
         piece.reshape(piece.shape[0], *shape)
         for piece, shape in zip(pieces, shapes, strict=True)

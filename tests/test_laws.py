@@ -13,10 +13,12 @@ from fdnf.bijectors.combinators import Chain, Invert, Repeat
 from fdnf.bijectors.coupling import Coupling
 from fdnf.bijectors.invertible_conv import InvertibleConv, InvertibleConvPLU
 from fdnf.bijectors.permutation import Reverse, Shuffle
-from fdnf.flows.glow import TabularGlow
+from fdnf.bijectors.squeeze import Squeeze
+from fdnf.flows.glow import Glow, TabularGlow
 from fdnf.flows.maf import IAF, MAF
 from fdnf.flows.nice import NICE
-from fdnf.flows.realnvp import RealNVP
+from fdnf.flows.realnvp import MultiScaleRealNVP, RealNVP
+from fdnf.nets.conv import ConvBlock, ConvResNet
 from fdnf.nets.made import MADE
 from fdnf.nets.mlp import MLP
 from fdnf.ops import autoregressive_inverse
@@ -101,6 +103,17 @@ BIJECTORS = [
     Case("masked_affine_cond", masked(), context=2),
     Case("masked_affine_two_layers", MaskedAffine(MADE((7, 9), "relu"))),
     Case("masked_affine_one_dim", masked(), (1,)),
+    *(
+        Case(f"coupling_{type(net).__name__}", Coupling(net), IMAGE, context, 0.2)
+        for net, context in ((ConvBlock(4), None), (ConvResNet(4), 2))
+    ),
+    # The laws want one shape on both sides.
+    Case(
+        "squeeze",
+        Chain((Squeeze(), Coupling(ConvNet()), Invert(Squeeze()))),
+        (4, 4, 2),
+    ),
+    Case("repeat_remat", Repeat(step(), 3, unroll=1, remat=True), (5,)),
     Case("invert", Invert(Coupling(MLP((6,), "tanh")))),
     Case("invert_masked_affine", Invert(masked()), context=2),
     Case("chain", Chain((step(), Reverse(), masked())), (5,)),
@@ -123,6 +136,19 @@ FLOWS = [
     Case("iaf_cond", IAF(unroll=1, steps=2, hidden=(8,)), context=2),
     Case("nice", NICE(steps=3, hidden=(8,)), (5,)),
     Case("nice_cond", NICE(steps=3, hidden=(8,)), context=2),
+    Case("nice_image", NICE(steps=2, hidden=(8,)), (2, 3, 2)),
+    *(
+        Case(f"glow_image_{name}", Glow(2, 2, 4, **settings), (4, 4, 2), noise=0.05)
+        for name, settings in {
+            "plu": {},
+            "full": {"plu": False, "learn_top": True},
+            "additive": {"transform": "additive"},
+            "unrolled": {"unroll": None, "remat": False},
+        }.items()
+    ),
+    Case("glow_image_cond", Glow(2, 1, 4), (4, 4, 1), 3, noise=0.05),
+    Case("realnvp_image", MultiScaleRealNVP(2, 1, 4, 1), (4, 4, 1), noise=0.05),
+    Case("realnvp_image_cond", MultiScaleRealNVP(1, 1, 4, 1), (4, 4, 1), 3, noise=0.05),
     Case("realnvp", RealNVP(unroll=1, steps=2, hidden=(8,)), (5,), noise=0.4),
     Case("realnvp_cond", RealNVP(unroll=1, steps=2, hidden=(8,)), context=2, noise=0.4),
 ]

@@ -153,12 +153,12 @@ def test_teacher_of_another_dimension(tmp_path, monkeypatch):
     flow = loop.flows.build(taught.model)
     params = flow.init(jax.random.key(0), jax.numpy.zeros((8, 5)))["params"]
     best = state.first_best(jax.tree.map(lambda leaf: leaf[None], params), {}, 1)
-    meta = {"config": settings.to_dict(taught), "dim": 5}
+    meta = {"config": settings.to_dict(taught), "event": [5], "preprocess": {}}
     with Checkpointer(tmp_path / "taught") as checkpointer:
         checkpointer.save(6, {"w": np.zeros(2)}, best, meta)
     config = tiny.config("skd")
     config.teacher.workdir = str(tmp_path / "taught")
-    with pytest.raises(ConfigError, match=r"of dimension 5, .* have dimension 3"):
+    with pytest.raises(ConfigError, match=r"of shape \(5,\), .* have shape \(3,\)"):
         main._run("train", config, tmp_path / "run")
     assert not (tmp_path / "run" / "student").exists()
 

@@ -2,7 +2,7 @@
 
 import flax.linen as nn
 
-from fdnf.types import Context, Events, LogDet
+from fdnf.types import Context, Events, LogDet, Mapped
 
 
 class Bijector(nn.Module):
@@ -17,14 +17,14 @@ class Bijector(nn.Module):
     no use for it ignore it.
     """
 
-    def forward(self, x: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
+    def forward(self, x: Events, cond: Context | None = None) -> tuple[Mapped, LogDet]:
         """Maps `x` to `y` and gives log |det dy/dx|."""
         raise NotImplementedError
 
-    def inverse(self, y: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
+    def inverse(self, y: Events, cond: Context | None = None) -> tuple[Mapped, LogDet]:
         """Maps `y` back to `x` and gives log |det dx/dy|."""
         raise NotImplementedError
 
-    def __call__(self, x: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
+    def __call__(self, x: Events, cond: Context | None = None) -> tuple[Mapped, LogDet]:
         """Runs `forward`; what `init` calls."""
         return self.forward(x, cond)

@@ -4,14 +4,18 @@
 order, in both directions), which is what flows report as levels.
 """
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from fdnf.bijectors.base import Bijector
-from fdnf.types import Context, Events, LogDet
+from fdnf.types import Context, Events, LogDet, Mapped
 
-Trace = tuple[Events, LogDet, tuple[Events, ...]]
+# Activations may be of several shapes.
+Trace = tuple[Mapped, LogDet, tuple[Array, ...]]
 
 
 def _zeros(x: Events) -> LogDet:
@@ -41,11 +45,11 @@ class Chain(Bijector):
             log_det += change
         return y, log_det, tuple(reversed(after))
 
-    def forward(self, x: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
+    def forward(self, x: Events, cond: Context | None = None) -> tuple[Mapped, LogDet]:
         """Applies the parts in order."""
         return self.trace(x, cond)[:2]
 
-    def inverse(self, y: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
+    def inverse(self, y: Events, cond: Context | None = None) -> tuple[Mapped, LogDet]:
         """Applies the parts' inverses in reverse order."""
         return self.trace_inverse(y, cond)[:2]
 
@@ -60,18 +64,28 @@ class Repeat(Bijector):
       step: the bijector to repeat.
       length: how many.
       unroll: steps per loop iteration; None unrolls the whole stack on CPU, where a
-        loop is slow, and nothing on accelerators. Changes the program only:
-        parameters and results stay.
+        loop of small products is slow, and nothing on accelerators.
+      remat: keep only what goes from step to step for the gradient, and compute the
+        rest of each step again: memory of one step instead of all.
+
+    `unroll` and `remat` change the program only: parameters and results stay.
     """
 
     step: Bijector
     length: int
     unroll: int | None = None
+    remat: bool = False
 
-    def _scan(self, body, x: Events, cond: Context | None, reverse: bool) -> Trace:
+    def _scan(
+        self, body, x: Events, cond: Context | None, reverse: bool
+    ) -> tuple[Events, LogDet, Any]:
         unroll = self.unroll
         if unroll is None:
             unroll = self.length if jax.default_backend() == "cpu" else 1
+        if self.remat:
+            # Inside a loop nothing can be merged with the first computation; where
+            # it is unrolled, XLA has to be kept from it.
+            body = nn.remat(body, prevent_cse=unroll > 1)
         scan = nn.scan(
             body,
             variable_axes={"params": 0, "constants": 0},
@@ -82,35 +96,41 @@ class Repeat(Bijector):
             unroll=unroll,
         )
         (x, log_det), stacked = scan(self.step, (x, _zeros(x)), cond)
-        return x, log_det, tuple(stacked[i] for i in range(self.length))
+        return x, log_det, stacked
 
-    def trace(self, x: Events, cond: Context | None = None) -> Trace:
-        """`forward`, with the activation after each step."""
-
+    def _forward(self, x: Events, cond: Context | None, keep: bool):
         def body(step, carry, cond):
             x, log_det = carry
             y, change = step.forward(x, cond)
-            return (y, log_det + change), y
+            return (y, log_det + change), y if keep else None
 
         return self._scan(body, x, cond, reverse=False)
 
-    def trace_inverse(self, y: Events, cond: Context | None = None) -> Trace:
-        """`inverse`, with the activations that `trace` would report."""
-
+    def _inverse(self, y: Events, cond: Context | None, keep: bool):
         def body(step, carry, cond):
             y, log_det = carry
             x, change = step.inverse(y, cond)
-            return (x, log_det + change), y
+            return (x, log_det + change), y if keep else None
 
         return self._scan(body, y, cond, reverse=True)
 
-    def forward(self, x: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
-        """Applies the steps in order."""
-        return self.trace(x, cond)[:2]
+    def trace(self, x: Events, cond: Context | None = None) -> Trace:
+        """`forward`, with the activation after each step."""
+        y, log_det, stacked = self._forward(x, cond, True)
+        return y, log_det, tuple(stacked[i] for i in range(self.length))
 
-    def inverse(self, y: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
+    def trace_inverse(self, y: Events, cond: Context | None = None) -> Trace:
+        """`inverse`, with the activations that `trace` would report."""
+        x, log_det, stacked = self._inverse(y, cond, True)
+        return x, log_det, tuple(stacked[i] for i in range(self.length))
+
+    def forward(self, x: Events, cond: Context | None = None) -> tuple[Mapped, LogDet]:
+        """Applies the steps in order."""
+        return self._forward(x, cond, False)[:2]
+
+    def inverse(self, y: Events, cond: Context | None = None) -> tuple[Mapped, LogDet]:
         """Applies the steps' inverses in reverse order."""
-        return self.trace_inverse(y, cond)[:2]
+        return self._inverse(y, cond, False)[:2]
 
 
 class Invert(Bijector):
@@ -118,10 +138,10 @@ class Invert(Bijector):
 
     bijector: Bijector
 
-    def forward(self, x: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
+    def forward(self, x: Events, cond: Context | None = None) -> tuple[Mapped, LogDet]:
         """The wrapped bijector's `inverse`."""
         return self.bijector.inverse(x, cond)
 
-    def inverse(self, y: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
+    def inverse(self, y: Events, cond: Context | None = None) -> tuple[Mapped, LogDet]:
         """The wrapped bijector's `forward`."""
         return self.bijector.forward(y, cond)

@@ -9,7 +9,7 @@ from fdnf.ops import masks, scales
 from fdnf.types import Context, Events, LogDet
 
 TRANSFORMS = ("affine", "additive")
-LOG_SCALES = {"sigmoid": scales.sigmoid_log_scale, "tanh": scales.soft_clamp}
+LOG_SCALES = ("sigmoid", "tanh")
 PARTITIONS = ("half", "alternating", "checkerboard")
 
 
@@ -27,7 +27,8 @@ class Coupling(Bijector):
     Args:
       conditioner: module called as `conditioner(x1, features, cond)`.
       transform: "affine" or "additive".
-      log_scale: "sigmoid", in (log 1e-3, 0), as Glow; or "tanh", in (-5, 5).
+      log_scale: "sigmoid", in (log floor, 0), as Glow; or "tanh", in (-5, 5).
+      floor: smallest scale of "sigmoid", what the inverse divides by.
       partition: "half", "alternating" (channels), or "checkerboard" (positions).
       swap: exchanges the roles of the two parts.
 
@@ -37,13 +38,14 @@ class Coupling(Bijector):
     conditioner: nn.Module
     transform: str = "affine"
     log_scale: str = "sigmoid"
+    floor: float = 1e-3
     partition: str = "half"
     swap: bool = False
 
     def __post_init__(self):
         for name, known in (
             ("transform", TRANSFORMS),
-            ("log_scale", tuple(LOG_SCALES)),
+            ("log_scale", LOG_SCALES),
             ("partition", PARTITIONS),
         ):
             if getattr(self, name) not in known:
@@ -80,7 +82,9 @@ class Coupling(Bijector):
             shift = self.conditioner(x1, features, cond)
             return shift, jnp.zeros_like(shift)
         shift, raw = jnp.split(self.conditioner(x1, 2 * features, cond), 2, axis=-1)
-        return shift, LOG_SCALES[self.log_scale](raw)
+        if self.log_scale == "tanh":
+            return shift, scales.soft_clamp(raw)
+        return shift, scales.sigmoid_log_scale(raw, self.floor)
 
     def _check(self, x: Events) -> None:
         if x.shape[-1] < 2 and self.partition != "checkerboard":

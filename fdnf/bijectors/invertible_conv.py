@@ -17,7 +17,8 @@ Matrix = Float[Array, "channels channels"]
 
 def _product(x: Events, weight: Matrix) -> Events:
     """W x at every position; on a GPU the default precision breaks round trips."""
-    return jnp.matmul(x, weight.T, precision="highest")
+    rows = x.reshape(-1, x.shape[-1])
+    return jnp.matmul(rows, weight.T, precision="highest").reshape(x.shape)
 
 
 class InvertibleConv(Bijector):
@@ -67,7 +68,8 @@ class InvertibleConvPLU(Bijector):
 
     @nn.compact
     def _factors(self, channels: int) -> tuple[Matrix, Matrix, Matrix, Array]:
-        if self.is_initializing():
+        # Not `is_initializing`: constants may be given where parameters are not.
+        if not self.has_variable("params", "lower"):
             key = self.make_rng("params")
             rotation = jax.random.orthogonal(key, channels, dtype=jnp.float32)
             p, lower, upper = linalg.lu(rotation)

@@ -4,10 +4,21 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from fdnf.data import bsds300, embedded, npz, synthetic, uci
+from fdnf.data import (
+    bsds300,
+    celeba,
+    cifar10,
+    embedded,
+    mnist,
+    npz,
+    synthetic,
+    synthetic_images,
+    uci,
+)
+from fdnf.data.images import Images
 from fdnf.data.tabular import DataError, Tabular
 
-DATASETS: dict[str, Callable[..., Tabular]] = {
+DATASETS: dict[str, Callable[..., Tabular | Images]] = {
     "power": uci.power,
     "gas": uci.gas,
     "hepmass": uci.hepmass,
@@ -17,11 +28,17 @@ DATASETS: dict[str, Callable[..., Tabular]] = {
     "patches": embedded.patches,
     "digits": embedded.digits,
     "synthetic": synthetic.synthetic,
+    "cifar10": cifar10.cifar10,
+    "celeba64": celeba.celeba64,
+    "mnist": mnist.mnist,
+    "fashion_mnist": mnist.fashion_mnist,
+    "digits_8x8": embedded.digits_8x8,
+    "synthetic_images": synthetic_images.synthetic_images,
     "npz": npz.npz,
 }
 
 
-def build(config: Any) -> Tabular:
+def build(config: Any) -> Tabular | Images:
     """Loads the data set that a config names.
 
     Args:
@@ -29,7 +46,7 @@ def build(config: Any) -> Tabular:
             that data set's keyword arguments.
 
     Returns:
-        The data set, validated.
+        The data set, vectors or images, validated.
 
     Raises:
         DataError: If the name or an argument is unknown, or the data cannot be had.

@@ -22,8 +22,8 @@ def load(key: str) -> Splits | None:
         key: What identifies the rows: name, recipe version, hash of the source.
 
     Returns:
-        Train, val and test, float32 `[rows, dim]`; None if they are not there, or are
-        damaged, in which case they will be made again.
+        Train, val and test, of the type and shape they were kept in; None if they are
+        not there, or are damaged, in which case they will be made again.
     """
     directory = paths.cache_dir() / key
     if not directory.is_dir():

@@ -34,6 +34,11 @@ class Tabular(NamedTuple):
         """Number of columns."""
         return self.train.shape[1]
 
+    @property
+    def event(self) -> tuple[int, ...]:
+        """Shape of one row: the number of columns."""
+        return self.train.shape[1:]
+
 
 def validate(tabular: Tabular) -> Tabular:
     """Checks that the splits are float32 matrices of one width, full and finite.

@@ -19,14 +19,11 @@ METHODS = {
     "teacher": "Teacher",
 }
 SPLITS = {"test": "Test", "val": "Validation"}
-METRICS = {
-    "sliced_wasserstein": "Sliced W2",
-    "mmd": "MMD^2",
-    "energy_distance": "Energy distance",
-    "exploded_percent": "Exploded samples (%)",
-}
 ARCHS = ("Glow", "MAF")
-DATASETS = ("power", "gas", "hepmass", "miniboone", "bsds300")
+DATASETS = (
+    *("power", "gas", "hepmass", "miniboone", "bsds300"),
+    *("cifar10", "celeba64", "mnist", "fashion_mnist", "digits_8x8"),
+)
 MISSING = "-"
 # Words of a source that make its log-likelihoods another quantity than the published.
 NOT_PUBLISHED = ("subset", "re-split", "embedded", "synthetic", "lossy")
@@ -40,6 +37,16 @@ def likelihood(split: str) -> Read:
 def error(split: str) -> Read:
     """Reads the standard error over the examples of a split, in nats."""
     return lambda run: run.log_likelihood.get(split, (None, None))[1]
+
+
+def bits(split: str, part: int = 0) -> Read:
+    """Reads the bits per dimension on a split, or (part 1) their standard error."""
+    return lambda run: run.bits_per_dim.get(split, (None, None))[part]
+
+
+def fit(split: str) -> Read:
+    """Reads bits per dimension where a run has them, else the log-likelihood."""
+    return lambda run: (bits if run.bits_per_dim else likelihood)(split)(run)
 
 
 def metric(name: str) -> Read:
@@ -166,7 +173,7 @@ def missing(
         runs: records.
         archs: rows that were asked for.
         datasets: columns that were asked for.
-        split: whose log-likelihood the cells show.
+        split: whose fit to the data the cells show.
         wanted: methods that were asked for; those of `methods(runs)` by default.
 
     Returns:
@@ -181,15 +188,13 @@ def missing(
             for method in wanted or methods(runs):
                 name = f"{arch} {data} {METHODS.get(method, method)}"
                 group = select(here, arch, data, method)
-                measured = [r for r in group if likelihood(split)(r) is not None]
+                measured = [r for r in group if fit(split)(r) is not None]
                 lost = seeds - {r.seed for r in measured}
                 if not measured:
                     absent.append(name)
                 elif lost and method != "teacher":
                     absent.append(f"{name} seed {listed(lost)}")
-                broken = {r.seed for r in measured} - set(
-                    values(measured, likelihood(split))
-                )
+                broken = {r.seed for r in measured} - set(values(measured, fit(split)))
                 if broken:
                     diverged.append(f"{name} seed {listed(broken)}")
     notes = [f"Missing on {split}: " + "; ".join(absent) + "."] if absent else []
@@ -221,9 +226,19 @@ def sources(runs: Sequence[Record]) -> list[str]:
     return [f"{data}: {_judged(source)}." for data, source in sorted(pairs)]
 
 
+def taken(runs: Sequence[Record]) -> list[str]:
+    """What the records say of how their numbers were taken, each thing once."""
+    return list(dict.fromkeys(note for run in runs for note in run.notes))
+
+
 def listed(numbers: Iterable[int]) -> str:
     """Numbers in order, separated by commas."""
     return ", ".join(str(number) for number in sorted(set(numbers)))
+
+
+def ratio(large: float | None, small: float | None) -> str:
+    """How many times the small the large is."""
+    return f"{large / small:.2f}x" if large and small else MISSING
 
 
 def _judged(source: str) -> str:

@@ -38,7 +38,7 @@ def cost_table(runs: Sequence[Record]) -> Table:
             absent += _absent(f"{arch} %s {label}", datasets, columns)
         for i, name in enumerate(QUANTITIES):
             ratios = (
-                _ratio(large[i][1], small[i][1])
+                cells.ratio(large[i][1], small[i][1])
                 for large, small in zip(teacher, student, strict=True)
             )
             rows.append((arch, "Teacher / Student", name.split(" (")[0], *ratios))
@@ -79,9 +79,3 @@ def _absent(name: str, datasets: Sequence[str], columns: Sequence[Column]) -> li
         elif lost:
             notes.append(f"{name % data} {', '.join(lost)}")
     return notes
-
-
-def _ratio(teacher: float | None, student: float | None) -> str:
-    if not teacher or not student:
-        return cells.MISSING
-    return f"{teacher / student:.2f}x"

@@ -1,145 +1,196 @@
-"""Exact test-set metrics of a trained workdir, one record per run."""
+"""Test-set metrics of a trained workdir, one record per run."""
 
 import pathlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from fdnf.data.images import Images
 from fdnf.data.tabular import Tabular
-from fdnf.evaluation import records, sampling, timing
+from fdnf.evaluation import codec, image_judge, records, timing, vector_scores
 from fdnf.evaluation.records import Record
-from fdnf.metrics import likelihood, two_sample
-from fdnf.train import settings, step, teachers
+from fdnf.metrics import likelihood
+from fdnf.train import density, settings, teachers
+from fdnf.train.preprocess import Preprocess
 from fdnf.train.teachers import Trained
 
-# A sample is exploded beyond this multiple of the largest |x| of the training rows.
-REACH = 3.0
-
 ARCHITECTURES = {
+    "glow": "Glow",
+    "glow_tabular": "Glow",
     "maf": "MAF",
     "iaf": "IAF",
-    "glow_tabular": "Glow",
     "nice": "NICE",
     "realnvp": "RealNVP",
+    "realnvp_multiscale": "RealNVP",
 }
+# Seconds after which a batch is timed no more often than it was.
+PATIENCE = 20.0
+
+Judge = Callable[[Trained, int, int], dict[str, Any]]
+
+
+def judge(data: Tabular | Images, preprocess: Preprocess, evaluation: Any):
+    """What judges samples: the one place where images part from vectors.
+
+    Args:
+      data: what the flows were trained on.
+      preprocess: of the flows.
+      evaluation: the `eval` section.
+
+    Returns:
+      A function of (trained, run, seed) to fields of the run's record; its
+      `footnote()` goes below the tables.
+    """
+    if isinstance(data, Images):
+        return image_judge.Judge(data, preprocess, evaluation)
+    return vector_scores.Judge(data, evaluation)
 
 
 def evaluate(
-    trained: Trained, data: Tabular, method: str, skipped: list[int]
+    trained: Trained,
+    data: Tabular | Images,
+    method: str,
+    skipped: list[int],
+    judged: Judge | None = None,
 ) -> list[Record]:
     """What every run of a workdir was measured to be.
 
-    Log-likelihoods are exact and cover each validation and test row once. Sample
-    quality compares `eval.samples` samples with as many test rows; every method of a
-    seed gets the same latents. Times are of run 0, jitted, on the default device.
+    Log-likelihoods cover each validation and test row once: of vectors they are
+    exact, of images bounds by `eval.draws` draws of noise, the same for all methods.
+    Sample quality is that of `eval.samples` samples; every method of a seed gets the
+    same latents. Times and memory are of run 0, jitted, on the default device.
 
     Args:
       trained: the flow with its best parameters.
       data: what it was trained on.
       method: "teacher", "student", "lkd", "ilkd" or "skd".
       skipped: skipped steps of each run.
+      judged: what `judge` gives, to share among methods; made if there is none.
     """
     config = trained.config
-    if trained.dim != data.dim:
+    if trained.event != data.event:
         raise settings.ConfigError(
-            f"the flow was trained on data of dimension {trained.dim}, {data.name} has "
-            f"dimension {data.dim}: evaluate it with the config it was trained with"
+            f"the flow was trained on data of shape {trained.event}, {data.name} has "
+            f"{data.event}: evaluate it with the config it was trained with"
         )
-    log_prob = step.make_log_prob(trained.flow, config.eval.batch_size)
-    likelihoods = {
-        split: log_prob(
-            trained.variables["params"],
-            trained.variables["constants"],
-            getattr(data, split),
-        )
-        for split in ("val", "test")
-    }
-    density_ms, sampling_ms = latency(trained, data)
+    judged = judged or judge(data, trained.preprocess, config.eval)
+    log_probs = _log_probs(trained, data)
+    cost = measure(trained, data)
     found = []
     for run in range(trained.runs):
         seed = config.seed + run
-        drawn = sampling.samples(trained, run, config.eval.samples, seed)
-        kept = drawn[~exploded(drawn, data)]
-        summaries = {
-            split: likelihood.summary(values[run])
-            for split, values in likelihoods.items()
-        }
-        metrics = {
-            **distances(kept, data, seed),
-            "exploded_percent": 100.0 * (1.0 - len(kept) / len(drawn)),
-        }
+        fit = {k: likelihood.summary(v[run]) for k, v in log_probs.items()}
+        fields = judged(trained, run, seed)
+        if trained.preprocess.levels:
+            fields["bits_per_dim"] = {k: _bits(v, data.dim) for k, v in fit.items()}
+            fields["notes"] = (_bound(config.eval), *fields.get("notes", ()))
         found.append(
             Record(
                 arch=ARCHITECTURES[config.model.name],
                 data=data.name,
                 method=method,
                 seed=seed,
-                log_likelihood={k: (v[0], v[1]) for k, v in summaries.items()},
+                log_likelihood={k: (v.mean, v.standard_error) for k, v in fit.items()},
                 parameters=timing.parameter_count(
                     {"params": teachers.run_of(trained, run)[1]["params"]}
                 ),
-                density_ms=density_ms,
-                sampling_ms=sampling_ms,
-                metrics=metrics,
+                density_ms=cost.density_ms,
+                sampling_ms=cost.sampling_ms,
+                density_mib=cost.density_mib,
+                sampling_mib=cost.sampling_mib,
+                time_batch=cost.batch,
                 steps=config.train.steps,
                 skipped_steps=skipped[run],
                 source=data.source,
+                settings=config.model.args.to_dict(),
+                **fields,
             )
         )
     return found
 
 
-def exploded(samples: np.ndarray, data: Tabular) -> np.ndarray:
-    """`[rows]`, True where a sample is not finite or far beyond all training rows.
-
-    A handful of such rows would be all that a distance of samples shows. They are
-    left out of it, and their share is reported beside it.
-    """
-    limit = REACH * np.abs(data.train).max()
-    return ~np.all(np.abs(samples) <= limit, axis=1)
-
-
-def distances(samples: np.ndarray, data: Tabular, seed: int) -> dict[str, float]:
-    """Distances of samples to test rows, of which equally many are drawn."""
-    rows = np.random.default_rng(seed).permutation(len(data.test))[: len(samples)]
-    if len(samples) < 2 or len(rows) < 2:
-        return {}
-    test = data.test[np.sort(rows)]
-    few = slice(0, 2500)
+def _log_probs(trained: Trained, data: Tabular | Images) -> dict[str, np.ndarray]:
+    """`[runs, rows]` of each split, in nats."""
+    evaluation = trained.config.eval
+    log_prob = density.make_log_prob(
+        trained.flow,
+        evaluation.batch_size,
+        trained.preprocess,
+        draws=evaluation.get("draws", 1),
+        bound=evaluation.get("bound", density.BOUNDS[0]),
+    )
+    labels: Any = (None, None, None)
+    if isinstance(data, Images) and data.labels is not None:
+        labels = data.labels
+    params, constants = (trained.variables[k] for k in ("params", "constants"))
     return {
-        "sliced_wasserstein": two_sample.sliced_wasserstein(samples, test),
-        "energy_distance": two_sample.energy_distance(samples[few], test[few]),
+        "val": log_prob(params, constants, data.val, labels[1]),
+        "test": log_prob(params, constants, data.test, labels[2]),
     }
 
 
-def floor(data: Tabular, rows: int, seed: int = 0) -> dict[str, float]:
-    """The same distances between test rows and training rows: what is reachable."""
-    rng = np.random.default_rng(seed)
-    size = min(rows, len(data.test), len(data.train))
-    picked = rng.choice(len(data.train), size, replace=False)
-    return distances(data.train[picked], data, seed)
+def _bits(fit: likelihood.Summary, dim: int) -> tuple[float, float]:
+    """Mean and standard error in bits per dimension; grey levels are one apart."""
+    mean, error = (likelihood.bits_per_dim(v, dim, quantization=1) for v in fit)
+    return mean, abs(error)
 
 
-def latency(trained: Trained, data: Tabular) -> tuple[Any, Any]:
-    """Milliseconds (median, p10, p90) of one batch: its density, and its sampling."""
-    config = trained.config
+def _bound(evaluation: Any) -> str:
+    draws = evaluation.draws
+    if draws == 1:
+        return "Bits/dim: uniform dequantisation, 1 draw of noise an image."
+    said = {
+        "uniform": "uniform dequantisation, mean of log p(x + u)",
+        "importance": "importance-weighted bound, log of the mean of p(x + u)",
+    }
+    return f"Bits/dim: {said[evaluation.bound]} over {draws} draws an image."
+
+
+class Cost(NamedTuple):
+    """Time (median, p10, p90) and peak memory of a batch of `batch` rows."""
+
+    batch: int
+    density_ms: tuple[float, float, float]
+    sampling_ms: tuple[float, float, float]
+    density_mib: float | None
+    sampling_mib: float | None
+
+
+def measure(trained: Trained, data: Tabular | Images) -> Cost:
+    """Cost of the density of one batch, and of decoding one; a Glow decodes folded."""
+    size = min(trained.config.eval.time_batch, len(data.test))
+    decoder = codec.of(trained, 0, size)
+    preprocess = trained.preprocess
     flow, variables = teachers.run_of(trained, 0)
     variables = jax.device_put(variables)
-    size = min(config.eval.time_batch, len(data.test))
     x = jax.device_put(data.test[:size])
-    z = flow.apply(variables, jax.random.key(0), x.shape, method="draw")
-    density = jax.jit(lambda v, x: flow.apply(v, x, method="log_prob"))
+    z = jax.device_put(decoder.draw(jax.random.key(0), x.shape))
+    cond = None
+    if preprocess.classes:
+        cond = jax.nn.one_hot(jnp.arange(size) % preprocess.classes, preprocess.classes)
 
     @jax.jit
-    def decode(v: Any, z: Any) -> Any:
-        decoding: Any = flow.apply(v, z, method="decode")
-        return decoding.x
+    def log_prob(variables: Any, x: Any, key: jax.Array, cond: Any) -> Any:
+        y, log_det = preprocess.encode(key, x)
+        found: Any = flow.apply(variables, y, cond, method="log_prob")
+        return found + log_det
 
-    return (
-        timing.measure(density, variables, x).in_ms(),
-        timing.measure(decode, variables, z).in_ms(),
-    )
+    @jax.jit
+    def decode(variables: Any, z: Any, cond: Any) -> Any:
+        decoding: Any = decoder.flow.apply(variables, z, cond, method="decode")
+        return preprocess.to_pixels(decoding.x)
+
+    def cost(function: Any, *args: Any) -> tuple[Any, float | None]:
+        compiled = function.lower(*args).compile()
+        times = timing.measure(compiled, *args, limit_s=PATIENCE).in_ms()
+        return times, timing.peak_mib(compiled)
+
+    density_ms, density_mib = cost(log_prob, variables, x, jax.random.key(0), cond)
+    sampling_ms, sampling_mib = cost(decode, decoder.variables, z, cond)
+    return Cost(size, density_ms, sampling_ms, density_mib, sampling_mib)
 
 
 def write(found: list[Record], folder: pathlib.Path) -> None:

@@ -12,6 +12,17 @@ class Table(NamedTuple):
     notes: tuple[str, ...]
 
 
+def transpose(table: Table, heads: int = 1) -> Table:
+    """The table with a column for each row, named by the row's first `heads` cells."""
+    header = ("", *(" ".join(row[:heads]) for row in table.rows))
+    rows = tuple(
+        (name, *(row[i] for row in table.rows))
+        for i, name in enumerate(table.header)
+        if i >= heads
+    )
+    return table._replace(header=header, rows=rows)
+
+
 def to_markdown(table: Table) -> str:
     """The table as Markdown, padded so that its source reads as well."""
     lines = [table.header, *table.rows]

@@ -4,6 +4,7 @@ import json
 import math
 import pathlib
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,11 +26,20 @@ class Record(NamedTuple):
         parameters: number of optimized scalars.
         density_ms: median, p10 and p90 of evaluating the density of one batch, in ms.
         sampling_ms: likewise of drawing one batch.
-        metrics: further numbers by name, lower is better, such as
-            "sliced_wasserstein".
+        metrics: further numbers by name, such as "sliced_wasserstein"; lower is better
+            but for those in `quantities.HIGHER`. Scores of images may end in the
+            condition they were taken under: "fd_vgg16@2ecbe4ce/t0.7".
         steps: training steps taken.
         skipped_steps: those of them that were not finite and changed nothing.
         source: what the data are; a text with "subset" is footnoted as such.
+        bits_per_dim: of images, split to mean and standard error over its examples.
+        settings: of the architecture, by name, such as "levels", "steps", "hidden".
+        density_mib: peak memory of evaluating the density of one batch, in MiB.
+        sampling_mib: likewise of drawing one batch.
+        time_batch: examples of the batch whose time and memory were taken.
+        floors: metric to its value for real data in place of samples.
+        counts: metric to the numbers of samples and of real examples behind it.
+        notes: what tables say of how these numbers were taken.
     """
 
     arch: str
@@ -44,6 +54,14 @@ class Record(NamedTuple):
     steps: int
     skipped_steps: int
     source: str = ""
+    bits_per_dim: Mapping[str, tuple[float, float]] = MappingProxyType({})
+    settings: Mapping[str, Any] = MappingProxyType({})
+    density_mib: float | None = None
+    sampling_mib: float | None = None
+    time_batch: int | None = None
+    floors: Mapping[str, float] = MappingProxyType({})
+    counts: Mapping[str, tuple[int, int]] = MappingProxyType({})
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """The record as a JSON object; numbers that are not finite become null."""
@@ -136,6 +154,12 @@ def _text(key: str, value: Any) -> str:
     return value
 
 
+def _texts(key: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise ValueError(f"{key} is {value!r}: expected a list of strings")
+    return tuple(_text(key, item) for item in value)
+
+
 def _count(key: str, value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ValueError(f"{key} is {value!r}: expected an integer, 0 or more")
@@ -170,6 +194,34 @@ def _metrics(key: str, value: Any) -> dict[str, float]:
     return {k: _number(f"{key}.{k}", v) for k, v in _object(key, value).items()}
 
 
+def _size(key: str, value: Any) -> float | None:
+    return None if value is None else _number(key, value)
+
+
+def _batch(key: str, value: Any) -> int | None:
+    return None if value is None else _count(key, value)
+
+
+def _counts(key: str, value: Any) -> dict[str, tuple[int, ...]]:
+    found = {}
+    for name, pair in _object(key, value).items():
+        if not isinstance(pair, list) or len(pair) != 2:
+            raise ValueError(f"{key}.{name} is {pair!r}: expected 2 integers")
+        found[name] = tuple(_count(f"{key}.{name}", item) for item in pair)
+    return found
+
+
+def _settings(key: str, value: Any) -> dict[str, Any]:
+    tuples = {
+        k: tuple(v) if isinstance(v, list) else v
+        for k, v in _object(key, value).items()
+    }
+    wrong = [k for k, v in tuples.items() if isinstance(v, dict)]
+    if wrong:
+        raise ValueError(f"{key}.{wrong[0]} is an object: expected a plain value")
+    return tuples
+
+
 def _splits(key: str, value: Any) -> dict[str, tuple[float, ...]]:
     return {k: _numbers(f"{key}.{k}", v, 2) for k, v in _object(key, value).items()}
 
@@ -187,4 +239,12 @@ _CONVERT = {
     "steps": _count,
     "skipped_steps": _count,
     "source": _text,
+    "bits_per_dim": _splits,
+    "settings": _settings,
+    "density_mib": _size,
+    "sampling_mib": _size,
+    "time_batch": _batch,
+    "floors": _metrics,
+    "counts": _counts,
+    "notes": _texts,
 }

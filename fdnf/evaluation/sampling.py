@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from fdnf.data import build as datasets
-from fdnf.evaluation import figures
+from fdnf.evaluation import figures, image_sampling
 from fdnf.train import teachers
 from fdnf.train.teachers import Trained
 
@@ -18,7 +18,7 @@ def samples(trained: Trained, run: int, rows: int, seed: int) -> np.ndarray:
         lambda variables, key: flow.apply(
             variables,
             key,
-            (rows, trained.dim),
+            (rows, *trained.event),
             trained.config.eval.temperature,
             method="sample",
         )
@@ -34,12 +34,15 @@ def write(workdir: pathlib.Path, config) -> list[pathlib.Path]:
       config: its `eval` section is used, and its seed.
 
     Returns:
-      The files: `samples.npz` (arrays `run_0`, ...) and pictures.
+      The files: `samples.npz` (arrays `run_0`, ...) and pictures; of images see
+      `image_sampling.write`.
     """
     trained = teachers.load(workdir)
     trained.config.eval.update(config.eval)
     folder = workdir / "samples"
     folder.mkdir(parents=True, exist_ok=True)
+    if trained.preprocess.levels:
+        return image_sampling.write(trained, folder, config.seed)
     drawn = {
         f"run_{run}": samples(trained, run, config.eval.samples, config.seed + run)
         for run in range(trained.runs)

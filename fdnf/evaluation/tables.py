@@ -3,16 +3,16 @@
 `python -m fdnf.evaluation.tables DIR` prints, as Markdown, the tables of every
 `result.json` under DIR and writes them to DIR/table.md.
 
-Reference: Walton et al. (2023), Distilling Normalizing Flows, Tables 1 and 2.
+Reference: Walton et al. (2023), Distilling Normalizing Flows, Tables 1, 2, 4, 5, 6.
 """
 
 import argparse
 import math
 import pathlib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from fdnf.evaluation import cells, costs, markup, records
+from fdnf.evaluation import cells, costs, image_tables, markup, quantities, records
 from fdnf.evaluation.markup import Table
 from fdnf.evaluation.records import Record
 
@@ -78,8 +78,9 @@ def comparison(runs: Sequence[Record], arch: str, data: str) -> Table:
     if not chosen:
         pairs = sorted({(run.arch, run.data) for run in runs})
         raise ValueError(f"no record of {arch} on {data}: there are {pairs}")
-    metrics = _metrics(chosen)
-    header = ("Model", *_columns(metrics), "Params", "Density (ms)", "Sampling (ms)")
+    columns = quantities.columns(chosen)
+    names = (column.name for column in columns)
+    header = ("Model", *names, "Params", "Density (ms)", "Sampling (ms)")
     rows = []
     for method in ("teacher", *cells.methods(chosen)[:-1]):
         group = cells.select(chosen, arch, data, method)
@@ -89,24 +90,15 @@ def comparison(runs: Sequence[Record], arch: str, data: str) -> Table:
             (
                 cells.METHODS.get(method, method),
                 *(
-                    cells.over_seeds(group, cells.likelihood(s), spread=cells.error(s))
-                    for s in cells.SPLITS
+                    cells.over_seeds(group, column.read, column.digits, column.spread)
+                    for column in columns
                 ),
-                *(cells.over_seeds(group, *metrics[name]) for name in metrics),
                 f"{group[0].parameters:,}",
                 cells.milliseconds(cells.density(group)),
                 cells.milliseconds(cells.sampling(group)),
             )
         )
-    notes = [
-        "Log-likelihood: higher is better, se is the standard error over examples; ± "
-        "is the half-width of the 95 % interval over seeds, n=1 a single seed."
-    ]
-    if metrics:
-        notes.append(
-            "Distances of samples to data: lower is better; exploded samples (beyond 3 "
-            "times the largest value of the training rows) are left out of them."
-        )
+    notes = _comparison_notes(chosen, columns)
     notes.append("Times: one batch, median (10th-90th percentile).")
     ran = cells.in_order((run.method for run in chosen), cells.METHODS)
     lost = [
@@ -123,7 +115,10 @@ def comparison(runs: Sequence[Record], arch: str, data: str) -> Table:
     if unmeasured:
         lost.append("Not measured: " + "; ".join(unmeasured) + ".")
     notes += lost + cells.skipped(chosen) + cells.sources(chosen)
-    return Table(f"{arch} on {data}", header, tuple(rows), tuple(notes))
+    table = Table(f"{arch} on {data}", header, tuple(rows), tuple(notes))
+    return (
+        image_tables.beside_floor(table, chosen, columns) if _images(chosen) else table
+    )
 
 
 def paired_differences(runs: Sequence[Record]) -> Table:
@@ -136,13 +131,11 @@ def paired_differences(runs: Sequence[Record]) -> Table:
         Mean difference and 95 % interval; a star marks an interval without zero.
     """
     archs, datasets = cells.axes(runs)
-    metrics = _metrics(runs)
-    reads = [(cells.likelihood(s), 3) for s in cells.SPLITS] + list(metrics.values())
+    columns = quantities.columns(runs)
     rows = []
     notes = [
         "Difference to the plain student of the same seed, mean ± half-width of the "
-        "95 % interval; * marks an interval without zero. Better is above zero for "
-        "log-likelihood and below zero for distances of samples."
+        "95 % interval; * marks an interval without zero. " + _better(runs, columns)
     ]
     for arch, data in ((a, d) for a in archs for d in datasets):
         plain = cells.select(runs, arch, data, "student")
@@ -152,7 +145,7 @@ def paired_differences(runs: Sequence[Record]) -> Table:
             if not shared:
                 continue
             name = cells.METHODS.get(method, method)
-            found = [cells.difference(group, plain, *read) for read in reads]
+            found = [cells.difference(group, plain, c.read, c.digits) for c in columns]
             rows.append((arch, data, name, *found, cells.listed(shared)))
             taken, baseline = ({r.steps for r in g} for g in (group, plain))
             if method != "teacher" and taken != baseline:
@@ -161,26 +154,28 @@ def paired_differences(runs: Sequence[Record]) -> Table:
                     f"{cells.listed(taken)} steps, the plain student "
                     f"{cells.listed(baseline)}."
                 )
-    header = ("Arch", "Data", "Model", *_columns(metrics), "Seeds")
+    header = ("Arch", "Data", "Model", *(column.name for column in columns), "Seeds")
     title = "Difference to the plain student"
-    return Table(title, header, tuple(rows), tuple(notes))
+    table = Table(title, header, tuple(rows), tuple(notes))
+    return markup.transpose(table, heads=3) if _images(runs) else table
 
 
 def every_table(runs: Sequence[Record]) -> list[Table]:
-    """The comparisons, the differences, and Tables 1 (test, validation) and 2.
+    """The comparisons, the differences, and the paper's tables.
 
-    Table 1 stands only where some study ran all of the paper's methods, or the runs
-    span several studies: of a single run of two methods it would be mostly dashes.
+    Those are 1 (test, validation) and 2 of vectors, and 4, 5 and 6 of images. Table 1
+    stands only where some study ran all of the paper's methods, or the runs span
+    several studies: of a single run of two methods it would be mostly dashes.
     """
-    pairs = sorted({(run.arch, run.data) for run in runs})
-    differences = paired_differences(runs)
-    whole = len(pairs) > 1 or {run.method for run in runs} >= set(cells.METHODS)
-    return [
-        *(comparison(runs, arch, data) for arch, data in pairs),
-        *([differences] if differences.rows else []),
-        *(likelihood_table(runs, split) for split in cells.SPLITS if whole),
-        cost_table(runs),
-    ]
+    vectors = [run for run in runs if not run.bits_per_dim]
+    images = [run for run in runs if run.bits_per_dim]
+    pairs = sorted({(run.arch, run.data) for run in vectors})
+    whole = len(pairs) > 1 or {run.method for run in vectors} >= set(cells.METHODS)
+    found = _studies(vectors)
+    if vectors:
+        found += [likelihood_table(vectors, split) for split in cells.SPLITS if whole]
+        found.append(cost_table(vectors))
+    return found + _studies(images) + image_tables.papers_tables(images)
 
 
 def write(workdir: str | pathlib.Path, latex: bool = False) -> str:
@@ -228,20 +223,58 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _metrics(runs: Sequence[Record]) -> dict[str, tuple[cells.Read, int]]:
-    """Name to how a metric is read and with how many decimals it is printed."""
-    names = cells.in_order(
-        (name for run in runs for name in run.metrics), cells.METRICS
+def _images(runs: Sequence[Record]) -> bool:
+    return any(run.bits_per_dim for run in runs)
+
+
+def _studies(runs: Sequence[Record]) -> list[Table]:
+    pairs = sorted({(run.arch, run.data) for run in runs})
+    differences = paired_differences(runs) if runs else None
+    return [
+        *(comparison(runs, arch, data) for arch, data in pairs),
+        *([differences] if differences and differences.rows else []),
+    ]
+
+
+def _comparison_notes(
+    runs: Sequence[Record], columns: Sequence[quantities.Column]
+) -> list[str]:
+    spread = (
+        "se is the standard error over examples; ± is the half-width of the 95 % "
+        "interval over seeds, n=1 a single seed."
     )
-    return {
-        name: (cells.metric(name), cells.decimals(runs, cells.metric(name)))
-        for name in names
-    }
+    metrics = [column for column in columns if column.metric]
+    if _images(runs):
+        notes = [f"Bits/dim: lower is better, {spread}"]
+        if metrics:
+            notes.append(quantities.directions(metrics))
+            notes.append(
+                "Exploded samples: not finite, or beyond 3 times the range of the data "
+                "before they were cut to grey levels. Those not finite are not scored."
+            )
+        return notes + cells.taken(runs) + quantities.features(runs, metrics)
+    notes = [f"Log-likelihood: higher is better, {spread}"]
+    if metrics:
+        notes.append(
+            "Distances of samples to data: lower is better; exploded samples (beyond 3 "
+            "times the largest value of the training rows) are left out of them."
+        )
+    return notes
 
 
-def _columns(metrics: Iterable[str]) -> tuple[str, ...]:
-    splits = (f"{name} (nats)" for name in cells.SPLITS.values())
-    return (*splits, *(cells.METRICS.get(name, name) for name in metrics))
+def _better(runs: Sequence[Record], columns: Sequence[quantities.Column]) -> str:
+    if not _images(runs):
+        return (
+            "Better is above zero for log-likelihood and below zero for distances of "
+            "samples."
+        )
+    kinds = {quantities.parse(c.metric).kind for c in columns if c.higher}
+    above = [
+        quantities.METRICS[kind].lower() for kind in quantities.HIGHER if kind in kinds
+    ]
+    if not above:
+        return "Better is below zero."
+    return f"Better is below zero, but above zero for {', '.join(above)}."
 
 
 if __name__ == "__main__":

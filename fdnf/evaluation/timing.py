@@ -1,5 +1,6 @@
-"""Latency of a call and size of a model."""
+"""Latency and memory of a call, and size of a model."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -8,6 +9,9 @@ import jax
 import numpy as np
 
 from fdnf.ops import trees
+
+# Timed calls, however long they take.
+LEAST = 3
 
 
 class Timing(NamedTuple):
@@ -24,7 +28,11 @@ class Timing(NamedTuple):
 
 
 def measure(
-    fn: Callable[..., Any], *args: Any, repeats: int = 50, warmup: int = 5
+    fn: Callable[..., Any],
+    *args: Any,
+    repeats: int = 50,
+    warmup: int = 5,
+    limit_s: float = math.inf,
 ) -> Timing:
     """Time `fn(*args)`, each call until its results are computed.
 
@@ -34,6 +42,8 @@ def measure(
             outlive the call: no donation.
         repeats: number of timed calls.
         warmup: number of calls before, which compile and fill caches.
+        limit_s: seconds after which no further call starts, beyond one to warm up
+            and three timed ones.
 
     Returns:
         Median and spread over the timed calls, in seconds.
@@ -46,15 +56,44 @@ def measure(
             f"repeats={repeats} and warmup={warmup}: expected at least 1 and 0"
         )
     jax.block_until_ready(args)
-    for _ in range(warmup):
+    begun = time.perf_counter()
+    for i in range(warmup):
+        if i and time.perf_counter() - begun > limit_s:
+            break
         jax.block_until_ready(fn(*args))
     seconds = []
-    for _ in range(repeats):
+    for i in range(repeats):
         start = time.perf_counter()
+        if i >= LEAST and start - begun > limit_s:
+            break
         jax.block_until_ready(fn(*args))
         seconds.append(time.perf_counter() - start)
     p10, median, p90 = (float(q) for q in np.percentile(seconds, (10, 50, 90)))
-    return Timing(median, p10, p90, repeats)
+    return Timing(median, p10, p90, len(seconds))
+
+
+def peak_mib(fn: Any, *args: Any) -> float | None:
+    """Memory that a compiled call needs at its peak, as XLA planned it.
+
+    arguments + results + temporaries - results that take an argument's place. What a
+    backend's kernels set aside for themselves at run time is not in the plan.
+
+    Args:
+        fn: a jitted function, or what `lower` or `compile` made of one.
+        *args: arguments to lower it for, arrays or `jax.ShapeDtypeStruct`; none if it
+            is lowered already.
+
+    Returns:
+        MiB of one device, or None where the backend makes no plan known.
+    """
+    lowered = fn.lower(*args) if hasattr(fn, "lower") else fn
+    compiled = lowered.compile() if hasattr(lowered, "compile") else lowered
+    plan = compiled.memory_analysis()
+    if plan is None:
+        return None
+    sizes = plan.argument_size_in_bytes + plan.output_size_in_bytes
+    sizes += plan.temp_size_in_bytes - plan.alias_size_in_bytes
+    return sizes / 2**20
 
 
 def parameter_count(variables: Mapping[str, Any]) -> int:

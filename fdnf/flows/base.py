@@ -11,6 +11,7 @@ from fdnf.bijectors.combinators import Chain, Repeat
 from fdnf.types import Context, Decoding, Encoding, Events, LogDet
 
 Latents = tuple[Array, ...]
+Temperature = float | Float[Array, ""] | tuple[float, ...]
 
 
 def standard_normal_log_prob(z: Latents) -> LogDet:
@@ -81,7 +82,7 @@ class FlowModule(nn.Module):
         self,
         key: PRNGKeyArray,
         shape: tuple[int, ...],
-        temperature: float | Float[Array, ""] = 1.0,
+        temperature: Temperature = 1.0,
         cond: Context | None = None,
     ) -> Events:
         """Draws data of shape `(batch, *event)`.
@@ -89,8 +90,8 @@ class FlowModule(nn.Module):
         Args:
           key: randomness.
           shape: batch and event.
-          temperature: standard deviation of the latents; below 1, samples come from
-            the middle of the distribution.
+          temperature: standard deviation of the latents, or a tuple of one a latent;
+            below 1, samples come from the middle of the distribution.
           cond: context.
         """
         return self.decode(self.draw(key, shape, temperature), cond).x
@@ -99,14 +100,33 @@ class FlowModule(nn.Module):
         self,
         key: PRNGKeyArray,
         shape: tuple[int, ...],
-        temperature: float | Float[Array, ""] = 1.0,
+        temperature: Temperature = 1.0,
     ) -> Latents:
-        """Latents for `decode`: teacher and student given the same ones share noise."""
+        """Latents for `decode`: teacher and student given the same ones share noise.
+
+        Args:
+          key: randomness; the same latents at every temperature but for their scale.
+          shape: batch and event.
+          temperature: standard deviation of all latents, or one a latent, in the
+            order of `latent_shapes`: those split off first, the top last.
+
+        Raises:
+          ValueError: if there are not as many temperatures as latents.
+        """
         parts = self.latent_shapes(tuple(shape[1:]))
         keys = jax.random.split(key, len(parts))
+        if not isinstance(temperature, tuple):
+            temperatures: tuple = (temperature,) * len(parts)
+        elif len(temperature) == len(parts):
+            temperatures = temperature
+        else:
+            raise ValueError(
+                f"{len(temperature)} temperatures {temperature} for {len(parts)} "
+                f"latents of shapes {parts}: give one a latent, or one number for all"
+            )
         return tuple(
-            temperature * jax.random.normal(k, (shape[0], *part))
-            for k, part in zip(keys, parts, strict=True)
+            scale * jax.random.normal(k, (shape[0], *part))
+            for scale, k, part in zip(temperatures, keys, parts, strict=True)
         )
 
     def __call__(self, x: Events, cond: Context | None = None) -> Encoding:

@@ -4,17 +4,19 @@ import dataclasses
 from typing import Any
 
 from fdnf.flows.base import FlowModule
-from fdnf.flows.glow import TabularGlow
+from fdnf.flows.glow import Glow, TabularGlow
 from fdnf.flows.maf import IAF, MAF
 from fdnf.flows.nice import NICE
-from fdnf.flows.realnvp import RealNVP
+from fdnf.flows.realnvp import MultiScaleRealNVP, RealNVP
 
 FLOWS: dict[str, type[FlowModule]] = {
+    "glow": Glow,
     "glow_tabular": TabularGlow,
     "maf": MAF,
     "iaf": IAF,
     "nice": NICE,
     "realnvp": RealNVP,
+    "realnvp_multiscale": MultiScaleRealNVP,
 }
 
 

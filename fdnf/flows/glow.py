@@ -1,11 +1,18 @@
-"""Glow on vectors: activation norm, a full linear map, a coupling; K times."""
+"""Glow: activation norm, an invertible linear map, a coupling; K times a level."""
 
 from fdnf.bijectors.actnorm import ActNorm
+from fdnf.bijectors.base import Bijector
 from fdnf.bijectors.combinators import Chain, Repeat
 from fdnf.bijectors.coupling import Coupling
+from fdnf.bijectors.folded_conv import FoldedConv
 from fdnf.bijectors.invertible_conv import InvertibleConv, InvertibleConvPLU
+from fdnf.bijectors.squeeze import Squeeze
 from fdnf.flows.base import StackFlow
+from fdnf.flows.multiscale import MultiScale
+from fdnf.nets.conv import ConvBlock
 from fdnf.nets.mlp import MLP
+
+DTYPES = ("float32", "bfloat16")
 
 
 class TabularGlow(StackFlow):
@@ -48,3 +55,67 @@ class TabularGlow(StackFlow):
             )
         )
         return Repeat(step, self.steps, self.unroll)
+
+
+class Glow(MultiScale):
+    """Glow on images: per level a squeeze, K steps and a split.
+
+    A step is an activation norm, an invertible 1x1 convolution and a coupling over
+    halves of the channels. Steps are one loop (see `Repeat`), so a deep level
+    compiles as fast as a shallow one.
+
+    Args:
+      levels: L; 2^L must divide height and width.
+      steps: K, of each level.
+      hidden: channels of the coupling networks.
+      transform: "affine" or "additive".
+      plu: the 1x1 convolutions in PLU form, 2 C^2 + C weights, as published.
+      learn_top: a learned Gaussian for the top latent instead of N(0, I).
+      dtype: of the coupling networks' arithmetic, "float32" or "bfloat16"; all else
+        is float32 in any case.
+      floor: smallest scale of the couplings.
+      folded: parameters are those of `surgery.fold`, made for sampling.
+      unroll: see `Repeat`.
+      remat: see `Repeat`; also faster on CPU, which is bound by memory here.
+
+    A condition goes to all couplings, and a vector (a class) to the top prior.
+
+    Reference: Kingma and Dhariwal (2018), figure 2; Walton et al. (2023), table 5.
+    """
+
+    levels: int = 3
+    steps: int = 8
+    hidden: int = 64
+    transform: str = "affine"
+    plu: bool = True
+    learn_top: bool = False
+    dtype: str = "float32"
+    floor: float = 1e-3
+    folded: bool = False
+    unroll: int | None = 1
+    remat: bool = True
+
+    def __post_init__(self):
+        if self.dtype not in DTYPES:
+            raise ValueError(f"Glow(dtype={self.dtype!r}): expected one of {DTYPES}")
+        super().__post_init__()
+
+    def _count(self) -> int:
+        return self.levels
+
+    def _squeezes(self, i: int) -> bool:
+        return True
+
+    def _learn_top(self) -> bool:
+        return self.learn_top
+
+    def _level(self, i: int) -> Bijector:
+        dtype = None if self.dtype == "float32" else self.dtype
+        net = ConvBlock(self.hidden, norm=not self.folded, dtype=dtype)
+        coupling = Coupling(net, transform=self.transform, floor=self.floor)
+        if self.folded:
+            linear = (FoldedConv(),)
+        else:
+            linear = (ActNorm(), InvertibleConvPLU() if self.plu else InvertibleConv())
+        step = Chain((*linear, coupling))
+        return Chain((Squeeze(), Repeat(step, self.steps, self.unroll, self.remat)))

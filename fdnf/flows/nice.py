@@ -1,14 +1,20 @@
 """NICE: additive couplings and one diagonal scaling."""
 
+import math
+
 from fdnf.bijectors.actnorm import Scaling
 from fdnf.bijectors.combinators import Chain
 from fdnf.bijectors.coupling import Coupling
-from fdnf.flows.base import StackFlow
+from fdnf.flows.base import Latents, StackFlow
 from fdnf.nets.mlp import MLP
+from fdnf.types import Context, Events, Mapped
 
 
 class NICE(StackFlow):
     """Additive couplings over alternating partitions, then a scaling.
+
+    Images are taken as vectors, in the order of rows, columns, channels; latents and
+    levels have the shape of the data.
 
     Volume is kept by all layers but the last. Levels are the outputs of the
     couplings and of the scaling.
@@ -36,3 +42,18 @@ class NICE(StackFlow):
             for i in range(self.steps)
         )
         return Chain((*couplings, Scaling()))
+
+    def _encode(self, x: Events, cond: Context | None):
+        z, log_det, levels = self.stack.trace(_flat(x), cond)
+        shaped = tuple(level.reshape(x.shape) for level in levels)
+        return (z.reshape(x.shape),), log_det, shaped
+
+    def _decode(self, z: Latents, cond: Context | None):
+        shape = z[0].shape
+        x, log_det, levels = self.stack.trace_inverse(_flat(z[0]), cond)
+        shaped = tuple(level.reshape(shape) for level in levels)
+        return x.reshape(shape), log_det, shaped
+
+
+def _flat(x: Events) -> Mapped:
+    return x.reshape(x.shape[0], math.prod(x.shape[1:]))

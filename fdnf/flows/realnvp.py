@@ -1,9 +1,13 @@
-"""RealNVP on vectors."""
+"""RealNVP, on vectors and on images."""
 
 from fdnf.bijectors.actnorm import ActNorm
+from fdnf.bijectors.base import Bijector
 from fdnf.bijectors.combinators import Chain, Repeat
 from fdnf.bijectors.coupling import Coupling
+from fdnf.bijectors.squeeze import Squeeze
 from fdnf.flows.base import StackFlow
+from fdnf.flows.multiscale import MultiScale
+from fdnf.nets.conv import ConvResNet
 from fdnf.nets.mlp import MLP
 
 
@@ -39,3 +43,57 @@ class RealNVP(StackFlow):
             for swap in (False, True)
         )
         return Repeat(Chain((ActNorm(), *couplings)), self.steps, self.unroll)
+
+
+class MultiScaleRealNVP(MultiScale):
+    """RealNVP on images: checkerboard couplings, squeeze, channel couplings, split.
+
+    The last level has checkerboard couplings alone. Each kind comes in `steps` pairs
+    of opposite parts after an activation norm.
+
+    Args:
+      levels: scales; 2^(levels - 1) must divide height and width.
+      steps: pairs of couplings of each kind.
+      hidden: channels of the coupling networks.
+      blocks: residual blocks of the coupling networks.
+      learn_top: a learned Gaussian for the top latent instead of N(0, I).
+      unroll: see `Repeat`.
+      remat: see `Repeat`.
+
+    Reference: Dinh et al. (2017), sections 3.4-3.6 and 4.1.
+    """
+
+    levels: int = 3
+    steps: int = 2
+    hidden: int = 32
+    blocks: int = 2
+    learn_top: bool = False
+    unroll: int | None = 1
+    remat: bool = True
+
+    def _count(self) -> int:
+        return self.levels
+
+    def _squeezes(self, i: int) -> bool:
+        return i < self.levels - 1
+
+    def _learn_top(self) -> bool:
+        return self.learn_top
+
+    def _pairs(self, partition: str) -> Repeat:
+        couplings = tuple(
+            Coupling(
+                ConvResNet(self.hidden, self.blocks),
+                log_scale="tanh",
+                partition=partition,
+                swap=swap,
+            )
+            for swap in (False, True)
+        )
+        step = Chain((ActNorm(), *couplings))
+        return Repeat(step, self.steps, self.unroll, self.remat)
+
+    def _level(self, i: int) -> Bijector:
+        if not self._squeezes(i):
+            return self._pairs("checkerboard")
+        return Chain((self._pairs("checkerboard"), Squeeze(), self._pairs("half")))

@@ -17,13 +17,14 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from fdnf.losses import distance as distances
-from fdnf.losses import likelihood, pairing
-from fdnf.types import Aux, Context, Decoding, Encoding, Events, Flow, Scalar, Variables
+from fdnf.losses import likelihood, pairing, screening
+from fdnf.types import Aux, Context, Encoding, Events, Flow, Scalar, Variables
 
 Latents = tuple[Array, ...]
 Weights = tuple[float, float, float]
 
 _STATIC = ("student", "teacher", "distance", "reduction")
+_LATENT = (*_STATIC, "parts")
 
 
 def _encode_both(
@@ -34,23 +35,31 @@ def _encode_both(
     return taught, jax.lax.stop_gradient(teaching)
 
 
-def _latent_gap(student: Encoding, teacher: Encoding, distance, reduction) -> Scalar:
-    return jnp.mean(distances.rowwise(student.z, teacher.z, distance, reduction))
+def _latent_gap(
+    student: Encoding, teacher: Encoding, distance, reduction, parts
+) -> Scalar:
+    taught, teaching = (pairing.latents_of(e.z, parts) for e in (student, teacher))
+    return jnp.mean(distances.rowwise(taught, teaching, distance, reduction))
 
 
 def _level_gaps(
-    student: Encoding, teacher: Encoding, pairs, distance, reduction
+    student: Encoding, teacher: Encoding, pairs, distance, reduction, parts
 ) -> tuple[Scalar, ...]:
     chosen = pairing.pairs_of(pairs, len(student.levels), len(teacher.levels))
     return tuple(
         jnp.mean(
-            distances.rowwise(student.levels[s], teacher.levels[t], distance, reduction)
+            distances.rowwise(
+                pairing.part_of(student.levels, s % len(student.levels), parts),
+                pairing.part_of(teacher.levels, t % len(teacher.levels), parts),
+                distance,
+                reduction,
+            )
         )
         for s, t in chosen
     )
 
 
-@functools.partial(jax.jit, static_argnames=_STATIC)
+@functools.partial(jax.jit, static_argnames=_LATENT)
 def lkd(
     student: Flow,
     teacher: Flow,
@@ -61,6 +70,7 @@ def lkd(
     *,
     distance: str = "l1",
     reduction: str = "mean",
+    parts: str = "passed",
 ) -> tuple[Scalar, Aux]:
     """Latent knowledge distillation (Walton et al., eq. 12): d(t(x), s(x)).
 
@@ -73,6 +83,7 @@ def lkd(
       cond: context, for both.
       distance: "l1" or "l2".
       reduction: over the event, "mean" or "sum".
+      parts: which latents of a multi-scale flow, see `pairing.latents_of`.
 
     Returns:
       The loss, and Aux with the term "lkd" and both Encodings.
@@ -80,11 +91,11 @@ def lkd(
     taught, teaching = _encode_both(
         student, teacher, student_variables, teacher_variables, x, cond
     )
-    loss = _latent_gap(taught, teaching, distance, reduction)
+    loss = _latent_gap(taught, teaching, distance, reduction, parts)
     return loss, Aux({"lkd": loss}, (loss,), taught, teaching)
 
 
-@functools.partial(jax.jit, static_argnames=(*_STATIC, "pairs", "over_levels"))
+@functools.partial(jax.jit, static_argnames=(*_LATENT, "pairs", "over_levels"))
 def ilkd(
     student: Flow,
     teacher: Flow,
@@ -97,6 +108,7 @@ def ilkd(
     reduction: str = "mean",
     pairs: str | pairing.Pairs = "index",
     over_levels: str = "mean",
+    parts: str = "passed",
 ) -> tuple[Scalar, Aux]:
     """Intermediate latent distillation (Walton et al., eq. 13): d over levels.
 
@@ -111,6 +123,7 @@ def ilkd(
       reduction: over the event, "mean" or "sum".
       pairs: which levels are compared, see `pairing.pairs_of`.
       over_levels: "mean" over the pairs, as the released code, or "sum", as printed.
+      parts: what of each level of a multi-scale flow, see `pairing.part_of`.
 
     Returns:
       The loss, and Aux with the term "ilkd", one scalar per pair, both Encodings.
@@ -118,7 +131,7 @@ def ilkd(
     taught, teaching = _encode_both(
         student, teacher, student_variables, teacher_variables, x, cond
     )
-    gaps = _level_gaps(taught, teaching, pairs, distance, reduction)
+    gaps = _level_gaps(taught, teaching, pairs, distance, reduction, parts)
     loss = _over_levels(gaps, over_levels)
     return loss, Aux({"ilkd": loss}, gaps, taught, teaching)
 
@@ -128,22 +141,6 @@ def _over_levels(gaps: tuple[Scalar, ...], over_levels: str) -> Scalar:
         raise ValueError(f'unknown over_levels {over_levels!r}; known: "mean", "sum"')
     total = sum(gaps[1:], gaps[0])
     return total / len(gaps) if over_levels == "mean" else total
-
-
-def _exploded(decoding: Decoding, limit: float | None) -> Array:
-    """`[batch]`, True where a sample is not finite or leaves [-limit, limit]."""
-    flat = decoding.x.reshape(decoding.x.shape[0], -1)
-    bad = ~jnp.all(jnp.isfinite(flat), axis=1)
-    if limit is not None:
-        bad |= jnp.max(jnp.abs(flat), axis=1) > limit
-    return jax.lax.stop_gradient(bad)
-
-
-def _replace_rows(rows: Array, z: Latents) -> Latents:
-    """`z` with the given rows at 0, the mode, where every flow decodes safely."""
-    return tuple(
-        jnp.where(rows.reshape(-1, *(1,) * (part.ndim - 1)), 0.0, part) for part in z
-    )
 
 
 @functools.partial(jax.jit, static_argnames=(*_STATIC, "limit", "screen_student"))
@@ -186,17 +183,17 @@ def skd(
     """
     teaching = teacher.apply(teacher_variables, z, cond, method="decode")
     teaching = jax.lax.stop_gradient(teaching)
-    bad = _exploded(teaching, limit)
+    bad = screening.exploded(teaching, limit)
     if screen_student:
         trial = student.apply(
             jax.lax.stop_gradient(student_variables),
-            _replace_rows(bad, z),
+            screening.replace_rows(bad, z),
             cond,
             method="decode",
         )
-        bad |= _exploded(trial, limit)
+        bad |= screening.exploded(trial, limit)
     taught = student.apply(
-        student_variables, _replace_rows(bad, z), cond, method="decode"
+        student_variables, screening.replace_rows(bad, z), cond, method="decode"
     )
     shape = (-1, *(1,) * (taught.x.ndim - 1))
     target = jnp.where(bad.reshape(shape), taught.x, teaching.x)
@@ -211,11 +208,12 @@ def skd(
 @functools.partial(
     jax.jit,
     static_argnames=(
-        *_STATIC,
+        *_LATENT,
         "weights",
         "latents",
         "pairs",
         "over_levels",
+        "units",
         "limit",
         "screen_student",
     ),
@@ -235,6 +233,8 @@ def combined(
     reduction: str = "mean",
     pairs: str | pairing.Pairs = "index",
     over_levels: str = "mean",
+    parts: str = "passed",
+    units: str = "nats",
     limit: float | None = None,
     screen_student: bool = True,
 ) -> tuple[Scalar, Aux]:
@@ -254,9 +254,12 @@ def combined(
       weights: (w0, w1, w2); a term of weight 0 is not computed. See `presets`.
       latents: "levels" compares all paired levels (ILKD), "final" the latents (LKD).
       distance: "l1" or "l2".
-      reduction: over the event, "mean" or "sum". The likelihood is a sum in nats.
+      reduction: over the event, "mean" or "sum".
       pairs: which levels are compared, see `pairing.pairs_of`.
       over_levels: "mean" or "sum".
+      parts: of the levels, or of the latents, of a multi-scale flow; as in `ilkd` and
+        `lkd`.
+      units: of the likelihood: "nats", a sum over dimensions, or "bits_per_dim".
       limit: of SKD.
       screen_student: of SKD.
 
@@ -276,16 +279,16 @@ def combined(
             student, teacher, student_variables, teacher_variables, x, cond
         )
         if latents == "levels":
-            per_level = _level_gaps(taught, teaching, pairs, distance, reduction)
+            per_level = _level_gaps(taught, teaching, pairs, distance, reduction, parts)
             terms["ilkd"] = _over_levels(per_level, over_levels)
         else:
-            terms["lkd"] = _latent_gap(taught, teaching, distance, reduction)
+            terms["lkd"] = _latent_gap(taught, teaching, distance, reduction, parts)
             per_level = (terms["lkd"],)
         loss += w_latent * terms["ilkd" if latents == "levels" else "lkd"]
     elif w_nll:
         taught = student.apply(student_variables, x, cond, method="encode")
     if w_nll and taught is not None:
-        terms["nll"] = likelihood.negative_mean(taught)
+        terms["nll"] = likelihood.negative_mean(taught, units)
         loss += w_nll * terms["nll"]
     if w_skd:
         if z is None:

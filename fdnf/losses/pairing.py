@@ -1,6 +1,10 @@
-"""Which level of the student is compared with which of the teacher."""
+"""Which level of the student, and what part, is compared with which of the teacher."""
 
 import math
+
+from jaxtyping import Array
+
+PARTS = ("passed", "split", "both")
 
 Pairs = tuple[tuple[int, int], ...]
 
@@ -50,3 +54,51 @@ def pairs_of(pairs: str | Pairs, student_levels: int, teacher_levels: int) -> Pa
                 f"{teacher_levels} teacher levels"
             )
     return tuple((int(s), int(t)) for s, t in pairs)
+
+
+def part_of(levels: tuple[Array, ...], i: int, parts: str) -> Array:
+    """The part of level i that is compared.
+
+    A multi-scale flow passes the leading channels of a level on and splits the rest
+    off; how many follows from the size of the next level. The last level, and every
+    level of a flow that splits nothing off, is passed on whole.
+
+    Args:
+      levels: of one flow.
+      i: index of the level.
+      parts: "passed", as the released code of Walton et al.; "split"; or "both", the
+        whole level.
+
+    Raises:
+      ValueError: for another name, or "split" of a level that splits nothing off.
+    """
+    if parts not in PARTS:
+        raise ValueError(f"unknown parts {parts!r}; known: {PARTS}")
+    level, channels = levels[i], levels[i].shape[-1]
+    following = levels[i + 1] if -1 < i < len(levels) - 1 else level
+    passed = min(channels, channels * following[0].size // level[0].size)
+    if parts == "split" and passed == channels:
+        raise ValueError(
+            f'parts="split": level {i} of shape {level.shape[1:]} splits nothing off; '
+            'compare other pairs, or parts="passed" or "both"'
+        )
+    if parts == "both" or passed == channels:
+        return level
+    return level[..., :passed] if parts == "passed" else level[..., passed:]
+
+
+def latents_of(z: tuple[Array, ...], parts: str) -> tuple[Array, ...]:
+    """The latents that are compared: the top, those split off, or all.
+
+    Args:
+      z: latents, the top one last.
+      parts: "passed", the top alone, as the released code; "split"; or "both".
+
+    Raises:
+      ValueError: for another name, or "split" where there is one latent.
+    """
+    if parts not in PARTS:
+        raise ValueError(f"unknown parts {parts!r}; known: {PARTS}")
+    if parts == "split" and len(z) == 1:
+        raise ValueError('parts="split": this flow has one latent, nothing split off')
+    return {"passed": z[-1:], "split": z[:-1], "both": z}[parts]

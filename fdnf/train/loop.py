@@ -1,5 +1,6 @@
 """Training, from config to checkpoint, top to bottom."""
 
+import dataclasses
 import json
 import logging
 import pathlib
@@ -12,10 +13,15 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from fdnf.data import build as datasets
+from fdnf.data.images import Images
+from fdnf.data.tabular import Tabular
 from fdnf.flows import build as flows
+from fdnf.metrics import likelihood
 from fdnf.train import (
+    density,
     objectives,
     optim,
+    preprocess,
     sampling,
     settings,
     state,
@@ -68,15 +74,25 @@ def train_and_evaluate(config: Any, workdir: str | pathlib.Path, label: str = "t
 
     # Data, and the teacher if there is one.
     data = datasets.build(config.data)
+    prepared = settings.preprocessing(config, data)
+    flow = flows.build(config.model)
+    settings.check_event(flow, data, prepared)
     train, runs = config.train, config.runs
     devices = jax.local_device_count()
-    teacher = _teacher(config, workdir, data.dim, runs)
+    teacher = _teacher(config, workdir, data.event, runs, prepared)
     on_device = {"train": data.train}
-    share, reach = 0.0, float(np.abs(data.train).max())
+    labels = None
+    if prepared.classes and isinstance(data, Images):
+        labels = data.labels
+    if labels is not None:
+        on_device["labels"] = labels[0]
+    share, reach = 0.0, prepared.reach(data.train)
     if teacher is not None and config.teacher.samples:
         share = config.teacher.share
-        on_device["generated"] = _within_reach(
-            teachers.generate(teacher.trained, config.teacher.samples, config.seed),
+        on_device |= teachers.generate(
+            teacher.trained,
+            config.teacher.samples,
+            config.seed,
             config.loss.skd.reach * reach,
         )
     replicated = NamedSharding(
@@ -85,8 +101,7 @@ def train_and_evaluate(config: Any, workdir: str | pathlib.Path, label: str = "t
     )
     on_device = jax.device_put(on_device, replicated)
 
-    # Model, objective, state.
-    flow = flows.build(config.model)
+    # Objective, state.
     optimizer = optim.make(config.optim, train.steps)
     objective = objectives.build(
         config,
@@ -103,11 +118,24 @@ def train_and_evaluate(config: Any, workdir: str | pathlib.Path, label: str = "t
         ema=config.optim.ema,
         teacher_runs=bool(teacher and teacher.by_run),
         pack=train.pack,
+        preprocess=prepared,
+        accumulate=train.get("accumulate", 1),
     )
-    log_prob = step.make_log_prob(flow, config.eval.batch_size)
+    log_prob = density.make_log_prob(flow, config.eval.batch_size, prepared)
     keys = step.run_keys(config.seed, runs)
-    first = _first_batches(data.train, train.init_rows, config.seed, runs)
-    train_state = step.init_state(flow, optimizer, keys, first, config.optim.ema)
+    first = _first_batches(data, prepared, train.init_rows, config.seed, runs)
+    heir = config.get("teacher") and config.teacher.get("inherit_permutations", False)
+    ancestor = teacher if heir else None
+    train_state = step.init_state(
+        flow,
+        optimizer,
+        keys,
+        first["x"],
+        config.optim.ema,
+        first.get("cond"),
+        inherited=ancestor.variables if ancestor else None,
+        inherited_runs=bool(ancestor and ancestor.by_run),
+    )
     best = state.first_best(train_state.params, train_state.constants, runs)
     best = jax.device_get(best)
 
@@ -123,7 +151,12 @@ def train_and_evaluate(config: Any, workdir: str | pathlib.Path, label: str = "t
             (train_state, keys, teacher.variables if teacher else {}), replicated
         )
         shard = np.arange(devices)
-        meta = {"config": settings.to_dict(config), "dim": data.dim, "data": data.name}
+        meta = {
+            "config": settings.to_dict(config),
+            "event": data.event,
+            "preprocess": dataclasses.asdict(prepared),
+            "data": data.name,
+        }
 
         # Loop.
         with (
@@ -152,8 +185,13 @@ def train_and_evaluate(config: Any, workdir: str | pathlib.Path, label: str = "t
                     params = train_state.params
                     if train_state.ema is not None:
                         params = train_state.ema
-                    val = log_prob(params, train_state.constants, data.val)
-                    row["val_log_prob"] = val.mean(axis=1, dtype=np.float64)
+                    known = labels[1] if labels is not None else None
+                    val = log_prob(params, train_state.constants, data.val, known)
+                    mean = val.mean(axis=1, dtype=np.float64)
+                    row["val_log_prob"] = mean
+                    if prepared.levels:
+                        bits = likelihood.bits_per_dim(mean, data.dim, quantization=1)
+                        row["val_bits_per_dim"] = bits
                     best = jax.device_get(
                         state.update_best(
                             best, params, train_state.constants, -val.mean(1), now
@@ -223,7 +261,7 @@ class _Teacher:
         self.trained, self.variables, self.by_run = trained, variables, by_run
 
 
-def _teacher(config: Any, workdir: pathlib.Path, dim: int, runs: int):
+def _teacher(config: Any, workdir: pathlib.Path, event, runs: int, prepared):
     """The teacher that the config names, trained first if only its config is there."""
     if not objectives.needs_teacher(config):
         return None
@@ -232,33 +270,36 @@ def _teacher(config: Any, workdir: pathlib.Path, dim: int, runs: int):
         where = workdir / "teacher"
         train_and_evaluate(config.teacher.config, where, label="teacher")
     trained = teachers.load(where)
-    return _Teacher(trained, *teachers.match(trained, dim, runs))
+    return _Teacher(trained, *teachers.match(trained, event, runs, prepared))
 
 
-def _within_reach(rows: np.ndarray, limit: float) -> np.ndarray:
-    """The rows whose largest |x| is at most `limit`: exploded samples teach nothing."""
-    kept = rows[np.all(np.abs(rows) <= limit, axis=1)]
-    if not len(kept):
-        raise settings.ConfigError(
-            f"none of the teacher's {len(rows)} samples lies within {limit:.3g}: train "
-            "the teacher longer, or set teacher.samples=0"
-        )
-    return kept
-
-
-def _first_batches(train: np.ndarray, rows: int, seed: int, runs: int) -> jax.Array:
-    """`[runs, rows, dim]`: the batch from which each run takes its statistics."""
-    rows = min(rows, len(train))
-    picked = [
-        np.random.default_rng(seed + r).choice(len(train), rows, replace=False)
-        for r in range(runs)
-    ]
-    return jnp.asarray(train[np.stack(picked)])
+def _first_batches(
+    data: Tabular | Images,
+    prepared: preprocess.Preprocess,
+    rows: int,
+    seed: int,
+    runs: int,
+) -> dict[str, jax.Array]:
+    """`[runs, rows, ...]`: the batch from which each run takes its statistics."""
+    rows = min(rows, len(data.train))
+    batches = []
+    for r in range(runs):
+        rng = np.random.default_rng(seed + r)
+        picked = rng.choice(len(data.train), rows, replace=False)
+        batch = {"x": jnp.asarray(data.train[picked])}
+        if isinstance(data, Images) and data.labels is not None:
+            batch["labels"] = jnp.asarray(data.labels[0][picked])
+        key = jax.random.fold_in(jax.random.key(seed + r), step.FIRST)
+        batch = prepared.train(key, batch)
+        batches.append({k: v for k, v in batch.items() if k != "labels"})
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *batches)
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
     shown = {"loss": row["loss"]}
-    if "val_log_prob" in row:
+    if "val_bits_per_dim" in row:
+        shown["val bits/dim"] = row["val_bits_per_dim"]
+    elif "val_log_prob" in row:
         shown["val"] = row["val_log_prob"]
     if np.any(row["skipped_steps"]):
         shown["skipped"] = row["skipped_steps"]

@@ -1,5 +1,6 @@
 """What is trained: the only place that branches on `config.loss.method`."""
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,8 +10,9 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from fdnf.flows.base import FlowModule
+from fdnf.losses import distance as distances
 from fdnf.losses import distillation, likelihood, pairing, presets
-from fdnf.types import Flow
+from fdnf.types import Encoding, Flow
 
 Batch = Mapping[str, Array]
 Objective = Callable[..., tuple[Array, dict[str, Array]]]
@@ -31,21 +33,45 @@ def _method(config: Any) -> str:
     return method
 
 
-def check_levels(config: Any, student: FlowModule, teacher: FlowModule, dim: int):
-    """Refuses level pairs that the two flows do not have, by shapes alone.
+def check_levels(
+    config: Any, student: FlowModule, teacher: FlowModule, event: tuple[int, ...]
+) -> None:
+    """Refuses levels or latents that cannot be compared, by shapes alone.
 
     Raises:
-      ValueError: as `pairing.pairs_of`.
+      ValueError: as `distillation.ilkd` and `distillation.lkd`.
     """
     kwargs = arguments(config)
-    if kwargs["latents"] != "levels" or not kwargs["weights"][1]:
+    if not kwargs["weights"][1]:
         return
-    counts = []
-    for flow in (student, teacher):
-        x = jax.ShapeDtypeStruct((2, dim), jnp.float32)
-        encoding, _ = jax.eval_shape(flow.init_with_output, jax.random.key(0), x)
-        counts.append(len(encoding.levels))
-    pairing.pairs_of(kwargs["pairs"], *counts)
+
+    def encode(flow: FlowModule) -> Encoding:
+        x = jnp.zeros((2, *event))
+        return flow.init_with_output(jax.random.key(0), x)[0]
+
+    encodings = [
+        jax.eval_shape(functools.partial(encode, f)) for f in (student, teacher)
+    ]
+    distance = kwargs["distance"]
+    parts = kwargs.get("parts", "passed")
+    if kwargs["latents"] != "levels":
+        jax.eval_shape(
+            lambda a, b: distances.rowwise(
+                pairing.latents_of(a.z, parts), pairing.latents_of(b.z, parts), distance
+            ),
+            *encodings,
+        )
+        return
+    counts = [len(encoding.levels) for encoding in encodings]
+    for s, t in pairing.pairs_of(kwargs["pairs"], *counts):
+        jax.eval_shape(
+            lambda a, b, s=s, t=t: distances.rowwise(
+                pairing.part_of(a.levels, s % counts[0], parts),
+                pairing.part_of(b.levels, t % counts[1], parts),
+                distance,
+            ),
+            *encodings,
+        )
 
 
 def build(
@@ -72,7 +98,7 @@ def build(
     """
     method = _method(config)
     if method == "nll":
-        return _nll(student)
+        return _nll(student, config.loss.get("units", "nats"))
     if teacher is None:
         raise ValueError(f"loss.method={method!r} needs a teacher")
     kwargs = arguments(config)
@@ -97,6 +123,7 @@ def arguments(config: Any) -> dict[str, Any]:
     if unknown:
         raise ValueError(f"loss.args has {unknown}; known: {known}")
     kwargs["pairs"] = "ratio"
+    kwargs["units"] = config.loss.get("units", "nats")
     return kwargs | {k: _hashable(v) for k, v in given.items() if v is not None}
 
 
@@ -106,10 +133,12 @@ def _hashable(value: Any) -> Any:
     return value
 
 
-def _nll(student: FlowModule) -> Objective:
+def _nll(student: FlowModule, units: str) -> Objective:
     def objective(params, constants, teacher_variables, batch, key, step):
         variables = {"params": params, "constants": constants}
-        loss, aux = likelihood.nll(student, variables, batch["x"], batch.get("cond"))
+        loss, aux = likelihood.nll(
+            student, variables, batch["x"], batch.get("cond"), units=units
+        )
         return loss, aux.terms
 
     return objective

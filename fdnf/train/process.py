@@ -1,15 +1,44 @@
 """Settings of a whole process, for programs; libraries must leave them alone."""
 
 import ctypes
+import os
 import sys
+
+import jaxlib
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
-def prepare() -> None:
-    """What every program of this project does before its first computation."""
+def prepare(images: bool = False) -> None:
+    """What every program of this project does before its first computation.
+
+    Args:
+      images: whether it works on images.
+    """
     keep_freed_memory()
     use_one_blas_thread()
+    if images:
+        use_plain_fusions()
+
+
+def use_plain_fusions() -> bool:
+    """Tells XLA's CPU backend to emit fused loops as it did before 2025.
+
+    Its newer emitters take half a gigabyte more to compile a Glow on images, whose
+    step is no faster for it (1139 against 515 MiB at the peak, 53 against 51 ms). Small
+    dense flows are 10 % faster with them. An unknown flag would end the process, so
+    this is done for releases that are known to have it.
+
+    Returns:
+      Whether the flag is set.
+    """
+    if not jaxlib.__version__.startswith("0.10."):
+        return False
+    given = os.environ.get("XLA_FLAGS", "")
+    if "xla_cpu_use_fusion_emitters" not in given:
+        flag = "--xla_cpu_use_fusion_emitters=false"
+        os.environ["XLA_FLAGS"] = f"{given} {flag}".strip()
+    return True
 
 
 def use_one_blas_thread() -> None:

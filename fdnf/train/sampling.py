@@ -26,7 +26,9 @@ def uniform(
         teacher, instead of `data["train"]`.
 
     Returns:
-      A function of (key, data, device index) to `{"x": [batch_size / devices, ...]}`.
+      A function of (key, data, device index) to `{"x": [batch_size / devices, ...]}`,
+      and `"labels"` of those rows if the data have them (`"generated_labels"`, those
+      of the teacher's samples).
       When `rows` <= `batch_size`, one batch is the whole training set, in an order
       drawn anew each step, shared out evenly; up to devices - 1 rows then sit a step
       out.
@@ -46,21 +48,30 @@ def uniform(
     from_teacher = round(generated * share)
 
     def sample(key: Array, data: Data, index: Array) -> dict[str, Array]:
-        train = data["train"]
+        train = {"x": data["train"]}
+        if "labels" in data:
+            train["labels"] = data["labels"]
         if whole and not from_teacher:
             # The same order on every device, of which each takes its part.
             order = jax.random.permutation(key, rows) if devices > 1 else None
             if order is None:
-                return {"x": train}
+                return train
             part = jax.lax.dynamic_slice_in_dim(order, index * share, share)
-            return {"x": train[part]}
+            return _rows(train, part)
         key = jax.random.fold_in(key, index)
-        x = train[jax.random.randint(key, (share - from_teacher,), 0, rows)]
+        drawn = _rows(train, jax.random.randint(key, (share - from_teacher,), 0, rows))
         if from_teacher:
-            pool = data["generated"]
+            pool = {"x": data["generated"]}
+            if "labels" in data:
+                pool["labels"] = data["generated_labels"]
             key = jax.random.fold_in(key, 1)
-            picked = jax.random.randint(key, (from_teacher,), 0, pool.shape[0])
-            x = jnp.concatenate([x, pool[picked]])
-        return {"x": x}
+            count = pool["x"].shape[0]
+            more = _rows(pool, jax.random.randint(key, (from_teacher,), 0, count))
+            drawn = {k: jnp.concatenate([v, more[k]]) for k, v in drawn.items()}
+        return drawn
 
     return sample
+
+
+def _rows(arrays: dict[str, Array], picked: Array) -> dict[str, Array]:
+    return {name: array[picked] for name, array in arrays.items()}

@@ -3,11 +3,17 @@
 import json
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import ml_collections
 
 from fdnf.data import build as datasets
+from fdnf.data.images import Images
+from fdnf.data.tabular import Tabular
 from fdnf.flows import build as flows
-from fdnf.train import objectives, optim
+from fdnf.flows.base import FlowModule
+from fdnf.losses import likelihood
+from fdnf.train import objectives, optim, preprocess
 
 _COUNTS = (
     "steps",
@@ -45,6 +51,12 @@ def check(config: Any) -> None:
                 f"train.{key}={train[key]} is not a multiple of "
                 f"train.steps_per_call={train.steps_per_call}, the steps of one call"
             )
+    if train.get("accumulate", 1) < 1:
+        raise ConfigError(f"train.accumulate={train.accumulate}: expected at least 1")
+    if config.loss.get("units", "nats") not in likelihood.UNITS:
+        raise ConfigError(
+            f"loss.units={config.loss.units!r}; known: {likelihood.UNITS}"
+        )
     if config.data.name not in datasets.DATASETS:
         raise ConfigError(
             f"unknown data.name {config.data.name!r}; known: "
@@ -69,6 +81,39 @@ def check(config: Any) -> None:
         # A workdir on the command line goes before the config of the file.
         if not teacher.workdir:
             check(teacher.config)
+
+
+def preprocessing(config: Any, data: Tabular | Images) -> preprocess.Preprocess:
+    """What the `data` section asks to be done to batches.
+
+    Raises:
+      ConfigError: for options that the data do not allow.
+    """
+    try:
+        return preprocess.make(config.data, data)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def check_event(
+    flow: FlowModule, data: Tabular | Images, prepared: preprocess.Preprocess
+) -> None:
+    """Refuses a flow that cannot take the data, by shapes alone.
+
+    Raises:
+      ConfigError: with what the flow has to say.
+    """
+    x = jax.ShapeDtypeStruct((2, *data.event), jnp.float32)
+    cond = None
+    if prepared.classes:
+        cond = jax.ShapeDtypeStruct((2, prepared.classes), jnp.float32)
+    try:
+        jax.eval_shape(flow.init, jax.random.key(0), x, cond)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(
+            f"{type(flow).__name__} cannot take {data.name}, rows of shape "
+            f"{data.event}: {error}"
+        ) from error
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -5,19 +5,20 @@ as one program; within that, `lax.scan` takes the steps of one call, drawing the
 batches on the device. Small flows are bound by dispatch, not by arithmetic.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array
 
-from fdnf.data import readers
+from fdnf.flows import surgery
 from fdnf.flows.base import FlowModule
 from fdnf.train import optim
 from fdnf.train.objectives import Objective
+from fdnf.train.preprocess import Preprocess
 from fdnf.train.sampling import Sampler
 from fdnf.train.settings import ConfigError
 from fdnf.train.state import TrainState
@@ -26,7 +27,7 @@ AXIS = "batch"
 PACKS = ("auto", "map", "vmap")
 
 # One stream of randomness per purpose, folded into each run's key.
-INIT, TRAIN, POOL = 0, 1, 2
+INIT, TRAIN, FIRST = 0, 1, 2
 
 
 def run_keys(seed: int, runs: int) -> Array:
@@ -40,6 +41,9 @@ def init_state(
     keys: Array,
     x: Array,
     ema: float,
+    cond: Array | None = None,
+    inherited: Any = None,
+    inherited_runs: bool = False,
 ) -> TrainState:
     """Initial state of every run, leading axis runs, data-dependent parts included.
 
@@ -49,19 +53,39 @@ def init_state(
       keys: `[runs]`, the runs' keys.
       x: `[runs, batch, ...]`, the batch from which each run takes its statistics.
       ema: decay of the moving average, 0 for none.
+      cond: `[runs, batch, ...]`, condition of that batch.
+      inherited: variables of a teacher whose permutations the flow takes over.
+      inherited_runs: whether they have a leading runs axis.
     """
 
     def init(run):
-        key, x = run
-        variables = flow.init(jax.random.fold_in(key, INIT), x)
+        key, x, cond, own = run
+        key = jax.random.fold_in(key, INIT)
+        variables = flow.init(key, x, cond)
+        if inherited is not None:
+            source = own if inherited_runs else inherited
+            constants = surgery.inherit_permutations(
+                {"constants": variables["constants"]},
+                {"constants": source["constants"]},
+            )
+            # Again, since what depends on data depends on the permutations.
+            _, made = flow.apply(
+                constants, x, cond, mutable=["params"], rngs={"params": key}
+            )
+            variables = {**constants, **made}
         params = variables["params"]
         return params, variables.get("constants", {}), optimizer.init(params)
 
     # Not a vmap on CPU: beside being slow there, XLA's batched products have been seen
     # to wait for each other for ever on two cores.
-    @jax.jit
-    def everything(keys, x):
-        params, constants, opt_state = over_runs(init, (keys, x))
+    # It runs once, and XLA takes five times as long to optimise its convolutions and
+    # random numbers on CPU as to translate them.
+    hurried = x.ndim > 3 and jax.default_backend() == "cpu"
+    options = {"xla_backend_optimization_level": 0} if hurried else None
+
+    @functools.partial(jax.jit, compiler_options=options)
+    def everything(keys, x, cond, own):
+        params, constants, opt_state = over_runs(init, (keys, x, cond, own))
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             params=params,
@@ -70,7 +94,7 @@ def init_state(
             opt_state=opt_state,
         )
 
-    return everything(keys, x)
+    return everything(keys, x, cond, inherited if inherited_runs else None)
 
 
 def make_train_step(
@@ -82,6 +106,8 @@ def make_train_step(
     ema: float,
     teacher_runs: bool = False,
     pack: str = "auto",
+    preprocess: Preprocess | None = None,
+    accumulate: int = 1,
 ) -> Callable:
     """The pmapped function that takes `steps` training steps of every run.
 
@@ -93,6 +119,9 @@ def make_train_step(
       ema: decay of the moving average, 0 for none.
       teacher_runs: whether the teacher's variables have a leading runs axis too.
       pack: how the runs share the program, see `over_runs`.
+      preprocess: what is done to a batch once it is drawn; nothing by default.
+      accumulate: parts that a device's batch is cut into, one gradient after the
+        other, for batches whose activations do not fit into memory.
 
     Returns:
       `(state, shard, keys, data, teacher) -> (state, scalars)`: `shard` is
@@ -102,15 +131,16 @@ def make_train_step(
     """
     if pack not in PACKS:
         raise ConfigError(f"train.pack={pack!r}; known: {PACKS}")
+    prepare = (preprocess or Preprocess()).train
+    gradient = _gradient(objective, accumulate)
 
     def one_run(params, average, opt_state, constants, teacher, key, step, data):
         index = jax.lax.axis_index(AXIS)
         key = jax.random.fold_in(jax.random.fold_in(key, TRAIN), step)
         batch = sample(jax.random.fold_in(key, 0), data, index)
         noise = jax.random.fold_in(jax.random.fold_in(key, 1), index)
-        (loss, terms), grads = jax.value_and_grad(objective, has_aux=True)(
-            params, constants, teacher, batch, noise, step
-        )
+        batch = prepare(jax.random.fold_in(noise, 1), batch)
+        (loss, terms), grads = gradient(params, constants, teacher, batch, noise, step)
         grads, loss, terms = jax.lax.pmean((grads, loss, terms), AXIS)
         # A loss that is not finite can have finite gradients: spoil them, so that
         # the optimizer skips the step as it skips gradients that are not finite.
@@ -178,6 +208,41 @@ def make_train_step(
     )
 
 
+def _gradient(objective: Objective, parts: int) -> Callable:
+    """Value and gradient of the objective, over parts of the batch one by one."""
+    whole = jax.value_and_grad(objective, has_aux=True)
+    if parts == 1:
+        return whole
+
+    def accumulated(params, constants, teacher, batch, key, step):
+        def cut(leaf):
+            rows = leaf.shape[0]
+            if rows % parts:
+                raise ConfigError(
+                    f"train.accumulate={parts} does not divide a device's batch of "
+                    f"{rows}"
+                )
+            return leaf.reshape(parts, rows // parts, *leaf.shape[1:])
+
+        def one(part):
+            batch, i = part
+            noise = jax.random.fold_in(key, i)
+            return whole(params, constants, teacher, batch, noise, step)
+
+        def body(total, part):
+            return jax.tree.map(jnp.add, total, one(part)), None
+
+        split = (jax.tree.map(cut, batch), jnp.arange(parts))
+        first = jax.tree.map(lambda leaf: leaf[0], split)
+        zeros = jax.tree.map(
+            lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(one, first)
+        )
+        total, _ = jax.lax.scan(body, zeros, split)
+        return jax.tree.map(lambda leaf: leaf / parts, total)
+
+    return accumulated
+
+
 def over_runs(function: Callable, per_run: Any, pack: str = "auto") -> Any:
     """Applies `function` to each run.
 
@@ -204,36 +269,3 @@ def _finite_mean(values: Array) -> Array:
     """Mean over the leading axis of what is finite; NaN if nothing is."""
     finite = jnp.isfinite(values)
     return jnp.sum(jnp.where(finite, values, 0.0), axis=0) / jnp.sum(finite, axis=0)
-
-
-def make_log_prob(flow: FlowModule, batch_size: int) -> Callable:
-    """Exact log densities of a whole array, each row once.
-
-    Args:
-      flow: the model.
-      batch_size: rows a call, over all devices.
-
-    Returns:
-      `(params, constants, rows [n, ...]) -> float32 [runs, n]`, in nats. The last
-      batch is padded, and the padding dropped.
-    """
-    devices = jax.local_device_count()
-
-    def log_prob(params, constants, x):
-        def one(run):
-            variables = {"params": run[0], "constants": run[1]}
-            return flow.apply(variables, x, method="log_prob")
-
-        return over_runs(one, (params, constants))
-
-    mapped = jax.pmap(log_prob, axis_name=AXIS, in_axes=(None, None, 0), out_axes=1)
-
-    def whole(params: Any, constants: Any, rows: np.ndarray) -> np.ndarray:
-        out = []
-        for batch, mask in readers.padded_batches(rows, batch_size, devices):
-            batch = batch.reshape(devices, -1, *batch.shape[1:])
-            values = np.asarray(mapped(params, constants, batch))
-            out.append(values.reshape(values.shape[0], -1)[:, mask])
-        return np.concatenate(out, axis=1)
-
-    return whole

@@ -1,5 +1,6 @@
 """Trained flows from a workdir, as teachers or for evaluation."""
 
+import dataclasses
 import pathlib
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from fdnf.flows import build as flows
 from fdnf.flows.base import FlowModule
 from fdnf.ops import trees
 from fdnf.train import checkpoint, settings
+from fdnf.train.preprocess import Preprocess
 from fdnf.train.settings import ConfigError
 
 
@@ -35,9 +37,14 @@ class Trained(NamedTuple):
         return jax.tree.leaves(self.variables)[0].shape[0]
 
     @property
-    def dim(self) -> int:
-        """Width of the data it was trained on."""
-        return int(self.meta["dim"])
+    def event(self) -> tuple[int, ...]:
+        """Shape of one row of the data it was trained on."""
+        return tuple(self.meta.get("event") or (self.meta["dim"],))
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """What was done to the stored rows."""
+        return Preprocess(**self.meta.get("preprocess", {}))
 
 
 def load(workdir: str | pathlib.Path) -> Trained:
@@ -58,13 +65,19 @@ def run_of(trained: Trained, run: int = 0) -> tuple[FlowModule, dict[str, Any]]:
     return trained.flow, trees.take_run(variables, run)
 
 
-def match(trained: Trained, dim: int, runs: int) -> tuple[Any, bool]:
-    """A teacher's variables for `runs` students of width `dim`.
+def match(
+    trained: Trained,
+    event: tuple[int, ...],
+    runs: int,
+    preprocess: Preprocess | None = None,
+) -> tuple[Any, bool]:
+    """A teacher's variables for `runs` students of data of shape `event`.
 
     Args:
       trained: the teacher.
-      dim: width of the students' data.
+      event: shape of one row of the students' data.
       runs: number of students.
+      preprocess: of the students' data; that of vectors by default.
 
     Returns:
       The variables and whether they keep a runs axis: a teacher of as many runs
@@ -72,12 +85,22 @@ def match(trained: Trained, dim: int, runs: int) -> tuple[Any, bool]:
       a single run teaches all.
 
     Raises:
-      ConfigError: if the width differs, or the numbers of runs do not fit.
+      ConfigError: if the data differ, or the numbers of runs do not fit.
     """
-    if trained.dim != dim:
+    if trained.event != tuple(event):
         raise ConfigError(
-            f"the teacher was trained on data of dimension {trained.dim}, the "
-            f"student's data have dimension {dim}: name a teacher of the same data"
+            f"the teacher was trained on data of shape {trained.event}, the student's "
+            f"have shape {tuple(event)}: name a teacher of the same data"
+        )
+    # Teacher and student see the same tensor, mirrored or not.
+    theirs, ours = (
+        dataclasses.replace(p, flip=False)
+        for p in (trained.preprocess, preprocess or Preprocess())
+    )
+    if theirs != ours:
+        raise ConfigError(
+            f"the teacher saw {theirs}, the student sees {ours}: give both the same "
+            "data.n_bits, data.logit and data.conditional"
         )
     variables = jax.tree.map(jnp.asarray, trained.variables)
     if trained.runs == 1:
@@ -90,30 +113,62 @@ def match(trained: Trained, dim: int, runs: int) -> tuple[Any, bool]:
     return variables, True
 
 
-def generate(trained: Trained, rows: int, seed: int) -> np.ndarray:
+def generate(
+    trained: Trained, rows: int, seed: int, limit: float = float("inf")
+) -> dict[str, np.ndarray]:
     """Samples of a teacher, for use as further training data.
 
     Every run of the teacher gives its share: of several, the rows come from the
-    mixture of their densities. Rows that are not finite are left out.
+    mixture of their densities. Rows that are not finite, or leave [-limit, limit], are
+    left out: exploded samples teach nothing.
 
     Args:
       trained: the teacher.
       rows: how many to draw.
       seed: of the draw.
+      limit: largest |x| of a sample that is kept, as the flow sees data.
+
+    Returns:
+      `generated`, samples as data sets store them, and `generated_labels` of a
+      conditional teacher, classes drawn uniformly.
+
+    Raises:
+      ConfigError: if no sample is left.
     """
     share = -(-rows // trained.runs)
-    size = min(share, 8192)
-    shape = (size, trained.dim)
-    draw = jax.jit(
-        lambda variables, key: trained.flow.apply(
-            variables, key, shape, method="sample"
-        )
-    )
-    found = []
+    size = min(share, 8192 if len(trained.event) == 1 else 256)
+    shape = (size, *trained.event)
+    preprocess = trained.preprocess
+
+    @jax.jit
+    def draw(variables, key):
+        labels = cond = None
+        if preprocess.classes:
+            labels = jax.random.randint(
+                jax.random.fold_in(key, 1), (size,), 0, preprocess.classes
+            )
+            cond = jax.nn.one_hot(labels, preprocess.classes)
+        x: Any = trained.flow.apply(variables, key, shape, 1.0, cond, method="sample")
+        # Written so that NaN is out too.
+        kept = jnp.all(jnp.abs(x).reshape(size, -1) <= limit, axis=1)
+        kept &= jnp.all(jnp.isfinite(x).reshape(size, -1), axis=1)
+        return preprocess.to_stored(x), labels, kept
+
+    found, classes = [], []
     for run in range(trained.runs):
         variables = run_of(trained, run)[1]
         keys = jax.random.split(jax.random.key(seed + run), -(-share // size))
-        drawn = [np.asarray(draw(variables, key)) for key in keys]
-        found.append(np.concatenate(drawn)[:share])
-    out = np.concatenate(found)
-    return out[np.all(np.isfinite(out), axis=1)]
+        drawn = [jax.device_get(draw(variables, key)) for key in keys]
+        kept = np.concatenate([part[2] for part in drawn])[:share]
+        found.append(np.concatenate([part[0] for part in drawn])[:share][kept])
+        if preprocess.classes:
+            classes.append(np.concatenate([p[1] for p in drawn])[:share][kept])
+    out = {"generated": np.concatenate(found)}
+    if classes:
+        out["generated_labels"] = np.concatenate(classes)
+    if not len(out["generated"]):
+        raise ConfigError(
+            f"none of the teacher's {rows} samples lies within {limit:.3g}: train the "
+            "teacher longer, or set teacher.samples=0"
+        )
+    return out

@@ -19,6 +19,11 @@ def test_arguments_reach_the_data_set():
     assert data.train.shape == (12, 3)
 
 
+def test_images_are_built_alike():
+    data = build.build(config("synthetic_images", rows=12, size=4, channels=3))
+    assert data.train.shape == (12, 4, 4, 3)
+
+
 def test_arguments_may_be_absent():
     assert build.build(SimpleNamespace(name="synthetic")).dim == 4
 
@@ -57,7 +62,7 @@ def test_import_is_light():
     heavy = ["tensorflow", "tensorflow_datasets", "jax", "sklearn", "skimage", "h5py"]
     script = (
         "import sys; from fdnf.data import build;"
-        "build.DATASETS['patches'](); build.DATASETS['digits']();"
+        "build.DATASETS['patches'](); build.DATASETS['digits_8x8']();"
         f"print([name for name in {heavy} if name in sys.modules])"
     )
     run = subprocess.run(

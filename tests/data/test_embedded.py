@@ -61,6 +61,28 @@ def test_digits_are_the_levels_of_scikit_learn():
     np.testing.assert_array_equal(embedded.digits().val, data.val)
 
 
+def test_digits_8x8_are_the_digits_without_noise():
+    rows, data = embedded.digits(), embedded.digits_8x8()
+    assert (data.event, data.levels, data.classes) == ((8, 8, 1), 17, 10)
+    for split in ("train", "val", "test"):
+        levels = np.floor(getattr(rows, split) * 17).reshape(-1, 8, 8, 1)
+        np.testing.assert_array_equal(getattr(data, split), levels)
+    assert "embedded" in data.source
+    assert len(embedded.digits_8x8(rows=100).labels[0]) == 100
+
+
+def test_digits_8x8_have_the_classes_of_scikit_learn():
+    from sklearn import datasets
+
+    theirs = datasets.load_digits()
+    label = dict(
+        zip(map(bytes, theirs.images.astype(np.uint8)), theirs.target, strict=True)
+    )
+    data = embedded.digits_8x8()
+    images, labels = np.concatenate(data[1:4]), np.concatenate(data.labels)
+    assert [label[bytes(image)] for image in images] == labels.tolist()
+
+
 def test_absent_package_says_what_to_install(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(DataError, match="scikit-learn is not installed"):

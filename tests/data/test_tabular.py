@@ -14,7 +14,7 @@ def make(**changes):
 def test_sound_data_pass_unchanged():
     data = make()
     assert tabular.validate(data) is data
-    assert data.dim == 3
+    assert (data.dim, data.event) == (3, (3,))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fdnf.data import build as datasets
-from fdnf.evaluation import evaluate, records, sampling
+from fdnf.evaluation import evaluate, records, sampling, vector_scores
 from fdnf.flows import build as flows
 from fdnf.ops import trees
 from fdnf.train.settings import ConfigError
@@ -23,7 +23,7 @@ def trained():
     keys = jax.random.split(jax.random.key(0), 2)
     x = jnp.stack([jnp.asarray(DATA.train[:50]), jnp.asarray(DATA.train[50:100])])
     variables = {"constants": {}, **jax.vmap(FLOW.init)(keys, x)}
-    return Trained(FLOW, variables, CONFIG, {"dim": 3})
+    return Trained(FLOW, variables, CONFIG, {"event": [3], "preprocess": {}})
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_sample_distances(found, trained):
     for r, record in enumerate(found):
         drawn = sampling.samples(trained, r, 40, seed=r)
         assert record.metrics["exploded_percent"] == 0
-        expected = evaluate.distances(drawn, DATA, seed=r)
+        expected = vector_scores.distances(drawn, DATA, seed=r)
         assert expected["sliced_wasserstein"] > 0
         for name, value in expected.items():
             np.testing.assert_allclose(record.metrics[name], value, rtol=1e-6)
@@ -83,7 +83,7 @@ def test_exploded_rows_are_those_beyond_the_data():
     rows[1, 0] = 2.9 * reach
     rows[2, 1] = -3.1 * reach
     rows[3, 2] = np.nan
-    assert evaluate.exploded(rows, DATA).tolist() == [False, False, True, True]
+    assert vector_scores.exploded(rows, DATA).tolist() == [False, False, True, True]
 
 
 def test_exploded_samples_are_counted_and_left_out(trained):
@@ -92,15 +92,15 @@ def test_exploded_samples_are_counted_and_left_out(trained):
     broken = trained._replace(variables={"params": params, "constants": {}})
     record = evaluate.evaluate(broken, DATA, "student", [0, 0])[0]
     drawn = sampling.samples(broken, 0, 40, seed=0)
-    share = np.mean(evaluate.exploded(drawn, DATA))
+    share = np.mean(vector_scores.exploded(drawn, DATA))
     assert 0 < share
     np.testing.assert_allclose(record.metrics["exploded_percent"], 100 * share)
     assert np.isfinite(list(record.metrics.values())).all()
 
 
 def test_floor_is_below_a_shifted_flow():
-    near = evaluate.floor(DATA, 50)
-    far = evaluate.distances(DATA.train[:50] + 2.0, DATA, seed=0)
+    near = vector_scores.floor(DATA, 50)
+    far = vector_scores.distances(DATA.train[:50] + 2.0, DATA, seed=0)
     for name, value in near.items():
         assert 0 <= value < far[name]
 
@@ -108,7 +108,7 @@ def test_floor_is_below_a_shifted_flow():
 def test_data_of_another_dimension(trained):
     config = tiny.config()
     config.data.args.dim = 5
-    with pytest.raises(ConfigError, match=r"dimension 3, synthetic has dimension 5"):
+    with pytest.raises(ConfigError, match=r"shape \(3,\), synthetic has \(5,\)"):
         evaluate.evaluate(trained, datasets.build(config.data), "student", [0, 0])
 
 

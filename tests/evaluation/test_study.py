@@ -8,7 +8,7 @@ import pytest
 
 from fdnf import main
 from fdnf.data import build as datasets
-from fdnf.evaluation import records, study
+from fdnf.evaluation import pictures, records, study
 from fdnf.train import loop, settings, teachers
 from fdnf.train.settings import ConfigError
 from fdnf.train.writers import read_log
@@ -98,7 +98,7 @@ def test_a_finished_study_is_only_evaluated(workdir, monkeypatch, capsys):
         raise AssertionError("it trained again")
 
     monkeypatch.setattr(loop.step, "make_train_step", refuse)
-    monkeypatch.setattr(study, "draw", lambda *args: [])
+    monkeypatch.setattr(study.pictures, "draw", lambda *args: [])
     main._run("study", config(), workdir)
     assert "| SKD" in capsys.readouterr().out
 
@@ -106,11 +106,11 @@ def test_a_finished_study_is_only_evaluated(workdir, monkeypatch, capsys):
 def test_level_distances(workdir):
     data = datasets.build(config().data)
     teacher = teachers.load(workdir / "teacher")
-    mean, half = study.level_distances(teacher, teacher, data)
+    mean, half = pictures.level_distances(teacher, teacher, data)
     np.testing.assert_array_equal(mean, np.zeros(2))
     np.testing.assert_array_equal(half, np.zeros(2))
     student = teachers.load(workdir / "student")
-    mean, half = study.level_distances(student, teacher, data)
+    mean, half = pictures.level_distances(student, teacher, data)
     assert mean.shape == half.shape == (1,)
     assert mean[0] > 0
 

@@ -46,6 +46,11 @@ def test_measure_reports_the_spread():
     assert found.median_s < found.p90_s
 
 
+def test_measure_stops_early_but_not_before_three_calls():
+    assert timing.measure(time.sleep, 0.01, repeats=50, limit_s=0.0).reps == 3
+    assert timing.measure(time.sleep, 0.01, repeats=50, warmup=1, limit_s=0.1).reps < 12
+
+
 def test_measure_refuses_no_repeats():
     with pytest.raises(ValueError, match="repeats=0"):
         timing.measure(time.sleep, 0, repeats=0)
@@ -64,3 +69,41 @@ def test_parameter_count_is_of_params_only():
 def test_parameter_count_of_a_bare_tree_says_what_to_do():
     with pytest.raises(ValueError, match='"params": params'):
         timing.parameter_count({"kernel": jnp.ones(3)})
+
+
+def test_peak_memory_by_hand():
+    # An argument and a result of 4 MiB, and the product that both sums read.
+    @jax.jit
+    def work(x):
+        product = x @ x
+        return product - product.sum(axis=0)
+
+    x = jnp.ones((1024, 1024), jnp.float32)
+    found = timing.peak_mib(work, x)
+    assert 8 <= found <= 12.1
+    lowered = work.lower(jax.ShapeDtypeStruct(x.shape, x.dtype))
+    assert timing.peak_mib(lowered) == found
+    assert timing.peak_mib(lowered.compile()) == found
+
+
+def test_peak_memory_grows_with_what_is_kept():
+    weights = jnp.ones((20, 256, 256), jnp.float32)
+
+    def loss(weights, x):
+        for w in weights:
+            x = jnp.tanh(x @ w)
+        return x.sum()
+
+    x = jnp.ones((256, 256), jnp.float32)
+    forward = timing.peak_mib(jax.jit(loss), weights, x)
+    backward = timing.peak_mib(jax.jit(jax.grad(loss)), weights, x)
+    # The gradient is as large as the weights, and keeps 20 activations of 1/4 MiB.
+    assert backward > forward + 5 + 3
+
+
+def test_no_plan_of_memory():
+    class Silent:
+        def memory_analysis(self):
+            return None
+
+    assert timing.peak_mib(Silent()) is None

@@ -32,8 +32,8 @@ def test_lists_of_saved_configs_become_tuples():
 
 
 def test_unknown_name_lists_the_known():
-    with pytest.raises(ValueError, match=r"unknown model.name 'glow'.*glow_tabular"):
-        build.build(config("glow"))
+    with pytest.raises(ValueError, match=r"unknown model.name 'glou'.*glow_tabular"):
+        build.build(config("glou"))
 
 
 def test_unknown_argument_lists_the_known():

@@ -1,5 +1,7 @@
 """Which level is compared with which."""
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from fdnf.losses import pairing
@@ -50,3 +52,47 @@ def test_explicit_pairs_count_from_either_end():
 def test_errors(arguments, match):
     with pytest.raises(ValueError, match=match):
         pairing.pairs_of(*arguments)
+
+
+@pytest.fixture(name="levels")
+def multiscale_levels():
+    """Three levels of a flow on 8x8x1: 4 and 8 channels, halves passed on, the top."""
+    shapes = ((2, 4, 4, 4), (2, 2, 2, 8), (2, 1, 1, 16))
+    sizes = [int(np.prod(shape)) for shape in shapes]
+    return tuple(
+        jnp.arange(size, dtype=jnp.float32).reshape(shape)
+        for size, shape in zip(sizes, shapes, strict=True)
+    )
+
+
+def test_parts_of_levels(levels):
+    for i, passed in enumerate((2, 4, 16)):
+        whole = np.asarray(levels[i])
+        np.testing.assert_array_equal(pairing.part_of(levels, i, "both"), whole)
+        leading = pairing.part_of(levels, i, "passed")
+        np.testing.assert_array_equal(leading, whole[..., :passed])
+        if i < 2:
+            rest = pairing.part_of(levels, i, "split")
+            np.testing.assert_array_equal(rest, whole[..., passed:])
+
+
+def test_flow_that_splits_nothing_is_passed_on_whole():
+    levels = (jnp.ones((2, 5)), jnp.zeros((2, 5)))
+    assert pairing.part_of(levels, 0, "passed").shape == (2, 5)
+    with pytest.raises(ValueError, match=r"level 0 of shape \(5,\) splits nothing"):
+        pairing.part_of(levels, 0, "split")
+
+
+def test_parts_of_latents(levels):
+    assert pairing.latents_of(levels, "both") == levels
+    assert pairing.latents_of(levels, "passed") == levels[-1:]
+    assert pairing.latents_of(levels, "split") == levels[:-1]
+    with pytest.raises(ValueError, match="one latent, nothing split off"):
+        pairing.latents_of(levels[:1], "split")
+
+
+def test_unknown_parts(levels):
+    with pytest.raises(ValueError, match="unknown parts 'half'"):
+        pairing.part_of(levels, 0, "half")
+    with pytest.raises(ValueError, match="unknown parts 'half'"):
+        pairing.latents_of(levels, "half")

@@ -73,6 +73,7 @@ def test_config_overrides_the_preset():
         "latents": "levels",
         "distance": "l2",
         "pairs": ((0, 0),),
+        "units": "nats",
     }
     objective, _, flows_ = made(config)
     expected, _ = distillation.combined(*flows_, X, **objectives.arguments(config))

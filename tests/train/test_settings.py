@@ -24,7 +24,7 @@ def test_right_configs_pass():
         ("train.steps_per_call", 5, "train.steps=12 is not a multiple of"),
         ("train.eval_every", 4, "train.eval_every=4 is not a multiple of"),
         ("runs", 0, "runs=0"),
-        ("data.name", "mnist", "unknown data.name 'mnist'; known: .*'patches'"),
+        ("data.name", "minst", "unknown data.name 'minst'; known: .*'patches'"),
         ("model.name", "vae", "unknown model.name 'vae'; known: .*'maf'"),
         ("model.args", {"depth": 3}, r"model.args has \['depth'\]"),
         ("optim.name", "sgd", "optim.name='sgd'"),

@@ -9,7 +9,7 @@ import pytest
 
 from fdnf.data import build as datasets
 from fdnf.flows import build as flows
-from fdnf.train import objectives, optim, sampling, step
+from fdnf.train import density, objectives, optim, sampling, step
 from fdnf.train.settings import ConfigError
 from tests import tiny
 
@@ -213,7 +213,7 @@ def test_the_log_of_a_call_is_over_its_finite_steps():
 def test_log_prob_covers_each_row_once(batch):
     state, _ = initial(runs=2)
     rows = jnp.asarray(DATA.test[:37])
-    found = step.make_log_prob(FLOW, batch)(
+    found = density.make_log_prob(FLOW, batch)(
         state.params, state.constants, DATA.test[:37]
     )
     assert found.shape == (2, 37)

@@ -8,6 +8,7 @@ import pytest
 from fdnf.flows import build as flows
 from fdnf.train import settings, state, teachers
 from fdnf.train.checkpoint import Checkpointer, CheckpointError
+from fdnf.train.preprocess import Preprocess
 from fdnf.train.settings import ConfigError
 from tests import tiny
 
@@ -23,21 +24,25 @@ def variables(runs):
     return jax.vmap(FLOW.init)(keys, X + shifts)
 
 
+META = {"event": [3], "preprocess": {}}
+
+
 def trained(runs):
-    return teachers.Trained(FLOW, variables(runs), CONFIG, {"dim": 3})
+    return teachers.Trained(FLOW, variables(runs), CONFIG, META)
 
 
 @pytest.mark.parametrize("runs", [1, 3])
 def test_what_was_saved_is_loaded(tmp_path, runs):
     params = variables(runs)["params"]
     best = state.first_best(params, {}, runs)
-    meta = {"config": settings.to_dict(CONFIG), "dim": 3, "data": "synthetic"}
+    meta = {"config": settings.to_dict(CONFIG), **META, "data": "synthetic"}
     with Checkpointer(tmp_path) as checkpointer:
         checkpointer.save(6, {"w": np.zeros(2)}, best, meta)
     loaded = teachers.load(tmp_path)
     assert loaded.flow == FLOW
     assert hash(loaded.flow) == hash(FLOW)
-    assert (loaded.runs, loaded.dim) == (runs, 3)
+    assert (loaded.runs, loaded.event) == (runs, (3,))
+    assert loaded.preprocess == Preprocess()
     jax.tree.map(np.testing.assert_array_equal, loaded.variables["params"], params)
     flow, one = teachers.run_of(loaded, runs - 1)
     expected = jax.tree.map(lambda leaf: leaf[-1], params)
@@ -58,42 +63,44 @@ def test_workdir_without_checkpoint(tmp_path):
 
 
 def test_one_run_teaches_all():
-    given, by_run = teachers.match(trained(1), 3, runs=4)
+    given, by_run = teachers.match(trained(1), (3,), runs=4)
     assert not by_run
     shapes = jax.tree.map(jnp.shape, FLOW.init(jax.random.key(0), X))
     assert jax.tree.map(jnp.shape, given) == shapes
 
 
 def test_as_many_runs_teach_one_by_one():
-    given, by_run = teachers.match(trained(3), 3, runs=3)
+    given, by_run = teachers.match(trained(3), (3,), runs=3)
     assert by_run
     assert jax.tree.leaves(given)[0].shape[0] == 3
 
 
 def test_another_number_of_runs():
     with pytest.raises(ConfigError, match=r"teacher has 3 runs, the student 2"):
-        teachers.match(trained(3), 3, runs=2)
+        teachers.match(trained(3), (3,), runs=2)
 
 
 def test_another_dimension():
-    with pytest.raises(ConfigError, match=r"data of dimension 3, .* dimension 8"):
-        teachers.match(trained(1), 8, runs=1)
+    with pytest.raises(ConfigError, match=r"data of shape \(3,\), .* shape \(8,\)"):
+        teachers.match(trained(1), (8,), runs=1)
 
 
 def test_generated_rows_come_from_every_run():
-    drawn = teachers.generate(trained(2), 101, seed=0)
+    drawn = teachers.generate(trained(2), 101, seed=0)["generated"]
     assert drawn.shape == (102, 3)  # equal shares
     assert np.isfinite(drawn).all()
     # The runs took their statistics from rows 10 apart.
     assert np.sum(drawn.mean(axis=1) > 5) == 51
     assert len(np.unique(drawn, axis=0)) == 102
-    np.testing.assert_array_equal(drawn, teachers.generate(trained(2), 101, seed=0))
-    other = teachers.generate(trained(2), 101, seed=5)
+    again = teachers.generate(trained(2), 101, seed=0)["generated"]
+    np.testing.assert_array_equal(drawn, again)
+    other = teachers.generate(trained(2), 101, seed=5)["generated"]
     assert not np.array_equal(drawn, other)
 
 
 def test_generated_rows_that_are_not_finite_are_left_out():
     broken = variables(2)
     broken = jax.tree.map(lambda leaf: leaf.at[1].set(jnp.nan), broken)
-    drawn = teachers.generate(trained(2)._replace(variables=broken), 20, seed=0)
+    exploded = trained(2)._replace(variables=broken)
+    drawn = teachers.generate(exploded, 20, seed=0)["generated"]
     assert drawn.shape == (10, 3)

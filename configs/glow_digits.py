@@ -1,0 +1,18 @@
+"""Glow on 8x8 handwritten digits, 17 grey levels, that scikit-learn carries.
+
+python -m fdnf.main --config=configs/glow_digits.py:teacher --workdir=runs/glow_digits
+"""
+
+from configs import common
+
+TEACHER = {"levels": 2, "steps": 12, "hidden": 64}
+STUDENT = {"levels": 2, "steps": 4, "hidden": 64}
+
+
+def get_config(arg: str = ""):
+    config = common.image_glow("digits_8x8", arg, TEACHER, STUDENT, channels=1)
+    if "smoke" not in arg:
+        config.train.update(steps=1500, eval_every=100, steps_per_call=50)
+        config.optim.update(lr=4e-3, ema=0.99)
+        config.eval.extractors = ("classifier",)
+    return config

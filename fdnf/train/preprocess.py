@@ -1,0 +1,120 @@
+"""From stored data to what a flow sees, inside the step, and back.
+
+Vectors pass as they are. Images are stored as grey levels; flips, bits and noise are
+applied once, so that teacher and student see the same tensor.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from fdnf.data.images import Images
+from fdnf.data.tabular import Tabular
+from fdnf.ops import dequantize
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocess:
+    """What is done to a batch; hashable, so that it can be closed over by programs.
+
+    Attributes:
+      levels: grey levels after the reduction of bits, 0 for vectors.
+      bits: bits kept, 8 for all.
+      flip: whether training batches are mirrored, each row with probability 1/2.
+      margin: of the logit transform; 0 centres instead, to [-1/2, 1/2).
+      classes: of labels given as a one-hot condition, 0 for none.
+    """
+
+    levels: int = 0
+    bits: int = 8
+    flip: bool = False
+    margin: float = 0.0
+    classes: int = 0
+
+    def train(self, key: Array, batch: dict[str, Array]) -> dict[str, Array]:
+        """A drawn batch as the objective takes it; `x` becomes float."""
+        batch = dict(batch)
+        labels = batch.pop("labels", None)
+        if self.classes and labels is not None:
+            batch["cond"] = jax.nn.one_hot(labels, self.classes)
+        if not self.levels:
+            return batch
+        x = batch["x"]
+        if self.flip:
+            keep = jax.random.bernoulli(jax.random.fold_in(key, 1), shape=x.shape[:1])
+            x = jnp.where(keep[:, None, None, None], x, x[:, :, ::-1])
+        batch["x"], _ = self.encode(key, x)
+        return batch
+
+    def encode(self, key: Array, x: Array) -> tuple[Array, Array]:
+        """Stored rows to the flow's data.
+
+        Returns:
+          The data, and log |det| in nats from grey levels, one apart, to it: the
+          flow's log density plus this is that of the dequantised grey levels.
+        """
+        if not self.levels:
+            return x, jnp.zeros(x.shape[:1])
+        if self.bits < 8:
+            x = dequantize.reduce_bits(x, self.bits)
+        real = dequantize.uniform(key, x)
+        if self.margin:
+            return dequantize.logit(real, self.levels, self.margin)
+        return dequantize.centre(real, self.levels)
+
+    def to_pixels(self, y: Array) -> Array:
+        """The flow's data to grey levels 0 .. levels - 1; vectors as they are."""
+        if not self.levels:
+            return y
+        if self.margin:
+            real = dequantize.unlogit(y, self.levels, self.margin)
+        else:
+            real = dequantize.uncentre(y, self.levels)
+        return dequantize.to_levels(real, self.levels)
+
+    def to_stored(self, y: Array) -> Array:
+        """The flow's data to what data sets store: bits that were cut are zero."""
+        pixels = self.to_pixels(y)
+        return pixels * 2 ** (8 - self.bits) if self.levels else pixels
+
+    def reach(self, train: np.ndarray) -> float:
+        """Largest |x| that the flow's training data can take."""
+        if not self.levels:
+            return float(np.abs(train).max())
+        return math.log((1 - self.margin) / self.margin) if self.margin else 0.5
+
+
+def make(config: Any, data: Tabular | Images) -> Preprocess:
+    """What the `data` section asks for.
+
+    Args:
+      config: `data`; read are `n_bits`, `logit`, `flip` and `conditional`, which
+        sections of vectors lack.
+      data: what is loaded.
+
+    Raises:
+      ValueError: for options that the data do not allow.
+    """
+    if isinstance(data, Tabular):
+        return Preprocess()
+    bits = config.get("n_bits", 8)
+    if bits != 8 and data.levels != 256:
+        raise ValueError(
+            f"data.n_bits={bits}: {data.name} has {data.levels} levels, not 256; "
+            "leave n_bits at 8"
+        )
+    if not 1 <= bits <= 8:
+        raise ValueError(f"data.n_bits={bits}: expected 1 to 8")
+    margin = config.get("logit", 0.0)
+    if not 0 <= margin < 0.5:
+        raise ValueError(f"data.logit={margin}: expected a margin in [0, 0.5)")
+    classes = data.classes if config.get("conditional", False) else 0
+    if config.get("conditional", False) and not classes:
+        raise ValueError(f"data.conditional: {data.name} has no labels")
+    levels = data.levels if bits == 8 else 2**bits
+    return Preprocess(levels, bits, config.get("flip", False), margin, classes)

@@ -1,0 +1,182 @@
+import time
+import urllib.request
+
+import numpy as np
+import pytest
+
+from fdnf.data import mnist
+from fdnf.data.tabular import DataError
+from tests.data import pictures
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path, monkeypatch):
+    """No network, no home directory, and nothing that the system installed."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+
+    def refuse(*args, **kwargs):
+        raise OSError("no network here")
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    system = mnist.FASHION_MNIST._replace(system=(str(tmp_path / "usr"),))
+    monkeypatch.setattr(mnist, "FASHION_MNIST", system)
+
+
+def arrays(seed=0, first=None):
+    rng = np.random.default_rng(seed)
+    labels = [rng.integers(0, 10, n).astype(np.uint8) for n in (40, 10)]
+    if first is not None:
+        labels[0][:10] = first
+    pixels = [pictures.random(rng, n, 28, 28) for n in (40, 10)]
+    return (pixels[0], labels[0]), (pixels[1], labels[1])
+
+
+def as_npz(path, train, test):
+    names = ("train_images", "train_labels", "test_images", "test_labels")
+    np.savez(path, **dict(zip(names, (*train, *test), strict=True)))
+
+
+def assert_same(one, two):
+    for first, second in zip(one[1:4], two[1:4], strict=True):
+        np.testing.assert_array_equal(first, second)
+    for first, second in zip(one.labels, two.labels, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_splits(tmp_path):
+    train, test = arrays()
+    as_npz(tmp_path / "mnist.npz", train, test)
+    data = mnist.mnist(str(tmp_path))
+    assert [len(part) for part in data[1:4]] == [36, 4, 10]
+    assert data.event == (28, 28, 1)
+    np.testing.assert_array_equal(data.test[..., 0], test[0])
+    np.testing.assert_array_equal(data.labels[2], test[1])
+    # Each image keeps its label wherever it went.
+    label = {image.tobytes(): int(n) for image, n in zip(*train, strict=True)}
+    seen = np.concatenate(data[1:3])
+    assert [label.pop(image.tobytes()) for image in seen] == [
+        *data.labels[0],
+        *data.labels[1],
+    ]
+    assert not label
+    assert "subset" in data.source
+    assert len(mnist.mnist(str(tmp_path), rows=5).labels[0]) == 5
+
+
+def test_npz_and_idx_give_the_same_splits(tmp_path):
+    as_npz(tmp_path / "mnist.npz", *arrays())
+    first = mnist.mnist(str(tmp_path))
+    (tmp_path / "mnist.npz").unlink()
+    pictures.write_idx_set(tmp_path / "mnist", *arrays())
+    assert_same(first, mnist.mnist(str(tmp_path)))
+
+
+@pytest.mark.parametrize("place", [".", "fashion_mnist", "../usr"])
+def test_places_of_fashion_mnist(tmp_path, place):
+    (tmp_path / "data").mkdir()
+    pictures.write_idx_set(tmp_path / "data" / place, *arrays())
+    data = mnist.fashion_mnist(str(tmp_path / "data"))
+    np.testing.assert_array_equal(data.test[..., 0], arrays()[1][0])
+    assert "Fashion-MNIST" in data.source
+
+
+def test_the_other_set_under_the_same_names_is_passed_over(tmp_path):
+    pictures.write_idx_set(tmp_path, *arrays(1, mnist.MNIST.first))
+    pictures.write_idx_set(tmp_path / "usr", *arrays(2, mnist.FASHION_MNIST.first))
+    shared = mnist.mnist(str(tmp_path))
+    np.testing.assert_array_equal(shared.test[..., 0], arrays(1)[1][0])
+    clothes = mnist.fashion_mnist(str(tmp_path))
+    np.testing.assert_array_equal(clothes.test[..., 0], arrays(2)[1][0])
+
+
+def test_place_that_lacks_a_file_is_passed_over(tmp_path):
+    pictures.write_idx_set(tmp_path / "fashion_mnist", *arrays(1))
+    (tmp_path / "fashion_mnist" / mnist.FILES[3]).unlink()
+    pictures.write_idx_set(tmp_path / "usr", *arrays(2))
+    data = mnist.fashion_mnist(str(tmp_path))
+    np.testing.assert_array_equal(data.test[..., 0], arrays(2)[1][0])
+
+
+def test_second_reading_decodes_nothing(tmp_path, monkeypatch):
+    as_npz(tmp_path / "mnist.npz", *arrays())
+    first = mnist.mnist(str(tmp_path))
+    monkeypatch.setattr(mnist, "_split", None)
+    assert_same(first, mnist.mnist(str(tmp_path)))
+
+
+def test_changed_file_is_read_anew(tmp_path):
+    as_npz(tmp_path / "mnist.npz", *arrays(1))
+    mnist.mnist(str(tmp_path))
+    as_npz(tmp_path / "mnist.npz", *arrays(2))
+    data = mnist.mnist(str(tmp_path))
+    np.testing.assert_array_equal(data.test[..., 0], arrays(2)[1][0])
+
+
+def test_labels_of_another_set(tmp_path):
+    (pixels, labels), test = arrays()
+    as_npz(tmp_path / "mnist.npz", (pixels, labels[:-1]), test)
+    with pytest.raises(DataError, match=r"train: 40 images, but labels uint8 \(39,\)"):
+        mnist.mnist(str(tmp_path))
+
+
+def test_images_of_another_shape(tmp_path):
+    train, (pixels, labels) = arrays()
+    as_npz(tmp_path / "mnist.npz", train, (pixels[:, :27], labels))
+    with pytest.raises(DataError, match=r"test: expected uint8 images .* 27, 28"):
+        mnist.mnist(str(tmp_path))
+
+
+def test_damaged_npz(tmp_path):
+    as_npz(tmp_path / "mnist.npz", *arrays())
+    content = (tmp_path / "mnist.npz").read_bytes()
+    (tmp_path / "mnist.npz").write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match="damaged or cut short"):
+        mnist.mnist(str(tmp_path))
+
+
+def test_no_network_is_answered_at_once(tmp_path, cache):
+    start = time.monotonic()
+    with pytest.raises(DataError) as caught:
+        mnist.fashion_mnist(str(tmp_path))
+    assert time.monotonic() - start < 5
+    text = str(caught.value)
+    assert "no fashion_mnist.npz or idx files" in text
+    assert "no network here" in text
+    assert str(cache / "manual" / "fashion_mnist" / mnist.FILES[0]) in text
+    assert "glow_digits" in text
+
+
+def test_downloaded_files_are_verified(tmp_path, cache):
+    pictures.write_idx_set(cache / "manual" / "mnist", *arrays())
+    with pytest.raises(DataError, match="is not the expected file: its SHA-256"):
+        mnist.mnist(str(tmp_path))
+
+
+def test_real_mnist(real):
+    data = mnist.mnist(str(real("mnist.npz").parent))
+    train = np.concatenate(data[1:3])
+    assert train.shape == (60_000, 28, 28, 1)
+    assert train.mean() == pytest.approx(33.318, abs=5e-4)
+    counts = np.bincount(np.concatenate(data.labels[:2]))
+    assert counts.tolist() == [
+        *(5923, 6742, 5958, 6131, 5842),
+        *(5421, 5918, 6265, 5851, 5949),
+    ]
+    assert np.bincount(data.labels[2]).tolist() == [
+        *(980, 1135, 1032, 1010, 982),
+        *(892, 958, 1028, 974, 1009),
+    ]
+    assert data.source.startswith("MNIST, full")
+    # Held out without regard to class: 600 of each, up to chance.
+    assert np.abs(np.bincount(data.labels[1]) - counts / 10).max() < 90
+
+
+def test_real_fashion_mnist(real, monkeypatch):
+    monkeypatch.undo()
+    place = "/usr/share/datasets/fashion-mnist"
+    if not mnist.pathlib.Path(place, mnist.FILES[0]).is_file():
+        place = real(f"fashion_mnist/{mnist.FILES[0]}").parent
+    data = mnist.fashion_mnist(str(place))
+    assert np.bincount(np.concatenate(data.labels[:2])).tolist() == [6000] * 10
+    assert np.concatenate(data[1:3]).mean() == pytest.approx(72.940, abs=5e-4)

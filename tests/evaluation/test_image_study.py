@@ -1,0 +1,146 @@
+"""A study of flows on images from config to tables and pictures, and its modes."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from configs import glow_digits_distill
+from fdnf import main
+from fdnf.data import build as datasets
+from fdnf.evaluation import pictures, records
+from fdnf.train import classifier, settings, teachers
+from fdnf.train.settings import ConfigError
+
+FIGURES = (
+    *("training", "levels", "samples_t1.0", "samples_t0.7", "reconstructions"),
+    *("interpolations", "manifold"),
+)
+METHODS = ("teacher", "student", "ilkd")
+
+
+def config():
+    """As small as Glow comes: one step a level; classes are a condition."""
+    built = glow_digits_distill.get_config("ilkd,smoke")
+    for part in (built, built.teacher.config):
+        part.model.args.update(steps=1, hidden=4)
+        part.train.update(steps=10)
+        part.data.conditional = True
+        part.eval.update(samples=40, interpolations=24)
+    return built
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick():
+    """A classifier of a few steps, in a cache of its own."""
+    train = classifier.train
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            classifier,
+            "train",
+            lambda images, **kw: train(images, **{**kw, "steps": 5}),
+        )
+        yield
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    path = tmp_path_factory.mktemp("study")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(path / "cache"))
+        main._run("train", config(), path)
+        yield path
+
+
+def run_of(trained):
+    flow, variables = teachers.run_of(trained)
+    return flow, jax.device_put(variables)
+
+
+def test_records(workdir):
+    found = {r.method: r for r in records.read_records(workdir / "results")}
+    assert tuple(sorted(found, key=METHODS.index)) == METHODS
+    for record in found.values():
+        assert np.isfinite([*record.bits_per_dim["test"]]).all()
+        # The exact entropy of the data is a bound; 8 bits are those of no model.
+        assert 4 < record.bits_per_dim["test"][0] < 16
+        assert any(name.startswith("fd_clf_synthetic") for name in record.metrics)
+    assert found["student"].metrics != found["ilkd"].metrics
+
+
+def test_tables(workdir):
+    table = (workdir / "table.md").read_text()
+    for title in (
+        "Glow on synthetic_images",
+        "Difference to the plain student",
+        "Test bits per dimension and Frechet distance",
+        "Architecture, size and cost",
+        "Frechet distance of interpolations in the latent space",
+    ):
+        assert f"### {title}" in table
+    assert not re.search(r"\bnan\b|Missing|Not measured", table)
+    assert re.search(r"clf_synthetic_images@\w+ classifies [\d.]+ % of", table)
+    assert "1 draw of noise an image" in table
+    assert "Interpolations scored: 12 against 40 real." in table
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures(workdir, name):
+    with Image.open(workdir / "figures" / f"{name}.png") as image:
+        assert image.format == "PNG"
+        assert min(image.size) > 200
+        assert len(np.unique(np.asarray(image))) > 50
+
+
+def test_levels_are_those_of_the_losses(workdir):
+    data = datasets.build(config().data)
+    teacher, student = (teachers.load(workdir / k) for k in ("teacher", "student"))
+    for parts in ("passed", "both"):
+        same, _ = pictures.level_distances(teacher, teacher, data, parts=parts)
+        np.testing.assert_array_equal(same, np.zeros(2))
+    mean, _ = pictures.level_distances(student, teacher, data, pairs=((-1, -1),))
+    gaps = []
+    for x, cond in pictures._encoded(student, data):
+        ours, theirs = (
+            flow.apply(variables, x, cond, method="encode").levels[-1]
+            for flow, variables in (run_of(student), run_of(teacher))
+        )
+        gaps += abs(ours - theirs).mean(axis=(1, 2, 3)).tolist()
+    assert len(gaps) == len(data.test) == 100
+    assert mean[0] == pytest.approx(np.mean(gaps), rel=1e-4)
+
+
+def test_eval_and_sample_modes(workdir, capsys):
+    before = records.read_records(workdir / "results")
+    main._run("eval", config(), workdir)
+    assert (workdir / "table.md").read_text() in capsys.readouterr().out
+    again = records.read_records(workdir / "results")
+    for old, new in zip(before, again, strict=True):
+        assert (new.bits_per_dim, new.metrics) == (old.bits_per_dim, old.metrics)
+    student = teachers.load(workdir / "student")
+    alone = settings.from_dict(settings.to_dict(student.config))
+    alone.eval.update(samples=10, temperatures=(0.5,))
+    main._run("sample", alone, workdir / "student")
+    printed = capsys.readouterr().out.split()
+    folder = workdir / "student" / "samples"
+    assert printed == [str(folder / f"run_0_t0.5.{kind}") for kind in ("npz", "png")]
+    with np.load(printed[0]) as archive:
+        assert archive["labels"].tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1]
+        z = tuple(jnp.asarray(archive[f"z_{i}"]) for i in (0, 1))
+        flow, variables = run_of(student)
+        cond = jax.nn.one_hot(archive["labels"], 4)
+        x = flow.apply(variables, z, cond, method="decode").x
+        again = np.asarray(student.preprocess.to_pixels(x)).astype(int)
+        # Folded layers round otherwise.
+        assert np.mean(again != archive["images"]) < 0.01
+
+
+def test_faults_before_any_training(tmp_path):
+    wrong = config()
+    wrong.eval.extractors = ("clip",)
+    with pytest.raises(ConfigError, match=r"eval.extractors has \['clip'\]"):
+        main._run("train", wrong, tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,216 @@
+"""Folding keeps the map; inheritance composes permutations and touches nothing else."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fdnf.flows import surgery
+from fdnf.flows.glow import Glow
+from tests import laws
+
+EVENT = (4, 4, 2)
+CHANNELS = {0: 8, 1: 16}
+FLOWS = {
+    "plu": Glow(2, 2, 4),
+    "plu_top": Glow(1, 2, 4, learn_top=True),
+    "full_top": Glow(1, 2, 4, plu=False, learn_top=True),
+}
+
+
+@functools.cache
+def case_of(name):
+    return laws.Case(name, FLOWS[name], EVENT, noise=0.05)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def both_ways(flow, variables, x, z, cond=None):
+    encoding = flow.apply(variables, x, cond)
+    return encoding, flow.apply(variables, z, cond, method="decode")
+
+
+def copied(tree):
+    return jax.tree.map(lambda leaf: np.array(leaf, copy=True), tree)
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_a_folded_glow_is_the_same_map(name):
+    flow, variables = FLOWS[name], case_of(name).variables
+    before = copied(variables)
+    folded, its = surgery.fold(flow, variables)
+    jax.tree.map(np.testing.assert_array_equal, variables, before)
+    assert folded == flow.clone(folded=True)
+
+    x = case_of(name).data()
+    z = flow.draw(jax.random.key(1), x.shape)
+    expected, found = both_ways(flow, variables, x, z), both_ways(folded, its, x, z)
+    laws.assert_close(expected, found, 1e-4, "folded")
+    np.testing.assert_allclose(expected[0].log_prob, found[0].log_prob, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_folded_variables_are_those_that_init_makes(name):
+    folded, its = surgery.fold(FLOWS[name], case_of(name).variables)
+    shapes = jax.eval_shape(folded.init, jax.random.key(0), case_of(name).data())
+    assert jax.tree.structure(its) == jax.tree.structure(shapes)
+    for one, two in zip(jax.tree.leaves(its), jax.tree.leaves(shapes), strict=True):
+        assert one.shape == two.shape
+        assert one.dtype == two.dtype
+
+
+def test_folding_keeps_conditions():
+    flow = Glow(1, 2, 4)
+    case = laws.Case("cond", flow, EVENT, 3, noise=0.05)
+    x, cond = case.data(), case.cond()
+    z = flow.draw(jax.random.key(1), x.shape)
+    folded, its = surgery.fold(flow, case.variables)
+    expected = both_ways(flow, case.variables, x, z, cond)
+    laws.assert_close(expected, both_ways(folded, its, x, z, cond), 1e-4, "folded")
+
+
+def test_folding_solves_nothing():
+    name = "plu"
+    folded, its = surgery.fold(FLOWS[name], case_of(name).variables)
+    z = folded.draw(jax.random.key(1), (2, *EVENT))
+
+    def program(flow, variables):
+        return str(
+            jax.make_jaxpr(lambda z: flow.apply(variables, z, method="decode"))(z)
+        )
+
+    assert "triangular_solve" in program(FLOWS[name], case_of(name).variables)
+    assert "triangular_solve" not in program(folded, its)
+
+
+def test_a_folded_glow_is_refused():
+    folded, its = surgery.fold(FLOWS["plu"], case_of("plu").variables)
+    with pytest.raises(ValueError, match="folded already"):
+        surgery.fold(folded, its)
+
+
+def glow(steps, seed, levels=2, **settings):
+    """Variables of a Glow, by shapes alone but for the constants, which are drawn."""
+    flow = Glow(levels, steps, 4, **settings)
+    shapes = jax.eval_shape(flow.init, jax.random.key(0), jnp.zeros((2, *EVENT)))
+    rng = np.random.default_rng(seed)
+
+    def drawn(path, leaf):
+        if path[-1].key == "permutation":
+            rows = [rng.permutation(leaf.shape[-1]) for _ in range(leaf.shape[0])]
+            return jnp.asarray(np.eye(leaf.shape[-1])[np.stack(rows)], leaf.dtype)
+        return jnp.asarray(rng.normal(size=leaf.shape), leaf.dtype)
+
+    return jax.tree_util.tree_map_with_path(drawn, shapes)
+
+
+def permutations(variables, level):
+    stack = variables["constants"][f"stacks_{level}"]["parts_1"]["step"]
+    return np.asarray(stack["parts_1"]["permutation"])
+
+
+def indices(permutation):
+    """y[i] = x[indices[i]]: each row of P has its 1 there."""
+    np.testing.assert_array_equal(permutation.sum(axis=-1), 1.0)
+    return permutation.argmax(axis=-1)
+
+
+@pytest.mark.parametrize(
+    ("short", "long", "runs"),
+    [
+        (1, 4, [(0, 4)]),
+        (2, 4, [(0, 2), (2, 4)]),
+        # Ends at ceil(k 5 / 3): 2, 4, 5; and at ceil(k 8 / 3): 3, 6, 8.
+        (3, 5, [(0, 2), (2, 4), (4, 5)]),
+        (3, 8, [(0, 3), (3, 6), (6, 8)]),
+        (4, 4, [(0, 1), (1, 2), (2, 3), (3, 4)]),
+    ],
+)
+def test_permutations_are_composed_in_the_order_of_the_steps(short, long, runs):
+    student, teacher = glow(short, seed=0), glow(long, seed=1)
+    found = surgery.inherit_permutations(student, teacher)
+    for level, channels in CHANNELS.items():
+        own, theirs = permutations(found, level), permutations(teacher, level)
+        for k, (start, end) in enumerate(runs):
+            # What the teacher's steps do to numbered channels, one after another.
+            numbered = np.arange(channels)
+            for p in theirs[start:end]:
+                numbered = numbered[indices(p)]
+            np.testing.assert_array_equal(indices(own[k]), numbered)
+            y = own[k] @ np.arange(channels)
+            np.testing.assert_array_equal(y, numbered)
+
+
+def test_runs_that_do_not_commute_tell_the_order():
+    # The test above would pass for products in the wrong order if these were equal.
+    first, second = permutations(glow(2, seed=1), 0)
+    assert not np.array_equal(first @ second, second @ first)
+
+
+def test_equally_many_steps_get_exactly_the_teachers():
+    student, teacher = glow(3, seed=0), glow(3, seed=1)
+    found = surgery.inherit_permutations(student, teacher)
+    for level in CHANNELS:
+        np.testing.assert_array_equal(
+            permutations(found, level), permutations(teacher, level)
+        )
+
+
+def test_only_the_permutations_change_and_no_argument_does():
+    student, teacher = glow(2, seed=0), glow(4, seed=1)
+    before = copied((student, teacher))
+    found = surgery.inherit_permutations(student, teacher)
+    jax.tree.map(np.testing.assert_array_equal, (student, teacher), before)
+    assert jax.tree.structure(found) == jax.tree.structure(student)
+    changed = [
+        jax.tree_util.keystr(path)
+        for (path, one), two in zip(
+            jax.tree_util.tree_leaves_with_path(found),
+            jax.tree.leaves(student),
+            strict=True,
+        )
+        if not np.array_equal(one, two)
+    ]
+    assert changed == [
+        f"['constants']['stacks_{i}']['parts_1']['step']['parts_1']['permutation']"
+        for i in CHANNELS
+    ]
+    jax.tree.map(np.testing.assert_array_equal, found["params"], student["params"])
+
+
+def test_an_heir_is_a_flow_like_any_other():
+    case, teacher = case_of("plu_top"), glow(4, seed=1, levels=1)
+    variables = surgery.inherit_permutations(case.variables, teacher)
+    x = case.data()
+    z = FLOWS["plu_top"].draw(jax.random.key(1), x.shape)
+    plain, _ = both_ways(FLOWS["plu_top"], case.variables, x, z)
+    encoding, _ = both_ways(FLOWS["plu_top"], variables, x, z)
+    assert np.max(np.abs(encoding.z[0] - plain.z[0])) > 0.1
+    _, decoding = both_ways(FLOWS["plu_top"], variables, x, encoding.z)
+    laws.assert_close(x, decoding.x, 1e-4, "round trip")
+    np.testing.assert_allclose(encoding.log_det, -decoding.log_det, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "message"),
+    [
+        ({"steps": 2}, {"steps": 2, "plu": False}, "teacher in .*expected two Glows"),
+        ({"steps": 2, "plu": False}, {"steps": 2, "plu": False}, "student has perm"),
+        ({"steps": 2, "levels": 1}, {"steps": 2}, "equally many levels"),
+        ({"steps": 3}, {"steps": 2}, "at most as many steps"),
+    ],
+)
+def test_what_does_not_fit_is_refused(student, teacher, message):
+    with pytest.raises(ValueError, match=message):
+        surgery.inherit_permutations(glow(seed=0, **student), glow(seed=1, **teacher))
+
+
+def test_other_channels_are_refused():
+    teacher = glow(2, seed=1, levels=1)
+    shapes = jax.eval_shape(
+        Glow(1, 2, 4).init, jax.random.key(0), jnp.zeros((2, 4, 4, 1))
+    )
+    student = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    with pytest.raises(ValueError, match="expected equal channels"):
+        surgery.inherit_permutations(student, teacher)

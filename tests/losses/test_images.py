@@ -1,0 +1,121 @@
+"""The losses on multi-scale flows: parts of levels, units, shared noise."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fdnf.flows.glow import Glow
+from fdnf.losses import distillation, likelihood
+from tests import laws
+
+STUDENT, TEACHER = Glow(2, 1, 4), Glow(2, 2, 4)
+X = jnp.asarray(np.random.default_rng(0).uniform(-0.5, 0.5, (4, 8, 8, 1)), jnp.float32)
+
+
+@functools.cache
+def variables(flow, seed):
+    made = jax.jit(flow.init)(jax.random.key(seed), X)
+    return laws.perturb(made, 0.05, seed)
+
+
+def both():
+    return STUDENT, TEACHER, variables(STUDENT, 0), variables(TEACHER, 1)
+
+
+def encodings():
+    student, teacher, mine, theirs = both()
+    return (
+        student.apply(mine, X, method="encode"),
+        teacher.apply(theirs, X, method="encode"),
+    )
+
+
+def mean_gap(a, b):
+    return float(np.mean(np.abs(np.asarray(a) - np.asarray(b))))
+
+
+@pytest.mark.parametrize(
+    ("parts", "cut"),
+    [("passed", slice(None, 2)), ("both", slice(None))],
+)
+def test_ilkd_compares_parts(parts, cut):
+    loss, aux = distillation.ilkd(*both(), X, parts=parts)
+    mine, theirs = encodings()
+    expected = [
+        mean_gap(mine.levels[0][..., cut], theirs.levels[0][..., cut]),
+        mean_gap(mine.levels[1], theirs.levels[1]),
+    ]
+    np.testing.assert_allclose(aux.per_level, expected, rtol=1e-5)
+    np.testing.assert_allclose(loss, np.mean(expected), rtol=1e-5)
+
+
+def test_ilkd_of_what_is_split_off():
+    loss, _ = distillation.ilkd(*both(), X, parts="split", pairs=((0, 0),))
+    mine, theirs = encodings()
+    expected = mean_gap(mine.levels[0][..., 2:], theirs.levels[0][..., 2:])
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    with pytest.raises(ValueError, match="level 1 of shape .* splits nothing off"):
+        distillation.ilkd(*both(), X, parts="split")
+
+
+def test_lkd_compares_the_top_or_all_latents():
+    mine, theirs = encodings()
+    top, _ = distillation.lkd(*both(), X)
+    np.testing.assert_allclose(top, mean_gap(mine.z[-1], theirs.z[-1]), rtol=1e-5)
+    everything, _ = distillation.lkd(*both(), X, parts="both")
+    flat = [
+        np.concatenate([np.asarray(z).reshape(4, -1) for z in e.z], axis=1)
+        for e in (mine, theirs)
+    ]
+    np.testing.assert_allclose(everything, mean_gap(*flat), rtol=1e-5)
+
+
+def test_skd_shares_the_noise_of_every_latent():
+    student, _, mine, _ = both()
+    z = student.draw(jax.random.key(3), X.shape)
+    same, aux = distillation.skd(student, student, mine, mine, z)
+    assert float(same) == 0.0
+    assert float(aux.terms["rejected"]) == 0.0
+    # Noise of a split drawn anew would give another image.
+    other = (z[0] + 1.0, z[1])
+    moved = student.apply(mine, other, method="decode").x
+    assert mean_gap(moved, aux.student.x) > 0.01
+
+
+def test_the_input_is_no_level():
+    mine, _ = encodings()
+    assert len(mine.levels) == 2
+    for level in mine.levels:
+        assert level.shape[1] < X.shape[1]
+
+
+def test_bits_per_dim_is_nats_over_dim_ln2():
+    student, teacher, mine, theirs = both()
+    nats, _ = likelihood.nll(student, mine, X)
+    bits, _ = likelihood.nll(student, mine, X, units="bits_per_dim")
+    np.testing.assert_allclose(bits, nats / (64 * math.log(2)), rtol=1e-6)
+    loss, aux = distillation.combined(
+        student, teacher, mine, theirs, X, weights=(0.9, 0.1, 0.0), units="bits_per_dim"
+    )
+    np.testing.assert_allclose(aux.terms["nll"], bits, rtol=1e-5)
+    np.testing.assert_allclose(loss, 0.9 * bits + 0.1 * aux.terms["ilkd"], rtol=1e-5)
+    with pytest.raises(ValueError, match="unknown units 'bits'"):
+        likelihood.nll(student, mine, X, units="bits")
+
+
+def test_gradient_reaches_the_student_alone():
+    student, teacher, mine, theirs = both()
+    z = student.draw(jax.random.key(3), X.shape, 0.7)
+
+    def loss(mine, theirs):
+        return distillation.combined(
+            student, teacher, mine, theirs, X, z, weights=(0.0, 1.0, 1.0)
+        )[0]
+
+    moved, fixed = jax.jit(jax.grad(loss, argnums=(0, 1)))(mine, theirs)
+    assert max(float(jnp.max(jnp.abs(g))) for g in jax.tree.leaves(moved)) > 0
+    assert all(np.all(np.asarray(g) == 0) for g in jax.tree.leaves(fixed))

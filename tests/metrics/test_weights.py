@@ -1,0 +1,200 @@
+"""Files of weights: what is read, against their writers; and what is refused."""
+
+import hashlib
+import io
+import os
+import pathlib
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+
+from fdnf.metrics import weights
+from fdnf.metrics.weights import MissingWeightsError, WeightsError
+
+GOLDEN = np.load(pathlib.Path(__file__).parent / "golden" / "saved_files.npz")
+VALUES = {
+    name.removeprefix("value_"): GOLDEN[name]
+    for name in GOLDEN.files
+    if name.startswith("value_")
+}
+
+
+@pytest.fixture
+def write(tmp_path):
+    def to_file(data):
+        path = tmp_path / "weights"
+        path.write_bytes(data)
+        return path
+
+    return to_file
+
+
+def golden(name):
+    return GOLDEN[name].tobytes()
+
+
+def pickled(value, protocol=3):
+    return pickle.dumps(value, protocol)
+
+
+@pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
+def test_reads_what_pytorch_and_safetensors_write(kind, write):
+    data = golden(f"file_{kind}")
+    found = weights.read(write(data))
+    assert found.sha256 == hashlib.sha256(data).hexdigest()
+    assert set(found.arrays) == set(VALUES)
+    for name, expected in VALUES.items():
+        assert found.arrays[name].dtype == expected.dtype
+        np.testing.assert_array_equal(found.arrays[name], expected)
+
+
+@pytest.mark.parametrize("protocol", [3, 4])
+def test_reads_pickled_arrays(protocol, write):
+    columns = np.asfortranarray(np.arange(6.0).reshape(2, 3))
+    big_endian = np.arange(3, dtype=">i4")
+    tree = {"net": {"Conv_0": {"kernel": columns, "bias": np.float32([1, 2])}}}
+    tree["order"] = big_endian
+    found = weights.read(write(pickled(tree, protocol))).arrays
+    assert set(found) == {"net.Conv_0.kernel", "net.Conv_0.bias", "order"}
+    np.testing.assert_array_equal(found["net.Conv_0.kernel"], columns)
+    np.testing.assert_array_equal(found["net.Conv_0.bias"], np.float32([1, 2]))
+    np.testing.assert_array_equal(found["order"], [0, 1, 2])
+
+
+def test_reads_the_spelling_of_older_numpy(write):
+    data = pickled({"a": np.arange(3.0)}).replace(b"numpy._core", b"numpy.core")
+    assert b"numpy.core" in data
+    np.testing.assert_array_equal(weights.read(write(data)).arrays["a"], np.arange(3))
+
+
+def test_reads_npz(write):
+    file = io.BytesIO()
+    np.savez(file, a=np.arange(3), b=np.eye(2))
+    found = weights.read(write(file.getvalue())).arrays
+    np.testing.assert_array_equal(found["a"], np.arange(3))
+    np.testing.assert_array_equal(found["b"], np.eye(2))
+
+
+def test_checksum_comes_before_reading(write):
+    # Not even a known format, and yet the checksum is what the error speaks of.
+    path = write(b"anything")
+    right = hashlib.sha256(b"anything").hexdigest()
+    with pytest.raises(WeightsError, match=f"has sha256 {right}: expected {'0' * 64}"):
+        weights.read(path, "0" * 64)
+    with pytest.raises(WeightsError, match="unknown format"):
+        weights.read(path, right.upper(), "0" * 64)
+
+
+def test_missing(tmp_path):
+    with pytest.raises(MissingWeightsError, match="no file of weights at"):
+        weights.read(tmp_path / "absent.npz")
+    with pytest.raises(MissingWeightsError):
+        weights.read(tmp_path)
+
+
+class Runs:
+    """Makes a directory when it is unpickled the usual way."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_runs_nothing(write, tmp_path):
+    trap = tmp_path / "ran"
+    hostile = pickled({"a": Runs(trap)})
+    with pytest.raises(WeightsError, match="asks for posix.mkdir"):
+        weights.read(write(hostile))
+    with pytest.raises(WeightsError, match="asks for posix.mkdir"):
+        weights.read(write(repacked("data.pkl", hostile)))
+    legacy = golden("file_legacy")
+    # The first pickle after the magic number is the protocol.
+    with pytest.raises(WeightsError, match="asks for posix.mkdir"):
+        weights.read(write(legacy[:15] + hostile))
+    assert not trap.exists()
+    pickle.loads(hostile)
+    assert trap.exists()
+
+
+@pytest.mark.parametrize("kind", ["zip", "legacy"])
+def test_whole_modules_are_refused(kind, write):
+    with pytest.raises(WeightsError, match=r"asks for torch\.nn\.modules"):
+        weights.read(write(golden(f"module_{kind}")))
+
+
+def test_other_objects_are_refused(write):
+    with pytest.raises(WeightsError, match="type 'O8', not of numbers"):
+        weights.read(write(pickled({"a": np.array([{}])})))
+    with pytest.raises(WeightsError, match="'step' is a int, not an array"):
+        weights.read(write(pickled({"step": 3})))
+    file = io.BytesIO()
+    np.savez(file, a=np.array([{}]))
+    with pytest.raises(WeightsError, match="allow_pickle"):
+        weights.read(write(file.getvalue()))
+
+
+@pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
+def test_cut_files_are_refused(kind, write):
+    data = golden(f"file_{kind}")
+    for share in (0.1, 0.5, 0.9, 0.999):
+        with pytest.raises(WeightsError):
+            weights.read(write(data[: int(len(data) * share)]))
+
+
+def test_tensors_stay_inside_their_storage(write):
+    # The offset view is base[5:9]: with a stride or length beyond 12 it must fail.
+    for kind in ("zip", "legacy"):
+        data = golden(f"file_{kind}")
+        view = b"K\x05K\x04\x85"
+        assert data.count(view) == 1
+        changed = data.replace(view, b"K\x09K\x04\x85")
+        if kind == "zip":
+            changed = repacked("data.pkl", member("data.pkl", changed))
+        with pytest.raises(WeightsError, match="ends behind its 12 numbers"):
+            weights.read(write(changed))
+
+
+def member(name, data):
+    """Bytes of a stored member, whatever its checksum says."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        info = next(i for i in archive.infolist() if i.filename.endswith(name))
+    names = len(info.filename.encode())
+    extra = int.from_bytes(
+        data[info.header_offset + 28 : info.header_offset + 30], "little"
+    )
+    start = info.header_offset + 30 + names + extra
+    return data[start : start + info.file_size]
+
+
+def repacked(name, content):
+    """The golden archive with one member replaced."""
+    file = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(golden("file_zip"))) as old,
+        zipfile.ZipFile(file, "w") as new,
+    ):
+        for info in old.infolist():
+            mine = info.filename.endswith(name)
+            new.writestr(info.filename, content if mine else old.read(info))
+    return file.getvalue()
+
+
+def test_arrays_are_checked_by_shape(write):
+    found = weights.read(write(pickled({"a": np.arange(6.0).reshape(2, 3)})))
+    assert found.array("a", (2, 3)).dtype == np.float32
+    with pytest.raises(WeightsError, match=r"shape \(2, 3\), expected \(3, 2\)"):
+        found.array("a", (3, 2))
+    with pytest.raises(WeightsError, match="no array 'b'; its first are a"):
+        found.array("b", (2, 3))
+
+
+def test_files_of_installed_packages_are_found_without_importing():
+    found = weights.installed("json", "decoder.py")
+    assert found is not None
+    assert found.is_file()
+    assert weights.installed("json", "absent.bin") is None
+    assert weights.installed("no_such_package_here", "a") is None

@@ -1,0 +1,175 @@
+"""Convolutional conditioners: initialisation, conditions, dtypes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fdnf.nets.conv import Conv, ConvBlock, ConvResNet, ZeroConv
+from fdnf.ops import scales
+from tests import laws
+
+FEATURES, HIDDEN, WIDTH = 6, 8, 3
+NETS = [ConvBlock(HIDDEN), ConvBlock(HIDDEN, norm=False), ConvResNet(HIDDEN)]
+over_nets = pytest.mark.parametrize("net", NETS, ids=["block", "bias", "residual"])
+
+
+def images(rows=16, channels=3, seed=0):
+    draw = np.random.default_rng(seed).normal(size=(rows, 4, 6, channels))
+    return jnp.asarray(3.0 + 5.0 * draw, jnp.float32)
+
+
+def vectors(rows=16, seed=1):
+    draw = np.random.default_rng(seed).normal(size=(rows, WIDTH))
+    return jnp.asarray(draw, jnp.float32)
+
+
+def made(net, cond=None):
+    x = images()
+    init = jax.jit(lambda key, x, cond: net.init(key, x, FEATURES, cond))
+    return x, init(jax.random.key(0), x, cond)
+
+
+def run(net, variables, x, cond=None):
+    return jax.jit(lambda v, x, c: net.apply(v, x, FEATURES, c))(variables, x, cond)
+
+
+@pytest.mark.parametrize("dtype", [None, "bfloat16"])
+@pytest.mark.parametrize("size", [1, 3])
+def test_the_norm_starts_at_mean_0_and_variance_1(size, dtype):
+    conv, x = Conv(HIDDEN, size, dtype=dtype), images()
+    y, _ = jax.jit(conv.init_with_output)(jax.random.key(0), x)
+    y = np.asarray(y, np.float64).reshape(-1, HIDDEN)
+    tolerance = 1e-4 if dtype is None else 0.03
+    np.testing.assert_allclose(y.mean(axis=0), np.zeros(HIDDEN), atol=tolerance)
+    np.testing.assert_allclose(y.std(axis=0), np.ones(HIDDEN), atol=tolerance)
+
+
+def test_the_norm_takes_what_is_added_into_account():
+    extra = 9.0 * vectors()[:, None, None, :1] + jnp.arange(8.0)
+    init = jax.jit(Conv(HIDDEN).init_with_output)
+    y, variables = init(jax.random.key(0), images(), extra)
+    np.testing.assert_allclose(np.mean(y, axis=(0, 1, 2)), np.zeros(8), atol=1e-4)
+    np.testing.assert_allclose(np.std(y, axis=(0, 1, 2)), np.ones(8), atol=1e-4)
+    other = jax.jit(Conv(HIDDEN).apply)(variables, images(), 2.0 * extra)
+    assert np.max(np.abs(np.mean(other, axis=(0, 1, 2)))) > 0.1
+
+
+def test_statistics_are_taken_once():
+    x, variables = made(NETS[0])
+    one = run(NETS[0], laws.perturb(variables, 0.3), x)
+    two = run(NETS[0], laws.perturb(variables, 0.3), 4.0 * x)
+    assert np.max(np.abs(one - two)) > 0.1
+    alone = run(NETS[0], laws.perturb(variables, 0.3), x[:2])
+    np.testing.assert_allclose(alone, one[:2], rtol=1e-4, atol=1e-5)
+
+
+def test_a_constant_channel_does_not_divide_by_0():
+    x = images().at[..., 0].set(2.0)
+    conv = Conv(HIDDEN, 1)
+    init = jax.jit(conv.init_with_output)
+    y, variables = init(jax.random.key(0), jnp.ones_like(x))
+    assert np.all(np.isfinite(y))
+    assert np.all(np.isfinite(jax.jit(conv.apply)(variables, x)))
+
+
+@over_nets
+def test_output_starts_at_0_and_gradients_reach_it(net):
+    x, variables = made(net)
+    y = run(net, variables, x)
+    assert y.shape == (*x.shape[:3], FEATURES)
+    np.testing.assert_array_equal(y, np.zeros_like(y))
+
+    def objective(params):
+        return jnp.sum(jnp.cos(1.0 + net.apply({"params": params}, x, FEATURES)))
+
+    slope = jax.jit(jax.grad(objective))(variables["params"])
+    assert np.any(slope["conv_out"]["kernel"] != 0)
+
+
+def test_zero_conv_scales_three_times_as_fast():
+    conv, x = ZeroConv(2), images()
+    params = jax.jit(conv.init)(jax.random.key(0), x)["params"]
+    apply = jax.jit(conv.apply)
+    raw = jnp.asarray([0.1, -0.2])
+    moved = {"kernel": params["kernel"] + 0.1, "bias": jnp.asarray([1.0, -1.0])}
+    plain = apply({"params": {**params, **moved}}, x)
+    scaled = apply({"params": {**moved, "raw_log_scale": raw}}, x)
+    factor = np.exp(scales.soft_clamp(3 * raw, 12.0))
+    np.testing.assert_allclose(scaled, plain * factor, rtol=1e-5)
+
+
+@over_nets
+def test_a_vector_is_one_condition_for_the_whole_image(net):
+    cond = vectors()
+    x, variables = made(net, cond)
+    variables = laws.perturb(variables, 0.5)
+    one, two = run(net, variables, x, cond), run(net, variables, x, -cond)
+    assert np.min(np.max(np.abs(one - two), axis=(1, 2, 3))) > 1e-3
+    only_first = cond.at[0].set(-cond[0])
+    mixed = run(net, variables, x, only_first)
+    np.testing.assert_allclose(mixed[0], two[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(mixed[1:], one[1:], rtol=1e-4, atol=1e-5)
+
+
+@over_nets
+def test_an_image_is_a_condition_at_each_position(net):
+    cond = images(channels=2, seed=3)
+    x, variables = made(net, cond)
+    assert variables["params"]["conv_in"]["kernel"].shape[2] == 3 + 2
+    variables = laws.perturb(variables, 0.5)
+    one = run(net, variables, x, cond)
+    moved = run(net, variables, x, cond.at[:, 0, 0].add(3.0))
+    change = np.max(np.abs(moved - one), axis=(0, 3))
+    assert change[0, 0] > 1e-3
+    if isinstance(net, ConvBlock):
+        # Two 3x3 convolutions see two pixels far.
+        assert np.all(change[3:] == 0)
+        assert np.all(change[:, 3:] == 0)
+
+
+@over_nets
+def test_images_of_another_size_are_refused(net):
+    x = images()
+    for cond in (x[:, :2], x[:, :, :2], x[..., 0]):
+        with pytest.raises(ValueError, match="expected a vector a row, or images of"):
+            net.init(jax.random.key(0), x, FEATURES, cond)
+
+
+@over_nets
+def test_bfloat16_arithmetic_returns_float32(net):
+    x, variables = made(net)
+    variables = laws.perturb(variables, 0.3)
+    half = net.clone(dtype="bfloat16")
+    full, low = run(net, variables, x), run(half, variables, x)
+    assert low.dtype == jnp.float32
+    error = np.max(np.abs(full - low)) / np.max(np.abs(full))
+    assert 1e-6 < error < 0.05
+    made_low = jax.eval_shape(lambda k: half.init(k, x, FEATURES), jax.random.key(0))
+    assert jax.tree.structure(made_low) == jax.tree.structure(variables)
+    assert {leaf.dtype for leaf in jax.tree.leaves(made_low)} == {np.dtype("float32")}
+
+
+@over_nets
+@pytest.mark.parametrize("dtype", [None, "float32"])
+def test_float64_stays_float64_unless_asked(net, dtype):
+    x, variables = made(net)
+    variables = laws.perturb(variables, 0.3)
+    single = np.asarray(run(net, variables, x))
+    with jax.enable_x64(True):
+        double = laws.cast((variables, x), np.float64)
+        found = np.asarray(run(net.clone(dtype=dtype), *double))
+    assert found.dtype == np.float64
+    error = np.max(np.abs(found - single)) / np.max(np.abs(found))
+    assert 0 < error < 1e-4
+
+
+@pytest.mark.parametrize("cond", [None, vectors()], ids=["plain", "cond"])
+@over_nets
+def test_parameters_are_float32_where_x64_is_on(net, cond):
+    x = images()
+    with jax.enable_x64(True):
+        shapes = jax.eval_shape(
+            lambda k: net.init(k, x, FEATURES, cond), jax.random.key(0)
+        )
+    assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == {np.dtype("float32")}

@@ -1,0 +1,222 @@
+"""Training on images: conditions, accumulation, inheritance, refusals, resume."""
+
+import functools
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import common, glow_digits
+from fdnf.data import build as datasets
+from fdnf.flows import build as flows
+from fdnf.flows import surgery
+from fdnf.flows.glow import Glow
+from fdnf.train import loop, objectives, optim, sampling, settings, step, teachers
+from fdnf.train.preprocess import Preprocess
+from fdnf.train.settings import ConfigError
+from fdnf.train.writers import read_log
+from tests import tiny
+
+
+def config(arg="student", **overrides):
+    """Two levels of one step (the teacher: two), width 4, on 4x4 images."""
+    if arg in common.METHODS:
+        built = common.distill(_flow, arg)
+        built.teacher.config.update_from_flattened_dict(overrides)
+    else:
+        built = _flow(arg)
+    built.update_from_flattened_dict(overrides)
+    return built
+
+
+def _flow(arg):
+    built = glow_digits.get_config(f"{arg.split(',')[0]},smoke")
+    teacher = built.role == "teacher"
+    built.model.args.update(steps=2 if teacher else 1, hidden=4)
+    built.data.args.update(size=4, rows=100, classes=3)
+    built.train.update(
+        steps=6, batch_size=8, steps_per_call=2, log_every=2, eval_every=4, init_rows=16
+    )
+    built.eval.update(batch_size=50)
+    return built
+
+
+def bits(workdir):
+    return [
+        row["val_bits_per_dim"]
+        for row in read_log(workdir)
+        if "val_bits_per_dim" in row
+    ]
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("teacher")
+    loop.train_and_evaluate(config("teacher"), workdir)
+    return workdir
+
+
+def test_log_has_bits_per_dim(teacher):
+    rows = [row for row in read_log(teacher) if "val_bits_per_dim" in row]
+    assert [row["step"] for row in rows] == [4, 6]
+    for row in rows:
+        nats = np.asarray(row["val_log_prob"])
+        expected = -nats / (16 * np.log(2))
+        np.testing.assert_allclose(row["val_bits_per_dim"], expected, rtol=1e-6)
+        # Grey images of 256 levels that nobody compressed have at most 8 bits.
+        assert 1 < expected[0] < 12
+
+
+def test_loaded_teacher_knows_its_data(teacher):
+    trained = teachers.load(teacher)
+    assert trained.event == (4, 4, 1)
+    assert trained.preprocess == Preprocess(256)
+    made = teachers.generate(trained, 300, seed=0)
+    assert made["generated"].shape == (300, 4, 4, 1)
+    assert made["generated"].dtype == np.uint8
+    assert set(made) == {"generated"}
+
+
+def test_resumed_run_equals_an_unbroken_one(tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    loop.train_and_evaluate(config("student", runs=2), whole)
+    half = config("student", runs=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop.Checkpointer, "wait", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            _until(half, broken, 4)
+    loop.train_and_evaluate(half, broken)
+    tiny.same_rows(read_log(whole), read_log(broken))
+    tiny.same_best(whole, broken)
+
+
+def _killed(self):
+    raise KeyboardInterrupt
+
+
+def _until(built, workdir: pathlib.Path, steps: int):
+    """Stops right after the checkpoint of a step."""
+    save = loop.Checkpointer.save
+
+    def stop(self, now, *args):
+        save(self, now, *args)
+        self._manager.wait_until_finished()
+        if now >= steps:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop.Checkpointer, "save", stop)
+        loop.train_and_evaluate(built, workdir)
+
+
+def test_student_inherits_permutations(teacher, tmp_path):
+    built = config("ilkd")
+    built.teacher.workdir = str(teacher)
+    built.teacher.inherit_permutations = True
+    loop.train_and_evaluate(built, tmp_path)
+    mine, theirs = teachers.load(tmp_path), teachers.load(teacher)
+    student = teachers.run_of(mine)[1]
+    heir = surgery.inherit_permutations(student, teachers.run_of(theirs)[1])
+    same = jax.tree.map(np.array_equal, student["constants"], heir["constants"])
+    assert all(jax.tree.leaves(same))
+    # Nobody else has them by chance.
+    other = config("ilkd")
+    other.teacher.workdir = str(teacher)
+    loop.train_and_evaluate(other, tmp_path / "other")
+    drawn = teachers.run_of(teachers.load(tmp_path / "other"))[1]
+    equal = jax.tree.map(np.array_equal, drawn["constants"], heir["constants"])
+    assert not all(jax.tree.leaves(equal))
+
+
+def test_conditional_student_of_a_conditional_teacher(tmp_path):
+    overrides = {"data.conditional": True}
+    built = config("skd", **overrides)
+    built.loss.skd.start = 0.0
+    built.loss.skd.batch = 4
+    built.teacher.samples = 20
+    loop.train_and_evaluate(built, tmp_path)
+    trained = teachers.load(tmp_path)
+    assert trained.preprocess.classes == 3
+    made = teachers.generate(trained, 30, seed=0)
+    assert made["generated_labels"].shape == (30,)
+    assert set(np.unique(made["generated_labels"])) <= {0, 1, 2}
+    assert np.isfinite(bits(tmp_path)).all()
+
+
+def test_teacher_of_other_bits_is_refused(teacher, tmp_path):
+    built = config("ilkd")
+    built.teacher.workdir = str(teacher)
+    built.data.n_bits = 5
+    with pytest.raises(ConfigError, match=r"bits=8.*the student sees .*bits=5"):
+        loop.train_and_evaluate(built, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "match"),
+    [
+        ("model.args.levels", 3, r"cannot take synthetic_images.*8 divides"),
+        ("data.n_bits", 0, r"data.n_bits=0: expected 1 to 8"),
+        ("train.accumulate", 0, r"train.accumulate=0: expected at least 1"),
+        ("loss.units", "bits", r"loss.units='bits'; known"),
+        ("model.args.dtype", "float16", r"dtype='float16'.*expected one of"),
+    ],
+)
+def test_wrong_value_is_named(tmp_path, key, value, match):
+    with pytest.raises(ConfigError, match=match):
+        loop.train_and_evaluate(config("student", **{key: value}), tmp_path)
+
+
+def test_flow_on_vectors_refuses_images(tmp_path):
+    built = config("student")
+    built.model = {"name": "maf", "args": {"steps": 1}}
+    with pytest.raises(ConfigError, match=r"MAF cannot take synthetic_images, rows of"):
+        loop.train_and_evaluate(built, tmp_path)
+
+
+def test_teacher_of_other_scales_is_refused():
+    one, two = Glow(1, 1, 4), Glow(2, 1, 4)
+    built = config("ilkd")
+    with pytest.raises(ValueError, match="student has 2 levels, more than .* 1"):
+        objectives.check_levels(built, two, one, (4, 4, 1))
+    with pytest.raises(ValueError, match="student has shapes"):
+        objectives.check_levels(built, one, two, (4, 4, 1))
+    objectives.check_levels(built, two, two.clone(steps=3), (4, 4, 1))
+
+
+@functools.cache
+def accumulated(parts):
+    built = config("student")
+    data = datasets.build(built.data)
+    flow, optimizer = flows.build(built.model), optim.make(built.optim, 2)
+    prepared = settings.preprocessing(built, data)
+    keys = step.run_keys(0, 1)
+    x, _ = prepared.encode(keys[0], jnp.asarray(data.train[:16]))
+    state = step.init_state(flow, optimizer, keys, x[None], 0.0)
+    take = step.make_train_step(
+        objectives.build(built, flow, None, 1.0),
+        optimizer,
+        sampling.uniform(100, 16, 2),
+        steps=2,
+        ema=0.0,
+        preprocess=prepared,
+        accumulate=parts,
+    )
+    on_device = {"train": jnp.asarray(data.train)}
+    return jax.device_get(take(state, np.arange(2), keys, on_device, {}))
+
+
+def test_accumulated_gradient_is_that_of_the_batch():
+    (whole, log), (parts, other) = accumulated(1), accumulated(4)
+    np.testing.assert_allclose(log["loss"], other["loss"], rtol=1e-5)
+    jax.tree.map(
+        functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-5),
+        whole.params,
+        parts.params,
+    )
+
+
+def test_parts_that_do_not_divide_the_batch():
+    with pytest.raises(ConfigError, match="accumulate=3 does not divide .* of 8"):
+        accumulated(3)
