@@ -7,13 +7,13 @@ python -m fdnf.main --config=configs/glow_fashion_mnist.py:teacher \
 from configs import common
 
 TEACHER = {"levels": 2, "steps": 16, "hidden": 64}
-STUDENT = {"levels": 2, "steps": 4, "hidden": 48}
+STUDENT = {"levels": 2, "steps": 4, "hidden": 64}
 
 
 def get_config(arg: str = ""):
     config = common.image_glow("fashion_mnist", arg, TEACHER, STUDENT, channels=1)
     if "smoke" not in arg:
-        config.train.update(steps=5000, batch_size=32)
-        config.optim.update(lr=4e-3, ema=0.99)
+        config.train.update(steps=2000, batch_size=32)
+        config.optim.update(lr=5e-3, ema=0.99)
         config.eval.extractors = ("classifier",)
     return config

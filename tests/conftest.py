@@ -1,5 +1,6 @@
 """Two CPU devices, quick compilation with a cache, and the shared fixtures."""
 
+import itertools
 import os
 import pathlib
 import tempfile
@@ -15,6 +16,8 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
+
+from fdnf.train import process  # noqa: E402
 
 
 def _cache_dir() -> pathlib.Path:
@@ -47,3 +50,12 @@ def x64():
     """Float64 for the length of the test; the flag is put back after it."""
     with jax.enable_x64(True):
         yield
+
+
+_finished = itertools.count(1)
+
+
+def pytest_runtest_teardown():
+    """Counting the mappings takes a while, so not after every test."""
+    if next(_finished) % 10 == 0:
+        process.release_programs()

@@ -32,6 +32,21 @@ COUNTS = {
     ("maf", "student"): {6: 5_028, 8: 5_616, 21: 9_438, 43: 15_906, 63: 21_786},
     ("maf", "teacher"): {6: 10_056, 8: 11_232, 21: 18_876, 43: 31_812, 63: 43_572},
 }
+# Name of the file to name of the set and shape of one image.
+IMAGES = {
+    "cifar10": ("cifar10", (32, 32, 3)),
+    "celeba64": ("celeba64", (64, 64, 3)),
+    "mnist": ("mnist", (28, 28, 1)),
+    "fashion_mnist": ("fashion_mnist", (28, 28, 1)),
+    "digits": ("digits_8x8", (8, 8, 1)),
+}
+# Walton et al. (2023), table 5, as their released code counts.
+IMAGE_COUNTS = {
+    ("cifar10", "student"): 11_040_528,
+    ("cifar10", "teacher"): 44_152_176,
+    ("celeba64", "student"): 7_946_544,
+    ("celeba64", "teacher"): 44_152_176,
+}
 PLAIN = ("", "teacher", "student", "smoke", "student,smoke")
 DISTILLED = ("", "lkd", "ilkd", "skd", "skd,official", "smoke", "ilkd,official,smoke")
 
@@ -46,15 +61,28 @@ def get(name, arg=""):
     return importlib.import_module(f"configs.{name}").get_config(arg)
 
 
+def about(name):
+    """What the name of a file says of its data: the rest after model and suffix."""
+    return name.split("_", 1)[1].removesuffix("_distill")
+
+
 @functools.cache
-def size(flow, dim):
-    x = jax.ShapeDtypeStruct((4, dim), jnp.float32)
-    return trees.parameter_count(jax.eval_shape(flow.init, jax.random.key(0), x))
+def size(flow, *event):
+    x = jax.ShapeDtypeStruct((4, *event), jnp.float32)
+    variables = jax.eval_shape(flow.init, jax.random.key(0), x)
+    return trees.parameter_count(variables["params"])
 
 
 def check_size(config, name):
     flow = flows.build(config.model)
     assert hash(flow) == hash(flows.build(config.model))
+    if about(name) in IMAGES:
+        small = config.data.name == "synthetic_images"
+        event = (8, 8, 1) if small else IMAGES[about(name)][1]
+        found = size(flow, *event)
+        if not small:
+            assert found == IMAGE_COUNTS.get((about(name), config.role), found)
+        return
     counts = COUNTS[name.split("_")[0], config.role]
     dim = DIMS[config.data.name]
     assert size(flow, dim) == counts[dim]
@@ -68,6 +96,9 @@ def test_one_file_for_each_model_and_data_set():
         for name in data
         for suffix in ("", "_distill")
     ]
+    expected += [
+        f"glow_{name}{suffix}" for name in IMAGES for suffix in ("", "_distill")
+    ]
     assert sorted(NAMES) == sorted(expected)
 
 
@@ -77,7 +108,10 @@ def test_config(name, arg):
     settings.check(config)
     words = arg.split(",")
     distilled = name.endswith("_distill")
-    data = "synthetic" if "smoke" in words else name.split("_")[1]
+    if about(name) in IMAGES:
+        data = "synthetic_images" if "smoke" in words else IMAGES[about(name)][0]
+    else:
+        data = "synthetic" if "smoke" in words else about(name)
     assert config.data.name == data
     student = distilled or "student" in words
     assert config.role == ("student" if student else "teacher")
@@ -98,7 +132,25 @@ def test_config(name, arg):
         config.train.stepz = 3
 
 
-@pytest.mark.parametrize("name", ["maf_gas", "maf_gas_distill"])
+@pytest.mark.parametrize("name", ["glow_cifar10", "glow_mnist"])
+def test_variants_of_images(name):
+    config = get(name, "student,n_bits=5,logit,bf16")
+    settings.check(config)
+    assert config.data.n_bits == 5
+    assert config.data.logit == (0.05 if name == "glow_cifar10" else 1e-6)
+    assert config.model.args.dtype == "bfloat16"
+    distilled = get(f"{name}_distill", "skd,n_bits=5,official")
+    settings.check(distilled)
+    assert distilled.data.n_bits == distilled.teacher.config.data.n_bits == 5
+    assert distilled.loss.units == "bits_per_dim"
+
+
+def test_teacher_of_61_million_weights():
+    config = get("glow_celeba64", "teacher,61m")
+    assert size(flows.build(config.model), 64, 64, 3) == 61_178_832
+
+
+@pytest.mark.parametrize("name", ["maf_gas", "maf_gas_distill", "glow_mnist"])
 def test_unknown_variant(name):
     with pytest.raises(ValueError, match=r"unknown variant \['smok'\]; known: .*smoke"):
         get(name, "smok")

@@ -131,17 +131,10 @@ class Codec(NamedTuple):
         Raises:
             ValueError: another number of temperatures than of parts.
         """
-        drawn = self.flow.apply(self.variables, key, shape, method="draw")
-        each = temperature
-        if not isinstance(each, tuple):
-            each = (each,) * len(drawn)
-        if len(each) != len(drawn):
-            raise ValueError(
-                f"temperature={temperature}: expected one number, or {len(drawn)}, one "
-                "for each part of the latents, the top last"
-            )
-        scaled = zip(each, drawn, strict=True)
-        return tuple(np.float32(t) * np.asarray(part) for t, part in scaled)
+        drawn: Any = self.flow.apply(
+            self.variables, key, shape, temperature, method="draw"
+        )
+        return tuple(np.asarray(part) for part in drawn)
 
 
 def of(trained: Trained, run: int, batch_size: int) -> Codec:

@@ -17,7 +17,7 @@ from fdnf.data.tabular import Tabular
 from fdnf.evaluation import evaluate, pictures, tables
 from fdnf.flows import build as flows
 from fdnf.flows.base import FlowModule
-from fdnf.train import checkpoint, loop, objectives, settings, teachers
+from fdnf.train import checkpoint, loop, objectives, process, settings, teachers
 
 _log = logging.getLogger(__name__)
 
@@ -71,6 +71,7 @@ def run(
             plan.teacher.workdir = str(where["teacher"])
             plan.teacher.config = None
         loop.train_and_evaluate(plan, where[method], label=pictures.name(method))
+        process.release_programs()
     return report(workdir, where, data, config.eval)
 
 
@@ -157,6 +158,7 @@ def report(
         _log.info("evaluating %s", path)
         found = evaluate.evaluate(trained[method], data, method, skipped[method], judge)
         evaluate.write(found, workdir / "results")
+        process.release_programs()
     table = tables.write(workdir / "results") + judge.footnote()
     (workdir / "table.md").write_text(table, encoding="utf-8")
     pictures.draw(workdir / "figures", where, trained, data)

@@ -1,10 +1,12 @@
 """Settings of a whole process, for programs; libraries must leave them alone."""
 
 import ctypes
+import gc
 import os
+import pathlib
 import sys
 
-import jaxlib
+from jaxlib import version
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
@@ -32,7 +34,7 @@ def use_plain_fusions() -> bool:
     Returns:
       Whether the flag is set.
     """
-    if not jaxlib.__version__.startswith("0.10."):
+    if not version.__version__.startswith("0.10."):
         return False
     given = os.environ.get("XLA_FLAGS", "")
     if "xla_cpu_use_fusion_emitters" not in given:
@@ -77,3 +79,25 @@ def keep_freed_memory(limit: int = 2**31 - 1) -> bool:
     return bool(mallopt(_M_MMAP_THRESHOLD, limit)) and bool(
         mallopt(_M_TRIM_THRESHOLD, limit)
     )
+
+
+def release_programs(limit: int = 25_000) -> bool:
+    """Lets go of compiled programs before the process runs out of memory mappings.
+
+    Each takes hundreds; Linux allows a process 65,530 by default, and XLA dies of a
+    segmentation fault beyond that. What is needed again comes from the cache on disk.
+
+    Args:
+      limit: number of mappings up to which nothing is done.
+
+    Returns:
+      Whether programs were let go.
+    """
+    maps = pathlib.Path("/proc/self/maps")
+    if not maps.exists() or maps.read_bytes().count(b"\n") <= limit:
+        return False
+    import jax
+
+    jax.clear_caches()
+    gc.collect()
+    return True

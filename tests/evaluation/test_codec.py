@@ -64,7 +64,7 @@ def test_each_part_has_its_temperature():
     warm, mixed = (flow.draw(KEY, (9, 4, 6, 1), t) for t in (1.0, (0.5, 1.0)))
     np.testing.assert_allclose(mixed[0], 0.5 * warm[0])
     np.testing.assert_array_equal(mixed[1], warm[1])
-    with pytest.raises(ValueError, match="expected one number, or 2"):
+    with pytest.raises(ValueError, match="3 temperatures .* for 2 latents"):
         flow.draw(KEY, (9, 4, 6, 1), (0.5, 0.5, 1.0))
 
 
