@@ -6,7 +6,7 @@ python -m fdnf.main --config=configs/glow_fashion_mnist.py:teacher \
 
 from configs import common
 
-TEACHER = {"levels": 2, "steps": 16, "hidden": 64}
+TEACHER = {"levels": 2, "steps": 8, "hidden": 64}
 STUDENT = {"levels": 2, "steps": 4, "hidden": 64}
 
 

@@ -11,6 +11,8 @@ rows and their teacher all of them.
 from configs import (
     common,
     glow_bsds300_distill,
+    glow_digits_distill,
+    glow_fashion_mnist_distill,
     glow_miniboone_distill,
     maf_bsds300_distill,
     maf_miniboone_distill,
@@ -21,6 +23,10 @@ FILES = {
     ("maf", "miniboone_small"): maf_miniboone_distill,
     ("glow", "bsds300"): glow_bsds300_distill,
     ("glow", "miniboone_small"): glow_miniboone_distill,
+}
+IMAGES = {
+    "digits": glow_digits_distill,
+    "fashion_mnist": glow_fashion_mnist_distill,
 }
 
 # Keys are paths in the config, with slashes: ConfigDict keys may not hold dots.
@@ -65,10 +71,32 @@ RECIPES = {
 }
 
 
+IMAGE_RECIPES = {
+    # The student's fixed channel permutations are the teacher's, composed.
+    "ilkd_inherit": {"loss/method": "ilkd", "teacher/inherit_permutations": True},
+    # What each level splits off is compared too.
+    "ilkd_both": {"loss/method": "ilkd", "loss/args/parts": "both"},
+    "lkd_both": {"loss/method": "lkd", "loss/args/parts": "both"},
+    "ilkd_l2": {"loss/method": "ilkd", "loss/preset": "official"},
+    # Half of each batch is teacher samples.
+    "samples_half": {
+        "loss/method": "lkd",
+        "loss/args/weights": (1.0, 0.0, 0.0),
+        "teacher/samples": 20_000,
+        "teacher/share": 0.5,
+    },
+}
+
+
 def get_config(arg: str = "maf,bsds300"):
     words = common.parse_arg(
-        arg, ("maf", "glow", "bsds300", "miniboone_small", "few", "short", "smoke")
+        arg,
+        ("maf", "glow", "bsds300", "miniboone_small", *IMAGES, "few", "short", "smoke"),
     )
+    images = [name for name in IMAGES if name in words]
+    if images:
+        config = IMAGES[images[0]].get_config("smoke" if "smoke" in words else "")
+        return _with_recipes(config, IMAGE_RECIPES)
     arch = "glow" if "glow" in words else "maf"
     data = "miniboone_small" if "miniboone_small" in words else "bsds300"
     config = FILES[arch, data].get_config("smoke" if "smoke" in words else "")
@@ -85,8 +113,12 @@ def get_config(arg: str = "maf,bsds300"):
         config.train.batch_size = 512
     if "short" in words:
         config.train.steps = 500
+    return _with_recipes(config, RECIPES)
+
+
+def _with_recipes(config, recipes):
     config.study.recipes = common.ConfigDict(
-        {name: common.ConfigDict(recipe) for name, recipe in RECIPES.items()}
+        {name: common.ConfigDict(recipe) for name, recipe in recipes.items()}
     )
-    config.study.methods = ("student", *common.METHODS, *RECIPES)
+    config.study.methods = ("student", *common.METHODS, *recipes)
     return config

@@ -194,3 +194,15 @@ def test_smoke_trains(method, taught, tmp_path):
     assert all(row[method][0] > 0 for row in rows)
     if method == "skd":
         assert all(row["rejected"][0] < 0.5 for row in rows)
+
+
+@pytest.mark.parametrize("arg", ["maf,bsds300", "glow,digits", "glow,fashion_mnist"])
+def test_recipes_name_keys_of_their_config(arg):
+    config = get("recipes", arg)
+    settings.check(config)
+    assert set(config.study.recipes) <= set(config.study.methods)
+    for recipe in config.study.recipes.values():
+        for key in recipe.to_dict():
+            *path, last = key.split("/")
+            section = functools.reduce(lambda part, name: part[name], path, config)
+            assert last in section
