@@ -1,13 +1,11 @@
 """Activation normalization."""
 
-import math
-
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from fdnf.bijectors.base import Bijector
-from fdnf.ops import scales
+from fdnf.ops import positions, scales
 from fdnf.types import Context, Events, LogDet
 
 
@@ -49,12 +47,12 @@ class ActNorm(Bijector):
     def forward(self, x: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
         """Centres, then scales."""
         bias, log_scale = self._affine(x.shape[-1], x)
-        return (x + bias) * jnp.exp(log_scale), _log_det(log_scale, x)
+        return (x + bias) * jnp.exp(log_scale), positions.log_det(jnp.sum(log_scale), x)
 
     def inverse(self, y: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
         """Scales back, then shifts back."""
         bias, log_scale = self._affine(y.shape[-1], None)
-        return y * jnp.exp(-log_scale) - bias, -_log_det(log_scale, y)
+        return y * jnp.exp(-log_scale) - bias, -positions.log_det(jnp.sum(log_scale), y)
 
 
 class Scaling(Bijector):
@@ -81,9 +79,3 @@ class Scaling(Bijector):
         """Divides."""
         log_scale = self._log_scale(y.shape[1:])
         return y * jnp.exp(-log_scale), jnp.broadcast_to(-log_scale.sum(), y.shape[:1])
-
-
-def _log_det(log_scale: Float[Array, " channels"], x: Events) -> LogDet:
-    """Every position of the event contributes the channels' log-scales once."""
-    positions = math.prod(x.shape[1:-1])
-    return jnp.broadcast_to(positions * jnp.sum(log_scale), x.shape[:1])

@@ -1,12 +1,11 @@
 """An activation norm and a 1x1 convolution as one affine map, its inverse at hand."""
 
-import math
-
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from fdnf.bijectors.base import Bijector
+from fdnf.ops import positions
 from fdnf.types import Context, Events, LogDet
 
 
@@ -33,18 +32,9 @@ class FoldedConv(Bijector):
     def forward(self, x: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
         """Multiplies by W and adds b."""
         weight, _, bias, log_det = self._map(x.shape[-1])
-        return _product(x, weight) + bias, _per_position(log_det, x)
+        return positions.multiply(x, weight) + bias, positions.log_det(log_det, x)
 
     def inverse(self, y: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
         """Takes b away and multiplies by the inverse."""
         _, inverse, bias, log_det = self._map(y.shape[-1])
-        return _product(y - bias, inverse), _per_position(-log_det, y)
-
-
-def _product(x: Events, weight: Array) -> Events:
-    rows = x.reshape(-1, x.shape[-1])
-    return jnp.matmul(rows, weight.T, precision="highest").reshape(x.shape)
-
-
-def _per_position(log_det: Array, x: Events) -> LogDet:
-    return jnp.broadcast_to(math.prod(x.shape[1:-1]) * log_det, x.shape[:1])
+        return positions.multiply(y - bias, inverse), positions.log_det(-log_det, y)

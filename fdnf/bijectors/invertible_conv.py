@@ -1,7 +1,5 @@
 """Invertible 1x1 convolution, full or in PLU form."""
 
-import math
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -9,16 +7,10 @@ from jax.scipy import linalg
 from jaxtyping import Array, Float
 
 from fdnf.bijectors.base import Bijector
-from fdnf.ops import linear, scales
+from fdnf.ops import linear, positions, scales
 from fdnf.types import Context, Events, LogDet
 
 Matrix = Float[Array, "channels channels"]
-
-
-def _product(x: Events, weight: Matrix) -> Events:
-    """W x at every position; on a GPU the default precision breaks round trips."""
-    rows = x.reshape(-1, x.shape[-1])
-    return jnp.matmul(rows, weight.T, precision="highest").reshape(x.shape)
 
 
 class InvertibleConv(Bijector):
@@ -40,14 +32,14 @@ class InvertibleConv(Bijector):
         """Multiplies by W."""
         weight = self._weight(x.shape[-1])
         log_det = linear.log_abs_det(weight)
-        return _product(x, weight), _per_position(log_det, x)
+        return positions.multiply(x, weight), positions.log_det(log_det, x)
 
     def inverse(self, y: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
         """Solves W x = y."""
         weight = self._weight(y.shape[-1])
         rows = y.reshape(-1, y.shape[-1])
         x = linear.solve(weight, rows.T).T.reshape(y.shape)
-        return x, _per_position(-linear.log_abs_det(weight), y)
+        return x, positions.log_det(-linear.log_abs_det(weight), y)
 
 
 class InvertibleConvPLU(Bijector):
@@ -94,16 +86,12 @@ class InvertibleConvPLU(Bijector):
         """Multiplies by W, put together once."""
         permutation, lower, upper, log_s = self._factors(x.shape[-1])
         weight = jnp.linalg.multi_dot([permutation, lower, upper], precision="highest")
-        return _product(x, weight), _per_position(jnp.sum(log_s), x)
+        return positions.multiply(x, weight), positions.log_det(jnp.sum(log_s), x)
 
     def inverse(self, y: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
         """Undoes P, then solves with L, then with U."""
         permutation, lower, upper, log_s = self._factors(y.shape[-1])
-        rows = _product(y.reshape(-1, y.shape[-1]), permutation.T).T
+        rows = positions.multiply(y.reshape(-1, y.shape[-1]), permutation.T).T
         rows = linear.solve_triangular(lower, rows, True)
         rows = linear.solve_triangular(upper, rows, False)
-        return rows.T.reshape(y.shape), _per_position(-jnp.sum(log_s), y)
-
-
-def _per_position(log_det: Array, x: Events) -> LogDet:
-    return jnp.broadcast_to(math.prod(x.shape[1:-1]) * log_det, x.shape[:1])
+        return rows.T.reshape(y.shape), positions.log_det(-jnp.sum(log_s), y)
