@@ -8,7 +8,7 @@ import pytest
 
 from fdnf.flows import as_distrax
 from fdnf.flows.base import FlowModule
-from fdnf.flows.glow import TabularGlow
+from fdnf.flows.glow import Glow, TabularGlow
 from fdnf.flows.maf import MAF
 from tests import laws
 
@@ -110,3 +110,16 @@ def test_condition_is_used_for_every_row():
     np.testing.assert_allclose(distribution.log_prob(x), expected, rtol=1e-5)
     other = as_distrax.as_distribution(case.module, case.variables, case.event, -cond)
     assert np.max(np.abs(other.log_prob(x) - expected)) > 1e-2
+
+
+def test_latents_of_a_multi_scale_flow_are_one_vector():
+    flow = Glow(levels=2, steps=1, hidden=4)
+    x = jax.random.uniform(jax.random.key(0), (5, 4, 4, 2)) - 0.5
+    variables = jax.jit(flow.init)(jax.random.key(1), x)
+    made = as_distrax.as_distribution(flow, variables, (4, 4, 2))
+    expected = flow.apply(variables, x, method="log_prob")
+    np.testing.assert_allclose(made.log_prob(x), expected, rtol=1e-5, atol=1e-4)
+    latent = made.bijector.inverse(x)
+    assert latent.shape == (5, 32)
+    np.testing.assert_allclose(made.bijector.forward(latent), x, atol=1e-5)
+    assert made.sample(seed=jax.random.key(2), sample_shape=3).shape == (3, 4, 4, 2)
