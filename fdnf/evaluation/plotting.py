@@ -58,7 +58,8 @@ def saved(path: str | pathlib.Path, width: float, height: float) -> "Iterator[Fi
 def colors(labels: Iterable[str]) -> dict[str, str]:
     """A colour for each label, the same wherever a known label is drawn."""
     spare = iter(SPARE_COLORS * 8)
-    return {k: COLORS.get(k.lower()) or next(spare) for k in labels}
+    known = {k: COLORS.get(k.lower().removesuffix(" student")) for k in labels}
+    return {k: color or next(spare) for k, color in known.items()}
 
 
 def label_ends(

@@ -122,6 +122,7 @@ def test_known_labels_keep_their_color():
     assert first["student"] == second["student"]
     assert first["Teacher"] == second["teacher"]
     assert len(set(first.values())) == 3
+    assert plotting.colors(["ILKD student"])["ILKD student"] == plotting.COLORS["ilkd"]
 
 
 @pytest.mark.parametrize(
