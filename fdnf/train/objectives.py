@@ -197,7 +197,8 @@ def _with_samples(student, teacher, config, kwargs) -> Objective:
         variables = {"params": params, "constants": constants}
         x, cond = batch["x"], batch.get("cond")
         drawn = student.draw(key, (skd.batch, *x.shape[1:]), skd.temperature)
-        context = None if cond is None else cond[: skd.batch]
+        # A batch may be smaller than that of SKD: its conditions are used again.
+        context = None if cond is None else cond[jnp.arange(skd.batch) % len(cond)]
 
         def latents_only(variables):
             _, aux = distillation.combined(
