@@ -1,6 +1,13 @@
 """Glow on 8x8 handwritten digits, 17 grey levels, that scikit-learn carries.
 
 python -m fdnf.main --config=configs/glow_digits.py:teacher --workdir=runs/glow_digits
+
+Bits/dim with the best validation of 1,500 steps, mean and 95 % interval over seeds 0-4,
+1,457 / 161 / 179 images; compares with nothing published. Longer training overfits.
+
+                       validation       test
+  teacher (K=12)       2.161 +- 0.016   2.152 +- 0.014
+  student (K=4)        2.263 +- 0.015   2.267 +- 0.014
 """
 
 from configs import common
