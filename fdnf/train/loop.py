@@ -76,7 +76,9 @@ def train_and_evaluate(config: Any, workdir: str | pathlib.Path, label: str = "t
     data = datasets.build(config.data)
     prepared = settings.preprocessing(config, data)
     flow = flows.build(config.model)
-    settings.check_event(flow, data, prepared)
+    if objectives.needs_teacher(config):
+        # Before time is spent on a teacher; otherwise the first trace will tell.
+        settings.check_event(flow, data, prepared)
     train, runs = config.train, config.runs
     devices = jax.local_device_count()
     teacher = _teacher(config, workdir, data.event, runs, prepared)
@@ -126,18 +128,18 @@ def train_and_evaluate(config: Any, workdir: str | pathlib.Path, label: str = "t
     first = _first_batches(data, prepared, train.init_rows, config.seed, runs)
     heir = config.get("teacher") and config.teacher.get("inherit_permutations", False)
     ancestor = teacher if heir else None
-    train_state = step.init_state(
-        flow,
-        optimizer,
-        keys,
-        first["x"],
-        config.optim.ema,
-        first.get("cond"),
-        inherited=ancestor.variables if ancestor else None,
-        inherited_runs=bool(ancestor and ancestor.by_run),
-    )
+    with settings.explained(flow, data):
+        train_state = step.init_state(
+            flow,
+            optimizer,
+            keys,
+            first["x"],
+            config.optim.ema,
+            first.get("cond"),
+            inherited=ancestor.variables if ancestor else None,
+            inherited_runs=bool(ancestor and ancestor.by_run),
+        )
     best = state.first_best(train_state.params, train_state.constants, runs)
-    best = jax.device_get(best)
 
     with Checkpointer(workdir, keep=train.keep) as checkpointer:
         # Restore.

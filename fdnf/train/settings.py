@@ -1,6 +1,8 @@
 """Checks of a whole config, and its passage to JSON and back."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -107,8 +109,21 @@ def check_event(
     cond = None
     if prepared.classes:
         cond = jax.ShapeDtypeStruct((2, prepared.classes), jnp.float32)
-    try:
+    with explained(flow, data):
         jax.eval_shape(flow.init, jax.random.key(0), x, cond)
+
+
+@contextlib.contextmanager
+def explained(flow: FlowModule, data: Tabular | Images) -> Iterator[None]:
+    """Around the first use of a flow on data: what fails is the config's fault.
+
+    Raises:
+      ConfigError: instead of the ValueError or TypeError of the flow.
+    """
+    try:
+        yield
+    except ConfigError:
+        raise
     except (ValueError, TypeError) as error:
         raise ConfigError(
             f"{type(flow).__name__} cannot take {data.name}, rows of shape "
