@@ -243,9 +243,9 @@ def distill(get_config: Callable[[str], ConfigDict], arg: str = "") -> ConfigDic
     teacher.samples = 0  # rows drawn from the teacher as further training data,
     teacher.share = 0.5  # and their share of each batch
 
+    units = config.loss.get("units")
     config.loss = loss = ConfigDict()
     loss.method = chosen[0]
-    units = get_config("student" + suffix).loss.get("units")
     if units:
         loss.units = units
     loss.preset = "official" if "official" in words else "paper"

@@ -11,7 +11,9 @@ each of L levels, hidden channels, weights.
   student   3   8    512      11,040,528
 
 No figure of ours: without a GPU the teacher was run for 50 steps of 4 images (two CPU
-cores, 0.4 steps a second, 3.3 GiB), to 6.3 bits/dim, and no further. One image
+cores, 0.4 steps a second, 3.3 GiB), to 6.3 bits/dim on 16 images, and no further:
+--config.train.steps=50 --config.train.batch_size=4 --config.train.steps_per_call=1
+--config.train.eval_every=50 --config.optim.warmup=10, on splits cut to 16. One image
 of the teacher's training costs about 32 GFLOP (8 forward, 4 times that with remat), so
 the 200,000 steps here are 4e17; on a GPU that sustains 100 TFLOP/s they would take an
 hour. That is arithmetic, not a measurement.
