@@ -32,6 +32,7 @@ def tabular() -> ConfigDict:
     config.seed = 0
     config.runs = 1
     config.role = "teacher"  # or "student": its name in tables
+    config.label = ""  # another name there, such as "ilkd w=0.1"
 
     config.model = ConfigDict({"name": "", "args": {}})
     config.data = ConfigDict({"name": "", "args": {}})

@@ -8,10 +8,17 @@ Modes:
           size, and writes a table and pictures that compare the three.
   study   the same for all methods of study.methods, over study.runs seeds.
   eval    evaluates a trained workdir again.
+  single  trains and evaluates what the config describes and nothing else; a distilled
+          student needs --config.teacher.workdir. With --points=FILE several, in one
+          process, and those that differ in numbers only as one program (--pack).
+          launch/sweep.py starts this.
   sample  draws eval.samples samples of a trained workdir: samples/*.npz and *.png; of
           images with their latents, at each of eval.temperatures.
 
-A run that was stopped goes on where it stood when the same command is given again. Any
+A run that was stopped goes on where it stood when the same command is given again. On
+SIGTERM, SIGUSR1 or SIGUSR2 it saves and ends with exit status 75; 2 says that something
+must be put right first. Several processes train one run when each is told
+--coordinator, --num_processes and --process_id, or srun starts them. Any
 key of the config can be set: --config.train.steps=1000. A word after the config's colon
 picks a variant: configs/maf_gas.py:student, or :smoke for seconds on synthetic data.
 """
@@ -21,6 +28,7 @@ import os
 import pathlib
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 from absl import app, flags
@@ -29,9 +37,9 @@ from ml_collections import config_flags
 
 from fdnf.data import build as datasets
 from fdnf.data.tabular import DataError
-from fdnf.evaluation import image_extractors, study
+from fdnf.evaluation import image_extractors, points, study
 from fdnf.evaluation import sampling as sampling_mode
-from fdnf.train import loop, objectives, process
+from fdnf.train import distributed, interruption, loop, objectives, process
 from fdnf.train.checkpoint import CheckpointError
 from fdnf.train.settings import ConfigError
 
@@ -46,14 +54,39 @@ _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Directory of the run: checkpoints, logs, tables, pictures."
 )
 _MODE = flags.DEFINE_enum(
-    "mode", "train", ["train", "eval", "sample", "study"], "What to do; see above."
+    "mode",
+    "train",
+    ["train", "eval", "sample", "study", "single"],
+    "What to do; see above.",
 )
 _CACHE = flags.DEFINE_string(
     "compilation_cache",
     os.path.join("~", ".cache", "fdnf", "xla"),
     "Directory where compiled programs are kept between runs; empty for none.",
 )
-flags.mark_flags_as_required(["config", "workdir"])
+_POINTS = flags.DEFINE_string(
+    "points",
+    None,
+    "JSON file with several experiments for --mode=single, instead of --workdir: "
+    '[{"workdir": "runs/a", "overrides": {"seed": 3}}, ...].',
+)
+_PACK = flags.DEFINE_string(
+    "pack",
+    "auto",
+    "How many of the points train as one program at most: auto, 1 or a number.",
+)
+_DISTRIBUTED = flags.DEFINE_enum(
+    "distributed",
+    "auto",
+    distributed.MODES,
+    "Several processes: auto joins the tasks of a SLURM step, if there are several.",
+)
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator", None, "HOST:PORT of process 0, for several processes."
+)
+_PROCESSES = flags.DEFINE_integer("num_processes", None, "Number of processes.")
+_PROCESS = flags.DEFINE_integer("process_id", None, "Which one this is, from 0.")
+flags.mark_flags_as_required(["config"])
 
 # What a user can put right: shown as one message, without a traceback.
 _EXPECTED = (
@@ -61,8 +94,7 @@ _EXPECTED = (
     DataError,
     CheckpointError,
     loop.TrainingStoppedError,
-    FileNotFoundError,
-    PermissionError,
+    OSError,
 )
 
 
@@ -99,20 +131,56 @@ def main(argv: Sequence[str]) -> int:
     if not flags.FLAGS["verbosity"].present:
         absl_logging.set_verbosity(absl_logging.WARNING)
     logging.getLogger("fdnf").setLevel(logging.INFO)
+    if bool(_WORKDIR.value) == bool(_POINTS.value):
+        print("fdnf: give --workdir, or --points for several", file=sys.stderr)
+        return 2
     process.prepare(images="n_bits" in _CONFIG.value.data)
     if _CACHE.value:
         jax.config.update("jax_compilation_cache_dir", os.path.expanduser(_CACHE.value))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     try:
-        _run(_MODE.value, _CONFIG.value, pathlib.Path(str(_WORKDIR.value)))
+        with interruption.handled():
+            distributed.start(
+                _DISTRIBUTED.value,
+                _COORDINATOR.value,
+                _PROCESSES.value,
+                _PROCESS.value,
+            )
+            return _run(_MODE.value, _CONFIG.value)
+    except interruption.StoppedBySignalError as error:
+        print(f"fdnf: {error}", file=sys.stderr)
+        return interruption.EXIT_CODE
     except _EXPECTED as error:
         print(f"fdnf: {type(error).__name__}: {error}", file=sys.stderr)
         return 2
+    except jax.errors.JaxRuntimeError as error:
+        if distributed.count() == 1:
+            raise
+        distributed.abandon(error)
+
+
+def _run(mode: str, config: Any) -> int:
+    """The exit status of a mode."""
+    image_extractors.check(config.eval)
+    if mode == "single":
+        if _POINTS.value:
+            members = points.read(_POINTS.value, config)
+        else:
+            members = [points.member(config, pathlib.Path(str(_WORKDIR.value)))]
+        failed = points.run(members, _PACK.value)
+        for path in failed:
+            print(f"fdnf: failed: {path}", file=sys.stderr)
+        return 2 if failed else 0
+    if _POINTS.value:
+        raise ConfigError("--points is for --mode=single")
+    workdir = pathlib.Path(str(_WORKDIR.value))
+    if distributed.count() > 1 and mode != "train":
+        raise ConfigError(f"--mode={mode} is for one process: start it without others")
+    _one(mode, config, workdir)
     return 0
 
 
-def _run(mode: str, config, workdir: pathlib.Path) -> None:
-    image_extractors.check(config.eval)
+def _one(mode: str, config: Any, workdir: pathlib.Path) -> None:
     if mode == "sample":
         for path in sampling_mode.write(workdir, config):
             print(path)
@@ -128,8 +196,12 @@ def _run(mode: str, config, workdir: pathlib.Path) -> None:
     else:
         if mode == "train":
             loop.train_and_evaluate(config, workdir, label=config.role)
+        if not distributed.is_first():
+            return
         data = datasets.build(config.data)
         table = study.report(workdir, {config.role: workdir}, data, config.eval)
+    if not distributed.is_first():
+        return
     print(table)
     print(f"Written: {workdir}/table.md, {workdir}/figures/", file=sys.stderr)
 

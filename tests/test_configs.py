@@ -11,7 +11,7 @@ import pytest
 
 from fdnf.flows import build as flows
 from fdnf.ops import trees
-from fdnf.train import loop, settings
+from fdnf.train import loop, objectives, settings
 from fdnf.train.writers import read_log
 
 FOLDER = pathlib.Path(__file__).parents[1] / "configs"
@@ -30,6 +30,8 @@ COUNTS = {
     ("glow", "student"): {6: 13_794, 8: 14_184, 21: 17_355, 43: 24_945, 63: 34_365},
     ("glow", "teacher"): {6: 86_670, 8: 87_800, 21: 96_285, 43: 114_215, 63: 134_715},
     ("maf", "student"): {6: 5_028, 8: 5_616, 21: 9_438, 43: 15_906, 63: 21_786},
+    # The same network run the other way.
+    ("iaf", "student"): {6: 5_028, 8: 5_616, 21: 9_438, 43: 15_906, 63: 21_786},
     ("maf", "teacher"): {6: 10_056, 8: 11_232, 21: 18_876, 43: 31_812, 63: 43_572},
 }
 # Name of the file to name of the set and shape of one image.
@@ -48,12 +50,14 @@ IMAGE_COUNTS = {
     ("celeba64", "teacher"): 44_152_176,
 }
 PLAIN = ("", "teacher", "student", "smoke", "student,smoke")
+TRANSFERRED = ("", "kl", "z", "x", "oracle", "smoke", "kl,smoke", "oracle,smoke")
 DISTILLED = ("", "lkd", "ilkd", "skd", "skd,official", "smoke", "ilkd,official,smoke")
 
 
 def variants():
     for name in NAMES:
-        for arg in DISTILLED if name.endswith("_distill") else PLAIN:
+        suffix = name.rsplit("_", 1)[1]
+        for arg in {"distill": DISTILLED, "pdd": TRANSFERRED}.get(suffix, PLAIN):
             yield pytest.param(name, arg, id=f"{name}:{arg}")
 
 
@@ -63,7 +67,7 @@ def get(name, arg=""):
 
 def about(name):
     """What the name of a file says of its data: the rest after model and suffix."""
-    return name.split("_", 1)[1].removesuffix("_distill")
+    return name.split("_", 1)[1].removesuffix("_distill").removesuffix("_pdd")
 
 
 @functools.cache
@@ -99,6 +103,7 @@ def test_one_file_for_each_model_and_data_set():
     expected += [
         f"glow_{name}{suffix}" for name in IMAGES for suffix in ("", "_distill")
     ]
+    expected += [f"iaf_{name}_pdd" for name in ("patches", "bsds300", "miniboone")]
     assert sorted(NAMES) == sorted(expected)
 
 
@@ -107,7 +112,7 @@ def test_config(name, arg):
     config = get(name, arg).lock()
     settings.check(config)
     words = arg.split(",")
-    distilled = name.endswith("_distill")
+    distilled = name.endswith(("_distill", "_pdd"))
     if about(name) in IMAGES:
         data = "synthetic_images" if "smoke" in words else IMAGES[about(name)][0]
     else:
@@ -117,13 +122,16 @@ def test_config(name, arg):
     assert config.role == ("student" if student else "teacher")
     check_size(config, name)
     if distilled:
-        methods = [word for word in words if word in ("lkd", "ilkd", "skd")]
-        assert config.loss.method == (methods or ["ilkd"])[0]
+        methods = [word for word in words if word in objectives.METHODS]
+        transferred = name.endswith("_pdd")
+        default = "x" if transferred else "ilkd"
+        assert config.loss.method == (methods or [default])[0]
         official = "official" in words
-        assert config.loss.preset == ("official" if official else "paper")
+        if not transferred:
+            assert config.loss.preset == ("official" if official else "paper")
         taught = config.teacher.config
         assert (taught.role, taught.data.name) == ("teacher", data)
-        check_size(taught, name)
+        check_size(taught, name.replace("iaf", "maf"))
     values = settings.to_dict(config)
     again = settings.from_dict(values)
     assert settings.to_dict(again) == values
@@ -194,6 +202,27 @@ def test_smoke_trains(method, taught, tmp_path):
     assert all(row[method][0] > 0 for row in rows)
     if method == "skd":
         assert all(row["rejected"][0] < 0.5 for row in rows)
+
+
+@pytest.mark.parametrize("method", ["kl", "z", "x", "oracle"])
+def test_smoke_of_a_transfer(method, taught, tmp_path):
+    model, teacher = taught
+    if model != "maf":
+        pytest.skip("the teacher of an IAF is a MAF")
+    config = get("iaf_patches_pdd", f"{method},smoke")
+    config.teacher.workdir = str(teacher)
+    config.loss.transfer.warm = 0.5
+    loop.train_and_evaluate(two_calls(config, steps=1), tmp_path)
+    rows = read_log(tmp_path)
+    assert [row["step"] for row in rows] == [2, 4]
+    assert np.isfinite([row["loss"] for row in rows]).all()
+    # Half of it by x-reconstruction, where the method needs a start.
+    warm = method in ("kl", "z")
+    assert (rows[0]["x" if warm else method][0]) > 0
+    assert rows[1][method][0] > 0
+    assert [row.get("warm", [None])[0] for row in rows] == (
+        [1.0, 0.0] if warm else [None, None]
+    )
 
 
 @pytest.mark.parametrize("arg", ["maf,bsds300", "glow,digits", "glow,fashion_mnist"])

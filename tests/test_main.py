@@ -51,7 +51,7 @@ def no_training(monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("training started")
 
-    monkeypatch.setattr(loop.step, "make_train_step", refuse)
+    monkeypatch.setattr(loop.program.step, "make_train_step", refuse)
 
 
 def npz_config(path):
@@ -124,7 +124,7 @@ def test_faulty_data(fault, tmp_path, monkeypatch):
     no_training(monkeypatch)
     path, says = fault(tmp_path)
     with pytest.raises(DataError, match=says) as caught:
-        main._run("train", npz_config(path), tmp_path / "run")
+        main._one("train", npz_config(path), tmp_path / "run")
     assert isinstance(caught.value, main._EXPECTED)
     assert str(caught.value).count("\n") < 20
 
@@ -135,7 +135,7 @@ def test_unwritable_workdir(tmp_path, monkeypatch):
     for config in (tiny.config(), tiny.config("ilkd")):
         says = r"workdir .*file/run cannot be written .* another --workdir"
         with pytest.raises(CheckpointError, match=says):
-            main._run("train", config, tmp_path / "file" / "run")
+            main._one("train", config, tmp_path / "file" / "run")
 
 
 def test_missing_teacher(tmp_path, monkeypatch):
@@ -143,7 +143,7 @@ def test_missing_teacher(tmp_path, monkeypatch):
     config = tiny.config("ilkd")
     config.teacher.workdir = str(tmp_path / "nowhere")
     with pytest.raises(CheckpointError, match=r"nowhere does not exist"):
-        main._run("train", config, tmp_path / "run")
+        main._one("train", config, tmp_path / "run")
     assert not (tmp_path / "run" / "student").exists()
 
 
@@ -159,19 +159,19 @@ def test_teacher_of_another_dimension(tmp_path, monkeypatch):
     config = tiny.config("skd")
     config.teacher.workdir = str(tmp_path / "taught")
     with pytest.raises(ConfigError, match=r"of shape \(5,\), .* have shape \(3,\)"):
-        main._run("train", config, tmp_path / "run")
+        main._one("train", config, tmp_path / "run")
     assert not (tmp_path / "run" / "student").exists()
 
 
 @pytest.mark.parametrize("mode", ["eval", "sample"])
 def test_nothing_to_evaluate(mode, tmp_path):
     with pytest.raises(CheckpointError, match=r"holds no checkpoint"):
-        main._run(mode, tiny.config(), tmp_path)
+        main._one(mode, tiny.config(), tmp_path)
 
 
 def test_study_without_a_teacher(tmp_path):
     with pytest.raises(ConfigError, match=r"takes a config with a teacher"):
-        main._run("study", tiny.config(), tmp_path)
+        main._one("study", tiny.config(), tmp_path)
 
 
 def test_no_network(tmp_path, monkeypatch):
@@ -186,7 +186,7 @@ def test_no_network(tmp_path, monkeypatch):
     monkeypatch.delenv("NO_PROXY", raising=False)
     begun = time.monotonic()
     with pytest.raises(DataError) as caught:
-        main._run("train", maf_gas.get_config(), tmp_path / "run")
+        main._one("train", maf_gas.get_config(), tmp_path / "run")
     assert time.monotonic() - begun < 15
     text = str(caught.value)
     assert "Could not download" in text

@@ -174,13 +174,16 @@ def build_train(args: argparse.Namespace) -> tuple[Callable[[], Any], int]:
     # As in the training loop; otherwise the second call compiles again.
     mesh = jax.make_mesh((1,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
     sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    placed = jax.device_put((state, keys, data, variables), sharding)
+    numbers = step.hyper(keys, weights=objectives.weights(config))
+    placed = jax.device_put((state, numbers, data, variables), sharding)
     held = {"state": placed[0]}
-    keys, data, variables = placed[1:]
-    shard = np.arange(1)
+    numbers, data, variables = placed[1:]
+    go_on = np.zeros(1, np.int32)
 
     def call():
-        held["state"], scalars = train_step(held["state"], shard, keys, data, variables)
+        held["state"], scalars = train_step(
+            held["state"], go_on, numbers, data, variables
+        )
         return jax.block_until_ready(scalars)
 
     call.state = held  # type: ignore[attr-defined]

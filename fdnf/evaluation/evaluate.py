@@ -198,4 +198,7 @@ def write(found: list[Record], folder: pathlib.Path) -> None:
     for record in found:
         path = folder / record.method / f"seed_{record.seed}"
         path.mkdir(parents=True, exist_ok=True)
-        (path / records.FILENAME).write_text(record.to_json(), encoding="utf-8")
+        # Whole or not at all: that it is there says that the run is done.
+        temporary = path / f"{records.FILENAME}.tmp"
+        temporary.write_text(record.to_json(), encoding="utf-8")
+        temporary.replace(path / records.FILENAME)

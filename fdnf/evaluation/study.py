@@ -17,7 +17,17 @@ from fdnf.data.tabular import Tabular
 from fdnf.evaluation import evaluate, pictures, tables
 from fdnf.flows import build as flows
 from fdnf.flows.base import FlowModule
-from fdnf.train import checkpoint, loop, objectives, process, settings, teachers
+from fdnf.train import (
+    checkpoint,
+    distributed,
+    loop,
+    objectives,
+    process,
+    settings,
+    teachers,
+)
+
+RESULTS = "results"
 
 _log = logging.getLogger(__name__)
 
@@ -72,6 +82,8 @@ def run(
             plan.teacher.config = None
         loop.train_and_evaluate(plan, where[method], label=pictures.name(method))
         process.release_programs()
+    if not distributed.is_first():
+        return ""
     return report(workdir, where, data, config.eval)
 
 
@@ -157,9 +169,9 @@ def report(
     for method, path in where.items():
         _log.info("evaluating %s", path)
         found = evaluate.evaluate(trained[method], data, method, skipped[method], judge)
-        evaluate.write(found, workdir / "results")
+        evaluate.write(found, workdir / RESULTS)
         process.release_programs()
-    table = tables.write(workdir / "results") + judge.footnote()
+    table = tables.write(workdir / RESULTS) + judge.footnote()
     (workdir / "table.md").write_text(table, encoding="utf-8")
     pictures.draw(workdir / "figures", where, trained, data)
     return table

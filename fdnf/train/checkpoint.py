@@ -6,6 +6,7 @@ can be read on any number of devices and without knowing the classes it came fro
 
 import json
 import logging
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,8 +18,8 @@ import jax
 import numpy as np
 import optax
 
+from fdnf.train import distributed, stored
 from fdnf.train import flat as flat_trees
-from fdnf.train import stored
 from fdnf.train.stored import CheckpointError
 
 SUBDIRECTORY = "checkpoints"
@@ -52,7 +53,8 @@ class Checkpointer:
 
     Saving returns as soon as the arrays are on the host; the files are written in
     the background and appear under their final name only when complete. Leaving the
-    context waits for them.
+    context waits for them. Of several processes the first alone writes and reads; on
+    the others saving does nothing.
 
     Args:
         workdir: directory of the run; made at the first save.
@@ -97,6 +99,8 @@ class Checkpointer:
             "meta": stored.meta_checksum(record),
             **{name: flat_trees.checksum(tree) for name, tree in trees.items()},
         }
+        if not distributed.is_first():
+            return False
         try:
             import orbax.checkpoint as ocp
 
@@ -126,6 +130,33 @@ class Checkpointer:
             self._manager.check_for_errors()
         except _WRITE_ERRORS as error:
             raise self._save_error(error) from error
+
+    def steps(self) -> list[int]:
+        """Steps that have a checkpoint, newest first."""
+        return stored.steps(self.directory)
+
+    def restore_at(
+        self, step: int, state_template: Any, best_template: Any
+    ) -> tuple[Any, Any]:
+        """`(state, best)` of the checkpoint of one step, as `restore`.
+
+        Raises:
+            CheckpointError: when it is not whole, or does not fit the templates.
+        """
+        self.wait()
+        path = self.directory / str(step)
+        trees = stored.one(self.directory, step, ("state", "best"))
+        state = _fit(state_template, trees["state"], path)
+        best = _fit(best_template, trees["best"], path)
+        return state, best
+
+    def discard_after(self, step: int) -> None:
+        """Removes newer checkpoints, which are not what comes from that step now."""
+        newer = [s for s in self.steps() if s > step]
+        if newer:
+            self._close_manager()
+            for s in newer:
+                shutil.rmtree(self.directory / str(s), ignore_errors=True)
 
     def restore(
         self, state_template: Any, best_template: Any
@@ -194,7 +225,10 @@ class Checkpointer:
             self._manager = ocp.CheckpointManager(
                 self.directory,
                 options=ocp.CheckpointManagerOptions(
-                    max_to_keep=self._keep, cleanup_tmp_directories=True
+                    max_to_keep=self._keep,
+                    cleanup_tmp_directories=True,
+                    create=False,  # Done above, by this process alone.
+                    **stored.alone(),
                 ),
             )
         return self._manager

@@ -9,8 +9,10 @@ import numpy as np
 
 from fdnf.data import readers
 from fdnf.flows.base import FlowModule
+from fdnf.train import distributed
 from fdnf.train.preprocess import Preprocess
 from fdnf.train.settings import ConfigError
+from fdnf.train.shares import Share
 from fdnf.train.step import AXIS, over_runs
 
 BOUNDS = ("uniform", "importance")
@@ -24,6 +26,7 @@ def make_log_prob(
     draws: int = 1,
     bound: str = "uniform",
     seed: int = 0,
+    everyone: bool = False,
 ) -> Callable:
     """Log densities of a whole array, each row once.
 
@@ -38,7 +41,9 @@ def make_log_prob(
       preprocess: from stored rows to the flow's data.
       draws: of noise per image.
       bound: see above.
-      seed: of the noise; the same noise for every run.
+      seed: of the noise; the same noise for every run, on any number of devices.
+      everyone: whether all processes call this together, each for its share of the
+        rows; otherwise the devices of this process do it all.
 
     Returns:
       `(params, constants, rows [n, ...], labels [n] or None) -> float32 [runs, n]`, in
@@ -48,19 +53,21 @@ def make_log_prob(
     if bound not in BOUNDS:
         raise ConfigError(f"eval.bound={bound!r}; known: {BOUNDS}")
     given = preprocess or Preprocess()
-    devices = jax.local_device_count()
+    here = jax.local_device_count()
+    devices = jax.device_count() if everyone else here
     draws = draws if given.levels else 1
 
     def log_prob(params, constants, x, labels, batch):
         key = jax.random.fold_in(jax.random.key(seed), batch)
-        key = jax.random.fold_in(key, jax.lax.axis_index(AXIS))
+        key = jax.random.fold_in(key, 0)
+        share = Share(jax.lax.axis_index(AXIS), devices)
         cond = jax.nn.one_hot(labels, given.classes) if given.classes else None
 
         def one(run):
             variables = {"params": run[0], "constants": run[1]}
 
             def draw(i):
-                y, log_det = given.encode(jax.random.fold_in(key, i), x)
+                y, log_det = given.encode(jax.random.fold_in(key, i), x, share)
                 found: Any = flow.apply(variables, y, cond, method="log_prob")
                 return found + log_det
 
@@ -74,7 +81,11 @@ def make_log_prob(
         return over_runs(one, (params, constants))
 
     mapped = jax.pmap(
-        log_prob, axis_name=AXIS, in_axes=(None, None, 0, 0, None), out_axes=1
+        log_prob,
+        axis_name=AXIS,
+        in_axes=(None, None, 0, 0, None),
+        out_axes=1,
+        devices=None if everyone else jax.local_devices(),
     )
 
     def whole(
@@ -84,16 +95,21 @@ def make_log_prob(
             raise ValueError("the flow is conditional: log_prob needs the labels")
         known = np.zeros(len(rows), np.int32) if labels is None else labels
         out = []
+        first = distributed.index() * here if everyone else 0
+        own = slice(first, first + here)
         pairs = zip(
             readers.padded_batches(rows, batch_size, devices),
             readers.padded_batches(known, batch_size, devices),
             strict=True,
         )
         for i, ((batch, mask), (classes, _)) in enumerate(pairs):
-            batch = batch.reshape(devices, -1, *batch.shape[1:])
-            classes = classes.reshape(devices, -1)
+            batch = batch.reshape(devices, -1, *batch.shape[1:])[own]
+            classes = classes.reshape(devices, -1)[own]
             values = np.asarray(mapped(params, constants, batch, classes, i))
-            out.append(values.reshape(values.shape[0], -1)[:, mask])
+            values = values.reshape(values.shape[0], -1)
+            if everyone:
+                values = distributed.concatenate(values, axis=1)
+            out.append(values[:, mask])
         return np.concatenate(out, axis=1)
 
     return whole

@@ -1,39 +1,36 @@
 """Training, from config to checkpoint, top to bottom."""
 
-import dataclasses
-import json
+import contextlib
+import errno
 import logging
 import pathlib
 import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 
 from fdnf.data import build as datasets
-from fdnf.data.images import Images
-from fdnf.data.tabular import Tabular
 from fdnf.flows import build as flows
 from fdnf.metrics import likelihood
 from fdnf.train import (
-    density,
+    distributed,
+    interruption,
     objectives,
     optim,
-    preprocess,
-    sampling,
+    program,
+    resume,
     settings,
     state,
-    step,
-    stored,
-    teachers,
+    workdirs,
 )
 from fdnf.train.checkpoint import Checkpointer, check_writable
+from fdnf.train.program import Member, Program
 from fdnf.train.progress import Progress
 from fdnf.train.writers import Writer
 
-FINISHED = "finished.json"
+FINISHED = workdirs.FINISHED
 
 _log = logging.getLogger(__name__)
 
@@ -62,239 +59,243 @@ def train_and_evaluate(config: Any, workdir: str | pathlib.Path, label: str = "t
     Raises:
       ConfigError, DataError, CheckpointError: before training, for what is wrong.
       TrainingStoppedError: after `train.max_bad_steps` steps in a row whose loss or
-        gradient was not finite.
+        gradient was not finite, or when the log cannot be written.
+      StoppedBySignalError: when a signal asked for it; all is saved.
     """
     workdir = pathlib.Path(workdir)
-    settings.check(config)
-    check_writable(workdir)
-    finished = _finished(config, workdir)
+    finished = check(config, workdir)
     if finished is not None:
         _log.info("%s is finished; nothing to train", workdir)
         return finished
-
-    # Data, and the teacher if there is one.
-    data = datasets.build(config.data)
-    prepared = settings.preprocessing(config, data)
-    flow = flows.build(config.model)
-    if objectives.needs_teacher(config):
-        # Before time is spent on a teacher; otherwise the first trace will tell.
-        settings.check_event(flow, data, prepared)
-    train, runs = config.train, config.runs
-    devices = jax.local_device_count()
-    teacher = _teacher(config, workdir, data.event, runs, prepared)
-    on_device = {"train": data.train}
-    labels = None
-    if prepared.classes and isinstance(data, Images):
-        labels = data.labels
-    if labels is not None:
-        on_device["labels"] = labels[0]
-    share, reach = 0.0, prepared.reach(data.train)
-    if teacher is not None and config.teacher.samples:
-        share = config.teacher.share
-        on_device |= teachers.generate(
-            teacher.trained,
-            config.teacher.samples,
-            config.seed,
-            config.loss.skd.reach * reach,
-        )
-    replicated = NamedSharding(
-        jax.make_mesh((devices,), ("d",), axis_types=(jax.sharding.AxisType.Auto,)),
-        PartitionSpec(),
-    )
-    on_device = jax.device_put(on_device, replicated)
-
-    # Objective, state.
-    optimizer = optim.make(config.optim, train.steps)
-    objective = objectives.build(
-        config,
-        flow,
-        teacher.trained.flow if teacher else None,
-        reach,
-    )
-    sample = sampling.uniform(len(data.train), train.batch_size, devices, share)
-    train_step = step.make_train_step(
-        objective,
-        optimizer,
-        sample,
-        steps=train.steps_per_call,
-        ema=config.optim.ema,
-        teacher_runs=bool(teacher and teacher.by_run),
-        pack=train.pack,
-        preprocess=prepared,
-        accumulate=train.get("accumulate", 1),
-    )
-    log_prob = density.make_log_prob(flow, config.eval.batch_size, prepared)
-    keys = step.run_keys(config.seed, runs)
-    first = _first_batches(data, prepared, train.init_rows, config.seed, runs)
-    heir = config.get("teacher") and config.teacher.get("inherit_permutations", False)
-    ancestor = teacher if heir else None
-    with settings.explained(flow, data):
-        train_state = step.init_state(
-            flow,
-            optimizer,
-            keys,
-            first["x"],
-            config.optim.ema,
-            first.get("cond"),
-            inherited=ancestor.variables if ancestor else None,
-            inherited_runs=bool(ancestor and ancestor.by_run),
-        )
-    best = state.first_best(train_state.params, train_state.constants, runs)
-
-    with Checkpointer(workdir, keep=train.keep) as checkpointer:
-        # Restore.
-        restored = checkpointer.restore(jax.eval_shape(lambda: train_state), best)
-        start = 0
-        if restored is not None:
-            start, train_state, best, _ = restored
-            _log.info("continuing %s from step %d", workdir, start)
-        _write_json(workdir / "config.json", settings.to_dict(config))
-        train_state, keys, teacher_variables = jax.device_put(
-            (train_state, keys, teacher.variables if teacher else {}), replicated
-        )
-        shard = np.arange(devices)
-        meta = {
-            "config": settings.to_dict(config),
-            "event": data.event,
-            "preprocess": dataclasses.asdict(prepared),
-            "data": data.name,
-        }
-
-        # Loop.
-        with (
-            Writer(workdir, resume_step=start if restored else None) as writer,
-            Progress(train.steps, start=start, label=label) as progress,
-        ):
-            clock, counted, now = None, start, start
-            while now < train.steps:
-                train_state, scalars = train_step(
-                    train_state, shard, keys, on_device, teacher_variables
-                )
-                now += train.steps_per_call
-                if clock is None:  # The first call compiles.
-                    jax.block_until_ready(scalars)
-                    clock, counted = time.monotonic(), now
-                due = now % train.eval_every == 0 or now == train.steps
-                if not due and now % train.log_every:
-                    continue
-                row = jax.device_get(scalars)
-                stopped = int(np.max(row["bad_in_a_row"])) >= train.max_bad_steps
-                if stopped:
-                    writer.write(now, row)
-                    _stop(checkpointer, now, row, train.max_bad_steps)
-                row["steps_per_second"] = (now - counted) / (time.monotonic() - clock)
-                if due:
-                    params = train_state.params
-                    if train_state.ema is not None:
-                        params = train_state.ema
-                    known = labels[1] if labels is not None else None
-                    val = log_prob(params, train_state.constants, data.val, known)
-                    mean = val.mean(axis=1, dtype=np.float64)
-                    row["val_log_prob"] = mean
-                    if prepared.levels:
-                        bits = likelihood.bits_per_dim(mean, data.dim, quantization=1)
-                        row["val_bits_per_dim"] = bits
-                    best = jax.device_get(
-                        state.update_best(
-                            best, params, train_state.constants, -val.mean(1), now
-                        )
-                    )
-                # The log goes first: what a resumed run finds is then never ahead
-                # of it.
-                writer.write(now, row)
-                progress.update(now, **_shown(row))
-                if due:
-                    checkpointer.save(now, train_state, best, meta)
-        checkpointer.wait()
-
-    _, skipped = optim.bad_steps(jax.device_get(train_state.opt_state))
-    result = {
-        "steps": train.steps,
-        "skipped_steps": np.asarray(skipped).tolist(),
-        "best_val_log_prob": (-np.asarray(best.value)).tolist(),
-        "best_step": np.asarray(best.step).tolist(),
-        "config": settings.to_dict(config),
-    }
-    _write_json(workdir / FINISHED, result)
+    teacher = _teacher(config, workdir)
+    (result,) = train_together([Member(config, workdir, teacher)], label)
     return result
 
 
-def _write_json(path: pathlib.Path, content: Any) -> None:
-    """Writes whole or not at all: a run may be killed at any moment."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
+def check(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
+    """Refuses what cannot work, before time is spent; the result of a finished run.
+
+    Raises:
+      ConfigError, CheckpointError: as `train_and_evaluate`.
+    """
+    settings.check(config)
+    check_writable(workdir)
+    return workdirs.finished(config, workdir)
 
 
-def _finished(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
-    """The result of a finished run of this config; refuses one of another config."""
-    path = workdir / FINISHED
-    saved = path if path.exists() else workdir / "config.json"
-    if not saved.exists():
-        return None
-    result = json.loads(saved.read_text())
-    # What is done with a run once it is trained does not make it another one.
-    before, now = (
-        {k: v for k, v in values.items() if k not in ("eval", "study")}
-        for values in (
-            result["config"] if path.exists() else result,
-            settings.to_dict(config),
+def train_together(
+    members: Sequence[Member], label: str = "train"
+) -> list[dict[str, Any] | None]:
+    """Trains experiments that differ in numbers only, as one program.
+
+    Each has its own directory, as if it had been trained alone: it can be resumed
+    alone, or with others.
+
+    Args:
+      members: unfinished experiments, see `packs.plan` for which go together.
+      label: name on the progress display.
+
+    Returns:
+      Of each the contents of `finished.json`, or None if it has come to nothing but
+      steps that are not finite: `failed.json` says so, and the others go on.
+
+    Raises:
+      As `train_and_evaluate`; TrainingStoppedError when all have failed.
+    """
+    with interruption.deferred():
+        return _train(members, label)
+
+
+def _train(members: Sequence[Member], label: str) -> list[dict[str, Any] | None]:
+    train = members[0].config.train
+    here = jax.local_device_count()
+    # Data, models, teachers, the step.
+    built = program.build(members)
+    metas = [{"config": settings.to_dict(m.config), **built.meta} for m in members]
+
+    with contextlib.ExitStack() as stack:
+        # Restore.
+        kept = [
+            stack.enter_context(Checkpointer(m.workdir, keep=train.keep))
+            for m in members
+        ]
+        restored, train_state, best = resume.restore(
+            kept, built.state, built.best, built.runs
         )
+        start = restored or 0
+        if start:
+            _log.info("continuing %s from step %d", members[0].workdir, start)
+        if distributed.is_first():
+            for member in members:
+                (member.workdir / workdirs.FAILED).unlink(missing_ok=True)
+                content = settings.to_dict(member.config)
+                workdirs.write_json(member.workdir / "config.json", content)
+        train_state, hyper = jax.device_put(
+            (train_state, built.hyper), built.replicated
+        )
+
+        # Loop.
+        stack.enter_context(_named_checkpoint(kept))
+        writers = [
+            stack.enter_context(Writer(m.workdir, resume_step=restored))
+            for m in members
+        ]
+        progress = stack.enter_context(Progress(train.steps, start=start, label=label))
+        alive = list(range(len(members)))
+        clock, counted, now = None, start, start
+        told: list[Any] = []
+        while now < train.steps:
+            if _halts(told):
+                _halt(kept, alive, built, now, train_state, best, metas)
+            train_state, scalars = built.take(
+                train_state,
+                np.full(here, bool(interruption.requested()), np.int32),
+                hyper,
+                built.on_device,
+                built.teacher,
+            )
+            told = [*told[-1:], scalars.pop("stop")]
+            now += train.steps_per_call
+            if clock is None:  # The first call compiles.
+                jax.block_until_ready(scalars)
+                clock, counted = time.monotonic(), now
+            due = now % train.eval_every == 0 or now == train.steps
+            if not due and now % train.log_every:
+                continue
+            row = jax.device_get(scalars)
+            bad = np.asarray(row["bad_in_a_row"]) >= train.max_bad_steps
+            lost = [i for i in alive if bad[built.runs[i]].any()]
+            for i in lost:
+                writers[i].write(now, _of(row, built.runs[i]))
+                error = _failure(kept[i], now, bad[built.runs[i]], train.max_bad_steps)
+                if len(members) == 1:
+                    raise error
+                _log.error("%s: %s", members[i].workdir, error)
+                workdirs.write_failed(members[i].workdir, error)
+            alive = [i for i in alive if i not in lost]
+            if not alive:
+                raise TrainingStoppedError("all runs have failed")
+            row["steps_per_second"] = (now - counted) / (time.monotonic() - clock)
+            if due:
+                best = _validate(built, train_state, best, now, row)
+            # The log goes first: what a resumed run finds is then never ahead of it.
+            for i in alive:
+                writers[i].write(now, _of(row, built.runs[i]))
+            progress.update(now, **_shown(row))
+            if due:
+                _save(kept, alive, built, now, train_state, best, metas)
+        for checkpointer in kept:
+            checkpointer.wait()
+
+        results: list[dict[str, Any] | None] = [None] * len(members)
+        _, skipped = optim.bad_steps(jax.device_get(train_state.opt_state))
+        for i in alive:
+            of = built.runs[i]
+            results[i] = {
+                "steps": train.steps,
+                "skipped_steps": np.asarray(skipped)[of].tolist(),
+                "best_val_log_prob": (-np.asarray(best.value))[of].tolist(),
+                "best_step": np.asarray(best.step)[of].tolist(),
+                "config": settings.to_dict(members[i].config),
+            }
+            if distributed.is_first():
+                workdirs.write_json(members[i].workdir / FINISHED, results[i])
+    # What the first process wrote is there for all.
+    distributed.wait("trained")
+    return results
+
+
+def _halts(told: list[Any]) -> bool:
+    """Whether to stop here; all processes come to the same answer at the same step.
+
+    Several look at the flag of the call before the last, which is done, so that
+    devices do not wait for the answer.
+    """
+    if distributed.count() == 1:
+        return bool(interruption.requested())
+    return len(told) > 1 and bool(np.max(np.asarray(told[0])))
+
+
+def _halt(kept, alive, built, now, train_state, best, metas) -> None:
+    """Saves, and leaves by `StoppedBySignalError`."""
+    _save(kept, alive, built, now, train_state, best, metas)
+    for checkpointer in kept:
+        checkpointer.wait()
+    # Process 0 serves the others: nobody leaves before it has saved.
+    distributed.wait("halted")
+    raise interruption.StoppedBySignalError(
+        f"stopped by {interruption.requested() or 'a signal to another process'} at "
+        f"step {now}, saved under {kept[0].directory.parent}: give the same command "
+        "again to go on"
     )
-    changed = _differences(before, now)
-    if changed:
-        raise settings.ConfigError(
-            f"{workdir} holds a run of another config; different: "
-            f"{', '.join(changed[:8])}. Give another --workdir, or remove this one"
-        )
-    return result if path.exists() else None
 
 
-def _differences(a: Any, b: Any, path: str = "") -> list[str]:
-    if isinstance(a, dict) and isinstance(b, dict):
-        keys = sorted(a.keys() | b.keys())
-        found = [_differences(a.get(k), b.get(k), f"{path}.{k}") for k in keys]
-        return [name for names in found for name in names]
-    return [] if a == b else [f"{path.lstrip('.')} ({a!r} there, {b!r} here)"]
+def _save(kept, alive, built: Program, now, train_state, best, metas) -> None:
+    """Every member's own checkpoint, or that of the only one."""
+    if not distributed.is_first():
+        return
+    train_state, best = jax.device_get((train_state, best))
+    for i in alive:
+        runs = built.runs[i]
+        mine = jax.tree.map(lambda leaf, runs=runs: leaf[runs], best)
+        kept[i].save(now, state.take(train_state, runs), mine, metas[i])
 
 
-class _Teacher:
-    def __init__(self, trained: teachers.Trained, variables: Any, by_run: bool):
-        self.trained, self.variables, self.by_run = trained, variables, by_run
+def _validate(built: Program, train_state, best, now: int, row: dict[str, Any]):
+    """Adds validation figures to `row`; the best parameters so far."""
+    params = train_state.params if train_state.ema is None else train_state.ema
+    val = built.log_prob(params, train_state.constants, built.data.val, built.labels)
+    mean = val.mean(axis=1, dtype=np.float64)
+    row["val_log_prob"] = mean
+    if built.prepared.levels:
+        bits = likelihood.bits_per_dim(mean, built.data.dim, quantization=1)
+        row["val_bits_per_dim"] = bits
+    return jax.device_get(
+        built.update(best, params, train_state.constants, -val.mean(1), now)
+    )
 
 
-def _teacher(config: Any, workdir: pathlib.Path, event, runs: int, prepared):
+def _of(row: dict[str, Any], runs: slice) -> dict[str, Any]:
+    """One member's part of a row of the log."""
+    return {k: np.asarray(v)[runs] if np.ndim(v) else v for k, v in row.items()}
+
+
+@contextlib.contextmanager
+def _named_checkpoint(kept: Sequence[Checkpointer]) -> Iterator[None]:
+    """What cannot be written, such as on a full disk, names what is left."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        raise TrainingStoppedError(
+            f"writing under {kept[0].directory.parent} failed ({error}). Last good "
+            f"checkpoint: {_last(kept[0])}. Make room, then give the same command "
+            "again to go on from it"
+        ) from error
+
+
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
+
+
+def _last(checkpointer: Checkpointer) -> str:
+    saved = checkpointer.steps()
+    return str(checkpointer.directory / str(saved[0])) if saved else "none was saved yet"
+
+
+def _teacher(config: Any, workdir: pathlib.Path) -> pathlib.Path | None:
     """The teacher that the config names, trained first if only its config is there."""
     if not objectives.needs_teacher(config):
         return None
-    where = config.teacher.workdir
-    if not where:
-        where = workdir / "teacher"
-        train_and_evaluate(config.teacher.config, where, label="teacher")
-    trained = teachers.load(where)
-    return _Teacher(trained, *teachers.match(trained, event, runs, prepared))
-
-
-def _first_batches(
-    data: Tabular | Images,
-    prepared: preprocess.Preprocess,
-    rows: int,
-    seed: int,
-    runs: int,
-) -> dict[str, jax.Array]:
-    """`[runs, rows, ...]`: the batch from which each run takes its statistics."""
-    rows = min(rows, len(data.train))
-    batches = []
-    for r in range(runs):
-        rng = np.random.default_rng(seed + r)
-        picked = rng.choice(len(data.train), rows, replace=False)
-        batch = {"x": jnp.asarray(data.train[picked])}
-        if isinstance(data, Images) and data.labels is not None:
-            batch["labels"] = jnp.asarray(data.labels[0][picked])
-        key = jax.random.fold_in(jax.random.key(seed + r), step.FIRST)
-        batch = prepared.train(key, batch)
-        batches.append({k: v for k, v in batch.items() if k != "labels"})
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *batches)
+    if config.teacher.workdir:
+        return pathlib.Path(config.teacher.workdir)
+    # Before time is spent on a teacher; otherwise the first trace will tell.
+    data = datasets.build(config.data)
+    prepared = settings.preprocessing(config, data)
+    settings.check_event(flows.build(config.model), data, prepared)
+    where = workdir / "teacher"
+    train_and_evaluate(config.teacher.config, where, label="teacher")
+    return where
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
@@ -308,13 +309,11 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
     return shown
 
 
-def _stop(checkpointer: Checkpointer, now: int, row: Any, limit: int) -> None:
+def _failure(checkpointer: Checkpointer, now: int, bad: np.ndarray, limit: int):
     checkpointer.wait()
-    bad = np.flatnonzero(np.asarray(row["bad_in_a_row"]) >= limit).tolist()
-    saved = stored.steps(checkpointer.directory)
-    last = checkpointer.directory / str(saved[0]) if saved else "none was saved yet"
-    raise TrainingStoppedError(
-        f"step {now}: the loss or gradient of run(s) {bad} was not finite for {limit} "
-        f"steps in a row. Last good checkpoint: {last}. Lower optim.lr or optim.clip, "
-        "or raise optim.warmup, in a new --workdir"
+    return TrainingStoppedError(
+        f"step {now}: the loss or gradient of run(s) {np.flatnonzero(bad).tolist()} "
+        f"was not finite for {limit} steps in a row. Last good checkpoint: "
+        f"{_last(checkpointer)}. Lower optim.lr or optim.clip, or raise optim.warmup, "
+        "in a new --workdir"
     )

@@ -12,13 +12,17 @@ from jaxtyping import Array
 from fdnf.flows.base import FlowModule
 from fdnf.losses import distance as distances
 from fdnf.losses import distillation, likelihood, pairing, presets
+from fdnf.train import shares, transfer
 from fdnf.types import Encoding, Flow
 
 Batch = Mapping[str, Array]
 Objective = Callable[..., tuple[Array, dict[str, Array]]]
-"""(params, constants, teacher_variables, batch, key, step) -> (loss, scalars)."""
+"""(params, constants, teacher_variables, batch, key, step, weights, share) ->
+(loss, scalars): `weights` are those of the loss's terms, `[3]`, as numbers that may
+differ from one run of a program to the next, or None for those of the config; `share`
+says which rows of the batch these are."""
 
-METHODS = ("nll", "lkd", "ilkd", "skd")
+METHODS = ("nll", "lkd", "ilkd", "skd", *transfer.METHODS)
 
 
 def needs_teacher(config: Any) -> bool:
@@ -41,6 +45,8 @@ def check_levels(
     Raises:
       ValueError: as `distillation.ilkd` and `distillation.lkd`.
     """
+    if config.loss.method in transfer.METHODS:
+        return
     kwargs = arguments(config)
     if not kwargs["weights"][1]:
         return
@@ -90,8 +96,7 @@ def build(
         this do not count in SKD.
 
     Returns:
-      A pure function of (params, constants, teacher variables, batch, key, step) to
-      the loss and named scalars.
+      A pure function to the loss and named scalars, see `Objective`.
 
     Raises:
       ValueError: for an unknown method, preset or argument.
@@ -101,6 +106,8 @@ def build(
         return _nll(student, config.loss.get("units", "nats"))
     if teacher is None:
         raise ValueError(f"loss.method={method!r} needs a teacher")
+    if method in transfer.METHODS:
+        return transfer.build(config, student, teacher, reach)
     kwargs = arguments(config)
     if not kwargs["weights"][2]:
         return _encoded(student, teacher, config, kwargs)
@@ -115,7 +122,10 @@ def arguments(config: Any) -> dict[str, Any]:
     Raises:
       ValueError: for an unknown method, preset or argument.
     """
-    kwargs = presets.preset(config.loss.preset, _method(config))
+    method = _method(config)
+    if method in transfer.METHODS:
+        return transfer.arguments(config)
+    kwargs = presets.preset(config.loss.preset, method)
     given = dict(config.loss.args)
     parameters = inspect.signature(distillation.combined).parameters.values()
     known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
@@ -127,6 +137,17 @@ def arguments(config: Any) -> dict[str, Any]:
     return kwargs | {k: _hashable(v) for k, v in given.items() if v is not None}
 
 
+def weights(config: Any) -> tuple[float, float, float]:
+    """Weights of likelihood, latents and samples; zeros where a loss has none.
+
+    A term of weight 0 is not computed, so programs with other zeros are others.
+    """
+    if config.loss.method == "nll" or config.loss.method in transfer.METHODS:
+        return (0.0, 0.0, 0.0)
+    nll, latents, samples = arguments(config)["weights"]
+    return (float(nll), float(latents), float(samples))
+
+
 def _hashable(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return tuple(_hashable(v) for v in value)
@@ -134,7 +155,16 @@ def _hashable(value: Any) -> Any:
 
 
 def _nll(student: FlowModule, units: str) -> Objective:
-    def objective(params, constants, teacher_variables, batch, key, step):
+    def objective(
+        params,
+        constants,
+        teacher_variables,
+        batch,
+        key,
+        step,
+        weights=None,
+        share=shares.WHOLE,
+    ):
         variables = {"params": params, "constants": constants}
         loss, aux = likelihood.nll(
             student, variables, batch["x"], batch.get("cond"), units=units
@@ -155,16 +185,25 @@ def _latent_share(config: Any, step: Array) -> Array:
     return jnp.clip((end * total - step) / width, 0.0, 1.0)
 
 
-def _weigh(terms: Mapping[str, Array], weights, share) -> Array:
+def _weigh(terms: Mapping[str, Array], weights, faded) -> Array:
     loss = weights[0] * terms["nll"] if "nll" in terms else jnp.zeros(())
     for name, weight in (("lkd", 1), ("ilkd", 1), ("skd", 2)):
         if name in terms:
-            loss += share * weights[weight] * terms[name]
+            loss += faded * weights[weight] * terms[name]
     return loss
 
 
 def _encoded(student, teacher, config, kwargs) -> Objective:
-    def objective(params, constants, teacher_variables, batch, key, step):
+    def objective(
+        params,
+        constants,
+        teacher_variables,
+        batch,
+        key,
+        step,
+        weights=None,
+        share=shares.WHOLE,
+    ):
         variables = {"params": params, "constants": constants}
         _, aux = distillation.combined(
             student,
@@ -176,8 +215,9 @@ def _encoded(student, teacher, config, kwargs) -> Objective:
             batch.get("cond"),
             **kwargs,
         )
-        share = _latent_share(config, step)
-        return _weigh(aux.terms, kwargs["weights"], share), aux.terms
+        weights = kwargs["weights"] if weights is None else weights
+        faded = _latent_share(config, step)
+        return _weigh(aux.terms, weights, faded), aux.terms
 
     return objective
 
@@ -193,12 +233,31 @@ def _with_samples(student, teacher, config, kwargs) -> Objective:
     start = skd.start * config.train.steps
     warm = {**kwargs, "weights": (*kwargs["weights"][:2], 0.0)}
 
-    def objective(params, constants, teacher_variables, batch, key, step):
+    def objective(
+        params,
+        constants,
+        teacher_variables,
+        batch,
+        key,
+        step,
+        weights=None,
+        share=shares.WHOLE,
+    ):
         variables = {"params": params, "constants": constants}
         x, cond = batch["x"], batch.get("cond")
-        drawn = student.draw(key, (skd.batch, *x.shape[1:]), skd.temperature)
+        if skd.batch % share.count:
+            raise ValueError(
+                f"loss.skd.batch={skd.batch} does not divide among {share.count} "
+                "devices"
+            )
+        own = skd.batch // share.count
+        drawn = shares.draw(
+            share,
+            own,
+            lambda rows: student.draw(key, (rows, *x.shape[1:]), skd.temperature),
+        )
         # A batch may be smaller than that of SKD: its conditions are used again.
-        context = None if cond is None else cond[jnp.arange(skd.batch) % len(cond)]
+        context = None if cond is None else cond[jnp.arange(own) % len(cond)]
 
         def latents_only(variables):
             _, aux = distillation.combined(
@@ -224,7 +283,8 @@ def _with_samples(student, teacher, config, kwargs) -> Objective:
             return terms | aux.terms
 
         terms = jax.lax.cond(step >= start, with_samples, latents_only, variables)
-        share = _latent_share(config, step)
-        return _weigh(terms, kwargs["weights"], share), terms
+        weights = kwargs["weights"] if weights is None else weights
+        faded = _latent_share(config, step)
+        return _weigh(terms, weights, faded), terms
 
     return objective

@@ -16,6 +16,8 @@ from jaxtyping import Array
 from fdnf.data.images import Images
 from fdnf.data.tabular import Tabular
 from fdnf.ops import dequantize
+from fdnf.train import shares
+from fdnf.train.shares import Share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +38,10 @@ class Preprocess:
     margin: float = 0.0
     classes: int = 0
 
-    def train(self, key: Array, batch: dict[str, Array]) -> dict[str, Array]:
-        """A drawn batch as the objective takes it; `x` becomes float."""
+    def train(
+        self, key: Array, batch: dict[str, Array], share: Share = shares.WHOLE
+    ) -> dict[str, Array]:
+        """A drawn batch, or a device's share of it, as the objective takes it."""
         batch = dict(batch)
         labels = batch.pop("labels", None)
         if self.classes and labels is not None:
@@ -46,13 +50,23 @@ class Preprocess:
             return batch
         x = batch["x"]
         if self.flip:
-            keep = jax.random.bernoulli(jax.random.fold_in(key, 1), shape=x.shape[:1])
+            coin = jax.random.fold_in(key, 1)
+            keep = shares.draw(
+                share, len(x), lambda rows: jax.random.bernoulli(coin, shape=(rows,))
+            )
             x = jnp.where(keep[:, None, None, None], x, x[:, :, ::-1])
-        batch["x"], _ = self.encode(key, x)
+        batch["x"], _ = self.encode(key, x, share)
         return batch
 
-    def encode(self, key: Array, x: Array) -> tuple[Array, Array]:
+    def encode(
+        self, key: Array, x: Array, share: Share = shares.WHOLE
+    ) -> tuple[Array, Array]:
         """Stored rows to the flow's data.
+
+        Args:
+          key: of the dequantisation noise of the whole batch.
+          x: `[rows, ...]`, this device's rows of it.
+          share: which they are.
 
         Returns:
           The data, and log |det| in nats from grey levels, one apart, to it: the
@@ -62,7 +76,11 @@ class Preprocess:
             return x, jnp.zeros(x.shape[:1])
         if self.bits < 8:
             x = dequantize.reduce_bits(x, self.bits)
-        real = dequantize.uniform(key, x)
+
+        def noise(rows: int) -> Array:
+            return dequantize.uniform(key, jnp.zeros((rows, *x.shape[1:]), x.dtype))
+
+        real = x + shares.draw(share, len(x), noise)
         if self.margin:
             return dequantize.logit(real, self.levels, self.margin)
         return dequantize.centre(real, self.levels)

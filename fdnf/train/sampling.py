@@ -6,11 +6,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from fdnf.train import shares
 from fdnf.train.settings import ConfigError
+from fdnf.train.shares import Share
 
 Data = Mapping[str, Array]
-Sampler = Callable[[Array, Data, Array], dict[str, Array]]
-"""(key, data on this device, index of the device) -> batch for this device."""
+Sampler = Callable[[Array, Data, Array | int], dict[str, Array]]
+"""(key, data on this device, index of the device) -> batch for this device.
+
+The devices' batches together are the same whatever their number.
+"""
 
 
 def uniform(
@@ -21,7 +26,7 @@ def uniform(
     Args:
       rows: number of training rows.
       batch_size: rows a step, over all devices.
-      devices: number of devices.
+      devices: number of devices, those of all processes.
       generated: share of each batch drawn from `data["generated"]`, samples of a
         teacher, instead of `data["train"]`.
 
@@ -44,33 +49,49 @@ def uniform(
         raise ConfigError(f"teacher.share={generated}: expected a share in [0, 1]")
     # Fewer rows than devices cannot be shared out, and are drawn from.
     whole = devices <= rows <= batch_size
-    share = (rows if whole else batch_size) // devices
-    from_teacher = round(generated * share)
+    own = (rows if whole else batch_size) // devices
+    from_teacher = round(generated * own) * devices
 
-    def sample(key: Array, data: Data, index: Array) -> dict[str, Array]:
+    def sample(key: Array, data: Data, index: Array | int) -> dict[str, Array]:
+        share = Share(index, devices)
         train = {"x": data["train"]}
         if "labels" in data:
             train["labels"] = data["labels"]
         if whole and not from_teacher:
-            # The same order on every device, of which each takes its part.
-            order = jax.random.permutation(key, rows) if devices > 1 else None
-            if order is None:
+            # An order drawn anew, of which each device takes its part.
+            if devices == 1:
                 return train
-            part = jax.lax.dynamic_slice_in_dim(order, index * share, share)
+            part = shares.draw(share, own, lambda _: jax.random.permutation(key, rows))
             return _rows(train, part)
-        key = jax.random.fold_in(key, index)
-        drawn = _rows(train, jax.random.randint(key, (share - from_teacher,), 0, rows))
-        if from_teacher:
-            pool = {"x": data["generated"]}
-            if "labels" in data:
-                pool["labels"] = data["generated_labels"]
-            key = jax.random.fold_in(key, 1)
-            count = pool["x"].shape[0]
-            more = _rows(pool, jax.random.randint(key, (from_teacher,), 0, count))
-            drawn = {k: jnp.concatenate([v, more[k]]) for k, v in drawn.items()}
-        return drawn
+        key = jax.random.fold_in(key, 0)
+        count = len(data["generated"]) if from_teacher else 0
+
+        def draw(size: int) -> Array:
+            """Rows of both sets, those of the teacher's counted on from the others."""
+            shape = (size - from_teacher,)
+            picked = jax.random.randint(key, shape, 0, rows)
+            if not from_teacher:
+                return picked
+            more = jax.random.fold_in(key, 1)
+            shape = (from_teacher,)
+            taken = rows + jax.random.randint(more, shape, 0, count)
+            return jnp.concatenate([picked, taken])
+
+        picked = shares.draw(share, own, draw)
+        if not from_teacher:
+            return _rows(train, picked)
+        pool = {"x": data["generated"]}
+        if "labels" in data:
+            pool["labels"] = data["generated_labels"]
+        first = _rows(train, jnp.minimum(picked, rows - 1))
+        second = _rows(pool, jnp.maximum(picked - rows, 0))
+        return {k: _choose(picked < rows, v, second[k]) for k, v in first.items()}
 
     return sample
+
+
+def _choose(mask: Array, a: Array, b: Array) -> Array:
+    return jnp.where(mask.reshape(-1, *(1,) * (a.ndim - 1)), a, b)
 
 
 def _rows(arrays: dict[str, Array], picked: Array) -> dict[str, Array]:

@@ -138,10 +138,11 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 def from_dict(values: dict[str, Any]) -> ml_collections.ConfigDict:
     """The config that `to_dict` wrote, lists of the file made tuples again."""
-    return ml_collections.ConfigDict(_tuples(values))
+    return ml_collections.ConfigDict(tuples(values))
 
 
-def _tuples(value: Any) -> Any:
+def tuples(value: Any) -> Any:
+    """Lists as tuples, however deep: modules need them as attributes."""
     if isinstance(value, dict):
-        return {k: _tuples(v) for k, v in value.items()}
-    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+        return {k: tuples(v) for k, v in value.items()}
+    return tuple(tuples(v) for v in value) if isinstance(value, list) else value

@@ -5,6 +5,7 @@ except `TrainState.step`, which they share. Fields are `Any` because the same cl
 also hold shapes, axes and other trees of the same form.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -48,6 +49,19 @@ class Best:
     constants: Any
     value: Any
     step: Any
+
+
+def take(state: TrainState, runs: slice) -> TrainState:
+    """The state of some of the runs."""
+    parts = (state.params, state.ema, state.constants, state.opt_state)
+    return TrainState(state.step, *jax.tree.map(lambda leaf: leaf[runs], parts))
+
+
+def join(states: Sequence[TrainState]) -> TrainState:
+    """The state of all runs, from those of some; all at one step."""
+    parts = [(s.params, s.ema, s.constants, s.opt_state) for s in states]
+    every = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+    return TrainState(states[0].step, *every)
 
 
 def first_best(params: Any, constants: Any, runs: int) -> Best:

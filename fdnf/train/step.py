@@ -12,15 +12,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from flax import struct
 from jaxtyping import Array
 
 from fdnf.flows import surgery
 from fdnf.flows.base import FlowModule
-from fdnf.train import optim
+from fdnf.train import optim, shares
 from fdnf.train.objectives import Objective
 from fdnf.train.preprocess import Preprocess
 from fdnf.train.sampling import Sampler
 from fdnf.train.settings import ConfigError
+from fdnf.train.shares import Share
 from fdnf.train.state import TrainState
 
 AXIS = "batch"
@@ -30,9 +32,34 @@ PACKS = ("auto", "map", "vmap")
 INIT, TRAIN, FIRST = 0, 1, 2
 
 
+@struct.dataclass
+class Hyper:
+    """The numbers in which the runs of one program differ, leading axis runs.
+
+    Attributes:
+        key: of each run, see `run_keys`.
+        lr: factor of the optimiser's updates.
+        weights: `[runs, 3]`, of the terms of the loss, see `objectives.weights`.
+    """
+
+    key: Any
+    lr: Any
+    weights: Any
+
+
 def run_keys(seed: int, runs: int) -> Array:
     """One key per run: run r of seed s is run 0 of seed s + r."""
     return jnp.stack([jax.random.key(seed + r) for r in range(runs)])
+
+
+def hyper(keys: Array, lr: Any = 1.0, weights: Any = (0.0, 0.0, 0.0)) -> Hyper:
+    """The numbers of runs with these keys; what is given once holds for all."""
+    runs = keys.shape[0]
+    return Hyper(
+        key=keys,
+        lr=jnp.broadcast_to(jnp.asarray(lr, jnp.float32), (runs,)),
+        weights=jnp.broadcast_to(jnp.asarray(weights, jnp.float32), (runs, 3)),
+    )
 
 
 def init_state(
@@ -124,40 +151,49 @@ def make_train_step(
         other, for batches whose activations do not fit into memory.
 
     Returns:
-      `(state, shard, keys, data, teacher) -> (state, scalars)`: `shard` is
-      `arange(devices)`, the rest has no device axis, and `state` is donated.
-      `scalars` are `[runs]`: means over the call's finite steps, and the counts of
-      skipped steps.
+      `(state, stop, hyper, data, teacher) -> (state, scalars)`: `stop` is `[devices
+      of this process]`, int32, whether the process has been told to stop; the rest
+      has no device axis, and `state` is donated. `scalars` are `[runs]`: means over
+      the call's finite steps, and the counts of skipped steps; "stop" is above zero
+      in all processes if it was given in any.
     """
     if pack not in PACKS:
         raise ConfigError(f"train.pack={pack!r}; known: {PACKS}")
     prepare = (preprocess or Preprocess()).train
     gradient = _gradient(objective, accumulate)
 
-    def one_run(params, average, opt_state, constants, teacher, key, step, data):
-        index = jax.lax.axis_index(AXIS)
-        key = jax.random.fold_in(jax.random.fold_in(key, TRAIN), step)
-        batch = sample(jax.random.fold_in(key, 0), data, index)
-        noise = jax.random.fold_in(jax.random.fold_in(key, 1), index)
-        batch = prepare(jax.random.fold_in(noise, 1), batch)
-        (loss, terms), grads = gradient(params, constants, teacher, batch, noise, step)
-        grads, loss, terms = jax.lax.pmean((grads, loss, terms), AXIS)
-        # A loss that is not finite can have finite gradients: spoil them, so that
-        # the optimizer skips the step as it skips gradients that are not finite.
-        ok = jnp.isfinite(loss)
-        grads = jax.tree.map(lambda g: jnp.where(ok, g, jnp.nan), grads)
+    def one_run(params, average, opt_state, constants, teacher, own, step, data, stop):
+        share = Share(jax.lax.axis_index(AXIS), jax.lax.axis_size(AXIS))
+        key = jax.random.fold_in(jax.random.fold_in(own.key, TRAIN), step)
+        batch = sample(jax.random.fold_in(key, 0), data, share.index)
+        # The same on every device, which takes its share of what is drawn.
+        noise = jax.random.fold_in(jax.random.fold_in(key, 1), 0)
+        batch = prepare(jax.random.fold_in(noise, 1), batch, share)
+        (loss, terms), grads = gradient(
+            params, constants, teacher, batch, noise, step, own.weights, share
+        )
+        # The flag goes along: a collective of its own may run beside this one, which
+        # XLA's CPU backend does not survive (segmentation faults, jax 0.10).
+        flag = jnp.asarray(stop, jnp.float32)
+        grads, loss, terms, flag = jax.lax.pmean((grads, loss, terms, flag), AXIS)
         norm = optax.tree.norm(grads)
+        # A loss that is not finite can have finite gradients, and these a norm that
+        # is not, by which clipping would make them nothing: spoil them, so that the
+        # optimizer skips the step as it skips gradients that are not finite.
+        ok = jnp.isfinite(loss) & jnp.isfinite(norm)
+        grads = jax.tree.map(lambda g: jnp.where(ok, g, jnp.nan), grads)
         updates, opt_state = optimizer.update(grads, opt_state, params)
+        updates = jax.tree.map(lambda u: (own.lr * u).astype(u.dtype), updates)
         params = optax.apply_updates(params, updates)
         moved = optim.ema_update(average, params, ema, step)
         taken = optim.bad_steps(opt_state)[0] == 0
         average = jax.tree.map(lambda a, b: jnp.where(taken, a, b), moved, average)
-        scalars = {"loss": loss, "gradient_norm": norm, **terms}
+        scalars = {"loss": loss, "gradient_norm": norm, "stop": flag, **terms}
         return params, average, opt_state, scalars
 
-    def one_run_call(per_run, step, data, shared_teacher):
+    def one_run_call(per_run, step, data, shared_teacher, stop):
         """The call's steps of one run; `per_run` has no runs axis here."""
-        params, average, opt_state, constants, key, own_teacher = per_run
+        params, average, opt_state, constants, own, own_teacher = per_run
         teacher = own_teacher if teacher_runs else shared_teacher
 
         def body(carry, i):
@@ -168,9 +204,10 @@ def make_train_step(
                 opt_state,
                 constants,
                 teacher,
-                key,
+                own,
                 step + i,
                 data,
+                stop,
             )
             return (params, average, opt_state), scalars
 
@@ -179,18 +216,19 @@ def make_train_step(
         )
         return *carry, jax.tree.map(_finite_mean, scalars)
 
-    def call(state, shard, keys, data, teacher):
-        del shard  # Only there because pmap needs one mapped argument.
+    def call(state, stop, hyper, data, teacher):
         per_run = (
             state.params,
             state.ema,
             state.opt_state,
             state.constants,
-            keys,
+            hyper,
             teacher if teacher_runs else None,
         )
         params, average, opt_state, scalars = over_runs(
-            lambda run: one_run_call(run, state.step, data, teacher), per_run, pack
+            lambda run: one_run_call(run, state.step, data, teacher, stop),
+            per_run,
+            pack,
         )
         consecutive, total = optim.bad_steps(opt_state)
         scalars |= {"bad_in_a_row": consecutive, "skipped_steps": total}
@@ -214,7 +252,9 @@ def _gradient(objective: Objective, parts: int) -> Callable:
     if parts == 1:
         return whole
 
-    def accumulated(params, constants, teacher, batch, key, step):
+    def accumulated(
+        params, constants, teacher, batch, key, step, weights=None, share=shares.WHOLE
+    ):
         def cut(leaf):
             rows = leaf.shape[0]
             if rows % parts:
@@ -227,7 +267,7 @@ def _gradient(objective: Objective, parts: int) -> Callable:
         def one(part):
             batch, i = part
             noise = jax.random.fold_in(key, i)
-            return whole(params, constants, teacher, batch, noise, step)
+            return whole(params, constants, teacher, batch, noise, step, weights, share)
 
         def body(total, part):
             return jax.tree.map(jnp.add, total, one(part)), None

@@ -52,6 +52,39 @@ def newest(
     )
 
 
+def one(directory: Path, step: int, names: tuple[str, ...]) -> dict[str, Any]:
+    """Reads the named trees of one step.
+
+    Raises:
+        CheckpointError: when they cannot be read.
+    """
+    path = directory / str(step)
+    try:
+        return _read(path, names)[0]
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise CheckpointError(
+            f"checkpoint {path} cannot be read "
+            f"({type(error).__name__}: {first_line(error)})"
+        ) from error
+
+
+def alone() -> dict[str, Any]:
+    """Options by which orbax waits for no other process, however many there are."""
+    if jax.process_count() == 1:
+        return {}
+    import orbax.checkpoint as ocp
+
+    here = jax.process_index()
+    options = ocp.options.MultiprocessingOptions(
+        primary_host=here,
+        active_processes={here},
+        barrier_sync_key_prefix=f"process_{here}",
+    )
+    return {"multiprocessing_options": options}
+
+
 def move_aside(paths: list[Path]) -> None:
     """Renames each directory to `<step>.broken-<n>`, so that its step can be saved.
 
@@ -86,7 +119,8 @@ def _read(path: Path, names: tuple[str, ...]) -> tuple[dict[str, Any], dict[str,
     """Reads the named trees and the meta of one checkpoint, and verifies them."""
     import orbax.checkpoint as ocp
 
-    with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
+    options = alone()
+    with ocp.Checkpointer(ocp.JsonCheckpointHandler(), **options) as reader:
         record = reader.restore(path / "meta")
     checksums = record.pop("checksums")
     if meta_checksum(record) != checksums["meta"]:
@@ -94,7 +128,7 @@ def _read(path: Path, names: tuple[str, ...]) -> tuple[dict[str, Any], dict[str,
     zero_size = record.pop("zero_size")
     trees = {}
     for name in names:
-        with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
+        with ocp.Checkpointer(ocp.StandardCheckpointHandler(), **options) as reader:
             tree = flat_trees.unnest(reader.restore(path / name))
         for leaf, (dtype, shape) in zero_size[name].items():
             tree[leaf] = np.zeros(shape, jax.numpy.dtype(dtype))

@@ -51,7 +51,7 @@ def workdir(tmp_path_factory):
     path = tmp_path_factory.mktemp("study")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(path / "cache"))
-        main._run("train", config(), path)
+        main._one("train", config(), path)
         yield path
 
 
@@ -115,7 +115,7 @@ def test_levels_are_those_of_the_losses(workdir):
 
 def test_eval_and_sample_modes(workdir, capsys):
     before = records.read_records(workdir / "results")
-    main._run("eval", config(), workdir)
+    main._one("eval", config(), workdir)
     assert (workdir / "table.md").read_text() in capsys.readouterr().out
     again = records.read_records(workdir / "results")
     for old, new in zip(before, again, strict=True):
@@ -123,7 +123,7 @@ def test_eval_and_sample_modes(workdir, capsys):
     student = teachers.load(workdir / "student")
     alone = settings.from_dict(settings.to_dict(student.config))
     alone.eval.update(samples=10, temperatures=(0.5,))
-    main._run("sample", alone, workdir / "student")
+    main._one("sample", alone, workdir / "student")
     printed = capsys.readouterr().out.split()
     folder = workdir / "student" / "samples"
     assert printed == [str(folder / f"run_0_t0.5.{kind}") for kind in ("npz", "png")]
@@ -142,5 +142,5 @@ def test_faults_before_any_training(tmp_path):
     wrong = config()
     wrong.eval.extractors = ("clip",)
     with pytest.raises(ConfigError, match=r"eval.extractors has \['clip'\]"):
-        main._run("train", wrong, tmp_path)
+        main._one("train", wrong, tmp_path)
     assert not list(tmp_path.iterdir())

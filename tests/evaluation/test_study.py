@@ -30,7 +30,7 @@ def config():
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
     path = tmp_path_factory.mktemp("study")
-    main._run("study", config(), path)
+    main._one("study", config(), path)
     return path
 
 
@@ -97,9 +97,9 @@ def test_a_finished_study_is_only_evaluated(workdir, monkeypatch, capsys):
     def refuse(*args, **kwargs):
         raise AssertionError("it trained again")
 
-    monkeypatch.setattr(loop.step, "make_train_step", refuse)
+    monkeypatch.setattr(loop.program.step, "make_train_step", refuse)
     monkeypatch.setattr(study.pictures, "draw", lambda *args: [])
-    main._run("study", config(), workdir)
+    main._one("study", config(), workdir)
     assert "| SKD" in capsys.readouterr().out
 
 
@@ -122,7 +122,7 @@ def trained_alone(workdir):
 
 def test_eval_mode(workdir, capsys):
     student = workdir / "student"
-    main._run("eval", trained_alone(student), student)
+    main._one("eval", trained_alone(student), student)
     out = capsys.readouterr().out
     assert "### MAF on synthetic" in out
     assert (student / "table.md").read_text() in out
@@ -137,14 +137,14 @@ def test_eval_mode_of_an_unfinished_run(workdir, tmp_path):
     loop.train_and_evaluate(config, tmp_path)
     (tmp_path / loop.FINISHED).unlink()
     with pytest.raises(ConfigError, match=r"is not finished .* training command again"):
-        main._run("eval", config, tmp_path)
+        main._one("eval", config, tmp_path)
 
 
 def test_sample_mode(workdir, capsys):
     student = workdir / "student"
     config = trained_alone(student)
     config.eval.samples = 30
-    main._run("sample", config, student)
+    main._one("sample", config, student)
     printed = capsys.readouterr().out.split()
     assert printed == [
         str(student / "samples" / name) for name in ("samples.npz", "marginals.png")

@@ -205,7 +205,9 @@ def accumulated(parts):
         accumulate=parts,
     )
     on_device = {"train": jnp.asarray(data.train)}
-    return jax.device_get(take(state, np.arange(2), keys, on_device, {}))
+    return jax.device_get(
+        take(state, np.zeros(2, np.int32), step.hyper(keys), on_device, {})
+    )
 
 
 def test_accumulated_gradient_is_that_of_the_batch():

@@ -177,8 +177,8 @@ def nan_from(step, monkeypatch):
     def spoiled(*args):
         objective = build(*args)
 
-        def wrapped(params, constants, teacher, batch, key, now):
-            loss, terms = objective(params, constants, teacher, batch, key, now)
+        def wrapped(params, constants, teacher, batch, key, now, *more):
+            loss, terms = objective(params, constants, teacher, batch, key, now, *more)
             return loss + jnp.where(now >= step, jnp.nan, 0.0), terms
 
         return wrapped

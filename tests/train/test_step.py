@@ -52,7 +52,9 @@ def trained(
     data = {"train": jnp.asarray(DATA.train[:rows])}
     log = []
     for _ in range(calls):
-        state, scalars = take(state, np.arange(devices), keys, data, {})
+        state, scalars = take(
+            state, np.zeros(devices, np.int32), step.hyper(keys), data, {}
+        )
         log.append(jax.device_get(scalars))
     return jax.device_get(state), log
 
@@ -96,7 +98,7 @@ def test_two_devices_equal_one():
 
 
 def test_devices_draw_different_rows():
-    def objective(params, constants, teacher, batch, key, now):
+    def objective(params, constants, teacher, batch, key, now, *_):
         here = jax.lax.all_gather(batch["x"], step.AXIS)
         gap = jnp.abs(here[0] - here[1]).max()
         zero = sum(jnp.sum(leaf) for leaf in jax.tree.leaves(params))
@@ -105,7 +107,7 @@ def test_devices_draw_different_rows():
     take = program(objective, 200, 16, 2, 1, 0.0)
     state, keys = initial()
     data = {"train": jnp.asarray(DATA.train)}
-    _, scalars = take(state, np.arange(2), keys, data, {})
+    _, scalars = take(state, np.zeros(2, np.int32), step.hyper(keys), data, {})
     assert scalars["gap"][0] > 0
 
 
@@ -153,11 +155,11 @@ def test_steps_a_call_do_not_matter():
 def test_the_state_is_donated():
     state, keys = initial(ema=0.9)
     take = program(NLL, 200, 16, 2, 1, 0.9)
-    shard, data = np.arange(2), {"train": jnp.asarray(DATA.train)}
+    stop, data = np.zeros(2, np.int32), {"train": jnp.asarray(DATA.train)}
     # The first call brings the state from one device onto both.
-    state, _ = take(state, shard, keys, data, {})
+    state, _ = take(state, stop, step.hyper(keys), data, {})
     old = state
-    take(state, shard, keys, data, {})
+    take(state, stop, step.hyper(keys), data, {})
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(old.params))
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(old.ema))
     assert not data["train"].is_deleted()
@@ -167,7 +169,7 @@ def test_the_state_is_donated():
 def spoiled(how):
     """NLL, at steps 2 and 3 with a loss or gradient that is not finite."""
 
-    def objective(params, constants, teacher, batch, key, now):
+    def objective(params, constants, teacher, batch, key, now, *_):
         loss, terms = NLL(params, constants, teacher, batch, key, now)
         bad = (now == 2) | (now == 3)
         if how == "loss":  # Its gradient stays finite.

@@ -1,0 +1,113 @@
+"""Points of a sweep: experiments that are trained and evaluated, and nothing else."""
+
+import copy
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from fdnf.data import build as datasets
+from fdnf.evaluation import records, study
+from fdnf.train import distributed, objectives, packs, settings
+from fdnf.train.program import Member
+from fdnf.train.settings import ConfigError
+
+
+def read(path: str | pathlib.Path, config: Any) -> list[Member]:
+    """The points of a file.
+
+    Args:
+      path: of JSON, a list of `{"workdir": ..., "overrides": {"seed": 3, ...}}`.
+      config: what the overrides change.
+
+    Raises:
+      ConfigError: for a file of another form, or a key that the config lacks.
+    """
+    text = pathlib.Path(path).read_text(encoding="utf-8")
+    try:
+        entries = [(e["workdir"], dict(e["overrides"])) for e in json.loads(text)]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ConfigError(
+            f"{path}: expected a list of objects with workdir and overrides "
+            f"({type(error).__name__}: {error})"
+        ) from error
+    twice = {w for w, _ in entries if [v for v, _ in entries].count(w) > 1}
+    if twice or not entries:
+        raise ConfigError(f"{path}: no point, or a workdir twice: {sorted(twice)}")
+    return [member(_changed(config, o), pathlib.Path(w)) for w, o in entries]
+
+
+def member(config: Any, workdir: pathlib.Path) -> Member:
+    """The experiment of a config, whose teacher must be there.
+
+    Raises:
+      ConfigError: if it names none.
+    """
+    if not objectives.needs_teacher(config):
+        return Member(config, workdir)
+    if not config.teacher.workdir:
+        raise ConfigError(
+            f"loss.method={config.loss.method!r} as a point needs a trained teacher: "
+            "set teacher.workdir"
+        )
+    return Member(config, workdir, pathlib.Path(config.teacher.workdir))
+
+
+def run(members: Sequence[Member], pack: str) -> list[pathlib.Path]:
+    """Trains and evaluates; what is done already is not done again.
+
+    Args:
+      members: the points.
+      pack: see `packs.limit`.
+
+    Returns:
+      The directories of those that failed.
+    """
+    failed, data, name = [], None, ""
+    label = "train"
+    if len(members) == 1:
+        label = method(members[0].config)
+    for point, result in packs.train(members, pack, label):
+        if result is None:
+            failed.append(point.workdir)
+            continue
+        if not distributed.is_first() or evaluated(point.workdir):
+            continue
+        section = json.dumps(settings.to_dict(point.config.data), sort_keys=True)
+        if data is None or section != name:
+            data, name = datasets.build(point.config.data), section
+        where = {method(point.config): point.workdir}
+        study.report(point.workdir, where, data, point.config.eval)
+    return failed
+
+
+def method(config: Any) -> str:
+    """Its name in tables."""
+    distilled = objectives.needs_teacher(config)
+    return config.get("label") or (config.loss.method if distilled else config.role)
+
+
+def evaluated(workdir: pathlib.Path) -> bool:
+    """Whether its results are there."""
+    return any((workdir / study.RESULTS).glob(f"*/*/{records.FILENAME}"))
+
+
+def _changed(config: Any, overrides: dict[str, Any]) -> ConfigDict:
+    """A copy of the config with the overrides, whose keys are dotted paths."""
+    changed = copy.deepcopy(config)
+    for key, value in overrides.items():
+        *path, last = key.split(".")
+        section = changed
+        for part in path:
+            section = section[part] if part in section else None
+            if section is None:
+                break
+        if section is None or last not in section:
+            raise ConfigError(f"an override names an unknown config key: {key}")
+        try:
+            section[last] = settings.tuples(value)
+        except TypeError as error:
+            raise ConfigError(f"override {key}={value!r}: {error}") from error
+    return changed

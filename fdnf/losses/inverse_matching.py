@@ -1,0 +1,176 @@
+"""Inverse matching: a sampler S learns to undo the teacher's encoding T.
+
+All three losses are 0 where S = T^-1, and none needs a density of the student. Noise
+and latents are the caller's to draw.
+
+Reference: Huang et al. (2019), "Probability distillation: a caveat and alternatives",
+section 4.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from fdnf.losses import distance as distances
+from fdnf.types import Aux, Context, Events, Flow, LogDet, Scalar, Variables
+
+Latents = tuple[Array, ...]
+
+MIXED = "mixed"
+DISTANCES = (*distances.DISTANCES, MIXED)
+
+_STATIC = ("student", "teacher", "distance", "reduction")
+
+
+def rowwise(
+    a: Array | Latents, b: Array | Latents, distance: str, reduction: str
+) -> LogDet:
+    """`distance.rowwise`, which also knows "mixed": (l1 + l2) / 2.
+
+    Raises:
+      ValueError: for other names, or shapes that differ.
+    """
+    if distance not in DISTANCES:
+        raise ValueError(f"unknown distance {distance!r}; known: {sorted(DISTANCES)}")
+    if distance != MIXED:
+        return distances.rowwise(a, b, distance, reduction)
+    l1, l2 = (distances.rowwise(a, b, name, reduction) for name in ("l1", "l2"))
+    return 0.5 * (l1 + l2)
+
+
+@functools.partial(jax.jit, static_argnames=_STATIC)
+def z_reconstruction(
+    student: Flow,
+    teacher: Flow,
+    student_variables: Variables,
+    teacher_variables: Variables,
+    z: Latents,
+    cond: Context | None = None,
+    *,
+    distance: str = "l2",
+    reduction: str = "mean",
+) -> tuple[Scalar, Aux]:
+    """d(z, T(S(z))) (Huang et al., section 4, 1): the teacher decodes the student.
+
+    The gradient goes through the teacher into the student's samples, and never into
+    the teacher's variables.
+
+    Args:
+      student: flow to train; static. Only its `decode` is used.
+      teacher: flow to invert; static. Only its `encode` is used.
+      student_variables: its variables.
+      teacher_variables: its variables; held fixed.
+      z: draws from the prior.
+      cond: context, for both.
+      distance: "l1", "l2" or "mixed", (l1 + l2) / 2.
+      reduction: over the event, "mean" or "sum".
+
+    Returns:
+      The loss, and Aux with the term "z", the distance of each latent as `per_level`,
+      the student's Decoding and the teacher's Encoding of it.
+    """
+    drawn = student.apply(student_variables, z, cond, method="decode")
+    fixed = jax.lax.stop_gradient(teacher_variables)
+    back = teacher.apply(fixed, drawn.x, cond, method="encode")
+    loss = jnp.mean(rowwise(back.z, z, distance, reduction))
+    parts = tuple(
+        jnp.mean(rowwise(a, b, distance, reduction))
+        for a, b in zip(back.z, z, strict=True)
+    )
+    return loss, Aux({"z": loss}, parts, drawn, back)
+
+
+@functools.partial(jax.jit, static_argnames=_STATIC)
+def x_reconstruction(
+    student: Flow,
+    teacher: Flow,
+    student_variables: Variables,
+    teacher_variables: Variables,
+    x: Events,
+    cond: Context | None = None,
+    *,
+    noise: Latents | None = None,
+    distance: str = "l2",
+    reduction: str = "mean",
+) -> tuple[Scalar, Aux]:
+    """d(x, S(T(x))), x data (Huang et al., section 4, 2): the student decodes.
+
+    No gradient goes through the teacher: its encodings are data.
+
+    Args:
+      student: flow to train; static. Only its `decode` is used.
+      teacher: flow to invert; static. Only its `encode` is used.
+      student_variables: its variables.
+      teacher_variables: its variables; held fixed.
+      x: data.
+      cond: context, for both.
+      noise: added to the encodings, one array a latent (section 4.1.3).
+      distance: "l1", "l2" or "mixed", (l1 + l2) / 2.
+      reduction: over the event, "mean" or "sum".
+
+    Returns:
+      The loss, and Aux with the term "x", the student's Decoding of the encodings
+      (with their noise) and the teacher's Encoding (without).
+    """
+    encoded = teacher.apply(teacher_variables, x, cond, method="encode")
+    encoded = jax.lax.stop_gradient(encoded)
+    z = _noised(encoded.z, noise)
+    drawn = student.apply(student_variables, z, cond, method="decode")
+    loss = jnp.mean(rowwise(drawn.x, x, distance, reduction))
+    return loss, Aux({"x": loss}, (), drawn, encoded)
+
+
+@functools.partial(jax.jit, static_argnames=_STATIC)
+def oracle(
+    student: Flow,
+    teacher: Flow,
+    student_variables: Variables,
+    teacher_variables: Variables,
+    z: Latents,
+    cond: Context | None = None,
+    *,
+    x: Events | None = None,
+    noise: Latents | None = None,
+    distance: str = "l2",
+    reduction: str = "mean",
+) -> tuple[Scalar, Aux]:
+    """d(T^-1(z), S(z)) (Huang et al., section 4): prediction of the teacher's samples.
+
+    An autoregressive T^-1 is slow, so its samples may be made once and given as `x`.
+
+    Args:
+      student: flow to train; static. Only its `decode` is used.
+      teacher: flow to imitate; static. Its `decode` is used, unless `x` is given.
+      student_variables: its variables.
+      teacher_variables: its variables; held fixed.
+      z: draws from the prior, or the teacher's encodings of `x`.
+      cond: context, for both.
+      x: the teacher's samples T^-1(z), made before.
+      noise: added to the latents that the student sees, one array a latent.
+      distance: "l1", "l2" or "mixed", (l1 + l2) / 2.
+      reduction: over the event, "mean" or "sum".
+
+    Returns:
+      The loss, and Aux with the term "oracle", the student's Decoding and the
+      teacher's (None where `x` was given).
+    """
+    target, teaching = x, None
+    if target is None:
+        teaching = teacher.apply(teacher_variables, z, cond, method="decode")
+        teaching = jax.lax.stop_gradient(teaching)
+        target = teaching.x
+    z = _noised(z, noise)
+    drawn = student.apply(student_variables, z, cond, method="decode")
+    loss = jnp.mean(rowwise(drawn.x, target, distance, reduction))
+    return loss, Aux({"oracle": loss}, (), drawn, teaching)
+
+
+def _noised(z: Latents, noise: Latents | None) -> Latents:
+    if noise is None:
+        return z
+    shapes, given = [p.shape for p in z], [n.shape for n in noise]
+    if shapes != given:
+        raise ValueError(f"latents have shapes {shapes}, their noise {given}")
+    return tuple(part + extra for part, extra in zip(z, noise, strict=True))

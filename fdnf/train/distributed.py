@@ -1,0 +1,189 @@
+"""Several processes that train one program: who they are, and what they agree on.
+
+Each process has its own devices; together they are one `pmap` axis. Process 0 alone
+writes files and decides what is restored; the others are told.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import jax
+import numpy as np
+
+from fdnf.train import interruption
+from fdnf.train.settings import ConfigError
+
+MODES = ("auto", "slurm", "off")
+# Seconds without a sign of life after which a process is given up; those that are left
+# end at the latest after about twice that.
+HEARTBEAT = 30
+# Seconds that processes which are done wait for process 0, which evaluates alone.
+PATIENCE = 12 * 3600
+
+
+def start(
+    mode: str = "auto",
+    coordinator: str | None = None,
+    processes: int | None = None,
+    index: int | None = None,
+) -> None:
+    """Joins the other processes of this run, if there are any; before any computation.
+
+    Args:
+      mode: "slurm" takes number and index of the processes, and where to meet, from
+        SLURM's variables; "auto" does so in a SLURM step of several tasks; "off" never.
+      coordinator: "host:port" of process 0, where all meet. Given together with
+      processes: their number, and
+      index: that of this one.
+
+    Raises:
+      ConfigError: for arguments that do not fit together, or when not all processes
+        come within five minutes.
+    """
+    if mode not in MODES:
+        raise ConfigError(f"--distributed={mode}; known: {MODES}")
+    given = (coordinator, processes, index)
+    known: dict[str, Any] = {}
+    if any(value is not None for value in given):
+        if any(value is None for value in given):
+            raise ConfigError(
+                "give --coordinator=HOST:PORT, --num_processes and --process_id "
+                "together, or none of them"
+            )
+        if mode == "slurm":
+            raise ConfigError("give --distributed=slurm or --coordinator, not both")
+        known = {
+            "coordinator_address": coordinator,
+            "num_processes": processes,
+            "process_id": index,
+        }
+    elif mode == "off" or (mode == "auto" and not _slurm_step()):
+        return
+    else:
+        if "SLURM_STEP_NUM_TASKS" not in os.environ:
+            raise ConfigError(
+                "--distributed=slurm: SLURM_STEP_NUM_TASKS is not set; start the "
+                "processes with srun"
+            )
+        known = {"cluster_detection_method": "slurm"}
+    # Only read where processes are CPUs'.
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    try:
+        jax.distributed.initialize(
+            **known,
+            # JAX by itself gives every task of SLURM one GPU.
+            local_device_ids=None if given[0] else gpus_of_task(os.environ),
+            heartbeat_timeout_seconds=HEARTBEAT,
+            shutdown_timeout_seconds=PATIENCE,
+        )
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f"the processes of this run did not meet ({error}): start all of them, "
+            "with one --coordinator that they can reach"
+        ) from error
+
+
+def _slurm_step() -> bool:
+    """Whether this is one of several tasks that srun started; not a batch script."""
+    return int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1
+
+
+def gpus_of_task(environment: Mapping[str, str]) -> list[int] | None:
+    """Which of the GPUs that it sees a task of SLURM uses; None without GPUs.
+
+    One task on a node takes all of them, several share them out, unless SLURM has
+    done so already and each sees its own only.
+    """
+    seen = environment.get("CUDA_VISIBLE_DEVICES", "")
+    gpus = len([name for name in seen.split(",") if name])
+    gpus = gpus or int(environment.get("SLURM_GPUS_ON_NODE") or 0)
+    if not gpus:
+        return None
+    # Such as "2(x3),1": two tasks on each of three nodes, one on the fourth.
+    tasks = []
+    for entry in environment.get("SLURM_STEP_TASKS_PER_NODE", "1").split(","):
+        number, _, times = entry.rstrip(")").partition("(x")
+        tasks += [int(number)] * int(times or 1)
+    here = tasks[int(environment.get("SLURM_NODEID", 0))]
+    if gpus < here or here == 1:
+        return list(range(gpus))
+    each = gpus // here
+    first = int(environment.get("SLURM_LOCALID", 0)) * each
+    return list(range(first, first + each))
+
+
+def count() -> int:
+    """Number of processes."""
+    return jax.process_count()
+
+
+def index() -> int:
+    """Index of this process."""
+    return jax.process_index()
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes."""
+    return jax.process_index() == 0
+
+
+def broadcast(tree: Any) -> Any:
+    """Process 0's arrays, bit for bit, on all; shapes and types must agree.
+
+    Args:
+      tree: of arrays; only that of process 0 counts.
+
+    Returns:
+      The tree with numpy leaves.
+    """
+    if count() == 1:
+        return tree
+    from jax.experimental import multihost_utils
+
+    # As bytes: the sum over processes that this is done by would turn -0.0 into 0.0.
+    leaves, treedef = jax.tree.flatten(jax.device_get(tree))
+    arrays = [np.asarray(leaf) for leaf in leaves]
+    raw = [np.frombuffer(a.tobytes(), np.uint8) for a in arrays]
+    joined = np.concatenate(raw) if raw else np.zeros(0, np.uint8)
+    joined = np.asarray(multihost_utils.broadcast_one_to_all(joined))
+    found, at = [], 0
+    for a in arrays:
+        part = joined[at : at + a.nbytes]
+        found.append(np.frombuffer(part.tobytes(), a.dtype).reshape(a.shape).copy())
+        at += a.nbytes
+    return jax.tree.unflatten(treedef, found)
+
+
+def concatenate(rows: np.ndarray, axis: int = 0) -> np.ndarray:
+    """The processes' arrays of one shape, one after the other, on all."""
+    if count() == 1:
+        return rows
+    from jax.experimental import multihost_utils
+
+    found = np.asarray(multihost_utils.process_allgather(rows))
+    return np.concatenate(list(found), axis=axis)
+
+
+def abandon(error: Exception) -> NoReturn:
+    """Ends this process at once, after another one of its run was lost.
+
+    A usual exit would wait for the lost one.
+    """
+    first = (str(error).strip().splitlines() or ["no message"])[0]
+    print(
+        f"fdnf: process {index()} of {count()} lost touch with another ({first}): "
+        "start all of them again to go on from the last checkpoint",
+        file=sys.stderr,
+        flush=True,
+    )
+    os._exit(interruption.EXIT_CODE)
+
+
+def wait(name: str) -> None:
+    """Waits until all processes are here."""
+    if count() > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(name)

@@ -1,0 +1,131 @@
+"""Experiments that train side by side in one program: which, and how many."""
+
+import json
+import logging
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+
+from fdnf.train import loop, objectives, process, settings, stored, workdirs
+from fdnf.train.checkpoint import SUBDIRECTORY
+from fdnf.train.loop import TrainingStoppedError
+from fdnf.train.program import Member
+from fdnf.train.settings import ConfigError
+
+# What a group holds at most if nothing is asked for. It is halved when a device's
+# memory does not suffice.
+LARGEST, LARGEST_OF_IMAGES = 16, 4
+
+_log = logging.getLogger(__name__)
+
+
+def limit(pack: str, images: bool = False) -> int:
+    """The largest group that `--pack` allows.
+
+    Raises:
+      ConfigError: unless it is "auto" or a whole number from 1 on.
+    """
+    if pack == "auto":
+        return LARGEST_OF_IMAGES if images else LARGEST
+    if not pack.isdecimal() or int(pack) < 1:
+        raise ConfigError(f"--pack={pack}: expected auto, 1 (apart) or a number")
+    return int(pack)
+
+
+def plan(members: Sequence[Member], most: int) -> list[list[Member]]:
+    """Groups of those that can train as one program, in the order they came.
+
+    They may differ in seed, learning rate, weights of the loss (not in which are 0:
+    such a term is not computed), and teacher (not in its architecture); and they must
+    have a step to go on from in common.
+
+    Args:
+      members: unfinished experiments.
+      most: members of a group.
+    """
+    groups: dict[str, list[tuple[set[int], list[Member]]]] = {}
+    for member in members:
+        saved = set(stored.steps(member.workdir / SUBDIRECTORY))
+        alike = groups.setdefault(_program(member), [])
+        for common, group in alike:
+            fits = common & saved or (not common and not saved)
+            if fits and len(group) < most:
+                common &= saved
+                group.append(member)
+                break
+        else:
+            alike.append((saved, [member]))
+    return [group for alike in groups.values() for _, group in alike]
+
+
+def train(
+    members: Sequence[Member], pack: str = "auto", label: str = "train"
+) -> Iterator[tuple[Member, dict[str, Any] | None]]:
+    """Trains them, those that fit together at once.
+
+    Args:
+      members: experiments; finished ones come back at once.
+      pack: see `limit`.
+      label: name on the progress display.
+
+    Yields:
+      Each with the contents of its `finished.json`, or None if it failed
+      (`failed.json`), as groups are done.
+
+    Raises:
+      ConfigError, DataError, CheckpointError: before training, for what is wrong.
+      StoppedBySignalError: when a signal asked for it; all is saved.
+    """
+    images = bool(members) and "n_bits" in members[0].config.data
+    most = limit(pack, images)
+    finished = [loop.check(member.config, member.workdir) for member in members]
+    for member, result in zip(members, finished, strict=True):
+        if result is not None:
+            yield member, result
+    todo = [m for m, done in zip(members, finished, strict=True) if done is None]
+    waiting = plan(todo, most)
+    while waiting:
+        group = waiting.pop(0)
+        name = label if len(group) == 1 else f"{label}, {len(group)} together"
+        try:
+            results = loop.train_together(group, name)
+        except TrainingStoppedError as error:
+            _log.error("%s: %s", group[0].workdir, error)
+            for member in group:
+                if not (member.workdir / workdirs.FAILED).exists():
+                    workdirs.write_failed(member.workdir, error)
+            results = [None] * len(group)
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error) or len(group) == 1:
+                raise
+            half = len(group) // 2
+            _log.warning("%d together do not fit into memory: halved", len(group))
+            waiting[:0] = [group[:half], group[half:]]
+            continue
+        yield from zip(group, results, strict=True)
+        process.release_programs()
+
+
+def _program(member: Member) -> str:
+    """What two members must agree in, as text."""
+    config = settings.to_dict(member.config)
+    for key in ("study", "label"):
+        config.pop(key, None)
+    del config["optim"]["lr"]
+    config["terms"] = [bool(weight) for weight in objectives.weights(member.config)]
+    if "args" in config["loss"]:
+        config["loss"]["args"].pop("weights", None)
+    own = config.get("teacher") or {}
+    if own.get("samples"):
+        return json.dumps(config, sort_keys=True)  # They are one pool for all.
+    del config["seed"]
+    if member.teacher:
+        own["workdir"] = _model(member.teacher)
+    return json.dumps(config, sort_keys=True)
+
+
+def _model(teacher: pathlib.Path) -> Any:
+    path = teacher / "config.json"
+    return json.loads(path.read_text())["model"] if path.exists() else str(teacher)

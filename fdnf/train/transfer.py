@@ -1,0 +1,274 @@
+"""What is trained where a teacher's density becomes a parallel sampler.
+
+The teacher is autoregressive (fast densities, slow samples), the student its inverse
+in kind (fast samples, slow densities). `config.loss.method` names the loss, and
+`config.loss.transfer` has its settings, see `DEFAULTS`.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array
+
+from fdnf.flows.base import FlowModule
+from fdnf.losses import density, inverse_matching
+from fdnf.losses import distance as distances
+from fdnf.train import shares
+from fdnf.train.state import Best
+from fdnf.types import Flow
+
+Batch = Mapping[str, Array]
+Objective = Callable[..., tuple[Array, dict[str, Array]]]
+
+METHODS = ("kl", "z", "x", "oracle")
+# Those where the student samples and the teacher judges. They start from what
+# x-reconstruction reached in `warm` of the training; the others need no such start.
+EVALUATIVE = ("kl", "z")
+DEFAULTS = {
+    "distance": "l2",
+    "reduction": "mean",
+    "temperature": 1.0,
+    "path": False,
+    "noise": 0.0,
+    "warm": 0.0,
+}
+
+# Streams of an objective's key; the first two are the caller's.
+_LATENTS, _NOISE = 2, 3
+
+
+def arguments(config: Any) -> dict[str, Any]:
+    """The settings of `config.loss.transfer`, with the defaults of those left out.
+
+    Returns:
+      `distance` ("l1", "l2", "mixed") and `reduction` ("mean", "sum") of the
+      reconstructions; `temperature` of the latents that the student decodes, and
+      `path` (the path derivative) of kl; `noise`, the standard deviation of what is
+      added to encodings (x and oracle, and the warm start); `warm`, the fraction of
+      the training by x-reconstruction that goes before kl or z.
+
+    Raises:
+      ValueError: for an unknown method or setting, or one that the method cannot
+        have.
+    """
+    loss = config.loss
+    if loss.method not in METHODS:
+        raise ValueError(f"unknown loss.method {loss.method!r}; known: {METHODS}")
+    given = dict(loss.get("transfer", {}))
+    unknown = sorted(set(given) - set(DEFAULTS))
+    if unknown:
+        raise ValueError(f"loss.transfer has {unknown}; known: {sorted(DEFAULTS)}")
+    settings = DEFAULTS | given
+    for key, known in (
+        ("distance", inverse_matching.DISTANCES),
+        ("reduction", distances.REDUCTIONS),
+    ):
+        if settings[key] not in known:
+            raise ValueError(
+                f"unknown loss.transfer.{key} {settings[key]!r}; known: {known}"
+            )
+    if not 0.0 <= settings["warm"] < 1.0:
+        raise ValueError(
+            f"loss.transfer.warm={settings['warm']}: expected a fraction of the "
+            "training, at least 0 and less than 1"
+        )
+    if not settings["noise"] >= 0.0:
+        raise ValueError(
+            f"loss.transfer.noise={settings['noise']}: expected a standard deviation "
+            "of at least 0"
+        )
+    if not settings["temperature"] > 0.0:
+        raise ValueError(
+            f"loss.transfer.temperature={settings['temperature']}: expected more than 0"
+        )
+    if loss.method == "kl" and settings["temperature"] != 1.0:
+        raise ValueError(
+            f"loss.transfer.temperature={settings['temperature']}: the divergence is "
+            "an expectation over the student's own samples, so kl needs 1.0"
+        )
+    teacher = config.get("teacher") or {"samples": 0, "share": 0.0}
+    samples, share = teacher["samples"], teacher["share"]
+    if loss.method == "oracle" and not (samples and share == 1.0):
+        raise ValueError(
+            f"teacher.samples={samples}, teacher.share={share}: "
+            "loss.method='oracle' learns from the teacher's samples alone; set "
+            "teacher.samples to how many are drawn, and teacher.share=1.0"
+        )
+    return settings
+
+
+def warm_steps(config: Any) -> int:
+    """Steps by x-reconstruction before the method's own loss."""
+    if config.loss.method not in EVALUATIVE:
+        return 0
+    return round(arguments(config)["warm"] * config.train.steps)
+
+
+def newest(
+    best: Best, params: Any, constants: Any, value: ArrayLike, step: ArrayLike
+) -> Best:
+    """`state.update_best` for these methods: the last parameters are the ones to keep.
+
+    The mean log-likelihood of held-out rows is no measure of these students. It is
+    not what they are trained for, and the few rows that a concentrated density all
+    but excludes decide it: of a z-reconstruction on MINIBOONE without a warm start
+    (seed 0, 2,000 steps) it would keep the first of ten evaluations. Here the learning
+    rate's schedule ends the training.
+
+    Args:
+      best: the record so far.
+      params: parameters just evaluated, leading axis `runs`.
+      constants: their constants, leading axis `runs`.
+      value: `[runs]`, their validation loss in nats; recorded, not compared.
+      step: scalar, steps taken so far.
+    """
+    value = jnp.asarray(value, best.value.dtype)
+    steps = jnp.full(value.shape, step, jnp.int32)
+    return Best(params=params, constants=constants, value=value, step=steps)
+
+
+def build(
+    config: Any, student: FlowModule, teacher: Flow | None, reach: float
+) -> Objective:
+    """The objective of `config.loss.method`, one of METHODS.
+
+    Args:
+      config: the experiment; read are `loss`, `teacher` and `train.steps`.
+      student: the flow to train; it decodes only.
+      teacher: the flow to imitate; it encodes only.
+      reach: taken for the sake of one signature for all objectives, not used: the
+        teacher's samples were limited when they were drawn, and leaving the student's
+        far samples out would reward it for them.
+
+    Returns:
+      A pure function to the loss and named scalars, see `objectives.Objective`. While
+      the student warms up, the terms of the method are 0 and "warm" is 1; after that
+      the term "x" is 0.
+
+    Raises:
+      ValueError: as `arguments`, or without a teacher.
+    """
+    del reach
+    settings = arguments(config)
+    if teacher is None:
+        raise ValueError(f"loss.method={config.loss.method!r} needs a teacher")
+    own = _losses(student, teacher, settings)
+    loss, warm_up = own[config.loss.method], own["x"]
+    until = warm_steps(config)
+
+    def objective(
+        params,
+        constants,
+        teacher_variables,
+        batch,
+        key,
+        step,
+        weights=None,
+        share=shares.WHOLE,
+    ):
+        del weights  # These losses are of one term.
+        variables = {"params": params, "constants": constants}
+
+        def main(variables):
+            return loss(variables, teacher_variables, batch, key, share)
+
+        if not until:
+            return main(variables)
+
+        def first(variables):
+            return warm_up(variables, teacher_variables, batch, key, share)
+
+        # Both branches must report the same scalars.
+        zeros = {
+            name: jnp.zeros(value.shape, value.dtype)
+            for branch in (first, main)
+            for name, value in jax.eval_shape(branch, variables)[1].items()
+        }
+
+        def reporting(branch, warm):
+            def run(variables):
+                value, terms = branch(variables)
+                return value, {**zeros, **terms, "warm": jnp.full((), warm)}
+
+            return run
+
+        return jax.lax.cond(
+            step < until, reporting(first, 1.0), reporting(main, 0.0), variables
+        )
+
+    return objective
+
+
+def _losses(student: FlowModule, teacher: Flow, settings: dict[str, Any]):
+    """Each method by name.
+
+    A function of (student's variables, teacher's, batch, key, share) -> (loss, terms).
+    """
+    flows = (student, teacher)
+    distance = {k: settings[k] for k in ("distance", "reduction")}
+
+    def draw(batch, key, share, scale):
+        x = batch["x"]
+        return shares.draw(
+            share,
+            x.shape[0],
+            lambda rows: student.draw(key, (rows, *x.shape[1:]), scale),
+        )
+
+    def latents(batch, key, share):
+        key = jax.random.fold_in(key, _LATENTS)
+        return draw(batch, key, share, settings["temperature"])
+
+    def noise(batch, key, share):
+        if not settings["noise"]:
+            return None
+        key = jax.random.fold_in(key, _NOISE)
+        return draw(batch, key, share, settings["noise"])
+
+    def kl(variables, fixed, batch, key, share):
+        z, cond = latents(batch, key, share), batch.get("cond")
+        value, aux = density.reverse_kl(
+            *flows, variables, fixed, z, cond, path=settings["path"]
+        )
+        return value, aux.terms
+
+    def z(variables, fixed, batch, key, share):
+        drawn, cond = latents(batch, key, share), batch.get("cond")
+        value, aux = inverse_matching.z_reconstruction(
+            *flows, variables, fixed, drawn, cond, **distance
+        )
+        return value, aux.terms
+
+    def x(variables, fixed, batch, key, share):
+        value, aux = inverse_matching.x_reconstruction(
+            *flows,
+            variables,
+            fixed,
+            batch["x"],
+            batch.get("cond"),
+            noise=noise(batch, key, share),
+            **distance,
+        )
+        return value, aux.terms
+
+    def oracle(variables, fixed, batch, key, share):
+        # With teacher.share=1 the batch is the teacher's samples, and their latents
+        # come back from the direction that is fast.
+        samples, cond = batch["x"], batch.get("cond")
+        encoded = teacher.apply(fixed, samples, cond, method="encode")
+        value, aux = inverse_matching.oracle(
+            *flows,
+            variables,
+            fixed,
+            jax.lax.stop_gradient(encoded.z),
+            cond,
+            x=samples,
+            noise=noise(batch, key, share),
+            **distance,
+        )
+        return value, aux.terms
+
+    return {"kl": kl, "z": z, "x": x, "oracle": oracle}

@@ -1,0 +1,55 @@
+"""The small files of a run's directory, by which others know what it is."""
+
+import json
+import pathlib
+from typing import Any
+
+from fdnf.train import distributed, settings
+from fdnf.train.settings import ConfigError
+
+FINISHED, FAILED = "finished.json", "failed.json"
+
+
+def write_json(path: pathlib.Path, content: Any) -> None:
+    """Writes whole or not at all: a run may be killed at any moment."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def write_failed(workdir: pathlib.Path, error: Exception) -> None:
+    """Leaves word of why this run cannot go on; the first process does."""
+    if distributed.is_first():
+        write_json(workdir / FAILED, {"error": str(error)})
+
+
+def finished(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
+    """The result of a finished run of this config; refuses one of another config."""
+    path = workdir / FINISHED
+    saved = path if path.exists() else workdir / "config.json"
+    if not saved.exists():
+        return None
+    result = json.loads(saved.read_text())
+    # What is done with a run once it is trained does not make it another one.
+    before, now = (
+        {k: v for k, v in values.items() if k not in ("eval", "study", "label")}
+        for values in (
+            result["config"] if path.exists() else result,
+            settings.to_dict(config),
+        )
+    )
+    changed = _differences(before, now)
+    if changed:
+        raise ConfigError(
+            f"{workdir} holds a run of another config; different: "
+            f"{', '.join(changed[:8])}. Give another --workdir, or remove this one"
+        )
+    return result if path.exists() else None
+
+
+def _differences(a: Any, b: Any, path: str = "") -> list[str]:
+    if isinstance(a, dict) and isinstance(b, dict):
+        keys = sorted(a.keys() | b.keys())
+        found = [_differences(a.get(k), b.get(k), f"{path}.{k}") for k in keys]
+        return [name for names in found for name in names]
+    return [] if a == b else [f"{path.lstrip('.')} ({a!r} there, {b!r} here)"]

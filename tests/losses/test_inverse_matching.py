@@ -1,0 +1,240 @@
+"""Inverse matching: zero where the student undoes the teacher, and who moves."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fdnf import types
+from fdnf.bijectors.autoregressive import MaskedAffine
+from fdnf.bijectors.combinators import Chain, Invert, Repeat
+from fdnf.bijectors.permutation import Reverse
+from fdnf.flows.base import FlowModule
+from fdnf.flows.maf import IAF, MAF
+from fdnf.losses import inverse_matching
+from fdnf.nets.made import MADE
+from tests import laws
+from tests.losses import affine
+
+
+class Inverted(FlowModule):
+    """A student whose sampling direction is `Invert` of the teacher's bijector."""
+
+    inverted: Invert
+
+    def _decode(self, z, cond):
+        # A MAF of an odd number of steps reports its latents turned round.
+        x, log_det = self.inverted.forward(jnp.flip(z[0], -1), cond)
+        return x, log_det, ()
+
+    def _encode(self, x, cond):
+        z, log_det = self.inverted.inverse(x, cond)
+        return (jnp.flip(z, -1),), log_det, ()
+
+
+S = affine.variables([0.5, -1.0], [2.0, 0.5])
+T = affine.variables([-0.25, 0.5], [1.5, 1.25])
+FLOW = affine.flow()
+SAMPLER = types.ExternalFlow(decode=FLOW.decode)
+JUDGE = types.ExternalFlow(encode=FLOW.encode)
+GRID = affine.normal_grid()
+
+STUDENT = laws.Case("student", IAF(unroll=1, steps=3, hidden=(8,)), noise=0.3)
+TEACHER = laws.Case("teacher", MAF(unroll=1, steps=3, hidden=(8,)), noise=0.3)
+INVERSE = Inverted(
+    Invert(Repeat(Chain((MaskedAffine(MADE((8,))), Reverse())), 3, unroll=1))
+)
+X = TEACHER.data(batch=16)
+Z = (jax.random.normal(jax.random.key(0), (16, 4)),)
+LOSSES = {
+    "z": (inverse_matching.z_reconstruction, Z),
+    "x": (inverse_matching.x_reconstruction, X),
+    "oracle": (inverse_matching.oracle, Z),
+}
+over_losses = pytest.mark.parametrize("name", LOSSES)
+over_distances = pytest.mark.parametrize("distance", inverse_matching.DISTANCES)
+reductions = pytest.mark.parametrize("reduction", ["mean", "sum"])
+
+
+def expected(slope, offset, distance, reduction):
+    """E d(slope u + offset, 0), u standard normal, over the event."""
+    if distance == "mixed":
+        parts = [expected(slope, offset, d, reduction) for d in ("l1", "l2")]
+        return sum(parts) / 2
+    each = affine.mean_distance(distance, slope, offset)
+    return np.sum(each) if reduction == "sum" else np.mean(each)
+
+
+def flat(tree):
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
+
+
+@over_distances
+@reductions
+def test_z_reconstruction_of_gaussians(distance, reduction):
+    # The only direction that each has is the only one it is asked for.
+    loss, aux = inverse_matching.z_reconstruction(
+        SAMPLER, JUDGE, S, T, (GRID,), distance=distance, reduction=reduction
+    )
+    slope = np.asarray(S["std"] / T["std"]) - 1
+    offset = np.asarray((S["mean"] - T["mean"]) / T["std"])
+    value = expected(slope, offset, distance, reduction)
+    assert loss == pytest.approx(value, rel=2e-3)
+    assert aux.terms["z"] == loss
+    assert aux.per_level[0] == pytest.approx(float(loss))
+
+
+@over_distances
+@reductions
+def test_x_reconstruction_of_gaussians(distance, reduction):
+    loss, aux = inverse_matching.x_reconstruction(
+        SAMPLER, JUDGE, S, T, GRID, distance=distance, reduction=reduction
+    )
+    ratio = np.asarray(S["std"] / T["std"])
+    offset = np.asarray(S["mean"]) - ratio * np.asarray(T["mean"])
+    value = expected(ratio - 1, offset, distance, reduction)
+    assert loss == pytest.approx(value, rel=2e-3)
+    assert aux.terms["x"] == loss
+
+
+@over_distances
+@reductions
+@pytest.mark.parametrize("cached", [False, True])
+def test_oracle_of_gaussians(distance, reduction, cached):
+    # With the samples in hand the teacher need not be able to do anything.
+    teacher = types.ExternalFlow() if cached else types.ExternalFlow(decode=FLOW.decode)
+    x = FLOW.decode(T, (GRID,)).x if cached else None
+    loss, aux = inverse_matching.oracle(
+        SAMPLER, teacher, S, T, (GRID,), x=x, distance=distance, reduction=reduction
+    )
+    slope = np.asarray(S["std"] - T["std"])
+    offset = np.asarray(S["mean"] - T["mean"])
+    value = expected(slope, offset, distance, reduction)
+    assert loss == pytest.approx(value, rel=2e-3)
+    assert (aux.teacher is None) == cached
+
+
+@over_losses
+def test_zero_where_the_student_is_the_inverted_teacher(name):
+    variables = TEACHER.variables["params"]
+    mapped = {"params": {"inverted": {"bijector": variables["stack"]}}}
+    made = INVERSE.init(jax.random.key(0), X)
+    assert jax.tree.map(jnp.shape, made) == jax.tree.map(jnp.shape, mapped)
+    loss, argument = LOSSES[name]
+    flows = (INVERSE, TEACHER.module)
+    for distance in inverse_matching.DISTANCES:
+        value, _ = loss(*flows, mapped, TEACHER.variables, argument, distance=distance)
+        assert value == pytest.approx(0.0, abs=1e-5)
+    # And not where it is something else.
+    value, _ = loss(*flows, laws.perturb(mapped, 0.1), TEACHER.variables, argument)
+    assert value > 1e-3
+
+
+@over_losses
+def test_gradients_reach_the_student_and_never_the_teacher(name):
+    loss, argument = LOSSES[name]
+    gradient = jax.jit(
+        jax.value_and_grad(loss, argnums=(2, 3), has_aux=True), static_argnums=(0, 1)
+    )
+    (value, aux), (student, teacher) = gradient(
+        STUDENT.module, TEACHER.module, STUDENT.variables, TEACHER.variables, argument
+    )
+    assert value.dtype == jnp.float32
+    assert value.shape == ()
+    assert isinstance(aux, types.Aux)
+    assert np.all(flat(teacher) == 0)
+    assert np.all(np.isfinite(flat(student)))
+    moved = [np.any(leaf != 0) for leaf in jax.tree.leaves(student)]
+    assert np.mean(moved) > 0.9
+
+
+def test_z_reconstruction_differentiates_the_teacher():
+    # d/dS of ((S(z) - m) / s - z)^2: the teacher's 1 / s is in it.
+    slope, _ = jax.grad(inverse_matching.z_reconstruction, argnums=2, has_aux=True)(
+        SAMPLER, JUDGE, S, T, (GRID,)
+    )
+    by_hand = (S["mean"] - T["mean"]) / T["std"] ** 2
+    np.testing.assert_allclose(slope["mean"], by_hand, rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("name", ["x", "oracle"])
+def test_data_and_latents_are_fixed_for_the_teacher(name):
+    # The slope in the argument has nothing that came through T.
+    loss, argument = LOSSES[name]
+    if name == "oracle":
+        gradient = jax.grad(loss, argnums=4, has_aux=True)
+        ((slope,), _) = gradient(SAMPLER, FLOW, S, T, (GRID[:8],))
+        gap = FLOW.decode(S, (GRID[:8],)).x - FLOW.decode(T, (GRID[:8],)).x
+        by_hand = 2 * gap * S["std"] / gap.size
+    else:
+        gradient = jax.grad(loss, argnums=4, has_aux=True)
+        slope, _ = gradient(SAMPLER, JUDGE, S, T, GRID[:8])
+        gap = FLOW.decode(S, FLOW.encode(T, GRID[:8]).z).x - GRID[:8]
+        by_hand = -2 * gap / gap.size
+    np.testing.assert_allclose(slope, by_hand, rtol=1e-4, atol=1e-6)
+
+
+def test_noise_is_added_to_the_encodings():
+    noise = (0.5 * jax.random.normal(jax.random.key(3), GRID.shape),)
+    loss, aux = inverse_matching.x_reconstruction(
+        SAMPLER, JUDGE, T, T, GRID, noise=noise
+    )
+    # S = T^-1, so what is left is the noise, scaled by T's std.
+    left = np.mean(np.square(noise[0] * T["std"]))
+    assert loss == pytest.approx(left, rel=1e-3)
+    np.testing.assert_allclose(aux.student.x, GRID + noise[0] * T["std"], atol=1e-5)
+    target = FLOW.decode(T, (GRID,)).x
+    predicted, _ = inverse_matching.oracle(
+        SAMPLER, FLOW, T, T, (GRID,), x=target, noise=noise
+    )
+    assert predicted == pytest.approx(left, rel=1e-3)
+
+
+def test_several_latents_have_a_distance_each():
+    def encode(variables, x, cond=None):
+        found = FLOW.encode(variables, x)
+        return found._replace(z=(found.z[0][:, :1], found.z[0][:, 1:]))
+
+    def decode(variables, z, cond=None):
+        return FLOW.decode(variables, (jnp.concatenate(z, axis=1),))
+
+    loss, aux = inverse_matching.z_reconstruction(
+        types.ExternalFlow(decode=decode),
+        types.ExternalFlow(encode=encode),
+        S,
+        T,
+        (GRID[:, :1], GRID[:, 1:]),
+    )
+    assert len(aux.per_level) == 2
+    assert loss == pytest.approx(float(np.mean(aux.per_level)), rel=1e-5)
+    assert abs(aux.per_level[0] - aux.per_level[1]) > 0.1
+
+
+def test_what_does_not_fit():
+    arguments = (STUDENT.module, TEACHER.module, STUDENT.variables, TEACHER.variables)
+    with pytest.raises(ValueError, match=r"unknown distance 'l3'; known: .*mixed"):
+        inverse_matching.x_reconstruction(*arguments, X, distance="l3")
+    with pytest.raises(ValueError, match="unknown reduction"):
+        inverse_matching.z_reconstruction(*arguments, Z, reduction="max")
+    with pytest.raises(ValueError, match="their noise"):
+        inverse_matching.x_reconstruction(*arguments, X, noise=(Z[0][:3],))
+
+
+@over_losses
+def test_an_outsider_may_jit_and_differentiate(name):
+    loss, argument = LOSSES[name]
+    plain, _ = loss(
+        STUDENT.module,
+        TEACHER.module,
+        STUDENT.variables,
+        TEACHER.variables,
+        argument,
+        distance="l1",
+    )
+    jitted = jax.jit(functools.partial(loss, distance="l1"), static_argnums=(0, 1))
+    value, _ = jitted(
+        STUDENT.module, TEACHER.module, STUDENT.variables, TEACHER.variables, argument
+    )
+    assert value == pytest.approx(float(plain), rel=1e-5)

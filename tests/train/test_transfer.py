@@ -1,0 +1,284 @@
+"""From config to a sampler: settings, warm start, and the configs of a MAF to IAF."""
+
+import importlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from fdnf import types
+from fdnf.flows import build as flows
+from fdnf.losses import density, inverse_matching
+from fdnf.train import settings, shares, state, transfer
+from tests import laws
+
+KEY = jax.random.key(0)
+EVENT = (3,)
+DATA = ("patches", "bsds300", "miniboone")
+
+
+def get(data, arg):
+    return importlib.import_module(f"configs.iaf_{data}_pdd").get_config(arg)
+
+
+def small(method, **transfer_settings):
+    config = get("patches", f"{method},smoke")
+    for model, steps in ((config.model, 1), (config.teacher.config.model, 2)):
+        model.args.update(steps=steps, hidden=(8,))
+    config.train.steps = 20
+    config.loss.transfer.update(warm=0.0)
+    config.loss.transfer.update(transfer_settings)
+    return config
+
+
+def cases(config):
+    """Student and teacher with perturbed parameters, and a batch of 16 rows."""
+    student = laws.Case("student", flows.build(config.model), EVENT, noise=0.3)
+    teacher = flows.build(config.teacher.config.model)
+    teacher = laws.Case("teacher", teacher, EVENT, noise=0.3)
+    return student, teacher, {"x": teacher.data(batch=16)}
+
+
+def made(config):
+    """The jitted objective as a function of step and parameters, and the cases."""
+    student, teacher, batch = cases(config)
+    built = transfer.build(config, student.module, teacher.module, reach=10.0)
+    built = jax.jit(built)
+
+    def objective(step=0, params=student.variables["params"], key=KEY):
+        return built(params, {}, teacher.variables, batch, key, jnp.asarray(step))
+
+    return objective, student, teacher, batch["x"]
+
+
+def both(student, teacher):
+    return student.module, teacher.module, student.variables, teacher.variables
+
+
+@pytest.mark.parametrize("path", [False, True])
+def test_kl_is_the_loss_of_its_name_on_latents_of_the_key(path):
+    objective, student, teacher, x = made(small("kl", path=path))
+    loss, terms = objective()
+    key = jax.random.fold_in(KEY, 2)
+    z = student.module.draw(key, x.shape)
+    flows_ = both(student, teacher)
+    expected, aux = density.reverse_kl(*flows_, z, path=path)
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    assert set(terms) == set(aux.terms)
+    again, _ = objective(key=jax.random.key(1))
+    assert again != loss
+
+
+@pytest.mark.parametrize("distance", ["l1", "mixed"])
+def test_z_is_the_loss_of_its_name(distance):
+    config = small("z", distance=distance, temperature=0.5, reduction="sum")
+    objective, student, teacher, x = made(config)
+    loss, terms = objective()
+    z = student.module.draw(jax.random.fold_in(KEY, 2), x.shape, 0.5)
+    expected, _ = inverse_matching.z_reconstruction(
+        *both(student, teacher), z, distance=distance, reduction="sum"
+    )
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    assert set(terms) == {"z"}
+
+
+@pytest.mark.parametrize("method", ["x", "oracle"])
+def test_x_and_oracle_learn_from_the_batch(method):
+    objective, student, teacher, x = made(small(method))
+    loss, terms = objective()
+    expected, _ = inverse_matching.x_reconstruction(*both(student, teacher), x)
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    assert set(terms) == {method}
+    # On the teacher's own samples the oracle is the same prediction, made by decode.
+    z = teacher.apply(x, method="encode").z
+    predicted, _ = inverse_matching.oracle(*both(student, teacher), z)
+    np.testing.assert_allclose(loss, predicted, rtol=1e-4)
+    noisy, _ = made(small(method, noise=0.5))[0]()
+    assert abs(noisy - loss) > 1e-3
+
+
+@pytest.mark.parametrize("method", transfer.METHODS)
+def test_gradients_move_the_student_and_not_the_teacher(method):
+    config = small(method, noise=0.1, warm=0.5)
+    student, teacher, batch = cases(config)
+    objective = transfer.build(config, student.module, teacher.module, 1.0)
+
+    @jax.jit
+    def gradient(params, fixed, step):
+        return jax.grad(
+            lambda p, f: objective(p, {}, f, batch, KEY, step, weights=(1.0,))[0],
+            argnums=(0, 1),
+        )(params, fixed)
+
+    for step in (0, 15):
+        ours, theirs = gradient(
+            student.variables["params"], teacher.variables, jnp.asarray(step)
+        )
+        assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(ours))
+        moved = [np.any(leaf != 0) for leaf in jax.tree.leaves(ours)]
+        assert np.mean(moved) > 0.9
+        assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(theirs))
+
+
+@pytest.mark.parametrize("method", transfer.EVALUATIVE)
+def test_the_warm_start_is_by_x_reconstruction(method):
+    objective, student, teacher, x = made(small(method, warm=0.25))
+    alone, _ = made(small(method))[0]()
+    expected, _ = inverse_matching.x_reconstruction(*both(student, teacher), x)
+    for step in (0, 4):
+        loss, terms = objective(step)
+        np.testing.assert_allclose(loss, expected, rtol=1e-5)
+        assert (terms["x"], terms["warm"], terms[method]) == (loss, 1, 0)
+    for step in (5, 19):
+        loss, terms = objective(step)
+        np.testing.assert_allclose(loss, alone, rtol=1e-5)
+        assert (terms["x"], terms["warm"], terms[method]) == (0, 0, loss)
+
+
+def test_the_branch_that_is_not_taken_is_not_computed():
+    # A judge that would be asked for a density only once the warm start is over.
+    config = small("kl", warm=0.5)
+    student, teacher, batch = cases(config)
+    calls = []
+
+    def encode(variables, x, cond=None):
+        found = teacher.module.apply(variables, x, cond, method="encode")
+        jax.debug.callback(lambda: calls.append(1))
+        return found
+
+    counted = types.ExternalFlow(encode=encode)
+    objective = jax.jit(transfer.build(config, student.module, counted, 1.0))
+    for step in (0, 15):
+        arguments = student.variables["params"], {}, teacher.variables, batch, KEY
+        jax.block_until_ready(objective(*arguments, jnp.asarray(step)))
+        jax.effects_barrier()
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize("method", transfer.METHODS)
+def test_two_devices_see_what_one_does(method):
+    config = small(method, noise=0.3)
+    student, teacher, batch = cases(config)
+    objective = transfer.build(config, student.module, teacher.module, 1.0)
+    params, fixed = student.variables["params"], teacher.variables
+
+    @jax.jit
+    def loss(rows, index):
+        share = shares.Share(index, 16 // len(rows))
+        return objective(params, {}, fixed, {"x": rows}, KEY, 0, None, share)[0]
+
+    x = batch["x"]
+    halves = [loss(x[:8], 0), loss(x[8:], 1)]
+    assert halves[0] != halves[1]
+    np.testing.assert_allclose(np.mean(halves), loss(x, 0), rtol=1e-5)
+
+
+def test_steps_of_the_warm_start():
+    assert transfer.warm_steps(small("kl", warm=0.25)) == 5
+    assert transfer.warm_steps(small("z")) == 0
+    # The others are what it would be, or need none.
+    assert transfer.warm_steps(small("x", warm=0.25)) == 0
+    assert transfer.warm_steps(small("oracle", warm=0.25)) == 0
+
+
+def test_the_newest_parameters_are_kept_whatever_held_out_rows_say():
+    params = {"kernel": np.ones((2, 3))}
+    best = state.first_best(params, {}, runs=2)
+    for step, losses in ((5, [1.0, np.nan]), (10, [np.inf, 2.0])):
+        value = np.array(losses, np.float32)
+        params = {"kernel": params["kernel"] + 1}
+        best = jax.device_get(transfer.newest(best, params, {}, value, step))
+        np.testing.assert_array_equal(best.params["kernel"], params["kernel"])
+        np.testing.assert_array_equal(best.value, value)
+        np.testing.assert_array_equal(best.step, [step, step])
+
+
+def test_an_iaf_learns_in_fifty_steps_by_any_method():
+    optimizer = optax.adam(2e-2)
+    for method in transfer.METHODS:
+        config = small(method)
+        student, teacher, _ = cases(config)
+        objective = transfer.build(config, student.module, teacher.module, 1.0)
+        z = (jax.random.normal(jax.random.key(3), (256, *EVENT)),)
+        x = teacher.apply(z, method="decode").x
+
+        def step(carry, i, objective=objective, teacher=teacher, x=x):
+            params, state = carry
+            key = jax.random.fold_in(KEY, i)
+            (value, _), slope = jax.value_and_grad(objective, has_aux=True)(
+                params, {}, teacher.variables, {"x": x}, key, i
+            )
+            updates, state = optimizer.update(slope, state)
+            return (optax.apply_updates(params, updates), state), value
+
+        params = student.variables["params"]
+        _, values = jax.jit(
+            lambda p, step=step: jax.lax.scan(
+                step, (p, optimizer.init(p)), jnp.arange(50)
+            )
+        )(params)
+        assert np.all(np.isfinite(values)), method
+        assert values[-10:].mean() < 0.6 * values[:5].mean(), method
+
+
+@pytest.mark.parametrize(
+    ("method", "key", "value", "match"),
+    [
+        ("z", "distance", "l3", r"unknown loss.transfer.distance 'l3'.*mixed"),
+        ("z", "reduction", "max", "unknown loss.transfer.reduction"),
+        ("kl", "warm", 1.0, "loss.transfer.warm=1.0: expected a fraction"),
+        ("x", "noise", -0.5, "loss.transfer.noise=-0.5: expected a standard"),
+        ("z", "temperature", 0.0, "loss.transfer.temperature=0.0: expected more"),
+        ("kl", "temperature", 0.7, "kl needs 1.0"),
+        ("x", "noize", 0.5, r"loss.transfer has \['noize'\]; known: .*'noise'"),
+    ],
+)
+def test_settings_that_cannot_work(method, key, value, match):
+    config = small(method)
+    config.loss.transfer[key] = value
+    with pytest.raises(ValueError, match=match):
+        transfer.arguments(config)
+
+
+def test_what_else_cannot_work():
+    config = small("oracle")
+    config.teacher.samples = 0
+    with pytest.raises(ValueError, match=r"set teacher.samples .* teacher.share=1.0"):
+        transfer.arguments(config)
+    config = small("x")
+    student, _, _ = cases(config)
+    with pytest.raises(ValueError, match="needs a teacher"):
+        transfer.build(config, student.module, None, 1.0)
+    config.loss.method = "skd"
+    with pytest.raises(ValueError, match="unknown loss.method 'skd'"):
+        transfer.arguments(config)
+
+
+@pytest.mark.parametrize("data", DATA)
+@pytest.mark.parametrize("arg", ["", "kl", "z,smoke", "oracle", "oracle,smoke"])
+def test_configs(data, arg):
+    config = get(data, arg)
+    method = next((m for m in transfer.METHODS if m in arg.split(",")), "x")
+    assert config.loss.method == method
+    assert config.role == "student"
+    assert transfer.arguments(config)["distance"] == "l2"
+    name = "synthetic" if "smoke" in arg else data
+    assert config.data.name == config.teacher.config.data.name == name
+    student, teacher = (flows.build(c.model) for c in (config, config.teacher.config))
+    assert (type(student).__name__, student.steps) == ("IAF", 3)
+    assert (type(teacher).__name__, teacher.steps) == ("MAF", 6)
+    assert student.hidden == teacher.hidden == (32, 32)
+    assert config.teacher.config.loss.method == "nll"
+    values = settings.to_dict(config)
+    assert settings.to_dict(settings.from_dict(values)) == values
+
+
+def test_words_that_cannot_work():
+    with pytest.raises(ValueError, match="give one method"):
+        get("patches", "kl,z")
+    with pytest.raises(ValueError, match="is both"):
+        get("patches", "kl,student")
+    with pytest.raises(ValueError, match=r"unknown variant \['smok'\]"):
+        get("patches", "kl,smok")
