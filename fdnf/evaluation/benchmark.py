@@ -167,14 +167,14 @@ def build_train(args: argparse.Namespace) -> tuple[Callable[[], Any], int]:
         pack=args.pack,
         preprocess=prepared,
     )
-    keys = step.run_keys(0, args.runs)
+    keys = side_by_side.run_keys(0, args.runs)
     start, _ = prepared.encode(keys[0], data["train"][: args.init_rows])
     first = jnp.stack([start] * args.runs)
     state = step.init_state(flow, optimizer, keys, first, 0.0)
     # As in the training loop; otherwise the second call compiles again.
     mesh = jax.make_mesh((1,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
     sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    numbers = step.hyper(keys, weights=objectives.weights(config))
+    numbers = side_by_side.hyper(keys, weights=objectives.weights(config))
     placed = jax.device_put((state, numbers, data, variables), sharding)
     held = {"state": placed[0]}
     numbers, data, variables = placed[1:]

@@ -1,8 +1,10 @@
 """From run records to the cells and notes of a table."""
 
 import math
+import re
 import statistics
 from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from fdnf.evaluation import intervals
 from fdnf.evaluation.records import Record
@@ -10,6 +12,17 @@ from fdnf.evaluation.records import Record
 # What a cell reads from a record: a number, nan where the run diverged, None where it
 # was not measured.
 Read = Callable[[Record], float | None]
+
+
+class Asked(NamedTuple):
+    """A run that was asked for and is not there, with the reason."""
+
+    arch: str
+    data: str
+    method: str
+    seed: int
+    why: str = ""
+
 
 METHODS = {
     "student": "Student",
@@ -60,10 +73,25 @@ def in_order(values: Iterable[str], known: Iterable[str]) -> list[str]:
     return [v for v in known if v in present] + sorted(present - set(known))
 
 
-def methods(runs: Sequence[Record]) -> list[str]:
+def methods(runs: Sequence[Record | Asked]) -> list[str]:
     """The paper's methods, found or not, then other recipes, the teacher last."""
-    others = sorted({run.method for run in runs} - set(METHODS))
+    others = sorted({run.method for run in runs} - set(METHODS), key=by_number)
     return [*list(METHODS)[:-1], *others, "teacher"]
+
+
+def ran(runs: Sequence[Record | Asked]) -> list[str]:
+    """The methods that are there, in the order of `methods`."""
+    present = {run.method for run in runs}
+    return [method for method in methods(runs) if method in present]
+
+
+def by_number(text: str) -> list[tuple[bool, float, str]]:
+    """A key that sorts texts with the numbers in them by size: w=2 before w=10."""
+    parts = re.split(r"(\d+(?:\.\d+)?(?:e[-+]?\d+)?)", text)
+    return [
+        (False, float(part), "") if i % 2 else (True, 0.0, part)
+        for i, part in enumerate(parts)
+    ]
 
 
 def select(runs: Sequence[Record], arch: str, data: str, method: str) -> list[Record]:
@@ -82,7 +110,7 @@ def values(group: Sequence[Record], read: Read) -> dict[int, float]:
     }
 
 
-def axes(runs: Sequence[Record]) -> tuple[list[str], list[str]]:
+def axes(runs: Sequence[Record | Asked]) -> tuple[list[str], list[str]]:
     """Architectures and data sets of the runs, in the paper's order."""
     if not runs:
         raise ValueError("no records: expected at least one run to make a table of")
@@ -166,6 +194,7 @@ def missing(
     datasets: Sequence[str],
     split: str,
     wanted: Sequence[str] = (),
+    asked: Sequence[Asked] | None = None,
 ) -> list[str]:
     """Notes that name each absent cell, each absent seed and each diverged run.
 
@@ -175,6 +204,8 @@ def missing(
         datasets: columns that were asked for.
         split: whose fit to the data the cells show.
         wanted: methods that were asked for; those of `methods(runs)` by default.
+        asked: runs that a sweep wants and has not got, and then nothing else is
+            missing; None without a sweep.
 
     Returns:
         At most one note of what is missing and one of what diverged.
@@ -190,10 +221,16 @@ def missing(
                 group = select(here, arch, data, method)
                 measured = [r for r in group if fit(split)(r) is not None]
                 lost = seeds - {r.seed for r in measured}
-                if not measured:
-                    absent.append(name)
-                elif lost and method != "teacher":
+                if asked is not None:
+                    told = [a for a in asked if a[:3] == (arch, data, method)]
+                    absent += _told(name, told)
+                    lost = {r.seed for r in group} - {r.seed for r in measured}
+                elif method == "teacher":
+                    lost = set()
+                if lost and (measured or asked is not None):
                     absent.append(f"{name} seed {listed(lost)}")
+                elif not measured and asked is None:
+                    absent.append(name)
                 broken = {r.seed for r in measured} - set(values(measured, fit(split)))
                 if broken:
                     diverged.append(f"{name} seed {listed(broken)}")
@@ -239,6 +276,16 @@ def listed(numbers: Iterable[int]) -> str:
 def ratio(large: float | None, small: float | None) -> str:
     """How many times the small the large is."""
     return f"{large / small:.2f}x" if large and small else MISSING
+
+
+def _told(name: str, asked: Sequence[Asked]) -> list[str]:
+    by_reason: dict[str, set[int]] = {}
+    for run in sorted(asked, key=lambda run: run.seed):
+        by_reason.setdefault(run.why, set()).add(run.seed)
+    return [
+        f"{name} seed {listed(seeds)}" + (f" ({why})" if why else "")
+        for why, seeds in by_reason.items()
+    ]
 
 
 def _judged(source: str) -> str:

@@ -1,18 +1,18 @@
 """The paper's tables from run records.
 
-`python -m fdnf.evaluation.tables DIR` prints, as Markdown, the tables of every
-`result.json` under DIR and writes them to DIR/table.md.
+`python -m fdnf.evaluation.tables DIR` puts the tables of every `result.json` under DIR
+into a report, DIR/report.html and DIR/table.md; see `report`.
 
 Reference: Walton et al. (2023), Distilling Normalizing Flows, Tables 1, 2, 4, 5, 6.
 """
 
-import argparse
 import math
 import pathlib
 import sys
 from collections.abc import Sequence
 
 from fdnf.evaluation import cells, costs, image_tables, markup, quantities, records
+from fdnf.evaluation.cells import Asked
 from fdnf.evaluation.markup import Table
 from fdnf.evaluation.records import Record
 
@@ -20,17 +20,23 @@ read_records = records.read_records
 cost_table = costs.cost_table
 
 
-def likelihood_table(runs: Sequence[Record], split: str = "test") -> Table:
+def likelihood_table(
+    runs: Sequence[Record], split: str = "test", asked: Sequence[Asked] | None = None
+) -> Table:
     """Table 1: log-likelihood in nats by architecture, method and data set.
 
     Args:
         runs: records; a method of the paper without one gives a dash and a note.
         split: "test" or "val".
+        asked: of a sweep, the runs that are missing; its methods are then the rows.
 
     Returns:
         Mean and 95 % interval over seeds; higher is better.
     """
-    archs, datasets = cells.axes(runs)
+    wanted = [*runs, *(asked or ())]
+    archs, datasets = cells.axes(wanted)
+    methods = cells.methods(runs) if asked is None else cells.ran(wanted)
+    present = {(run.arch, run.method) for run in wanted}
     read = cells.likelihood(split)
     rows = [
         (
@@ -42,7 +48,8 @@ def likelihood_table(runs: Sequence[Record], split: str = "test") -> Table:
             ),
         )
         for arch in archs
-        for method in cells.methods(runs)
+        for method in methods
+        if asked is None or (arch, method) in present
     ]
     notes = [
         "Mean log-likelihood in nats, higher is better; ± is the half-width of the "
@@ -50,23 +57,24 @@ def likelihood_table(runs: Sequence[Record], split: str = "test") -> Table:
     ]
     errors = [e for e in map(cells.error(split), runs) if e and math.isfinite(e)]
     if errors:
-        notes.append(
-            f"Standard error over the examples of one run: {min(errors):.3f} to "
-            f"{max(errors):.3f} nats."
-        )
-    notes += cells.missing(runs, archs, datasets, split)
+        ends = " to ".join(dict.fromkeys(f"{end(errors):.3f}" for end in (min, max)))
+        notes.append(f"Standard error over the examples of one run: {ends} nats.")
+    notes += cells.missing(runs, archs, datasets, split, methods, asked)
     notes += cells.skipped(runs) + cells.sources(runs)
     title = f"{cells.SPLITS.get(split, split)} log-likelihood (nats)"
     return Table(title, ("Arch", "Model", *datasets), tuple(rows), tuple(notes))
 
 
-def comparison(runs: Sequence[Record], arch: str, data: str) -> Table:
+def comparison(
+    runs: Sequence[Record], arch: str, data: str, asked: Sequence[Asked] | None = None
+) -> Table:
     """Teacher, plain student and distilled students of one study side by side.
 
     Args:
         runs: records, of which those of `arch` and `data` are shown.
         arch: architecture.
         data: data set.
+        asked: of a sweep, the runs that are missing.
 
     Returns:
         One row a method that was run, the teacher first.
@@ -100,11 +108,11 @@ def comparison(runs: Sequence[Record], arch: str, data: str) -> Table:
         )
     notes = _comparison_notes(chosen, columns)
     notes.append("Times: one batch, median (10th-90th percentile).")
-    ran = cells.in_order((run.method for run in chosen), cells.METHODS)
+    ran = cells.ran([*chosen, *(asked or ())])
     lost = [
         note.replace(f"{arch} {data} ", "")
         for split in cells.SPLITS
-        for note in cells.missing(chosen, [arch], [data], split, ran)
+        for note in cells.missing(chosen, [arch], [data], split, ran, asked)
     ]
     unmeasured = [
         f"{row[0]} {name}"
@@ -160,22 +168,36 @@ def paired_differences(runs: Sequence[Record]) -> Table:
     return markup.transpose(table, heads=3) if _images(runs) else table
 
 
-def every_table(runs: Sequence[Record]) -> list[Table]:
+def every_table(
+    runs: Sequence[Record], asked: Sequence[Asked] | None = None
+) -> list[Table]:
     """The comparisons, the differences, and the paper's tables.
 
     Those are 1 (test, validation) and 2 of vectors, and 4, 5 and 6 of images. Table 1
     stands only where some study ran all of the paper's methods, or the runs span
-    several studies: of a single run of two methods it would be mostly dashes.
+    several studies: of a single run of two methods it would be mostly dashes. Of
+    several studies it comes first.
+
+    Args:
+        runs: records.
+        asked: of a sweep, the runs that are missing.
     """
     vectors = [run for run in runs if not run.bits_per_dim]
     images = [run for run in runs if run.bits_per_dim]
     pairs = sorted({(run.arch, run.data) for run in vectors})
     whole = len(pairs) > 1 or {run.method for run in vectors} >= set(cells.METHODS)
-    found = _studies(vectors)
+    papers = []
     if vectors:
-        found += [likelihood_table(vectors, split) for split in cells.SPLITS if whole]
-        found.append(cost_table(vectors))
-    return found + _studies(images) + image_tables.papers_tables(images)
+        papers = [likelihood_table(vectors, s, asked) for s in cells.SPLITS if whole]
+        costly = any(run.method in ("student", "teacher") for run in vectors)
+        papers += [cost_table(vectors)] if costly or asked is None else []
+    studies = _studies(vectors, asked)
+    found = papers + studies if len(pairs) > 1 else studies + papers
+    pictured = _studies(images, asked), image_tables.papers_tables(images)
+    several = len({(run.arch, run.data) for run in images}) > 1
+    for part in reversed(pictured) if several else pictured:
+        found += part
+    return found
 
 
 def write(workdir: str | pathlib.Path, latex: bool = False) -> str:
@@ -204,34 +226,24 @@ def write(workdir: str | pathlib.Path, latex: bool = False) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print and write the tables of a directory; the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m fdnf.evaluation.tables",
-        description="Print the tables of every result.json under DIR as Markdown and "
-        "write them to DIR/table.md.",
-    )
-    parser.add_argument("dir", type=pathlib.Path, metavar="DIR")
-    parser.add_argument(
-        "--latex", action="store_true", help="write DIR/table.tex as well"
-    )
-    flags = parser.parse_args(arguments)
-    try:
-        print(write(flags.dir, latex=flags.latex))
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    """Report on a directory; the exit status. See `report.main`."""
+    # The report is made of these tables, and imports this module.
+    from fdnf.evaluation import report
+
+    return report.main(arguments)
 
 
 def _images(runs: Sequence[Record]) -> bool:
     return any(run.bits_per_dim for run in runs)
 
 
-def _studies(runs: Sequence[Record]) -> list[Table]:
+def _studies(
+    runs: Sequence[Record], asked: Sequence[Asked] | None = None
+) -> list[Table]:
     pairs = sorted({(run.arch, run.data) for run in runs})
     differences = paired_differences(runs) if runs else None
     return [
-        *(comparison(runs, arch, data) for arch, data in pairs),
+        *(comparison(runs, arch, data, asked) for arch, data in pairs),
         *([differences] if differences and differences.rows else []),
     ]
 

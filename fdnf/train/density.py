@@ -13,7 +13,8 @@ from fdnf.train import distributed
 from fdnf.train.preprocess import Preprocess
 from fdnf.train.settings import ConfigError
 from fdnf.train.shares import Share
-from fdnf.train.step import AXIS, over_runs
+from fdnf.train.side_by_side import over_runs
+from fdnf.train.step import AXIS
 
 BOUNDS = ("uniform", "importance")
 

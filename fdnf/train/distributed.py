@@ -68,6 +68,8 @@ def start(
                 "processes with srun"
             )
         known = {"cluster_detection_method": "slurm"}
+    # It would take SIGTERM for itself.
+    jax.config.update("jax_enable_preemption_service", False)
     # Only read where processes are CPUs'.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     try:

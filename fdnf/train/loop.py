@@ -275,12 +275,13 @@ def _named_checkpoint(kept: Sequence[Checkpointer]) -> Iterator[None]:
         ) from error
 
 
+_NONE = "none was saved yet"
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
 
 def _last(checkpointer: Checkpointer) -> str:
     saved = checkpointer.steps()
-    return str(checkpointer.directory / str(saved[0])) if saved else "none was saved yet"
+    return str(checkpointer.directory / str(saved[0])) if saved else _NONE
 
 
 def _teacher(config: Any, workdir: pathlib.Path) -> pathlib.Path | None:

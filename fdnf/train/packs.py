@@ -57,7 +57,10 @@ def plan(members: Sequence[Member], most: int) -> list[list[Member]]:
                 break
         else:
             alike.append((saved, [member]))
-    return [group for alike in groups.values() for _, group in alike]
+    found = [group for alike in groups.values() for _, group in alike]
+    for group in found:  # Those that share batches and teacher stand together.
+        group.sort(key=lambda member: (member.config.seed, str(member.teacher)))
+    return found
 
 
 def train(

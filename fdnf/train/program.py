@@ -6,6 +6,8 @@ Members that differ in numbers only train as one program, side by side.
 
 import copy
 import dataclasses
+import itertools
+import math
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -26,6 +28,7 @@ from fdnf.train import (
     preprocess,
     sampling,
     settings,
+    side_by_side,
     step,
     teachers,
     transfer,
@@ -66,7 +69,7 @@ class Program(NamedTuple):
     state: states.TrainState
     best: states.Best
     update: Callable
-    hyper: step.Hyper
+    hyper: side_by_side.Hyper
     data: Tabular | Images
     on_device: dict[str, Any]
     teacher: Any
@@ -123,6 +126,7 @@ def build(members: Sequence[Member]) -> Program:
         config, flow, taught.trained.flow if taught else None, reach
     )
     devices = jax.device_count()
+    seeds = [m.config.seed + r for m in members for r in range(m.config.runs)]
     take = step.make_train_step(
         objective,
         optimizer,
@@ -133,8 +137,8 @@ def build(members: Sequence[Member]) -> Program:
         pack=train.pack,
         preprocess=prepared,
         accumulate=train.get("accumulate", 1),
+        alike=_alike(members, seeds),
     )
-    seeds = [m.config.seed + r for m in members for r in range(m.config.runs)]
     keys = jnp.stack([jax.random.key(seed) for seed in seeds])
     first = _first_batches(data, prepared, train.init_rows, seeds)
     heir = config.get("teacher") and config.teacher.get("inherit_permutations", False)
@@ -163,7 +167,7 @@ def build(members: Sequence[Member]) -> Program:
             if config.loss.method in transfer.METHODS
             else states.update_best
         ),
-        hyper=step.hyper(
+        hyper=side_by_side.hyper(
             keys,
             np.repeat([m.config.optim.lr for m in members], counts),
             np.repeat([objectives.weights(m.config) for m in members], counts, axis=0),
@@ -181,6 +185,19 @@ def build(members: Sequence[Member]) -> Program:
             "data": data.name,
         },
     )
+
+
+def _alike(members: Sequence[Member], seeds: Sequence[int]) -> int:
+    """How many runs in a row have seed and teacher in common, throughout."""
+    # Side by side their collectives would overlap, which XLA's CPU backend does not
+    # survive (see `step`).
+    if jax.default_backend() == "cpu" and jax.device_count() > 1:
+        return 1
+    if any(member.config.runs > 1 for member in members):
+        return 1
+    shared = zip(seeds, (str(m.teacher) for m in members), strict=True)
+    lengths = [len(list(group)) for _, group in itertools.groupby(shared)]
+    return math.gcd(*lengths)
 
 
 def _replicated() -> NamedSharding:

@@ -12,12 +12,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from flax import struct
 from jaxtyping import Array
 
 from fdnf.flows import surgery
 from fdnf.flows.base import FlowModule
-from fdnf.train import optim, shares
+from fdnf.train import optim, shares, side_by_side
 from fdnf.train.objectives import Objective
 from fdnf.train.preprocess import Preprocess
 from fdnf.train.sampling import Sampler
@@ -26,40 +25,9 @@ from fdnf.train.shares import Share
 from fdnf.train.state import TrainState
 
 AXIS = "batch"
-PACKS = ("auto", "map", "vmap")
 
 # One stream of randomness per purpose, folded into each run's key.
 INIT, TRAIN, FIRST = 0, 1, 2
-
-
-@struct.dataclass
-class Hyper:
-    """The numbers in which the runs of one program differ, leading axis runs.
-
-    Attributes:
-        key: of each run, see `run_keys`.
-        lr: factor of the optimiser's updates.
-        weights: `[runs, 3]`, of the terms of the loss, see `objectives.weights`.
-    """
-
-    key: Any
-    lr: Any
-    weights: Any
-
-
-def run_keys(seed: int, runs: int) -> Array:
-    """One key per run: run r of seed s is run 0 of seed s + r."""
-    return jnp.stack([jax.random.key(seed + r) for r in range(runs)])
-
-
-def hyper(keys: Array, lr: Any = 1.0, weights: Any = (0.0, 0.0, 0.0)) -> Hyper:
-    """The numbers of runs with these keys; what is given once holds for all."""
-    runs = keys.shape[0]
-    return Hyper(
-        key=keys,
-        lr=jnp.broadcast_to(jnp.asarray(lr, jnp.float32), (runs,)),
-        weights=jnp.broadcast_to(jnp.asarray(weights, jnp.float32), (runs, 3)),
-    )
 
 
 def init_state(
@@ -112,7 +80,9 @@ def init_state(
 
     @functools.partial(jax.jit, compiler_options=options)
     def everything(keys, x, cond, own):
-        params, constants, opt_state = over_runs(init, (keys, x, cond, own))
+        params, constants, opt_state = side_by_side.over_runs(
+            init, (keys, x, cond, own)
+        )
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             params=params,
@@ -135,6 +105,7 @@ def make_train_step(
     pack: str = "auto",
     preprocess: Preprocess | None = None,
     accumulate: int = 1,
+    alike: int = 1,
 ) -> Callable:
     """The pmapped function that takes `steps` training steps of every run.
 
@@ -145,10 +116,12 @@ def make_train_step(
       steps: steps a call.
       ema: decay of the moving average, 0 for none.
       teacher_runs: whether the teacher's variables have a leading runs axis too.
-      pack: how the runs share the program, see `over_runs`.
+      pack: how the runs share the program, see `side_by_side.over_runs`.
       preprocess: what is done to a batch once it is drawn; nothing by default.
       accumulate: parts that a device's batch is cut into, one gradient after the
         other, for batches whose activations do not fit into memory.
+      alike: runs in a row that have the same key and teacher. They see the same
+        batches, and what the teacher makes of these is computed once for all.
 
     Returns:
       `(state, stop, hyper, data, teacher) -> (state, scalars)`: `stop` is `[devices
@@ -157,8 +130,8 @@ def make_train_step(
       the call's finite steps, and the counts of skipped steps; "stop" is above zero
       in all processes if it was given in any.
     """
-    if pack not in PACKS:
-        raise ConfigError(f"train.pack={pack!r}; known: {PACKS}")
+    if pack not in side_by_side.PACKS:
+        raise ConfigError(f"train.pack={pack!r}; known: {side_by_side.PACKS}")
     prepare = (preprocess or Preprocess()).train
     gradient = _gradient(objective, accumulate)
 
@@ -216,6 +189,39 @@ def make_train_step(
         )
         return *carry, jax.tree.map(_finite_mean, scalars)
 
+    def alike_call(per_group, step, data, shared_teacher, stop):
+        """The call's steps of runs that have key and teacher in common."""
+        params, average, opt_state, constants, own, own_teacher = per_group
+        teacher = shared_teacher
+        if teacher_runs:
+            teacher = jax.tree.map(lambda leaf: leaf[0], own_teacher)
+        key = own.key[0]
+
+        def each(trained, fixed, now):
+            constants, lr, weights = fixed
+            numbers = side_by_side.Hyper(key, lr, weights)
+            params, average, opt_state = trained
+            return one_run(
+                params,
+                average,
+                opt_state,
+                constants,
+                teacher,
+                numbers,
+                now,
+                data,
+                stop,
+            )
+
+        return side_by_side.scan_alike(
+            each,
+            (params, average, opt_state),
+            (constants, own.lr, own.weights),
+            step + jnp.arange(steps),
+            pack,
+            _finite_mean,
+        )
+
     def call(state, stop, hyper, data, teacher):
         per_run = (
             state.params,
@@ -225,10 +231,12 @@ def make_train_step(
             hyper,
             teacher if teacher_runs else None,
         )
-        params, average, opt_state, scalars = over_runs(
-            lambda run: one_run_call(run, state.step, data, teacher, stop),
+        taken = one_run_call if alike == 1 else alike_call
+        params, average, opt_state, scalars = side_by_side.over_runs(
+            lambda run: taken(run, state.step, data, teacher, stop),
             per_run,
             pack,
+            alike,
         )
         consecutive, total = optim.bad_steps(opt_state)
         scalars |= {"bad_in_a_row": consecutive, "skipped_steps": total}
@@ -281,28 +289,6 @@ def _gradient(objective: Objective, parts: int) -> Callable:
         return jax.tree.map(lambda leaf: leaf / parts, total)
 
     return accumulated
-
-
-def over_runs(function: Callable, per_run: Any, pack: str = "auto") -> Any:
-    """Applies `function` to each run.
-
-    Args:
-      function: of the tree of one run.
-      per_run: the tree of all, leading axis runs, as in the result.
-      pack: "vmap" makes every operation a batched one, which fills an accelerator;
-        "map" goes through the runs one after another within the program: on CPU,
-        where XLA's batched matrix products are up to 5 times slower than as many
-        single ones (a tabular Glow), the runs then cost what they cost alone, and
-        give the same bits. "auto" is "map" on CPU and "vmap" elsewhere.
-    """
-    if jax.tree.leaves(per_run)[0].shape[0] == 1:
-        alone = function(jax.tree.map(lambda leaf: leaf[0], per_run))
-        return jax.tree.map(lambda leaf: leaf[None], alone)
-    if pack == "auto":
-        pack = "map" if jax.default_backend() == "cpu" else "vmap"
-    return (
-        jax.lax.map(function, per_run) if pack == "map" else jax.vmap(function)(per_run)
-    )
 
 
 def _finite_mean(values: Array) -> Array:

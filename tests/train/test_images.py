@@ -13,7 +13,16 @@ from fdnf.data import build as datasets
 from fdnf.flows import build as flows
 from fdnf.flows import surgery
 from fdnf.flows.glow import Glow
-from fdnf.train import loop, objectives, optim, sampling, settings, step, teachers
+from fdnf.train import (
+    loop,
+    objectives,
+    optim,
+    sampling,
+    settings,
+    side_by_side,
+    step,
+    teachers,
+)
 from fdnf.train.preprocess import Preprocess
 from fdnf.train.settings import ConfigError
 from fdnf.train.writers import read_log
@@ -192,7 +201,7 @@ def accumulated(parts):
     data = datasets.build(built.data)
     flow, optimizer = flows.build(built.model), optim.make(built.optim, 2)
     prepared = settings.preprocessing(built, data)
-    keys = step.run_keys(0, 1)
+    keys = side_by_side.run_keys(0, 1)
     x, _ = prepared.encode(keys[0], jnp.asarray(data.train[:16]))
     state = step.init_state(flow, optimizer, keys, x[None], 0.0)
     take = step.make_train_step(
@@ -206,7 +215,7 @@ def accumulated(parts):
     )
     on_device = {"train": jnp.asarray(data.train)}
     return jax.device_get(
-        take(state, np.zeros(2, np.int32), step.hyper(keys), on_device, {})
+        take(state, np.zeros(2, np.int32), side_by_side.hyper(keys), on_device, {})
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from fdnf.data import build as datasets
 from fdnf.flows import build as flows
-from fdnf.train import density, objectives, optim, sampling, step
+from fdnf.train import density, objectives, optim, sampling, side_by_side, step
 from fdnf.train.settings import ConfigError
 from tests import tiny
 
@@ -21,7 +21,7 @@ NLL = objectives.build(CONFIG, FLOW, None, 1.0)
 
 
 def initial(runs=1, ema=0.0, seed=0):
-    keys = step.run_keys(seed, runs)
+    keys = side_by_side.run_keys(seed, runs)
     x = jnp.broadcast_to(jnp.asarray(DATA.train[:32]), (runs, 32, 3))
     return step.init_state(FLOW, OPTIMIZER, keys, x, ema), keys
 
@@ -53,7 +53,7 @@ def trained(
     log = []
     for _ in range(calls):
         state, scalars = take(
-            state, np.zeros(devices, np.int32), step.hyper(keys), data, {}
+            state, np.zeros(devices, np.int32), side_by_side.hyper(keys), data, {}
         )
         log.append(jax.device_get(scalars))
     return jax.device_get(state), log
@@ -107,7 +107,7 @@ def test_devices_draw_different_rows():
     take = program(objective, 200, 16, 2, 1, 0.0)
     state, keys = initial()
     data = {"train": jnp.asarray(DATA.train)}
-    _, scalars = take(state, np.zeros(2, np.int32), step.hyper(keys), data, {})
+    _, scalars = take(state, np.zeros(2, np.int32), side_by_side.hyper(keys), data, {})
     assert scalars["gap"][0] > 0
 
 
@@ -157,9 +157,9 @@ def test_the_state_is_donated():
     take = program(NLL, 200, 16, 2, 1, 0.9)
     stop, data = np.zeros(2, np.int32), {"train": jnp.asarray(DATA.train)}
     # The first call brings the state from one device onto both.
-    state, _ = take(state, stop, step.hyper(keys), data, {})
+    state, _ = take(state, stop, side_by_side.hyper(keys), data, {})
     old = state
-    take(state, stop, step.hyper(keys), data, {})
+    take(state, stop, side_by_side.hyper(keys), data, {})
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(old.params))
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(old.ema))
     assert not data["train"].is_deleted()
