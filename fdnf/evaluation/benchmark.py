@@ -120,7 +120,7 @@ def build_train(args: argparse.Namespace) -> tuple[Callable[[], Any], int]:
     import jax.numpy as jnp
     from ml_collections import ConfigDict
 
-    from fdnf.train import objectives, optim, sampling, step
+    from fdnf.train import objectives, optim, sampling, side_by_side, step
 
     layers = args.layers
     config = ConfigDict(

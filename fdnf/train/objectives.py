@@ -13,7 +13,7 @@ from fdnf.flows.base import FlowModule
 from fdnf.losses import distance as distances
 from fdnf.losses import distillation, likelihood, pairing, presets
 from fdnf.train import shares, transfer
-from fdnf.types import Encoding, Flow
+from fdnf.types import Encoding, ExternalFlow, Flow
 
 Batch = Mapping[str, Array]
 Objective = Callable[..., tuple[Array, dict[str, Array]]]
@@ -114,6 +114,33 @@ def build(
     skd = config.loss.skd
     kwargs.setdefault("limit", skd.reach * reach)
     return _with_samples(student, teacher, config, kwargs)
+
+
+def asked(config: Any, teacher: Flow) -> tuple[Flow, Callable] | None:
+    """Splits what a teacher says of a batch from what a student makes of it.
+
+    For students that see the same batch, who can then share the answer.
+
+    Returns:
+      A teacher for `build` whose variables are the answer, and the function of (the
+      teacher's variables, batch) to it; or None where the method asks otherwise.
+    """
+    method = _method(config)
+    if method not in ("lkd", "ilkd") or arguments(config)["weights"][2]:
+        return None
+
+    def ask(variables: Any, batch: Batch) -> Encoding:
+        return teacher.apply(variables, batch["x"], batch.get("cond"), method="encode")
+
+    return _ASKED, ask
+
+
+def _answer(variables: Any, x: Any, cond: Any = None) -> Encoding:
+    del x, cond
+    return variables
+
+
+_ASKED = ExternalFlow(encode=_answer)
 
 
 def arguments(config: Any) -> dict[str, Any]:

@@ -122,11 +122,13 @@ def build(members: Sequence[Member]) -> Program:
     unit = copy.deepcopy(config.optim).unlock()
     unit.lr = 1.0
     optimizer = optim.make(unit, train.steps)
-    objective = objectives.build(
-        config, flow, taught.trained.flow if taught else None, reach
-    )
+    teacher = taught.trained.flow if taught else None
     devices = jax.device_count()
     seeds = [m.config.seed + r for m in members for r in range(m.config.runs)]
+    alike, ask = _alike(members, seeds), None
+    if alike > 1 and teacher and train.get("accumulate", 1) == 1:
+        teacher, ask = objectives.asked(config, teacher) or (teacher, None)
+    objective = objectives.build(config, flow, teacher, reach)
     take = step.make_train_step(
         objective,
         optimizer,
@@ -137,7 +139,8 @@ def build(members: Sequence[Member]) -> Program:
         pack=train.pack,
         preprocess=prepared,
         accumulate=train.get("accumulate", 1),
-        alike=_alike(members, seeds),
+        alike=alike,
+        ask=ask,
     )
     keys = jnp.stack([jax.random.key(seed) for seed in seeds])
     first = _first_batches(data, prepared, train.init_rows, seeds)

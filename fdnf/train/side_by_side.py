@@ -78,20 +78,18 @@ def scan_alike(
     carry: Any,
     fixed: Any,
     xs: Array,
+    common: Callable[[Array], Any],
     pack: str,
     summary: Callable[[Array], Array],
 ) -> Any:
     """Scans over steps of several runs that have something in common.
 
-    What `function` computes from neither of its first two arguments is computed once
-    a step for all of them: under "map" since the runs' programs stand next to each
-    other, and XLA drops what is there twice; under "vmap" since it is not batched.
-
     Args:
-      function: (carry, fixed, x) of one run to (*carry, scalars).
+      function: (carry, fixed, x, common(x)) of one run to (*carry, scalars).
       carry: of all runs, leading axis runs.
       fixed: what does not change, likewise.
       xs: one a step.
+      common: of x, computed once a step.
       pack: see `over_runs`.
       summary: of the scalars of all steps of one run.
 
@@ -101,7 +99,9 @@ def scan_alike(
     if _chosen(pack) == "vmap":
 
         def body(carry, x):
-            *carry, scalars = jax.vmap(lambda c, f: function(c, f, x))(carry, fixed)
+            given = common(x)
+            every = jax.vmap(lambda c, f: function(c, f, x, given))
+            *carry, scalars = every(carry, fixed)
             return tuple(carry), scalars
 
         carry, scalars = jax.lax.scan(body, carry, xs)
@@ -114,7 +114,9 @@ def scan_alike(
     own = split(fixed)
 
     def bodies(carries, x):
-        found = [function(c, f, x) for c, f in zip(carries, own, strict=True)]
+        given = common(x)
+        pairs = zip(carries, own, strict=True)
+        found = [function(c, f, x, given) for c, f in pairs]
         return [tuple(each[:-1]) for each in found], [each[-1] for each in found]
 
     carries, scalars = jax.lax.scan(bodies, split(carry), xs)

@@ -106,6 +106,7 @@ def make_train_step(
     preprocess: Preprocess | None = None,
     accumulate: int = 1,
     alike: int = 1,
+    ask: Callable | None = None,
 ) -> Callable:
     """The pmapped function that takes `steps` training steps of every run.
 
@@ -121,7 +122,9 @@ def make_train_step(
       accumulate: parts that a device's batch is cut into, one gradient after the
         other, for batches whose activations do not fit into memory.
       alike: runs in a row that have the same key and teacher. They see the same
-        batches, and what the teacher makes of these is computed once for all.
+        batches.
+      ask: function of (teacher's variables, batch) to what takes the place of the
+        former in the objective: computed once for runs that are alike.
 
     Returns:
       `(state, stop, hyper, data, teacher) -> (state, scalars)`: `stop` is `[devices
@@ -135,13 +138,17 @@ def make_train_step(
     prepare = (preprocess or Preprocess()).train
     gradient = _gradient(objective, accumulate)
 
-    def one_run(params, average, opt_state, constants, teacher, own, step, data, stop):
-        share = Share(jax.lax.axis_index(AXIS), jax.lax.axis_size(AXIS))
-        key = jax.random.fold_in(jax.random.fold_in(own.key, TRAIN), step)
+    def draw(key, step, data):
+        """The batch of a step on this device, and the key of its noise."""
+        key = jax.random.fold_in(jax.random.fold_in(key, TRAIN), step)
+        share = _share()
         batch = sample(jax.random.fold_in(key, 0), data, share.index)
         # The same on every device, which takes its share of what is drawn.
         noise = jax.random.fold_in(jax.random.fold_in(key, 1), 0)
-        batch = prepare(jax.random.fold_in(noise, 1), batch, share)
+        return prepare(jax.random.fold_in(noise, 1), batch, share), noise
+
+    def one_run(params, average, opt_state, constants, teacher, own, step, drawn, stop):
+        (batch, noise), share = drawn, _share()
         (loss, terms), grads = gradient(
             params, constants, teacher, batch, noise, step, own.weights, share
         )
@@ -179,7 +186,7 @@ def make_train_step(
                 teacher,
                 own,
                 step + i,
-                data,
+                draw(own.key, step + i, data),
                 stop,
             )
             return (params, average, opt_state), scalars
@@ -197,8 +204,9 @@ def make_train_step(
             teacher = jax.tree.map(lambda leaf: leaf[0], own_teacher)
         key = own.key[0]
 
-        def each(trained, fixed, now):
+        def each(trained, fixed, now, given):
             constants, lr, weights = fixed
+            drawn, teacher = given
             numbers = side_by_side.Hyper(key, lr, weights)
             params, average, opt_state = trained
             return one_run(
@@ -209,15 +217,20 @@ def make_train_step(
                 teacher,
                 numbers,
                 now,
-                data,
+                drawn,
                 stop,
             )
+
+        def common(now):
+            drawn = draw(key, now, data)
+            return drawn, ask(teacher, drawn[0]) if ask else teacher
 
         return side_by_side.scan_alike(
             each,
             (params, average, opt_state),
             (constants, own.lr, own.weights),
             step + jnp.arange(steps),
+            common,
             pack,
             _finite_mean,
         )
@@ -252,6 +265,11 @@ def make_train_step(
         out_axes=None,
         donate_argnums=0,
     )
+
+
+def _share() -> Share:
+    """That of the device, within the mapped step."""
+    return Share(jax.lax.axis_index(AXIS), jax.lax.axis_size(AXIS))
 
 
 def _gradient(objective: Objective, parts: int) -> Callable:
