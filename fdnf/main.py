@@ -146,14 +146,18 @@ def main(argv: Sequence[str]) -> int:
                 _PROCESSES.value,
                 _PROCESS.value,
             )
-            return _run(_MODE.value, _CONFIG.value)
+            status = _run(_MODE.value, _CONFIG.value)
+            # Not at the exit, where those that wait for process 0, which evaluates,
+            # would be taken for dead.
+            distributed.wait("done")
+            return status
     except interruption.StoppedBySignalError as error:
         print(f"fdnf: {error}", file=sys.stderr)
-        return interruption.EXIT_CODE
+        return distributed.leave(interruption.EXIT_CODE, agreed=error.agreed)
     except _EXPECTED as error:
         print(f"fdnf: {type(error).__name__}: {error}", file=sys.stderr)
-        return 2
-    except jax.errors.JaxRuntimeError as error:
+        return distributed.leave(2)
+    except Exception as error:
         if distributed.count() == 1:
             raise
         distributed.abandon(error)

@@ -6,6 +6,7 @@ writes files and decides what is restored; the others are told.
 
 import os
 import sys
+import traceback
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -168,19 +169,37 @@ def concatenate(rows: np.ndarray, axis: int = 0) -> np.ndarray:
     return np.concatenate(list(found), axis=axis)
 
 
-def abandon(error: Exception) -> NoReturn:
-    """Ends this process at once, after another one of its run was lost.
+def leave(status: int, agreed: bool = False) -> int:
+    """The exit status; ends this process at once if others do not end with it.
 
-    A usual exit would wait for the lost one.
+    A usual exit would wait for them, and they for this one.
+
+    Args:
+      status: of the exit.
+      agreed: whether all processes end here.
     """
-    first = (str(error).strip().splitlines() or ["no message"])[0]
-    print(
-        f"fdnf: process {index()} of {count()} lost touch with another ({first}): "
-        "start all of them again to go on from the last checkpoint",
-        file=sys.stderr,
-        flush=True,
-    )
-    os._exit(interruption.EXIT_CODE)
+    if count() == 1 or agreed:
+        return status
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def abandon(error: Exception) -> NoReturn:
+    """Ends this process at once, after an error that nobody foresaw.
+
+    Most often another process of the run was lost; the same command goes on then.
+    """
+    traceback.print_exception(error)
+    lost = isinstance(error, jax.errors.JaxRuntimeError)
+    if lost:
+        print(
+            f"fdnf: process {index()} of {count()} lost touch with another: start all "
+            "of them again to go on from the last checkpoint",
+            file=sys.stderr,
+        )
+    leave(interruption.EXIT_CODE if lost else 1)
+    raise error  # Not reached: there are others.
 
 
 def wait(name: str) -> None:

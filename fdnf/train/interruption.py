@@ -17,7 +17,16 @@ EXIT_CODE = 75
 
 
 class StoppedBySignalError(Exception):
-    """The run was told to stop, and can go on from its last checkpoint."""
+    """The run was told to stop, and can go on from its last checkpoint.
+
+    Attributes:
+      agreed: whether all processes of the run stop with this one.
+    """
+
+    def __init__(self, message: str, agreed: bool = False):
+        """See the class."""
+        super().__init__(message)
+        self.agreed = agreed
 
 
 class _State:

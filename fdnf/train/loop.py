@@ -226,7 +226,8 @@ def _halt(kept, alive, built, now, train_state, best, metas) -> None:
     raise interruption.StoppedBySignalError(
         f"stopped by {interruption.requested() or 'a signal to another process'} at "
         f"step {now}, saved under {kept[0].directory.parent}: give the same command "
-        "again to go on"
+        "again to go on",
+        agreed=True,
     )
 
 

@@ -34,8 +34,8 @@ def uniform(
       A function of (key, data, device index) to `{"x": [batch_size / devices, ...]}`,
       and `"labels"` of those rows if the data have them (`"generated_labels"`, those
       of the teacher's samples).
-      When `rows` <= `batch_size`, one batch is the whole training set, in an order
-      drawn anew each step, shared out evenly; up to devices - 1 rows then sit a step
+      When `rows` <= `batch_size`, one batch is the whole training set, shared out
+      evenly; up to devices - 1 rows then sit a step
       out.
 
     Raises:
@@ -50,7 +50,7 @@ def uniform(
     # Fewer rows than devices cannot be shared out, and are drawn from.
     whole = devices <= rows <= batch_size
     own = (rows if whole else batch_size) // devices
-    from_teacher = round(generated * own) * devices
+    from_teacher = round(generated * own * devices)
 
     def sample(key: Array, data: Data, index: Array | int) -> dict[str, Array]:
         share = Share(index, devices)
@@ -58,11 +58,16 @@ def uniform(
         if "labels" in data:
             train["labels"] = data["labels"]
         if whole and not from_teacher:
-            # An order drawn anew, of which each device takes its part.
             if devices == 1:
                 return train
-            part = shares.draw(share, own, lambda _: jax.random.permutation(key, rows))
-            return _rows(train, part)
+
+            # As they are stored; if some have to sit out, those are drawn anew.
+            def order(_: int) -> Array:
+                if rows % devices:
+                    return jax.random.permutation(key, rows)
+                return jnp.arange(rows)
+
+            return _rows(train, shares.draw(share, own, order))
         key = jax.random.fold_in(key, 0)
         count = len(data["generated"]) if from_teacher else 0
 

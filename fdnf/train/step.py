@@ -288,7 +288,9 @@ def _gradient(objective: Objective, parts: int) -> Callable:
                     f"train.accumulate={parts} does not divide a device's batch of "
                     f"{rows}"
                 )
-            return leaf.reshape(parts, rows // parts, *leaf.shape[1:])
+            # Every so many rows, which are the same rows on any number of devices.
+            strided = leaf.reshape(rows // parts, parts, *leaf.shape[1:])
+            return strided.swapaxes(0, 1)
 
         def one(part):
             batch, i = part

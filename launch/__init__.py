@@ -1,0 +1,1 @@
+"""Starts sweeps of runs, here or on SLURM; imports nothing of fdnf."""

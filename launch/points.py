@@ -1,0 +1,182 @@
+"""The points of a sweep: what is trained, under which name, and after what."""
+
+import dataclasses
+import graphlib
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+# Where a point's own directory, or another's, stands in the value of an override.
+ROOT = "{root}/"
+# Overrides that say nothing of what is trained, or only where the teacher lies.
+UNNAMED = ("label", "teacher.workdir")
+_LONGEST = 110
+_UNSAFE = re.compile(r"[^A-Za-z0-9._=+-]+")
+
+
+class SweepError(ValueError):
+    """What the caller of a sweep can put right."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """One training run of a sweep.
+
+    Attributes:
+      config: file and words, "configs/maf_power.py:student".
+      overrides: keys of the config and their values, {"optim.lr": 1e-3}. A text
+        "{root}/NAME" is the directory of the point NAME; see `workdir_of`.
+      after: names of the points that must be done before this one starts.
+      name: of the point and of its directory under the sweep's root; by default made
+        of config and overrides.
+    """
+
+    config: str
+    overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    after: tuple[str, ...] = ()
+    name: str = ""
+
+    def __post_init__(self):
+        if not self.name:
+            object.__setattr__(self, "name", name_of(self.config, self.overrides))
+        folders = self.name.split("/")
+        if any(_UNSAFE.search(part) or part.strip(".") == "" for part in folders):
+            raise SweepError(
+                f"the name {self.name!r} is no relative path of letters, digits and "
+                "._=+-: name the point otherwise, or leave the name out"
+            )
+
+    @property
+    def file(self) -> str:
+        """The config file without its words."""
+        return self.config.partition(":")[0]
+
+    def resolved(self, root: str) -> dict[str, Any]:
+        """The overrides with directories of other points under `root`."""
+        return {key: _resolve(value, root) for key, value in self.overrides.items()}
+
+
+def workdir_of(point: Point) -> str:
+    """The value of an override that stands for a point's directory."""
+    return ROOT + point.name
+
+
+def name_of(config: str, overrides: Mapping[str, Any]) -> str:
+    """A directory for a point: config and words, then overrides sorted by key.
+
+    "configs/maf_power.py:student" with seed 3 and 500 steps is
+    "maf_power-student/train.steps=500,seed=3" with "+" in place of the comma. Where
+    letters are replaced or the text is cut, a hash of the whole keeps names apart.
+    """
+    file, _, words = config.partition(":")
+    stem = file.rsplit("/", 1)[-1].removesuffix(".py")
+    first = "-".join([stem, *(word for word in words.split(",") if word)])
+    keys = sorted(overrides.keys() - set(UNNAMED), key=lambda key: (key == "seed", key))
+    second = "+".join(f"{key}={_text(overrides[key])}" for key in keys)
+    return f"{_safe(first)}/{_safe(second or 'default')}"
+
+
+def check(points: Sequence[Point]) -> list[Point]:
+    """The points, each after those it waits for.
+
+    Raises:
+      SweepError: two points of one name, a directory within another's, a point after
+        one that is not in the sweep, or points that wait for each other.
+    """
+    by_name: dict[str, Point] = {}
+    for point in points:
+        if by_name.setdefault(point.name, point) != point:
+            raise SweepError(
+                f"two points are named {point.name}: "
+                f"{_differences(by_name[point.name], point)}; name them apart"
+            )
+    for name in by_name:
+        parts = name.split("/")
+        for cut in range(1, len(parts)):
+            if (outer := "/".join(parts[:cut])) in by_name:
+                raise SweepError(f"{name} would lie within {outer}: name it otherwise")
+    for point in by_name.values():
+        for name in point.after:
+            if name not in by_name:
+                raise SweepError(
+                    f"{point.name} is to run after {name}, which is not in the sweep"
+                )
+    graph = {point.name: point.after for point in by_name.values()}
+    try:
+        order = list(graphlib.TopologicalSorter(graph).static_order())
+    except graphlib.CycleError as error:
+        raise SweepError(
+            f"points wait for each other: {' -> '.join(error.args[1])}"
+        ) from None
+    depth: dict[str, int] = {}
+    for name in order:
+        depth[name] = max((depth[other] + 1 for other in graph[name]), default=0)
+    # By depth, and within one depth as the sweep gave them.
+    return sorted(by_name.values(), key=lambda point: depth[point.name])
+
+
+def with_overrides(points: Iterable[Point], extra: Mapping[str, Any]) -> list[Point]:
+    """The points with further overrides; names that came of them change with them."""
+    points = list(points)
+    if not extra:
+        return points
+    renamed: dict[str, str] = {}
+    for point in points:
+        named = point.name != name_of(point.config, point.overrides)
+        renamed[point.name] = (
+            point.name if named else name_of(point.config, {**point.overrides, **extra})
+        )
+
+    def moved(value: Any) -> Any:
+        if isinstance(value, str) and value.startswith(ROOT):
+            return ROOT + renamed.get(value.removeprefix(ROOT), value)
+        return value
+
+    return [
+        Point(
+            point.config,
+            {**{k: moved(v) for k, v in point.overrides.items()}, **extra},
+            tuple(renamed.get(name, name) for name in point.after),
+            renamed[point.name],
+        )
+        for point in points
+    ]
+
+
+def plain(value: Any) -> Any:
+    """A value as Python has it, from JSON: lists become tuples."""
+    return tuple(plain(item) for item in value) if isinstance(value, list) else value
+
+
+def _resolve(value: Any, root: str) -> Any:
+    if isinstance(value, str) and value.startswith(ROOT):
+        return f"{root}/{value.removeprefix(ROOT)}"
+    return value
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return "_".join(map(_text, value))
+    return str(value)
+
+
+def _safe(text: str) -> str:
+    short = _UNSAFE.sub("-", text)
+    if short == text and len(text) <= _LONGEST:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return f"{short[: _LONGEST - 9].rstrip('-.')}-{digest}"
+
+
+def _differences(one: Point, other: Point) -> str:
+    told = [
+        f"{key} {one.overrides.get(key)!r} and {other.overrides.get(key)!r}"
+        for key in sorted({*one.overrides, *other.overrides})
+        if one.overrides.get(key) != other.overrides.get(key)
+    ]
+    if one.config != other.config:
+        told.insert(0, f"{one.config} and {other.config}")
+    if one.after != other.after:
+        told.append(f"after {one.after} and {other.after}")
+    return ", ".join(told)

@@ -1,0 +1,1 @@
+"""The sweeps of the papers: each file has a function `points`."""

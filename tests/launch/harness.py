@@ -1,0 +1,134 @@
+"""Starts sweeps of the stand-in for the trainer, and looks at what they left."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+
+REPOSITORY = pathlib.Path(__file__).parents[2]
+MAIN = f"{sys.executable} {pathlib.Path(__file__).with_name('fake_main.py')}"
+# A teacher a seed, and students of it; `keys` are added to the point `where`.
+SWEEP = """
+import json
+
+from launch.points import Point, workdir_of
+
+
+def points(seeds: int = 2, steps: int = 20, students: int = 1, where="", keys="{}"):
+    def point(name, config, own, after=()):
+        own = {**own, **(json.loads(keys) if name == where else {})}
+        return Point(f"configs/{config}", own, after, name)
+
+    for seed in range(seeds):
+        own = {"seed": seed, "train.steps": steps}
+        teacher = point(f"teacher{seed}", "maf_gas.py:teacher", own)
+        yield teacher
+        for i in range(students):
+            more = {"teacher.workdir": workdir_of(teacher), "optim.lr": 0.1 / (i + 1)}
+            name = f"student{seed}" if students == 1 else f"student{seed}_{i}"
+            yield point(name, "maf_gas_distill.py:lkd", own | more, (teacher.name,))
+"""
+
+
+def write_sweep(folder: pathlib.Path) -> pathlib.Path:
+    """A sweep file; see `SWEEP`."""
+    path = folder / "small.py"
+    path.write_text(SWEEP)
+    return path
+
+
+def command(sweep: pathlib.Path | str, root: pathlib.Path, *more: str) -> list[str]:
+    """`python -m launch.sweep` with the stand-in."""
+    return [
+        *(sys.executable, "-m", "launch.sweep", str(sweep), "--root", str(root)),
+        *("--main", MAIN, *more),
+    ]
+
+
+def start(
+    words: list[str], step: float = 0.01, cwd: pathlib.Path = REPOSITORY, **env: str
+) -> subprocess.Popen:
+    """Starts a command at the repository's root; steps take `step` seconds."""
+    return subprocess.Popen(
+        words,
+        cwd=cwd,
+        env={**os.environ, "FAKE_STEP": str(step), **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def run(
+    words: list[str],
+    step: float = 0.01,
+    timeout: float = 60,
+    cwd: pathlib.Path = REPOSITORY,
+    **env: str,
+) -> tuple[int, str]:
+    """Runs a command to its end: `(exit status, output)`."""
+    process = start(words, step, cwd, **env)
+    try:
+        output, _ = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise AssertionError(f"no end: {process.communicate()[0]}") from None
+    return process.returncode, output
+
+
+def values(root: pathlib.Path) -> dict[str, int]:
+    """The result of each point that has one."""
+    found = sorted(root.glob("*/results/*/*/result.json"))
+    return {
+        path.parents[3].name: json.loads(path.read_text())["value"] for path in found
+    }
+
+
+def steps(root: pathlib.Path, name: str) -> list[int]:
+    """The steps in a point's log."""
+    path = root / name / "log.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line)["step"] for line in lines]
+
+
+def finished(workdir: pathlib.Path) -> bool:
+    """Whether a directory has a result."""
+    return any(workdir.glob("results/*/*/result.json"))
+
+
+def attempts(root: pathlib.Path, name: str) -> list[dict]:
+    """Starts and ends of a point."""
+    path = root / name / "attempts.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def disturb(
+    root: pathlib.Path,
+    blows: Mapping[str, Callable[[dict], object]],
+    after: int = 6,
+    timeout: float = 60,
+) -> None:
+    """Deals each point its blow, given its start, once it has logged some rows."""
+    left = dict(blows)
+
+    def deal() -> bool:
+        for name in list(left):
+            if len(steps(root, name)) >= after:
+                left.pop(name)(attempts(root, name)[-1])
+        return not left
+
+    wait_for(deal, f"{after} rows of {sorted(left)}", timeout)
+
+
+def wait_for(what: Callable[[], object], told: str = "", timeout: float = 60):
+    """Waits until something is true, and returns it."""
+    until = time.monotonic() + timeout
+    while time.monotonic() < until:
+        if found := what():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"waited {timeout} s in vain for {told}")

@@ -1,0 +1,178 @@
+"""Local sweeps of a stand-in for the trainer: order, stops, kills, failures."""
+
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from tests.launch import harness
+
+
+def local(sweep, root, *more):
+    return harness.command(sweep, root, "--local", "--interval", "0.1", *more)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """Results of two teachers and two students that nobody touched."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    path = harness.write_sweep(folder)
+    rc, told = harness.run(local(path, folder / "root", "--jobs", "2"), 0.0)
+    assert rc == 0, told
+    found = harness.values(folder / "root")
+    assert sorted(found) == ["student0", "student1", "teacher0", "teacher1"]
+    return found
+
+
+def test_students_run_after_their_teachers(sweep, root, undisturbed):
+    rc, told = harness.run(local(sweep, root, "--jobs", "2", "--pack", "1"))
+    assert rc == 0
+    assert "4 done" in told
+    assert harness.values(root) == undisturbed
+    for seed in range(2):
+        teacher = harness.attempts(root, f"teacher{seed}")
+        student = harness.attempts(root, f"student{seed}")
+        assert [row["event"] for row in teacher] == ["start", "end"]
+        assert teacher[1]["rc"] == 0
+        assert student[0]["time"] >= teacher[1]["time"]
+    # Two at a time: the second teacher did not wait for the first.
+    first, second = (harness.attempts(root, f"teacher{seed}") for seed in range(2))
+    assert second[0]["time"] < first[1]["time"]
+
+
+def test_the_same_command_again_starts_nothing(sweep, root):
+    assert harness.run(local(sweep, root), 0.0)[0] == 0
+    before = harness.attempts(root, "student0")
+    rc, told = harness.run(local(sweep, root), 0.0)
+    assert rc == 0
+    assert "4 done" in told
+    assert harness.attempts(root, "student0") == before
+    # More seeds: only the new points run.
+    assert harness.run(local(sweep, root, "--set", "seeds=3"), 0.0)[0] == 0
+    assert harness.attempts(root, "student0") == before
+    assert "student2" in harness.values(root)
+
+
+def test_a_stopped_sweep_goes_on(sweep, root):
+    words = local(sweep, root, "-s", "steps=100")
+    process = harness.start(words, 0.05)
+    harness.wait_for(lambda: len(harness.steps(root, "teacher0")) > 3, "steps")
+    # One sweep at a time.
+    rc, told = harness.run(words)
+    assert rc == 2
+    assert "another launcher" in told
+    process.send_signal(signal.SIGINT)
+    told, _ = process.communicate(timeout=20)
+    assert process.returncode == 75, told
+    last = harness.attempts(root, "teacher0")[-1]
+    assert (last["event"], last["rc"]) == ("end", 75)
+    assert "preempted" in told
+    # Saved where it was stopped, not at the last regular save.
+    reached = harness.steps(root, "teacher0")[-1]
+    assert harness.run(words, 0.0)[0] == 0
+    steps = harness.steps(root, "teacher0")
+    assert steps == list(range(1, 101))
+    assert 0 < reached < 100
+
+
+def test_disturbances_change_no_result(sweep, root, undisturbed):
+    """Child and wrapper killed, child and wrapper signalled: all ends as without."""
+    process = harness.start(local(sweep, root, "--jobs", "4", "--pack", "1"), 0.1)
+    harness.disturb(
+        root,
+        {
+            "teacher0": lambda row: os.kill(row["child"], signal.SIGKILL),
+            "teacher1": lambda row: os.kill(row["pid"], signal.SIGKILL),
+            "student0": lambda row: os.kill(row["child"], signal.SIGTERM),
+            "student1": lambda row: os.kill(row["pid"], signal.SIGUSR1),
+        },
+    )
+    told, _ = process.communicate(timeout=40)
+    assert process.returncode == 0, told
+    assert harness.values(root) == undisturbed
+    for name in undisturbed:
+        assert harness.steps(root, name) == list(range(1, 21))
+        starts = [r for r in harness.attempts(root, name) if r["event"] == "start"]
+        assert len(starts) == 2, name
+    ends = {
+        name: [r["rc"] for r in harness.attempts(root, name) if r["event"] == "end"]
+        for name in undisturbed
+    }
+    assert ends["teacher0"] == [-9, 0]
+    assert ends["teacher1"] == [0]
+    assert ends["student0"] == ends["student1"] == [75, 0]
+
+
+def test_a_killed_launcher_leaves_nothing_running(sweep, root, undisturbed):
+    words = local(sweep, root)
+    process = harness.start(words, 0.1)
+    harness.wait_for(lambda: len(harness.steps(root, "teacher0")) > 2, "steps")
+    started = harness.attempts(root, "teacher0")[-1]
+    process.kill()
+    process.communicate()
+    # The wrapper and its child end with it, and have saved.
+    rc, told = harness.run(words, 0.0)
+    assert rc == 0, told
+    assert not os.path.exists(f"/proc/{started['child']}")
+    assert harness.values(root) == undisturbed
+    assert harness.attempts(root, "teacher0")[1]["rc"] == 75
+
+
+@pytest.mark.parametrize(
+    ("keys", "reason"),
+    [
+        ('{"fake.refuse": "no such data"}', "fdnf: ConfigError: no such data"),
+        ('{"fake.diverge_at": 7}', "300 steps were not finite"),
+        ('{"fake.crash_always_at": 7}', "killed by SIGSEGV"),
+    ],
+)
+def test_a_failed_teacher_stops_its_own_student_only(sweep, root, keys, reason):
+    words = ("-s", "where=teacher1", "-s", f"keys={keys}", "--retries", "1")
+    rc, told = harness.run(local(sweep, root, *words))
+    assert rc == 1
+    assert sorted(harness.values(root)) == ["student0", "teacher0"]
+    assert f"failed: teacher1: {reason}" in told
+    starts = [r for r in harness.attempts(root, "teacher1") if r["event"] == "start"]
+    assert len(starts) == (2 if "crash" in keys else 1)
+    assert not harness.attempts(root, "student1")
+    status = harness.command(sweep, root, *words, "--status")
+    rc, told = harness.run(status)
+    assert rc == 1
+    assert "for teacher1 (failed)" in told
+    assert "2 done" in told
+    assert "1 failed" in told
+    assert "1 waiting" in told
+
+
+def test_a_repaired_teacher_is_taken_up_again(sweep, root):
+    words = ("-s", "where=teacher0", "-s", 'keys={"fake.crash_at": 12}')
+    rc, _ = harness.run(local(sweep, root, *words, "--retries", "0"))
+    assert rc == 1
+    assert sorted(harness.values(root)) in (["student1", "teacher1"], [])
+    # The stand-in crashes once; the command again then gets through.
+    rc, told = harness.run(local(sweep, root, *words, "--retries", "0"))
+    assert rc == 0, told
+    assert len(harness.values(root)) == 4
+
+
+def test_points_on_another_machine_are_left_alone(sweep, root):
+    harness.run(local(sweep, root, "-s", "seeds=1"), 0.0)
+    row = harness.attempts(root, "student0")[0]
+    for name in ("finished.json", "attempts.jsonl"):
+        (root / "student0" / name).unlink()
+    row["host"] = "elsewhere"
+    with open(root / "student0" / "attempts.jsonl", "w") as file:
+        file.write(json.dumps(row) + "\n")
+    status = harness.command(sweep, root, "-s", "seeds=1", "--status")
+    assert "on elsewhere, which cannot be asked" in harness.run(status)[1]
+    words = local(sweep, root, "-s", "seeds=1")
+    process = harness.start(words, 0.0)
+    time.sleep(1.0)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=10)
+    assert len(harness.attempts(root, "student0")) == 1
+    rc, told = harness.run([*words, "--take-over"], 0.0)
+    assert rc == 0, told

@@ -1,0 +1,134 @@
+"""One job: what it runs again, what it leaves, and what it ends with."""
+
+import json
+import signal
+import sys
+
+import pytest
+
+from launch import job, spec
+from launch.folder import Folder
+from launch.points import Point
+from tests.launch import harness
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Writes a job of points with these overrides; how to run it."""
+    folder = Folder(tmp_path)
+
+    def start(*points, **more):
+        made = [
+            Point("configs/maf_gas.py:teacher", keys, name=f"p{i}")
+            for i, keys in enumerate(points)
+        ]
+        spec.write(folder, "a-0", made, main=harness.MAIN.split(), **more)
+        words = [sys.executable, "-m", "launch.job", str(tmp_path), "a-0"]
+        return folder, words
+
+    return start
+
+
+def results(folder, name):
+    """Exit statuses of a point's attempts."""
+    return [row["rc"] for row in folder.attempts(name) if row["event"] == "end"]
+
+
+def test_points_of_one_process(start):
+    folder, words = start({"seed": 0}, {"seed": 1}, pack="2")
+    assert harness.run(words, 0.0)[0] == 0
+    assert results(folder, "p0") == results(folder, "p1") == [0]
+    first, second = (folder.attempts(name)[0] for name in ("p0", "p1"))
+    assert first["child"] == second["child"]
+    log = folder.job("a-0", ".log").read_text()
+    assert log.count("== ") == 1
+    assert "--pack=2" in log
+    # Again: nothing to do.
+    assert harness.run(words, 0.0)[0] == 0
+    assert results(folder, "p0") == [0]
+
+
+def test_a_refused_point_does_not_stop_the_others(start):
+    folder, words = start({"seed": 0}, {"seed": 1, "optim.lr": -1}, {"seed": 2})
+    assert harness.run(words, 0.0)[0] == 2
+    assert sorted(harness.values(folder.path)) == ["p0", "p2"]
+    assert results(folder, "p0") == [2, 0]
+    assert results(folder, "p1") == [2, 2]
+    last = folder.attempts("p1")[-1]
+    assert last["error"] == "fdnf: ConfigError: optim.lr=-1"
+
+
+def test_a_diverged_point_does_not_stop_the_others(start):
+    folder, words = start({"seed": 0}, {"seed": 1, "fake.diverge_at": 7})
+    assert harness.run(words, 0.0)[0] == 2
+    assert sorted(harness.values(folder.path)) == ["p0"]
+    assert results(folder, "p0") == results(folder, "p1") == [2]
+
+
+def test_a_diverged_point_is_not_started_with_the_others_again(start):
+    keys = [{"fake.diverge_at": 3}, {"fake.crash_at": 7}, {"train.steps": 10}]
+    folder, words = start(*keys)
+    assert harness.run(words, 0.0)[0] == 2
+    assert sorted(harness.values(folder.path)) == ["p1", "p2"]
+    assert results(folder, "p0") == [-9]
+    assert results(folder, "p1") == results(folder, "p2") == [-9, 0]
+
+
+def test_crashes_are_tried_again_while_there_are_steps(start):
+    """Five crashes with further steps between them, and one retry allowed."""
+    keys = {"train.steps": 60, "fake.crash_every": 11}
+    folder, words = start(keys, retries=1)
+    rc, told = harness.run(words, 0.0)
+    assert rc == 0, told
+    assert results(folder, "p0") == [-9] * 5 + [0]
+    assert harness.steps(folder.path, "p0") == list(range(1, 61))
+
+
+def test_crashes_without_a_further_step(start):
+    folder, words = start({"fake.crash_always_at": 3}, retries=1)
+    assert harness.run(words, 0.0)[0] == 128 + signal.SIGSEGV
+    assert results(folder, "p0") == [-11, -11]
+    assert folder.attempts("p0")[-1]["error"] == "killed by SIGSEGV"
+
+
+def test_a_program_that_cannot_start(start):
+    folder, words = start({"seed": 0}, retries=0)
+    path = folder.job("a-0")
+    code = "import sys; print('some'); sys.exit('ValueError: no')"
+    spec = {**json.loads(path.read_text()), "main": [sys.executable, "-c", code]}
+    path.write_text(json.dumps(spec))
+    assert harness.run(words)[0] == 1
+    assert folder.attempts("p0")[-1]["error"] == "ValueError: no"
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
+def test_a_signal_is_handed_on_and_awaited(start, signum):
+    folder, words = start({"seed": 0})
+    process = harness.start(words, 0.05)
+    harness.wait_for(lambda: len(harness.steps(folder.path, "p0")) > 2, "steps")
+    process.send_signal(signum)
+    assert process.wait(10) == 75
+    process.communicate()
+    assert results(folder, "p0") == [75]
+    reached = harness.steps(folder.path, "p0")[-1]
+    saved = json.loads((folder.path / "p0" / "state.json").read_text())
+    assert saved[0] == reached
+
+
+def test_a_signal_before_the_program_can_catch_it(start):
+    folder, words = start({"seed": 0})
+    path = folder.job("a-0")
+    main = [sys.executable, "-c", "import time; time.sleep(60)"]
+    spec = {**json.loads(path.read_text()), "main": main}
+    path.write_text(json.dumps(spec))
+    process = harness.start(words)
+    harness.wait_for(lambda: folder.attempts("p0"), "a start")
+    process.terminate()
+    assert process.wait(10) == 75
+    process.communicate()
+    assert results(folder, "p0") == [75]
+
+
+def test_no_such_job(tmp_path):
+    with pytest.raises(FileNotFoundError, match="expected a job"):
+        job.Runner(Folder(tmp_path), "none")

@@ -1,0 +1,241 @@
+"""Several processes: joining, agreeing, stopping together, and losing one."""
+
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from fdnf.train import distributed, interruption, loop
+from fdnf.train.checkpoint import Checkpointer
+from fdnf.train.settings import ConfigError
+from fdnf.train.writers import read_log
+from tests import processes
+
+# Seconds within which survivors of a killed process end, see `distributed.HEARTBEAT`.
+AT_THE_LATEST = 2 * distributed.HEARTBEAT + 15
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("often",), r"--distributed=often; known: \('auto', 'slurm', 'off'\)"),
+        (("auto", "host:1"), "--num_processes and --process_id together"),
+        (("auto", None, 2, 0), "give --coordinator=HOST:PORT"),
+        (("slurm", "host:1", 2, 0), "--distributed=slurm or --coordinator, not both"),
+        (("slurm",), "SLURM_STEP_NUM_TASKS is not set; start .* with srun"),
+    ],
+)
+def test_wrong_flags(arguments, says, monkeypatch):
+    monkeypatch.delenv("SLURM_STEP_NUM_TASKS", raising=False)
+    with pytest.raises(ConfigError, match=says):
+        distributed.start(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("mode", "tasks", "joins"),
+    [
+        ("auto", None, False),
+        ("auto", "1", False),
+        ("auto", "4", True),
+        ("off", "4", False),
+        ("slurm", "1", True),
+    ],
+)
+def test_slurm_is_joined_when_there_are_several_tasks(mode, tasks, joins, monkeypatch):
+    given = []
+    monkeypatch.setattr(jax.distributed, "initialize", lambda **kw: given.append(kw))
+    monkeypatch.delenv("SLURM_STEP_NUM_TASKS", raising=False)
+    if tasks:
+        monkeypatch.setenv("SLURM_STEP_NUM_TASKS", tasks)
+    before = {
+        name: getattr(jax.config, name)
+        for name in (
+            "jax_cpu_collectives_implementation",
+            "jax_enable_preemption_service",
+        )
+    }
+    try:
+        distributed.start(mode)
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+    assert bool(given) == joins
+    if joins:
+        assert given[0]["cluster_detection_method"] == "slurm"
+
+
+@pytest.mark.parametrize(
+    ("variables", "gpus"),
+    [
+        ({}, None),
+        ({"CUDA_VISIBLE_DEVICES": ""}, None),
+        ({"CUDA_VISIBLE_DEVICES": "0,1,2,3"}, [0, 1, 2, 3]),
+        ({"SLURM_GPUS_ON_NODE": "4"}, [0, 1, 2, 3]),
+        (
+            {
+                "CUDA_VISIBLE_DEVICES": "0,1,2,3",
+                "SLURM_STEP_TASKS_PER_NODE": "4(x2)",
+                "SLURM_NODEID": "1",
+                "SLURM_LOCALID": "2",
+            },
+            [2],
+        ),
+        (
+            {
+                "SLURM_GPUS_ON_NODE": "4",
+                "SLURM_STEP_TASKS_PER_NODE": "2(x3),1",
+                "SLURM_NODEID": "2",
+                "SLURM_LOCALID": "1",
+            },
+            [2, 3],
+        ),
+        (
+            {
+                "SLURM_GPUS_ON_NODE": "4",
+                "SLURM_STEP_TASKS_PER_NODE": "2(x3),1",
+                "SLURM_NODEID": "3",
+                "SLURM_LOCALID": "0",
+            },
+            [0, 1, 2, 3],
+        ),
+        # SLURM has shared them out itself.
+        (
+            {
+                "CUDA_VISIBLE_DEVICES": "0",
+                "SLURM_GPUS_ON_NODE": "4",
+                "SLURM_STEP_TASKS_PER_NODE": "4",
+                "SLURM_LOCALID": "3",
+            },
+            [0],
+        ),
+    ],
+)
+def test_gpus_of_a_task(variables, gpus):
+    assert distributed.gpus_of_task(variables) == gpus
+
+
+def test_one_process_alone():
+    tree = {"a": np.arange(3)}
+    assert distributed.broadcast(tree) is tree
+    np.testing.assert_array_equal(distributed.concatenate(tree["a"]), tree["a"])
+    assert (distributed.count(), distributed.index()) == (1, 0)
+    assert distributed.is_first()
+    distributed.wait("nobody")
+
+
+AGREE = """
+import sys
+import numpy as np
+from fdnf.train import distributed
+i = int(sys.argv[2])
+distributed.start("auto", sys.argv[1], 2, i)
+own = {
+    "zero": np.array([-0.0, np.nan, 1e-45], np.float32) if i == 0 else np.ones(3, "f4"),
+    "large": np.array(2**62 + 1 if i == 0 else 0),
+    "none": np.zeros((0, 2)),
+    "flag": np.array([i == 0]),
+}
+found = distributed.broadcast(own)
+assert found["zero"].tobytes() == np.array([-0.0, np.nan, 1e-45], "f4").tobytes()
+assert found["large"] == 2**62 + 1 and found["large"].dtype == np.int64
+assert found["none"].shape == (0, 2) and found["flag"][0]
+rows = distributed.concatenate(np.full((1, 2), i), axis=1)
+assert rows.tolist() == [[0, 0, 1, 1]], rows
+distributed.wait("end")
+"""
+
+
+def test_two_processes_agree_to_the_bit():
+    coordinator = f"127.0.0.1:{processes.free_port()}"
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", AGREE, coordinator, str(i)],
+            cwd=processes.ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for i in range(2)
+    ]
+    for process in both:
+        _, says = process.communicate(timeout=120)
+        assert process.returncode == 0, says
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("unbroken")
+    loop.train_and_evaluate(processes.config(processes.SMALL), workdir)
+    return read_log(workdir)
+
+
+def same_losses(workdir, unbroken):
+    rows = read_log(workdir)
+    assert [row["step"] for row in rows] == [row["step"] for row in unbroken]
+    for ours, theirs in zip(rows, unbroken, strict=True):
+        assert ours.keys() == theirs.keys()
+        for name in ("loss", "gradient_norm", "val_log_prob"):
+            if name in theirs:
+                np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-4)
+
+
+def pair(workdir, messages, **options):
+    """Two processes of two devices each."""
+    return processes.together(
+        2,
+        f"--workdir={workdir}",
+        messages=messages,
+        overrides=processes.SMALL,
+        devices=2,
+        **options,
+    )
+
+
+def test_one_is_told_to_stop_and_both_do(unbroken, tmp_path):
+    workdir, messages = tmp_path / "run", tmp_path / "stderr"
+    with pair(workdir, messages) as runs:
+        processes.until(lambda: processes.rows(workdir) > 4, runs)
+        runs[1].signal(signal.SIGTERM)
+        assert [run.ended() for run in runs] == [interruption.EXIT_CODE] * 2
+    step = Checkpointer(workdir).steps()[0]
+    assert f"stopped by a signal to another process at step {step}" in runs[0].stderr()
+    assert f"stopped by SIGTERM at step {step}" in runs[1].stderr()
+    # One process writes: every row once.
+    assert [row["step"] for row in read_log(workdir)] == list(range(2, step + 1, 2))
+    # Go on with one device in one process.
+    processes.trained(workdir, messages, overrides=processes.SMALL, devices=1)
+    same_losses(workdir, unbroken)
+
+
+def test_a_killed_process_ends_the_other(unbroken, tmp_path):
+    workdir, messages = tmp_path / "run", tmp_path / "stderr"
+    with pair(workdir, messages) as runs:
+        # After the first checkpoint.
+        processes.until(lambda: processes.rows(workdir) > 14, runs)
+        runs[1].signal(signal.SIGKILL)
+        begun = time.monotonic()
+        status = runs[0].ended(AT_THE_LATEST)
+        print(f"the survivor ended after {time.monotonic() - begun:.1f} s")
+    # 134 to a shell: JAX ends what has lost another process by SIGABRT.
+    assert status in (interruption.EXIT_CODE, -signal.SIGABRT), runs[0].stderr()
+    assert not (workdir / loop.FINISHED).exists()
+    # Go on in this process, with two devices.
+    loop.train_and_evaluate(processes.config(processes.SMALL), workdir)
+    same_losses(workdir, unbroken)
+
+
+def test_a_failure_of_one_process_ends_both(tmp_path):
+    workdir = tmp_path / "run"
+    with pair(workdir, tmp_path / "stderr") as runs:
+        processes.until(lambda: processes.rows(workdir) > 4, runs)
+        # Its disk is full from here on.
+        limit = (workdir / "log.jsonl").stat().st_size + 1000
+        resource.prlimit(runs[0].process.pid, resource.RLIMIT_FSIZE, (limit, limit))
+        first = runs[0].ended(AT_THE_LATEST)
+        second = runs[1].ended(AT_THE_LATEST)
+    assert first == 2, runs[0].stderr()
+    assert second in (interruption.EXIT_CODE, -signal.SIGABRT), runs[1].stderr()

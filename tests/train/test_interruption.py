@@ -1,0 +1,90 @@
+"""Signals: noted within a loop, raised elsewhere, and left as they were."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from fdnf.train import interruption
+from fdnf.train.interruption import StoppedBySignalError
+
+
+def send(number):
+    # Python runs the handler before the next instruction of this thread.
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGUSR2"])
+def test_raised_at_once_outside_a_loop(name):
+    with (
+        interruption.handled(),
+        pytest.raises(StoppedBySignalError, match=f"stopped by {name}"),
+    ):
+        send(signal.Signals[name])
+
+
+def test_noted_within_a_loop_and_raised_at_its_end():
+    reached = False
+    with interruption.handled():
+        with pytest.raises(StoppedBySignalError, match="SIGUSR1"):
+            with interruption.deferred():
+                assert interruption.requested() == ""
+                send(signal.SIGUSR1)
+                reached = True
+                assert interruption.requested() == "SIGUSR1"
+        assert reached
+    assert interruption.requested() == ""
+
+
+def test_a_loop_within_a_loop_leaves_it_to_the_outer_one():
+    with interruption.handled(), pytest.raises(StoppedBySignalError):
+        with interruption.deferred():
+            with interruption.deferred():
+                send(signal.SIGTERM)
+            assert interruption.requested() == "SIGTERM"
+
+
+def test_a_second_signal_does_not_wait():
+    reached = []
+    with interruption.handled():
+        with pytest.raises(StoppedBySignalError, match="SIGTERM"):
+            with interruption.deferred():
+                send(signal.SIGUSR1)
+                reached.append("first")
+                send(signal.SIGTERM)
+                reached.append("second")
+    assert reached == ["first"]
+
+
+def test_another_error_is_not_hidden():
+    with interruption.handled(), pytest.raises(KeyError):
+        with interruption.deferred():
+            send(signal.SIGTERM)
+            raise KeyError
+
+
+def test_handlers_are_put_back():
+    before = [signal.getsignal(number) for number in interruption.SIGNALS]
+    with interruption.handled():
+        during = [signal.getsignal(number) for number in interruption.SIGNALS]
+        assert len(set(during)) == 1
+        assert during[0] not in before
+    assert [signal.getsignal(number) for number in interruption.SIGNALS] == before
+
+
+def test_elsewhere_than_in_the_main_thread_nothing_changes():
+    before, found = signal.getsignal(signal.SIGTERM), []
+
+    def work():
+        with interruption.handled():
+            found.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [before]
+
+
+def test_the_exit_code_is_that_of_temporary_failure():
+    assert interruption.EXIT_CODE == os.EX_TEMPFAIL
