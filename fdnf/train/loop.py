@@ -225,8 +225,7 @@ def _halt(kept, alive, built, now, train_state, best, metas) -> None:
     distributed.wait("halted")
     raise interruption.StoppedBySignalError(
         f"stopped by {interruption.requested() or 'a signal to another process'} at "
-        f"step {now}, saved under {kept[0].directory.parent}: give the same command "
-        "again to go on",
+        f"step {now}, saved in {kept[0].directory}: the same command goes on",
         agreed=True,
     )
 
