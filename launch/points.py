@@ -63,16 +63,16 @@ def workdir_of(point: Point) -> str:
 
 
 def name_of(config: str, overrides: Mapping[str, Any]) -> str:
-    """A directory for a point: config and words, then overrides sorted by key.
+    """A directory for a point: config and words, then overrides, the seed first.
 
     "configs/maf_power.py:student" with seed 3 and 500 steps is
-    "maf_power-student/train.steps=500,seed=3" with "+" in place of the comma. Where
+    "maf_power-student/seed=3,train.steps=500" with "+" in place of the comma. Where
     letters are replaced or the text is cut, a hash of the whole keeps names apart.
     """
     file, _, words = config.partition(":")
     stem = file.rsplit("/", 1)[-1].removesuffix(".py")
     first = "-".join([stem, *(word for word in words.split(",") if word)])
-    keys = sorted(overrides.keys() - set(UNNAMED), key=lambda key: (key == "seed", key))
+    keys = sorted(overrides.keys() - set(UNNAMED), key=lambda key: (key != "seed", key))
     second = "+".join(f"{key}={_text(overrides[key])}" for key in keys)
     return f"{_safe(first)}/{_safe(second or 'default')}"
 

@@ -182,11 +182,19 @@ def _urgency(found: Gathered, point: sweeps.Point) -> tuple:
     return sweeps.STATES.index(kind), cells.by_number(point.name)
 
 
+# A terminal shows so many points that are not done.
+_TOLD = 10
+
+
 def _undone(found: Gathered) -> Iterator[str]:
-    for point in found.sweep.points:
-        state = found.states[point.name]
-        if state.kind not in ("done", "unreadable"):
-            yield f"missing: {point.name} ({found.reason(point)})"
+    missing = [
+        f"missing: {point.name} ({found.reason(point)})"
+        for point in found.sweep.points
+        if found.states[point.name].kind not in ("done", "unreadable")
+    ]
+    yield from missing[:_TOLD]
+    if len(missing) > _TOLD:
+        yield f"missing: {len(missing) - _TOLD} more, named on the page"
 
 
 def _configs(found: Gathered) -> Iterator[markup.Block]:

@@ -26,8 +26,8 @@ def test_written_and_read(tmp_path, sweep):
     assert known["arguments"] == {"seeds": 1}
     assert known["created_by"] == "the command"
     assert known["points"][1] == {
-        "name": "s-ilkd/w=1.0_0.1+seed=1",
-        "workdir": "s-ilkd/w=1.0_0.1+seed=1",
+        "name": "s-ilkd/seed=1+w=1.0_0.1",
+        "workdir": "s-ilkd/seed=1+w=1.0_0.1",
         "config": "configs/s.py:ilkd",
         "overrides": {
             "seed": 1,
@@ -41,7 +41,7 @@ def test_written_and_read(tmp_path, sweep):
     assert point == known["points"][1]
     assert command == (
         "python -m fdnf.main --mode=single --config=configs/s.py:ilkd "
-        f"--workdir={tmp_path}/root/s-ilkd/w=1.0_0.1+seed=1 --config.seed=1 "
+        f"--workdir={tmp_path}/root/s-ilkd/seed=1+w=1.0_0.1 --config.seed=1 "
         f"--config.teacher.workdir={tmp_path}/root/t-teacher/seed=1 "
         "'--config.w=(1.0, 0.1)'"
     )

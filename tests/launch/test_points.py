@@ -13,14 +13,14 @@ def test_a_name_says_what_is_trained():
         "configs/maf_power.py:student,smoke",
         {"seed": 3, "train.steps": 500, "label": "x", "teacher.workdir": "a/b"},
     )
-    assert point.name == "maf_power-student-smoke/train.steps=500+seed=3"
+    assert point.name == "maf_power-student-smoke/seed=3+train.steps=500"
     assert point.file == "configs/maf_power.py"
 
 
 def test_a_name_does_not_depend_on_the_order_of_keys():
     one = Point("configs/a.py:", {"seed": 1, "b": (1.0, 0.1), "a": "x"})
     other = Point("configs/a.py:", {"a": "x", "b": (1.0, 0.1), "seed": 1})
-    assert one.name == other.name == "a/a=x+b=1.0_0.1+seed=1"
+    assert one.name == other.name == "a/seed=1+a=x+b=1.0_0.1"
     assert Point("configs/a.py").name == "a/default"
 
 
@@ -91,12 +91,12 @@ def test_overrides_of_all_points_keep_them_together():
     named = Point("n.py", name="mine", after=(student.name,))
     wider = points.with_overrides([teacher, student, named], {"train.steps": 5})
     assert [point.name for point in wider] == [
-        "t/train.steps=5+seed=1",
+        "t/seed=1+train.steps=5",
         "s/train.steps=5",
         "mine",
     ]
     assert wider[1].after == (wider[0].name,)
-    assert wider[1].resolved("r")["teacher.workdir"] == "r/t/train.steps=5+seed=1"
+    assert wider[1].resolved("r")["teacher.workdir"] == "r/t/seed=1+train.steps=5"
     assert wider[2].after == (wider[1].name,)
     assert wider[2].overrides == {"train.steps": 5}
     points.check(wider)

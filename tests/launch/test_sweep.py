@@ -32,9 +32,9 @@ def test_a_dry_run_prints_commands_in_order_and_writes_nothing(call, tmp_path):
     assert lines[3] == "# 1: maf_gas_distill-skd (2 points), in one process, after 0"
     assert lines[4] == (
         "python -m fdnf.main --mode=single --config=configs/maf_gas_distill.py:skd"
-        f" --workdir={tmp_path}/root/maf_gas_distill-skd/train.steps=7+seed=0"
+        f" --workdir={tmp_path}/root/maf_gas_distill-skd/seed=0+train.steps=7"
         " --config.seed=0 --config.teacher.workdir="
-        f"{tmp_path}/root/maf_gas-teacher/train.steps=7+seed=0"
+        f"{tmp_path}/root/maf_gas-teacher/seed=0+train.steps=7"
         " --config.train.steps=7"
     )
     assert lines[-1].startswith("# 4 of 4 points in 2 processes; 4 waiting; nothing")
