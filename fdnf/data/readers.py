@@ -17,7 +17,7 @@ def padded_batches(
         array: Examples `[rows, ...]`, at least one.
         batch_size: Examples a batch, at least 1. A batch is never larger than needed
             for the whole array.
-        multiple_of: Batches are rounded up to a multiple of this, so that they split
+        multiple_of: Batches are padded up to a multiple of this, so that they split
             evenly over devices.
 
     Yields:
@@ -33,9 +33,10 @@ def padded_batches(
         )
     if len(array) == 0:
         raise ValueError("There are no examples to batch: the array has no rows.")
-    size = -(-min(batch_size, len(array)) // multiple_of) * multiple_of
-    for start in range(0, len(array), size):
-        batch = array[start : start + size]
+    own = min(batch_size, len(array))
+    size = -(-own // multiple_of) * multiple_of
+    for start in range(0, len(array), own):
+        batch = array[start : start + own]
         count = len(batch)
         if count < size:
             padding = np.broadcast_to(batch[-1:], (size - count, *batch.shape[1:]))

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -27,7 +28,10 @@ def read(path: str | pathlib.Path, config: Any) -> list[Member]:
     """
     text = pathlib.Path(path).read_text(encoding="utf-8")
     try:
-        entries = [(e["workdir"], dict(e["overrides"])) for e in json.loads(text)]
+        entries = [
+            (os.path.normpath(os.fspath(e["workdir"])), dict(e["overrides"]))
+            for e in json.loads(text)
+        ]
     except (ValueError, TypeError, KeyError) as error:
         raise ConfigError(
             f"{path}: expected a list of objects with workdir and overrides "
@@ -101,10 +105,8 @@ def _changed(config: Any, overrides: dict[str, Any]) -> ConfigDict:
         *path, last = key.split(".")
         section = changed
         for part in path:
-            section = section[part] if part in section else None
-            if section is None:
-                break
-        if section is None or last not in section:
+            section = section.get(part) if isinstance(section, ConfigDict) else None
+        if not isinstance(section, ConfigDict) or last not in section:
             raise ConfigError(f"an override names an unknown config key: {key}")
         try:
             section[last] = settings.tuples(value)

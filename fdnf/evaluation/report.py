@@ -172,7 +172,10 @@ def _state(found: Gathered, problems: Sequence[str]) -> Iterator[markup.Block]:
             rows.append((point.name, told, str(state.starts)))
     if rows:
         header = ("Point", "State", "Starts")
-        yield Table("Not done", header, tuple(rows), ())
+        table = Table("Not done", header, tuple(rows), ())
+        many = len(rows) > _TOLD
+        summary = f"All that is not done ({len(rows)})"
+        yield Fold(summary, (table,), html_only=False) if many else table
     if not found.done():
         yield Text("No results yet, so there are no tables.")
 

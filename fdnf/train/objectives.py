@@ -283,8 +283,10 @@ def _with_samples(student, teacher, config, kwargs) -> Objective:
             own,
             lambda rows: student.draw(key, (rows, *x.shape[1:]), skd.temperature),
         )
-        # A batch may be smaller than that of SKD: its conditions are used again.
-        context = None if cond is None else cond[jnp.arange(own) % len(cond)]
+        # Evenly spread: the same pairs on any number of devices.
+        context = None
+        if cond is not None:
+            context = cond[jnp.arange(own) * len(cond) // own]
 
         def latents_only(variables):
             _, aux = distillation.combined(
