@@ -85,7 +85,9 @@ def test_imports_go_down(path):
         assert foreign <= ({"distrax"} if is_adapter else set())
 
 
-@pytest.mark.parametrize("path", package_files(), ids=name_of)
+@pytest.mark.parametrize(
+    "path", [*package_files(), *sorted((ROOT / "launch").rglob("*.py"))], ids=name_of
+)
 def test_files_are_small(path):
     lines = len(path.read_text(encoding="utf-8").splitlines())
     assert lines <= 320, f"{name_of(path)} has {lines} lines"
