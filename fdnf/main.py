@@ -23,6 +23,7 @@ key of the config can be set: --config.train.steps=1000. A word after the config
 picks a variant: configs/maf_gas.py:student, or :smoke for seconds on synthetic data.
 """
 
+import contextlib
 import logging
 import os
 import pathlib
@@ -152,15 +153,21 @@ def main(argv: Sequence[str]) -> int:
             distributed.wait("done")
             return status
     except interruption.StoppedBySignalError as error:
-        print(f"fdnf: {error}", file=sys.stderr)
+        _say(f"fdnf: {error}")
         return distributed.leave(interruption.EXIT_CODE, agreed=error.agreed)
     except _EXPECTED as error:
-        print(f"fdnf: {type(error).__name__}: {error}", file=sys.stderr)
+        _say(f"fdnf: {type(error).__name__}: {error}")
         return distributed.leave(2)
     except Exception as error:
         if distributed.count() == 1:
             raise
         distributed.abandon(error)
+
+
+def _say(text: str) -> None:
+    """To stderr, which may be a file on the disk that is full."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def _run(mode: str, config: Any) -> int:

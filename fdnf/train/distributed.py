@@ -4,6 +4,7 @@ Each process has its own devices; together they are one `pmap` axis. Process 0 a
 writes files and decides what is restored; the others are told.
 """
 
+import contextlib
 import os
 import sys
 import traceback
@@ -180,8 +181,9 @@ def leave(status: int, agreed: bool = False) -> int:
     """
     if count() == 1 or agreed:
         return status
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
     os._exit(status)
 
 
@@ -190,14 +192,15 @@ def abandon(error: Exception) -> NoReturn:
 
     Most often another process of the run was lost; the same command goes on then.
     """
-    traceback.print_exception(error)
     lost = isinstance(error, jax.errors.JaxRuntimeError)
-    if lost:
-        print(
-            f"fdnf: process {index()} of {count()} lost touch with another: start all "
-            "of them again to go on from the last checkpoint",
-            file=sys.stderr,
-        )
+    with contextlib.suppress(OSError):
+        traceback.print_exception(error)
+        if lost:
+            print(
+                f"fdnf: process {index()} of {count()} lost touch with another: start "
+                "all of them again to go on from the last checkpoint",
+                file=sys.stderr,
+            )
     leave(interruption.EXIT_CODE if lost else 1)
     raise error  # Not reached: there are others.
 

@@ -67,7 +67,7 @@ def test_every_cell_is_filled_and_equal_to_a_local_run(slurm, tmp_path):
         slurm.call(*update.split(), "state=drain")
         slurm.call(*update.split(), "state=down")
 
-    name = "{}-smoke/train.eval_every=100+train.steps=1000+seed=0"
+    name = "{}-smoke/seed=0+train.eval_every=100+train.steps=1000"
     blows = {
         "maf_power-teacher": lambda row: slurm.call("scancel", "-sUSR2", row["job"]),
         "maf_bsds300-teacher": lambda row: os.kill(row["child"], signal.SIGKILL),
@@ -90,6 +90,7 @@ def test_every_cell_is_filled_and_equal_to_a_local_run(slurm, tmp_path):
     for place in blows:
         rows = harness.attempts(root, name.format(place))
         assert sum(row["event"] == "start" for row in rows) == 2, (place, rows)
-    tables = harness.run([*words[:5], "--gather"], timeout=600, **slurm.env)
+    gather = [*words[:3], "--root", str(root), "--gather"]
+    tables = harness.run(gather, timeout=600, **slurm.env)
     assert tables[0] == 0
     assert "missing:" not in tables[1]
