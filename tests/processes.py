@@ -54,9 +54,11 @@ class Run:
     def ended(self, seconds: float = 90) -> int:
         """Its exit status, minus the number of the signal that ended it."""
         try:
-            return self.process.wait(seconds)
+            status = self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still running: {self.stderr()[-2000:]}") from None
+        time.sleep(0.05)  # For the last of its messages.
+        return status
 
 
 @contextlib.contextmanager
@@ -66,10 +68,20 @@ def started(
     config: str = "configs/maf_gas.py:teacher,smoke",
     overrides: dict[str, Any] | None = None,
     devices: int = 1,
-    before: Callable[[], None] | None = None,
     environment: dict[str, str] | None = None,
+    direct: bool = False,
 ) -> Iterator[Run]:
-    """The command with its compilation cache; killed at the end if it still runs."""
+    """The command with its compilation cache; killed at the end if it still runs.
+
+    Args:
+      arguments: beside those of the config.
+      messages: file that gets what it writes to stderr.
+      config: file and words.
+      overrides: of the config.
+      devices: it has.
+      environment: beside that of the tests.
+      direct: whether it writes that file itself, under the limits that it is given.
+    """
     command = [
         sys.executable,
         "-m",
@@ -80,7 +92,13 @@ def started(
         *(f"--config.{key}={value}" for key, value in (overrides or {}).items()),
         *arguments,
     ]
-    with open(messages, "wb") as stderr:
+    with contextlib.ExitStack() as stack:
+        stderr = stack.enter_context(open(messages, "wb"))
+        if not direct:
+            copy = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=stderr)
+            stack.callback(copy.wait)
+            assert copy.stdin
+            stderr = stack.enter_context(copy.stdin)
         process = subprocess.Popen(
             command,
             cwd=ROOT,
@@ -89,8 +107,8 @@ def started(
             | (environment or {}),
             stdout=subprocess.DEVNULL,
             stderr=stderr,
-            preexec_fn=before,
         )
+        stderr.close()
         try:
             yield Run(process, messages)
         finally:

@@ -309,7 +309,10 @@ def _with_samples(student, teacher, config, kwargs) -> Objective:
                 limit=kwargs["limit"],
                 screen_student=kwargs.get("screen_student", True),
             )
-            return terms | aux.terms
+            # Over all rows, not those that are kept: then the mean over devices, or
+            # over parts of a batch, is that of the whole.
+            whole = aux.terms["skd"] * (1.0 - aux.terms["rejected"])
+            return terms | aux.terms | {"skd": whole}
 
         terms = jax.lax.cond(step >= start, with_samples, latents_only, variables)
         weights = kwargs["weights"] if weights is None else weights

@@ -143,6 +143,7 @@ def losses(case, devices):
     state = step.init_state(flow, optimizer, keys, rows["x"][None], 0.0, cond)
     size = config.train.batch_size
     take = step.make_train_step(
+        # Some samples are out of reach.
         objectives.build(config, flow, teacher, 1.0),
         optimizer,
         sampling.uniform(len(data.train), size, devices, share),
