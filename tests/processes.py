@@ -164,9 +164,7 @@ def rows(workdir: pathlib.Path) -> int:
     return log.read_bytes().count(b"\n") if log.exists() else 0
 
 
-def trained(
-    workdir: pathlib.Path, messages: pathlib.Path, **options: Any
-) -> None:
+def trained(workdir: pathlib.Path, messages: pathlib.Path, **options: Any) -> None:
     """Runs the command until it has trained; evaluating is not waited for."""
     with started(f"--workdir={workdir}", messages=messages, **options) as run:
         until((workdir / workdirs.FINISHED).exists, [run])

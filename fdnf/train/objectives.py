@@ -119,8 +119,6 @@ def build(
 def asked(config: Any, teacher: Flow) -> tuple[Flow, Callable] | None:
     """Splits what a teacher says of a batch from what a student makes of it.
 
-    For students that see the same batch, who can then share the answer.
-
     Returns:
       A teacher for `build` whose variables are the answer, and the function of (the
       teacher's variables, batch) to it; or None where the method asks otherwise.
@@ -272,12 +270,11 @@ def _with_samples(student, teacher, config, kwargs) -> Objective:
     ):
         variables = {"params": params, "constants": constants}
         x, cond = batch["x"], batch.get("cond")
-        if skd.batch % share.count:
+        own, rest = divmod(skd.batch, share.count)
+        if rest:
             raise ValueError(
-                f"loss.skd.batch={skd.batch} does not divide among {share.count} "
-                "devices"
+                f"loss.skd.batch={skd.batch} does not divide among the devices"
             )
-        own = skd.batch // share.count
         drawn = shares.draw(
             share,
             own,

@@ -1,5 +1,6 @@
 """Experiments trained as one program: which go together, and each as if alone."""
 
+import copy
 import json
 import os
 import shutil
@@ -9,12 +10,13 @@ import jax
 import numpy as np
 import pytest
 
+from configs import maf_gas_distill
 from fdnf.train import checkpoint, interruption, loop, packs
 from fdnf.train.interruption import StoppedBySignalError
 from fdnf.train.program import Member
 from fdnf.train.settings import ConfigError
 from fdnf.train.writers import Writer, read_log
-from tests import tiny
+from tests import processes, tiny
 
 
 def member(workdir, method="nll", teacher=None, **overrides):
@@ -53,8 +55,12 @@ def test_those_that_differ_in_numbers_go_together(tmp_path):
     one, two = tmp_path / "t1", tmp_path / "t2"
     found = grouped(
         [
-            member(tmp_path / "a", "ilkd", one, **{"loss.args.weights": (1.0, 0.1, 0.0)}),
-            member(tmp_path / "b", "ilkd", two, **{"loss.args.weights": (1.0, 0.5, 0.0)}),
+            member(
+                tmp_path / "a", "ilkd", one, **{"loss.args.weights": (1.0, 0.1, 0.0)}
+            ),
+            member(
+                tmp_path / "b", "ilkd", two, **{"loss.args.weights": (1.0, 0.5, 0.0)}
+            ),
             member(tmp_path / "c", "ilkd", one, **{"seed": 3, "optim.lr": 0.1}),
             member(tmp_path / "d", "ilkd", one, label="fourth"),
         ]
@@ -76,7 +82,9 @@ def test_those_that_differ_in_numbers_go_together(tmp_path):
 )
 def test_another_program_goes_apart(overrides, tmp_path):
     members = [
-        member(tmp_path / "a", "ilkd", tmp_path, **{"loss.args.weights": (1.0, 1.0, 0.0)}),
+        member(
+            tmp_path / "a", "ilkd", tmp_path, **{"loss.args.weights": (1.0, 1.0, 0.0)}
+        ),
         member(tmp_path / "b", "ilkd", tmp_path, **overrides),
     ]
     assert grouped(members) == [["a"], ["b"]]
@@ -145,12 +153,13 @@ def close(ours, theirs):
             np.testing.assert_allclose(row[name], other[name], rtol=1e-4, atol=1e-6)
     a, b = (checkpoint.load_best(path) for path in (ours, theirs))
     jax.tree.map(
-        lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-5), a[:2], b[:2]
+        lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-5),
+        a[:2],
+        b[:2],
     )
     assert a[2]["best"]["step"] == b[2]["best"]["step"]
     results = [
-        json.loads((path / loop.FINISHED).read_text())
-        for path in (ours, theirs)
+        json.loads((path / loop.FINISHED).read_text()) for path in (ours, theirs)
     ]
     assert results[0]["config"] == results[1]["config"]
     assert results[0]["best_step"] == results[1]["best_step"]
@@ -214,6 +223,44 @@ def test_packed_students_equal_students_alone(alone, tmp_path, monkeypatch):
         close(tmp_path / "packed" / name, tmp_path / "alone" / name)
     losses = {str(read_log(tmp_path / "packed" / n)[-1]["loss"]) for n in points}
     assert len(losses) == 4
+
+
+def test_students_on_one_device_equal_those_alone_on_two(alone, tmp_path):
+    """One device asks a teacher once for all students of a seed."""
+    arg, overrides = "ilkd,smoke", {"model.args.steps": 1, "train.log_every": 5}
+    entries = [
+        {
+            "workdir": str(tmp_path / f"packed{i}"),
+            "overrides": {"seed": i // 2, "loss.args.weights": [1.0, weight, 0.0]},
+        }
+        for i, weight in enumerate((0.1, 0.5, 0.1, 0.5))
+    ]
+    (tmp_path / "points.json").write_text(json.dumps(entries))
+    overrides |= {
+        "teacher.workdir": alone / "a",
+        "data.args.dim": 3,
+        "loss.args.weights": (1.0, 1.0, 0.0),
+    }
+    with processes.started(
+        f"--points={tmp_path / 'points.json'}",
+        messages=tmp_path / "stderr",
+        config=f"configs/maf_gas_distill.py:{arg}",
+        overrides=overrides,
+        devices=1,
+    ) as run:
+        last = tmp_path / "packed3" / loop.FINISHED
+        processes.until(last.exists, [run])
+        run.signal(signal.SIGKILL)
+    config = maf_gas_distill.get_config(arg)
+    overrides["teacher.workdir"] = str(alone / "a")
+    config.update_from_flattened_dict(overrides)
+    for i in (1, 2):
+        own = copy.deepcopy(config)
+        own.seed = i // 2
+        own.loss.args.weights = tuple(entries[i]["overrides"]["loss.args.weights"])
+        workdir = tmp_path / f"alone{i}"
+        loop.train_and_evaluate(own, workdir)
+        close(tmp_path / f"packed{i}", workdir)
 
 
 class Killed(BaseException):

@@ -180,7 +180,9 @@ def densities():
 def four(tmp_path_factory):
     """The same on four devices, which need a process of their own."""
     path = tmp_path_factory.mktemp("four") / "found"
-    code = "import sys; from tests.train import test_shares as t; t.on_four(sys.argv[1])"
+    code = (
+        "import sys; from tests.train import test_shares as t; t.on_four(sys.argv[1])"
+    )
     environment = {
         "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
         "JAX_COMPILATION_CACHE_DIR": str(jax.config.jax_compilation_cache_dir),
