@@ -24,44 +24,54 @@ def test_raised_at_once_outside_a_loop(name):
         send(signal.Signals[name])
 
 
+def loop(*numbers, found=None):
+    """Gets these signals within a loop; notes in `found` what was asked for."""
+    found = [] if found is None else found
+    with interruption.deferred():
+        found.append(interruption.requested())
+        for number in numbers:
+            send(number)
+            found.append(interruption.requested())
+
+
 def test_noted_within_a_loop_and_raised_at_its_end():
-    reached = False
+    found = []
     with interruption.handled():
         with pytest.raises(StoppedBySignalError, match="SIGUSR1"):
-            with interruption.deferred():
-                assert interruption.requested() == ""
-                send(signal.SIGUSR1)
-                reached = True
-                assert interruption.requested() == "SIGUSR1"
-        assert reached
+            loop(signal.SIGUSR1, found=found)
+    assert found == ["", "SIGUSR1"]
     assert interruption.requested() == ""
 
 
 def test_a_loop_within_a_loop_leaves_it_to_the_outer_one():
-    with interruption.handled(), pytest.raises(StoppedBySignalError):
+    found = []
+
+    def outer():
         with interruption.deferred():
-            with interruption.deferred():
-                send(signal.SIGTERM)
-            assert interruption.requested() == "SIGTERM"
+            loop(signal.SIGTERM)
+            found.append(interruption.requested())
+
+    with interruption.handled(), pytest.raises(StoppedBySignalError):
+        outer()
+    assert found == ["SIGTERM"]
 
 
 def test_a_second_signal_does_not_wait():
-    reached = []
+    found = []
     with interruption.handled():
         with pytest.raises(StoppedBySignalError, match="SIGTERM"):
-            with interruption.deferred():
-                send(signal.SIGUSR1)
-                reached.append("first")
-                send(signal.SIGTERM)
-                reached.append("second")
-    assert reached == ["first"]
+            loop(signal.SIGUSR1, signal.SIGTERM, found=found)
+    assert found == ["", "SIGUSR1"]
 
 
 def test_another_error_is_not_hidden():
-    with interruption.handled(), pytest.raises(KeyError):
+    def failing():
         with interruption.deferred():
             send(signal.SIGTERM)
             raise KeyError
+
+    with interruption.handled(), pytest.raises(KeyError):
+        failing()
 
 
 def test_handlers_are_put_back():

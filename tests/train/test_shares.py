@@ -181,7 +181,7 @@ def four(tmp_path_factory):
     """The same on four devices, which need a process of their own."""
     path = tmp_path_factory.mktemp("four") / "found"
     code = (
-        "import sys; from tests.train import test_shares as t; t.on_four(sys.argv[1])"
+        "import sys; from tests.train import test_shares as t; t.four_of(sys.argv[1])"
     )
     environment = {
         "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
@@ -201,7 +201,7 @@ def four(tmp_path_factory):
     return pickle.loads(path.read_bytes())
 
 
-def on_four(path):
+def four_of(path):
     assert jax.device_count() == 4
     found = {case: losses(case, 4) for case in CASES} | {"densities": densities()}
     pathlib.Path(path).write_bytes(pickle.dumps(found))
