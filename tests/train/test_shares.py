@@ -76,7 +76,7 @@ def vectors(method="nll", **overrides):
 
 
 def pictures(method="teacher", **overrides):
-    """Two levels of one step, width 4, on 4x4 images of three classes, mirrored."""
+    """One level of one step, width 4, on 4x4 images of three classes, mirrored."""
     built = common.distill(_glow, method) if method == "skd" else _glow(method)
     built.data.flip = True
     built.update_from_flattened_dict(overrides)
@@ -85,7 +85,7 @@ def pictures(method="teacher", **overrides):
 
 def _glow(arg):
     built = glow_digits.get_config(f"{arg.split(',')[0]},smoke")
-    built.model.args.update(steps=1, hidden=4)
+    built.model.args.update(levels=1, steps=1, hidden=4)
     built.data.args.update(size=4, rows=100, classes=3)
     built.train.update(
         steps=4, batch_size=16, steps_per_call=2, log_every=2, eval_every=4

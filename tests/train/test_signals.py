@@ -36,7 +36,7 @@ def signalled(config, workdir, number, step, monkeypatch):
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGUSR2"])
 def test_saved_at_the_step_and_resumed(name, unbroken, tmp_path, monkeypatch):
     config = tiny.config()
-    says = rf"stopped by {name} at step 9, saved under {tmp_path}: give the same"
+    says = rf"stopped by {name} at step 9, saved in {tmp_path}/checkpoints: the same"
     with pytest.raises(StoppedBySignalError, match=says):
         signalled(config, tmp_path, signal.Signals[name], 9, monkeypatch)
     assert Checkpointer(tmp_path).steps() == [9, 6]
