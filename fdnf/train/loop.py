@@ -25,7 +25,7 @@ from fdnf.train import (
     state,
     workdirs,
 )
-from fdnf.train.checkpoint import Checkpointer, check_writable
+from fdnf.train.checkpoint import Checkpointer, CheckpointError, check_writable
 from fdnf.train.program import Member, Program
 from fdnf.train.progress import Progress
 from fdnf.train.writers import Writer
@@ -59,7 +59,7 @@ def train_and_evaluate(config: Any, workdir: str | pathlib.Path, label: str = "t
     Raises:
       ConfigError, DataError, CheckpointError: before training, for what is wrong.
       TrainingStoppedError: after `train.max_bad_steps` steps in a row whose loss or
-        gradient was not finite, or when the log cannot be written.
+        gradient was not finite.
       StoppedBySignalError: when a signal asked for it; all is saved.
     """
     workdir = pathlib.Path(workdir)
@@ -268,7 +268,7 @@ def _named_checkpoint(kept: Sequence[Checkpointer]) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _DISK:
             raise
-        raise TrainingStoppedError(
+        raise CheckpointError(
             f"writing under {kept[0].directory.parent} failed ({error}). Last good "
             f"checkpoint: {_last(kept[0])}. Make room, then give the same command "
             "again to go on from it"

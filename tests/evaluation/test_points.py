@@ -1,0 +1,167 @@
+"""Points of a sweep: their file, what is refused, and what is done again."""
+
+import json
+
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from fdnf import main
+from fdnf.evaluation import points, study
+from fdnf.train import packs
+from fdnf.train.settings import ConfigError
+from tests import tiny
+
+
+def write(tmp_path, content):
+    path = tmp_path / "points.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def test_overrides_change_copies(tmp_path):
+    config = tiny.config("ilkd")
+    path = write(
+        tmp_path,
+        [
+            {
+                "workdir": "runs/a",
+                "overrides": {
+                    "seed": 3,
+                    "optim.lr": 1,
+                    "loss.args.weights": [1.0, 0.1, 0.0],
+                    "teacher.workdir": "runs/t",
+                    "label": "ilkd w=0.1",
+                },
+            },
+            {"workdir": "runs/b", "overrides": {"teacher.workdir": "runs/u"}},
+        ],
+    )
+    config.lock()
+    one, two = points.read(path, config)
+    assert (str(one.workdir), str(one.teacher)) == ("runs/a", "runs/t")
+    assert (one.config.seed, one.config.optim.lr) == (3, 1.0)
+    # Modules and programs need tuples.
+    assert one.config.loss.args.weights == (1.0, 0.1, 0.0)
+    assert points.method(one.config) == "ilkd w=0.1"
+    assert (two.config.seed, str(two.teacher)) == (0, "runs/u")
+    assert points.method(two.config) == "ilkd"
+    assert config.seed == 0
+    assert config.teacher.workdir == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("[", r"points.json: expected a list of objects .*JSONDecodeError"),
+        ("{}", "no point"),
+        ("[]", "no point"),
+        ({"workdir": "a", "overrides": {}}, "expected a list of objects"),
+        ([{"overrides": {}}], "KeyError: 'workdir'"),
+        ([{"workdir": "a"}], "KeyError: 'overrides'"),
+        ([{"workdir": "a", "overrides": 3}], "expected a list of objects"),
+        ([{"workdir": 3, "overrides": {}}], "expected a list of objects"),
+        ([{"workdir": ["a"], "overrides": {}}], "expected a list of objects"),
+        ([{"workdir": "a", "overrides": {}}] * 2, r"a workdir twice: \['a'\]"),
+        (
+            [{"workdir": "a", "overrides": {}}, {"workdir": "./a/", "overrides": {}}],
+            "a workdir twice",
+        ),
+        ([{"workdir": "a", "overrides": {"sede": 3}}], "unknown config key: sede"),
+        ([{"workdir": "a", "overrides": {"optim.rate": 3}}], "key: optim.rate"),
+        ([{"workdir": "a", "overrides": {"optim.lr.x": 3}}], "key: optim.lr.x"),
+        ([{"workdir": "a", "overrides": {"no.such.key": 3}}], "key: no.such.key"),
+        ([{"workdir": "a", "overrides": {"seed": "three"}}], "override seed='three'"),
+        ([{"workdir": "a", "overrides": {"seed": 0.5}}], "override seed=0.5"),
+    ],
+)
+def test_wrong_files(content, says, tmp_path):
+    with pytest.raises(ConfigError, match=says):
+        points.read(write(tmp_path, content), tiny.config())
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(OSError, match="nothing.json"):
+        points.read(tmp_path / "nothing.json", tiny.config())
+
+
+def test_a_student_needs_a_teacher(tmp_path):
+    with pytest.raises(ConfigError, match="'ilkd' as a point needs .* teacher.workdir"):
+        points.member(tiny.config("ilkd"), tmp_path)
+
+
+def test_done_ones_are_not_done_again(tmp_path, monkeypatch):
+    evaluated = []
+
+    def report(workdir, where, data, evaluation):
+        evaluated.append((workdir.name, *where))
+        found = workdir / study.RESULTS / next(iter(where)) / "seed_0"
+        found.mkdir(parents=True)
+        (found / "result.json").write_text("{}")
+
+    def train(members, pack, label):
+        for member in members:
+            yield member, None if member.workdir.name == "lost" else {"steps": 12}
+
+    monkeypatch.setattr(study, "report", report)
+    monkeypatch.setattr(packs, "train", train)
+    names = [{"workdir": str(tmp_path / n), "overrides": {}} for n in ("a", "lost")]
+    names.append({"workdir": str(tmp_path / "b"), "overrides": {"label": "mine"}})
+    members = points.read(write(tmp_path, names), tiny.config())
+    assert points.run(members, "auto") == [tmp_path / "lost"]
+    assert evaluated == [("a", "teacher"), ("b", "mine")]
+    points.run(members, "auto")
+    assert len(evaluated) == 2
+
+
+def test_points_are_trained_and_evaluated_each_in_its_directory(tmp_path):
+    entries = [
+        {"workdir": str(tmp_path / name), "overrides": {"seed": seed, "label": name}}
+        for seed, name in enumerate(("first", "second"))
+    ]
+    members = points.read(write(tmp_path, entries), tiny.config())
+    assert points.run(members, "auto") == []
+    for seed, name in enumerate(("first", "second")):
+        workdir = tmp_path / name
+        for file in ("config.json", "log.jsonl", "finished.json", "table.md"):
+            assert (workdir / file).exists(), file
+        (result,) = (workdir / "results").glob("*/*/result.json")
+        assert result.parent.name == f"seed_{seed}"
+        assert name in (workdir / "table.md").read_text()
+        assert points.evaluated(workdir)
+
+
+def flagged(*arguments):
+    """Exit status of the command, in this process."""
+    with flagsaver.flagsaver():
+        argv = main.parse_flags(
+            ["fdnf", "--config=configs/maf_gas.py:smoke", *arguments]
+        )
+        try:
+            return main.main(argv)
+        finally:
+            flags.FLAGS.unparse_flags()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--mode=single"], "give --workdir, or --points"),
+        (["--workdir={0}/run", "--points={0}/points.json"], "give --workdir, or"),
+        (["--mode=train", "--points={0}/points.json"], "--points is for --mode=single"),
+        (
+            ["--mode=single", "--workdir={0}/run", "--pack=some"],
+            "--pack=some: expected auto, 1",
+        ),
+        (
+            ["--mode=single", "--workdir={0}/run", "--num_processes=2"],
+            "give --coordinator=HOST:PORT",
+        ),
+    ],
+)
+def test_wrong_commands(arguments, says, tmp_path, capfd):
+    write(tmp_path, [{"workdir": str(tmp_path / "a"), "overrides": {}}])
+    given = [argument.format(tmp_path) for argument in arguments]
+    assert flagged(*given, "--compilation_cache=") == 2
+    assert says in capfd.readouterr().err
+    assert not (tmp_path / "a").exists()

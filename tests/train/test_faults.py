@@ -1,0 +1,218 @@
+"""Kills at random moments, and disks that are full."""
+
+import contextlib
+import os
+import pathlib
+import random
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+
+from fdnf.train import checkpoint, loop, stored, workdirs
+from fdnf.train.writers import read_log
+from tests import processes, tiny
+
+# Saves take about as long as the steps between them.
+OFTEN = processes.SMALL | {
+    "train.steps": 300,
+    "train.steps_per_call": 5,
+    "train.log_every": 5,
+    "train.eval_every": 20,
+}
+
+
+def saving(workdir):
+    """Whether orbax has a half-written checkpoint there."""
+    directory = workdir / checkpoint.SUBDIRECTORY
+    return any(directory.glob("*orbax-checkpoint-tmp*"))
+
+
+def killed(workdir, messages, overrides, rng, aimed):
+    """Kills the command after some progress; whether a save was under way.
+
+    Args:
+      workdir: of the run.
+      messages: gets its stderr.
+      overrides: of its config.
+      rng: draws the moment.
+      aimed: whether to wait until a save is under way, or until none is.
+    """
+    log = workdir / "log.jsonl"
+    before = log.stat() if log.exists() else None
+
+    def resumed():
+        # The log is cut and written anew when training goes on.
+        return log.exists() and (before is None or log.stat().st_ino != before.st_ino)
+
+    with processes.started(
+        f"--workdir={workdir}", messages=messages, overrides=overrides, devices=2
+    ) as run:
+        processes.until(resumed, [run])
+        rows = processes.rows(workdir)
+        more = rng.randrange(4, 12)
+        processes.until(lambda: processes.rows(workdir) > rows + more, [run])
+        time.sleep(rng.uniform(0, 0.02))
+        deadline = time.monotonic() + 2
+        while saving(workdir) != aimed and time.monotonic() < deadline:
+            pass
+        run.signal(signal.SIGKILL)
+        assert run.ended() == -signal.SIGKILL, "it ended before it was killed"
+    return saving(workdir)
+
+
+def kills(tmp_path, count, overrides, seed):
+    """Kills and resumes so often; how many kills came while a save was under way."""
+    workdir, unbroken = tmp_path / "killed", tmp_path / "unbroken"
+    config = processes.config(overrides)
+    loop.train_and_evaluate(config, unbroken)
+    rng = random.Random(seed)
+    during_saves, chosen = 0, []
+    for i in range(count):
+        during_saves += killed(
+            workdir, tmp_path / "stderr", overrides, rng, aimed=i % 2 == 0
+        )
+        assert not (workdir / workdirs.FINISHED).exists()
+        # What there is under a final name is whole, or nothing at all is there.
+        directory = workdir / checkpoint.SUBDIRECTORY
+        if stored.steps(directory):
+            newest, _, _, broken = stored.newest(directory, ("state", "best"))
+            assert not broken
+            assert read_log(workdir)[-1]["step"] >= newest
+            chosen.append(newest)
+    assert chosen == sorted(chosen)
+    assert len(set(chosen)) > 1
+    loop.train_and_evaluate(config, workdir)
+    rows = read_log(workdir)
+    assert [row["step"] for row in rows] == list(
+        range(config.train.log_every, config.train.steps + 1, config.train.log_every)
+    )
+    tiny.same_rows(rows, read_log(unbroken))
+    tiny.same_best(workdir, unbroken)
+    trees = [
+        stored.one(path / checkpoint.SUBDIRECTORY, config.train.steps, ("state",))
+        for path in (workdir, unbroken)
+    ]
+    np.testing.assert_equal(*trees)
+    return during_saves
+
+
+def test_kills_while_checkpoints_are_written(tmp_path):
+    assert kills(tmp_path, 4, OFTEN, seed=1) >= 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_hundred_kills(tmp_path):
+    begun = time.monotonic()
+    during = kills(tmp_path, 100, OFTEN | {"train.steps": 8000}, seed=0)
+    print(
+        f"100 kills, {during} during saves, {100 - during} during steps, "
+        f"{time.monotonic() - begun:.0f} s"
+    )
+    assert 20 <= during <= 80
+
+
+@contextlib.contextmanager
+def small_disk(path: pathlib.Path, size: str):
+    """A file system of its own; skips where mounting is not allowed."""
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(path)]
+    if os.geteuid() or not shutil.which("mount"):
+        pytest.skip("mounting a small file system needs root")
+    done = subprocess.run(mount, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"mounting is not allowed here: {done.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+FULL = processes.SMALL | {"train.steps": 200, "train.eval_every": 10}
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("unbroken")
+    loop.train_and_evaluate(processes.config(FULL), workdir)
+    return workdir
+
+
+def ends_with_2(workdir, messages, fill=None, direct=False):
+    """Runs the command until its disk is full; what it says, and its last checkpoint.
+
+    Args:
+      workdir: of the run.
+      messages: gets its stderr.
+      fill: called with its process id after the first save, to fill it.
+      direct: whether its stderr has no room either.
+    """
+    saved = workdir / checkpoint.SUBDIRECTORY
+    with processes.started(
+        f"--workdir={workdir}",
+        messages=messages,
+        overrides=FULL,
+        devices=2,
+        direct=direct,
+    ) as run:
+        if fill:
+            processes.until(lambda: bool(stored.steps(saved)), [run])
+            fill(run.process.pid)
+        assert run.ended() == 2, run.stderr()
+    assert not (workdir / workdirs.FINISHED).exists()
+    newest, _, _, broken = stored.newest(saved, ("state", "best"))
+    assert broken == []
+    assert newest >= 10
+    return run.stderr(), saved / str(newest)
+
+
+def names(says, path):
+    """Asserts that the newest whole checkpoint is named."""
+    named = re.findall(r"[Ll]ast good checkpoint(?: is|:) (\S+?)\. Make room", says)
+    assert named, says
+    assert set(named) == {str(path)}
+
+
+def goes_on(workdir, unbroken):
+    loop.train_and_evaluate(processes.config(FULL), workdir)
+    tiny.same_rows(read_log(workdir), read_log(unbroken))
+    tiny.same_best(workdir, unbroken)
+
+
+@pytest.mark.parametrize("what", ["checkpoint", "log and message"])
+def test_no_room_for_a_file(what, unbroken, tmp_path):
+    workdir = tmp_path / "run"
+    files = (unbroken / "checkpoints" / "200").rglob("*")
+    largest = max(path.stat().st_size for path in files)
+
+    def fill(pid):
+        log = (workdir / "log.jsonl").stat().st_size
+        limit = largest - 1 if what == "checkpoint" else log + 300
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (limit, limit))
+
+    direct = what != "checkpoint"
+    says, path = ends_with_2(workdir, tmp_path / "stderr", fill, direct)
+    if not direct:
+        names(says, path)
+    goes_on(workdir, unbroken)
+
+
+def test_full_disk(unbroken, tmp_path):
+    size = sum(
+        -(-path.stat().st_size // 4096) * 4096
+        for path in (unbroken / "checkpoints" / "200").rglob("*")
+    )
+    disk = tmp_path / "disk"
+    # Room for two checkpoints and some; three are kept.
+    with small_disk(disk, f"{int(2.6 * size)}"):
+        workdir = disk / "run"
+        names(*ends_with_2(workdir, tmp_path / "stderr"))
+        room = ["mount", "-o", f"remount,size={20 * size}", str(disk)]
+        subprocess.run(room, check=True)
+        goes_on(workdir, unbroken)
