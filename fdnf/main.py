@@ -172,8 +172,8 @@ def _say(text: str) -> None:
 
 def _run(mode: str, config: Any) -> int:
     """The exit status of a mode."""
-    image_extractors.check(config.eval)
     if mode == "single":
+        image_extractors.check(config.eval)
         if _POINTS.value:
             members = points.read(_POINTS.value, config)
         else:
@@ -192,6 +192,7 @@ def _run(mode: str, config: Any) -> int:
 
 
 def _one(mode: str, config: Any, workdir: pathlib.Path) -> None:
+    image_extractors.check(config.eval)
     if mode == "sample":
         for path in sampling_mode.write(workdir, config):
             print(path)
