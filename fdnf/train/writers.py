@@ -4,8 +4,10 @@ import csv
 import importlib.util
 import io
 import json
+import logging
 import math
 import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +15,8 @@ from typing import Any
 
 import jax
 import numpy as np
+
+_log = logging.getLogger(__name__)
 
 _JSONL, _CSV = "log.jsonl", "log.csv"
 
@@ -101,8 +105,15 @@ class Writer:
             return
         self._jsonl.close()
         self._csv.close()
-        if self._tensorboard is not None:
-            self._tensorboard.close()
+        if self._tensorboard is None:
+            return
+        # Its thread may die under this, and would then be waited for in vain.
+        closing = threading.Thread(target=self._tensorboard.close, daemon=True)
+        if _is_writing(self._tensorboard):
+            closing.start()
+            closing.join(10)
+        if closing.is_alive() or not closing.ident:
+            self._drop_tensorboard()
 
     def __enter__(self) -> "Writer":
         """Returns itself."""
@@ -130,6 +141,9 @@ class Writer:
     def _write_tensorboard(self, step: int, cells: Mapping[str, Any]) -> None:
         if not self._use_tensorboard:
             return
+        if self._tensorboard is not None and not _is_writing(self._tensorboard):
+            self._drop_tensorboard()
+            return
         if self._tensorboard is None:
             import tensorboardX
 
@@ -137,10 +151,24 @@ class Writer:
             self._tensorboard = tensorboardX.SummaryWriter(
                 str(self._workdir / "tensorboard"),
                 purge_step=None if resume is None else resume + 1,
+                # More than a row has, so that nobody waits for a thread that died.
+                max_queue=10_000,
             )
         for name, value in cells.items():
             if name != "step" and not isinstance(value, str):
                 self._tensorboard.add_scalar(name, value, step)
+
+    def _drop_tensorboard(self) -> None:
+        """Goes on without: its files could not be written."""
+        _log.warning("TensorBoard files under %s end here", self._workdir)
+        # Otherwise the exit of the process waits for what nobody takes.
+        self._tensorboard.file_writer.event_writer._event_queue.cancel_join_thread()
+        self._tensorboard, self._use_tensorboard = None, False
+
+
+def _is_writing(tensorboard: Any) -> bool:
+    """Whether the thread that writes its files lives; a full disk ends it."""
+    return tensorboard.file_writer.event_writer._worker.is_alive()
 
 
 def read_log(workdir: str | Path) -> list[dict[str, Any]]:
