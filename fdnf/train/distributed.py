@@ -36,9 +36,9 @@ def start(
     Args:
       mode: "slurm" takes number and index of the processes, and where to meet, from
         SLURM's variables; "auto" does so in a SLURM step of several tasks; "off" never.
-      coordinator: "host:port" of process 0, where all meet. Given together with
-      processes: their number, and
-      index: that of this one.
+      coordinator: "host:port" of process 0, where all meet; the three go together.
+      processes: their number.
+      index: that of this one, from 0.
 
     Raises:
       ConfigError: for arguments that do not fit together, or when not all processes

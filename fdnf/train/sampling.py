@@ -35,8 +35,7 @@ def uniform(
       and `"labels"` of those rows if the data have them (`"generated_labels"`, those
       of the teacher's samples).
       When `rows` <= `batch_size`, one batch is the whole training set, shared out
-      evenly; up to devices - 1 rows then sit a step
-      out.
+      evenly; up to devices - 1 rows then sit a step out.
 
     Raises:
       ConfigError: if the batch does not divide among the devices.
