@@ -45,7 +45,7 @@ class State:
       step: the last one logged.
       steps: how many there will be; 0 if that is not known yet.
       metric: last validation log-likelihood, in nats, mean over runs; of a finished
-        point the best.
+        point the best. Of what learns to sample, its last validation loss.
       detail: why it failed, or what it waits for.
       log: file with what the process printed.
       rows: of its attempts, starts and ends.
@@ -106,14 +106,14 @@ def progress(folder: Folder, name: str) -> tuple[int, int, float | None]:
     workdir = folder.workdir(name)
     finished = folders.read_json(workdir / "finished.json")
     if finished is not None:
-        metric = _mean(finished.get("best_val_log_prob"))
+        metric = _mean(finished.get("best_val_log_prob", finished.get("val_loss")))
         return finished["steps"], finished["steps"], metric
     config = folders.read_json(workdir / "config.json") or {}
     steps = config.get("train", {}).get("steps", 0)
     step, metric = 0, None
     for row in reversed(folders.read_lines(workdir / "log.jsonl", _TAIL)):
         step = max(step, row.get("step", 0))
-        metric = _mean(row.get("val_log_prob"))
+        metric = _mean(row.get("val_log_prob", row.get("val_loss")))
         if metric is not None:
             break
     return step, steps, metric
@@ -121,7 +121,7 @@ def progress(folder: Folder, name: str) -> tuple[int, int, float | None]:
 
 def table(states: Sequence[State]) -> str:
     """One line a point, and the counts."""
-    header = ("state", "step", "val_log_prob", "point", "")
+    header = ("state", "step", "validation", "point", "")
     rows = [
         (
             state.state,

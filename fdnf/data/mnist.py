@@ -76,7 +76,9 @@ FASHION_MNIST = Set(
 )
 
 
-def mnist(data_dir: str | None = None, rows: int | None = None) -> Images:
+def mnist(
+    data_dir: str | None = None, rows: int | None = None, size: int = 28
+) -> Images:
     """MNIST: handwritten digits (LeCun et al., 1998).
 
     It is looked for as `mnist.npz` and as idx files, then among prepared TFDS sets,
@@ -86,17 +88,22 @@ def mnist(data_dir: str | None = None, rows: int | None = None) -> Images:
     Args:
         data_dir: Where the npz file is looked for; idx files there and in `mnist/`.
         rows: Training images to keep; all by default.
+        size: Height and width, 28, or 14, 7, ...: each grey level is then the mean
+            over a square, rounded. The splits stay the same.
 
     Returns:
         The data set, 54,000 / 6,000 / 10,000 images.
 
     Raises:
-        DataError: If no copy is at hand or can be downloaded, or the first is damaged.
+        DataError: If no copy is at hand or can be downloaded, the first is damaged, or
+            28 is no multiple of `size`.
     """
-    return _load(MNIST, data_dir, rows)
+    return _load(MNIST, data_dir, rows, size)
 
 
-def fashion_mnist(data_dir: str | None = None, rows: int | None = None) -> Images:
+def fashion_mnist(
+    data_dir: str | None = None, rows: int | None = None, size: int = 28
+) -> Images:
     """Fashion-MNIST: articles of clothing (Xiao et al., 2017).
 
     Found and split as `mnist` is, with `fashion_mnist` for its name; Debian's package
@@ -106,17 +113,20 @@ def fashion_mnist(data_dir: str | None = None, rows: int | None = None) -> Image
         data_dir: Where the npz file is looked for; idx files there and in
             `fashion_mnist/`.
         rows: Training images to keep; all by default.
+        size: As of `mnist`.
 
     Returns:
         The data set, 54,000 / 6,000 / 10,000 images.
 
     Raises:
-        DataError: If no copy is at hand or can be downloaded, or the first is damaged.
+        DataError: As `mnist`.
     """
-    return _load(FASHION_MNIST, data_dir, rows)
+    return _load(FASHION_MNIST, data_dir, rows, size)
 
 
-def _load(which: Set, data_dir: str | None, rows: int | None) -> Images:
+def _load(which: Set, data_dir: str | None, rows: int | None, size: int) -> Images:
+    if size < 1 or EVENT[0] % size:
+        raise DataError(f"size={size}: expected 28, 14, 7, 4, 2 or 1.")
     file = paths.data_dir(data_dir) / f"{which.name}.npz"
     if file.is_file():
         key = f"npz-{cache.sha256(file)[:16]}"
@@ -150,7 +160,28 @@ def _load(which: Set, data_dir: str | None, rows: int | None) -> Images:
 
     pixels, labels = images.kept(f"{which.name}-{key}", make, labelled=True)
     data = Images(which.name, *pixels, source=_source(which, pixels), labels=labels)
-    return images.limit(images.validate(data), rows)
+    return images.limit(_resized(images.validate(data), size), rows)
+
+
+def _resized(data: Images, size: int) -> Images:
+    """Each grey level the mean over a square of them, rounded."""
+    side = EVENT[0] // size
+    if side == 1:
+        return data
+
+    def shrunk(pixels: np.ndarray) -> np.ndarray:
+        squares = pixels.reshape(len(pixels), size, side, size, side, 1)
+        total = squares.sum(axis=(2, 4), dtype=np.uint32)
+        return ((total + side * side // 2) // (side * side)).astype(np.uint8)
+
+    return data._replace(
+        name=f"{data.name}_{size}x{size}",
+        train=shrunk(data.train),
+        val=shrunk(data.val),
+        test=shrunk(data.test),
+        source=f"{data.source.split(';')[0]}; averaged to {size}x{size}, which "
+        "compares with no published figure",
+    )
 
 
 def _place(which: Set, data_dir: str | None) -> pathlib.Path | None:

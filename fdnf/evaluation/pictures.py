@@ -77,7 +77,10 @@ def _training(
         key, label = "val_bits_per_dim", "validation bits/dim"
     curves = {}
     for method, folder in where.items():
+        # What learns to sample has no such curve: its losses are in other units.
         rows = [row for row in read_log(folder) if key in row]
+        if not rows:
+            continue
         values = np.array([row[key] for row in rows]).T
         curves[name(method)] = (np.array([row["step"] for row in rows]), values)
     title = f"{data.name}, validation"

@@ -13,7 +13,6 @@ import numpy as np
 
 from fdnf.data import build as datasets
 from fdnf.flows import build as flows
-from fdnf.metrics import likelihood
 from fdnf.train import (
     distributed,
     interruption,
@@ -23,6 +22,7 @@ from fdnf.train import (
     resume,
     settings,
     state,
+    validation,
     workdirs,
 )
 from fdnf.train.checkpoint import Checkpointer, CheckpointError, check_writable
@@ -53,8 +53,8 @@ def train_and_evaluate(config: Any, workdir: str | pathlib.Path, label: str = "t
       label: name on the progress display.
 
     Returns:
-      The contents of `finished.json`: steps, skipped steps and best validation
-      log-likelihood of each run.
+      The contents of `finished.json`: steps, skipped steps, and best validation
+      log-likelihood or last validation loss of each run.
 
     Raises:
       ConfigError, DataError, CheckpointError: before training, for what is wrong.
@@ -194,7 +194,7 @@ def _train(members: Sequence[Member], label: str) -> list[dict[str, Any] | None]
             results[i] = {
                 "steps": train.steps,
                 "skipped_steps": np.asarray(skipped)[of].tolist(),
-                "best_val_log_prob": (-np.asarray(best.value))[of].tolist(),
+                **validation.final(built.measure, np.asarray(best.value)[of]),
                 "best_step": np.asarray(best.step)[of].tolist(),
                 "config": settings.to_dict(members[i].config),
             }
@@ -244,14 +244,10 @@ def _save(kept, alive, built: Program, now, train_state, best, metas) -> None:
 def _validate(built: Program, train_state, best, now: int, row: dict[str, Any]):
     """Adds validation figures to `row`; the best parameters so far."""
     params = train_state.params if train_state.ema is None else train_state.ema
-    val = built.log_prob(params, train_state.constants, built.data.val, built.labels)
-    mean = val.mean(axis=1, dtype=np.float64)
-    row["val_log_prob"] = mean
-    if built.prepared.levels:
-        bits = likelihood.bits_per_dim(mean, built.data.dim, quantization=1)
-        row["val_bits_per_dim"] = bits
+    found = built.validate(params, train_state.constants, built.teacher)
+    row |= found.scalars
     return jax.device_get(
-        built.update(best, params, train_state.constants, -val.mean(1), now)
+        built.update(best, params, train_state.constants, found.loss, now)
     )
 
 
@@ -303,8 +299,9 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
     shown = {"loss": row["loss"]}
     if "val_bits_per_dim" in row:
         shown["val bits/dim"] = row["val_bits_per_dim"]
-    elif "val_log_prob" in row:
-        shown["val"] = row["val_log_prob"]
+    for key in validation.MEASURES:
+        if key in row and "val bits/dim" not in shown:
+            shown["val"] = row[key]
     if np.any(row["skipped_steps"]):
         shown["skipped"] = row["skipped_steps"]
     return shown

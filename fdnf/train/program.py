@@ -22,9 +22,9 @@ from fdnf.data.images import Images
 from fdnf.data.tabular import Tabular
 from fdnf.flows import build as flows
 from fdnf.train import (
-    density,
     objectives,
     optim,
+    pools,
     preprocess,
     sampling,
     settings,
@@ -32,6 +32,7 @@ from fdnf.train import (
     step,
     teachers,
     transfer,
+    validation,
 )
 from fdnf.train import state as states
 
@@ -49,7 +50,8 @@ class Program(NamedTuple):
 
     Attributes:
       take: the training step, see `step.make_train_step`.
-      log_prob: see `density.make_log_prob`.
+      validate: what is measured during training, see `validation`.
+      measure: its name in the log.
       state: the initial state.
       best: the record of a program that has not been evaluated.
       update: what makes of it, and of parameters just evaluated, the next.
@@ -57,7 +59,6 @@ class Program(NamedTuple):
       data: what is trained on.
       on_device: its arrays on the devices of this process.
       teacher: the teachers' variables, {} without.
-      labels: of the validation rows, if the flow is conditional.
       prepared: what is done to batches.
       runs: which runs are whose, one slice a member.
       replicated: sharding by which each device of this process has a copy.
@@ -65,7 +66,8 @@ class Program(NamedTuple):
     """
 
     take: Callable
-    log_prob: Callable
+    validate: validation.Validate
+    measure: str
     state: states.TrainState
     best: states.Best
     update: Callable
@@ -73,7 +75,6 @@ class Program(NamedTuple):
     data: Tabular | Images
     on_device: dict[str, Any]
     teacher: Any
-    labels: np.ndarray | None
     prepared: preprocess.Preprocess
     runs: list[slice]
     replicated: NamedSharding
@@ -100,23 +101,10 @@ def build(members: Sequence[Member]) -> Program:
     total = ends[-1]
     taught = _teachers(members, data, prepared) if members[0].teacher else None
 
-    on_device = {"train": data.train}
-    labels = None
-    if prepared.classes and isinstance(data, Images):
-        labels = data.labels
-    if labels is not None:
-        on_device["labels"] = labels[0]
-    share, reach = 0.0, prepared.reach(data.train)
-    if taught is not None and config.teacher.samples:
-        share = config.teacher.share
-        on_device |= teachers.generate(
-            taught.trained,
-            config.teacher.samples,
-            config.seed,
-            config.loss.skd.reach * reach,
-        )
+    reach = prepared.reach(data.train)
+    drawn = _training(members[0], data, prepared, taught, reach)
     replicated = _replicated()
-    on_device = jax.device_put(on_device, replicated)
+    on_device = jax.device_put(drawn.arrays, replicated)
 
     # The rate is a number of each run: programs of other rates are the same program.
     unit = copy.deepcopy(config.optim).unlock()
@@ -132,12 +120,14 @@ def build(members: Sequence[Member]) -> Program:
     take = step.make_train_step(
         objective,
         optimizer,
-        sampling.uniform(len(data.train), train.batch_size, devices, share),
+        sampling.uniform(
+            len(drawn.arrays["train"]), train.batch_size, devices, drawn.share
+        ),
         steps=train.steps_per_call,
         ema=config.optim.ema,
         teacher_runs=bool(taught and taught.by_run),
         pack=train.pack,
-        preprocess=prepared,
+        preprocess=drawn.prepared,
         accumulate=train.get("accumulate", 1),
         alike=alike,
         ask=ask,
@@ -157,19 +147,24 @@ def build(members: Sequence[Member]) -> Program:
             inherited=ancestor.variables if ancestor else None,
             inherited_runs=bool(ancestor and ancestor.by_run),
         )
+    sampler = config.loss.method in transfer.METHODS
+    measured = (data, prepared, config.eval.batch_size)
     return Program(
         take=take,
-        log_prob=density.make_log_prob(
-            flow, config.eval.batch_size, prepared, everyone=True
+        validate=(
+            validation.by_loss(
+                objective,
+                *measured,
+                step=train.steps,
+                teacher_runs=bool(taught and taught.by_run),
+            )
+            if sampler
+            else validation.by_likelihood(flow, *measured)
         ),
+        measure=validation.LOSS if sampler else validation.LIKELIHOOD,
         state=initial,
         best=states.first_best(initial.params, initial.constants, total),
-        # Likelihoods of what learns to sample say little: a few rows decide them.
-        update=(
-            transfer.newest
-            if config.loss.method in transfer.METHODS
-            else states.update_best
-        ),
+        update=transfer.newest if sampler else states.update_best,
         hyper=side_by_side.hyper(
             keys,
             np.repeat([m.config.optim.lr for m in members], counts),
@@ -178,7 +173,6 @@ def build(members: Sequence[Member]) -> Program:
         data=data,
         on_device=on_device,
         teacher=jax.device_put(taught.variables if taught else {}, replicated),
-        labels=labels[1] if labels is not None else None,
         prepared=prepared,
         runs=[slice(end - n, end) for n, end in zip(counts, ends, strict=True)],
         replicated=replicated,
@@ -188,6 +182,46 @@ def build(members: Sequence[Member]) -> Program:
             "data": data.name,
         },
     )
+
+
+class _Training(NamedTuple):
+    """What batches are drawn from, and what is done to them."""
+
+    arrays: dict[str, np.ndarray]
+    share: float
+    prepared: preprocess.Preprocess
+
+
+def _training(
+    member: Member,
+    data: Tabular | Images,
+    prepared: preprocess.Preprocess,
+    taught: "_Teachers | None",
+    reach: float,
+) -> _Training:
+    config = member.config
+    arrays = {"train": data.train}
+    if prepared.classes and isinstance(data, Images) and data.labels is not None:
+        arrays["labels"] = data.labels[0]
+    if taught is None or not config.teacher.samples:
+        return _Training(arrays, 0.0, prepared)
+    oracle = config.loss.method == "oracle"
+    generated = pools.pool(
+        taught.trained,
+        str(member.teacher),
+        config.teacher.samples,
+        config.seed,
+        config.loss.skd.reach * reach,
+        stored=not oracle,
+    )
+    if not oracle:
+        return _Training(arrays | generated, config.teacher.share, prepared)
+    # These are what the student is to predict, to the digit: no noise comes on top,
+    # and nothing is mirrored.
+    arrays = {"train": generated["generated"]}
+    if "generated_labels" in generated:
+        arrays["labels"] = generated["generated_labels"]
+    return _Training(arrays, 0.0, preprocess.Preprocess(classes=prepared.classes))
 
 
 def _alike(members: Sequence[Member], seeds: Sequence[int]) -> int:

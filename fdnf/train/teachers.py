@@ -114,7 +114,12 @@ def match(
 
 
 def generate(
-    trained: Trained, rows: int, seed: int, limit: float = float("inf")
+    trained: Trained,
+    rows: int,
+    seed: int,
+    limit: float = float("inf"),
+    *,
+    stored: bool = True,
 ) -> dict[str, np.ndarray]:
     """Samples of a teacher, for use as further training data.
 
@@ -127,9 +132,11 @@ def generate(
       rows: how many to draw.
       seed: of the draw.
       limit: largest |x| of a sample that is kept, as the flow sees data.
+      stored: whether samples are given as data sets store them, images as grey
+        levels; otherwise as the flow made them.
 
     Returns:
-      `generated`, samples as data sets store them, and `generated_labels` of a
+      `generated`, the samples, and `generated_labels` of a
       conditional teacher, classes drawn uniformly.
 
     Raises:
@@ -152,7 +159,7 @@ def generate(
         # Written so that NaN is out too.
         kept = jnp.all(jnp.abs(x).reshape(size, -1) <= limit, axis=1)
         kept &= jnp.all(jnp.isfinite(x).reshape(size, -1), axis=1)
-        return preprocess.to_stored(x), labels, kept
+        return preprocess.to_stored(x) if stored else x, labels, kept
 
     found, classes = [], []
     for run in range(trained.runs):

@@ -112,17 +112,19 @@ def newest(
 ) -> Best:
     """`state.update_best` for these methods: the last parameters are the ones to keep.
 
-    The mean log-likelihood of held-out rows is no measure of these students. It is
-    not what they are trained for, and the few rows that a concentrated density all
-    but excludes decide it: of a z-reconstruction on MINIBOONE without a warm start
-    (seed 0, 2,000 steps) it would keep the first of ten evaluations. Here the learning
-    rate's schedule ends the training.
+    What is measured during training is the loss itself on held-out rows and latents
+    (`validation.by_loss`), an estimate with noise of its own, and of kl and z nothing
+    that overfits. The mean log-likelihood of held-out rows would be no measure: the
+    few rows that a concentrated density all but excludes decide it, and of a
+    z-reconstruction on MINIBOONE without a warm start (seed 0, 2,000 steps) it would
+    keep the first of ten evaluations. Here the learning rate's schedule ends the
+    training.
 
     Args:
       best: the record so far.
       params: parameters just evaluated, leading axis `runs`.
       constants: their constants, leading axis `runs`.
-      value: `[runs]`, their validation loss in nats; recorded, not compared.
+      value: `[runs]`, their validation loss; recorded, not compared.
       step: scalar, steps taken so far.
     """
     value = jnp.asarray(value, best.value.dtype)

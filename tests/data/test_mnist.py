@@ -180,3 +180,19 @@ def test_real_fashion_mnist(real, monkeypatch):
     data = mnist.fashion_mnist(str(place))
     assert np.bincount(np.concatenate(data.labels[:2])).tolist() == [6000] * 10
     assert np.concatenate(data[1:3]).mean() == pytest.approx(72.940, abs=5e-4)
+
+
+def test_smaller_images_are_means_over_squares_of_the_same_splits(tmp_path):
+    train, test = arrays()
+    as_npz(tmp_path / "mnist.npz", train, test)
+    whole = mnist.mnist(str(tmp_path))
+    half = mnist.mnist(str(tmp_path), size=14)
+    assert half.event == (14, 14, 1) and half.name == "mnist_14x14"
+    assert "compares with no published figure" in half.source
+    expected = whole.val[5 % len(whole.val), 2:4, 6:8, 0].mean()
+    assert abs(half.val[5 % len(half.val), 1, 3, 0] - expected) <= 0.5
+    assert half.val.mean() == pytest.approx(whole.val.mean(), abs=0.5)
+    for labels, same in zip(half.labels, whole.labels, strict=True):
+        np.testing.assert_array_equal(labels, same)
+    with pytest.raises(DataError, match="size=5"):
+        mnist.mnist(str(tmp_path), size=5)

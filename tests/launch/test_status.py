@@ -165,9 +165,9 @@ def test_the_table(folder):
     put(folder, "student", attempts=[me(), me(event="end", rc=-11)])
     states = list(status.survey(folder, [TEACHER, STUDENT], {}).values())
     assert status.table(states) == (
-        "state   step  val_log_prob  point\n"
-        "done    9/9   2             teacher\n"
-        "failed                      student  killed by SIGSEGV (the.log)\n"
+        "state   step  validation  point\n"
+        "done    9/9   2           teacher\n"
+        "failed                    student  killed by SIGSEGV (the.log)\n"
         "1 done, 1 failed"
     )
     assert status.as_json(states)[1]["state"] == "failed"

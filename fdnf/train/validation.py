@@ -1,0 +1,142 @@
+"""What is measured on held-out rows during training, and what is kept by it."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from fdnf.data.images import Images
+from fdnf.data.tabular import Tabular
+from fdnf.flows.base import FlowModule
+from fdnf.metrics import likelihood
+from fdnf.train import density, distributed
+from fdnf.train.objectives import Objective
+from fdnf.train.preprocess import Preprocess
+from fdnf.train.shares import Share
+from fdnf.train.side_by_side import over_runs
+from fdnf.train.step import AXIS
+
+
+LIKELIHOOD, LOSS = MEASURES = ("val_log_prob", "val_loss")
+
+
+class Validation(NamedTuple):
+    """What was measured of all runs.
+
+    Attributes:
+      loss: `[runs]`, lower is better.
+      scalars: what goes into the log, `[runs]` each.
+    """
+
+    loss: np.ndarray
+    scalars: dict[str, np.ndarray]
+
+
+Validate = Callable[[Any, Any, Any], Validation]
+"""(params, constants, the teachers' variables) -> Validation."""
+
+
+def by_likelihood(
+    flow: FlowModule, data: Tabular | Images, prepared: Preprocess, batch_size: int
+) -> Validate:
+    """Log-likelihood of the validation rows, each once: "val_log_prob", in nats."""
+    log_prob = density.make_log_prob(flow, batch_size, prepared, everyone=True)
+    labels = _labels(data, prepared)
+
+    def validate(params: Any, constants: Any, teacher: Any) -> Validation:
+        del teacher
+        values = log_prob(params, constants, data.val, labels)
+        mean = values.mean(axis=1, dtype=np.float64)
+        scalars = {LIKELIHOOD: mean}
+        if prepared.levels:
+            bits = likelihood.bits_per_dim(mean, data.dim, quantization=1)
+            scalars["val_bits_per_dim"] = np.asarray(bits)
+        return Validation(-values.mean(1), scalars)
+
+    return validate
+
+
+def by_loss(
+    objective: Objective,
+    data: Tabular | Images,
+    prepared: Preprocess,
+    batch_size: int,
+    *,
+    step: int,
+    teacher_runs: bool,
+) -> Validate:
+    """The training loss on validation rows and latents of their own: "val_loss".
+
+    For what is not trained by likelihood, and may have none, or a slow one. The rows
+    are cut into whole batches, of which the last few may be left out; fewer rows than
+    a batch are taken again until they fill one. Noise and latents are the same at
+    every call.
+
+    Args:
+      objective: from `objectives.build`.
+      data: whose validation rows are taken.
+      prepared: what is done to batches; nothing is mirrored here.
+      batch_size: rows a call, over all devices.
+      step: of the training that the loss is taken for: its end, so that a run's
+        values can be compared.
+      teacher_runs: whether the teacher's variables have a leading runs axis.
+    """
+    plain = dataclasses.replace(prepared, flip=False)
+    labels = _labels(data, prepared)
+    here, devices = jax.local_device_count(), jax.device_count()
+    size = -(-batch_size // devices) * devices
+
+    def measured(params, constants, teacher, batch, number):
+        key = jax.random.fold_in(jax.random.key(0), number)
+        share = Share(jax.lax.axis_index(AXIS), devices)
+        batch = plain.train(jax.random.fold_in(key, 0), batch, share)
+        noise = jax.random.fold_in(key, 1)
+
+        def one(run):
+            params, constants, own = run
+            given = own if teacher_runs else teacher
+            value, _ = objective(
+                params, constants, given, batch, noise, step, None, share
+            )
+            return value
+
+        own = teacher if teacher_runs else None
+        return jax.lax.pmean(over_runs(one, (params, constants, own)), AXIS)
+
+    mapped = jax.pmap(
+        measured, axis_name=AXIS, in_axes=(None, None, None, 0, None), out_axes=None
+    )
+    first = distributed.index() * here
+    own = slice(first, first + here)
+
+    def cut(rows: np.ndarray) -> np.ndarray:
+        return rows.reshape(devices, -1, *rows.shape[1:])[own]
+
+    def validate(params: Any, constants: Any, teacher: Any) -> Validation:
+        losses = []
+        for number in range(max(len(data.val) // size, 1)):
+            rows = np.arange(number * size, (number + 1) * size) % len(data.val)
+            batch = {"x": cut(data.val[rows])}
+            if labels is not None:
+                batch["labels"] = cut(labels[rows])
+            losses.append(np.asarray(mapped(params, constants, teacher, batch, number)))
+        loss = np.stack(losses).mean(axis=0, dtype=np.float64)
+        return Validation(loss, {LOSS: loss})
+
+    return validate
+
+
+def final(measure: str, loss: np.ndarray) -> dict[str, list[float]]:
+    """What a finished run says of its validation losses, `[runs]`."""
+    if measure == LIKELIHOOD:
+        return {"best_val_log_prob": (-loss).tolist()}
+    return {"val_loss": loss.tolist()}
+
+
+def _labels(data: Tabular | Images, prepared: Preprocess) -> np.ndarray | None:
+    """Of the validation rows, if they are a condition."""
+    if prepared.classes and isinstance(data, Images) and data.labels is not None:
+        return data.labels[1]
+    return None
