@@ -47,13 +47,13 @@ class Decoding(NamedTuple):
 
     Attributes:
       x: `[batch, ...]`, data.
-      log_det: `[batch]`, log |det dx/dz| in nats.
+      log_det: `[batch]`, log |det dx/dz| in nats; None of a student that is no flow.
       levels: the activations that `encode(x)` would report, in the same order.
       residual: `[batch]`, max |encode(x).z - z| of each row, if asked for.
     """
 
     x: Array
-    log_det: Array
+    log_det: Array | None
     levels: tuple[Array, ...]
     residual: Array | None = None
 

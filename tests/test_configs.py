@@ -9,9 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fdnf.flows import build as flows
 from fdnf.ops import trees
-from fdnf.train import loop, objectives, settings
+from fdnf.train import loop, models, objectives, settings
 from fdnf.train.writers import read_log
 
 FOLDER = pathlib.Path(__file__).parents[1] / "configs"
@@ -51,6 +50,8 @@ IMAGE_COUNTS = {
 }
 PLAIN = ("", "teacher", "student", "smoke", "student,smoke")
 TRANSFERRED = ("", "kl", "z", "x", "oracle", "smoke", "kl,smoke", "oracle,smoke")
+# Those of images have feed-forward students too.
+FREE = ("resnet_l2", "resnet_noise_mixed", "resnet_noise_l1,smoke")
 DISTILLED = ("", "lkd", "ilkd", "skd", "skd,official", "smoke", "ilkd,official,smoke")
 
 
@@ -59,6 +60,9 @@ def variants():
         suffix = name.rsplit("_", 1)[1]
         for arg in {"distill": DISTILLED, "pdd": TRANSFERRED}.get(suffix, PLAIN):
             yield pytest.param(name, arg, id=f"{name}:{arg}")
+        if suffix == "pdd" and name.startswith("pixelcnn"):
+            for arg in FREE:
+                yield pytest.param(name, arg, id=f"{name}:{arg}")
 
 
 def get(name, arg=""):
@@ -73,13 +77,14 @@ def about(name):
 @functools.cache
 def size(flow, *event):
     x = jax.ShapeDtypeStruct((4, *event), jnp.float32)
-    variables = jax.eval_shape(flow.init, jax.random.key(0), x)
+    init = functools.partial(models.init, flow)
+    variables = jax.eval_shape(init, jax.random.key(0), x)
     return trees.parameter_count(variables["params"])
 
 
 def check_size(config, name):
-    flow = flows.build(config.model)
-    assert hash(flow) == hash(flows.build(config.model))
+    flow = models.build(config.model)
+    assert hash(flow) == hash(models.build(config.model))
     if about(name) in IMAGES:
         small = config.data.name == "synthetic_images"
         event = (8, 8, 1) if small else IMAGES[about(name)][1]
@@ -103,6 +108,12 @@ def test_one_file_for_each_model_and_data_set():
     expected += [
         f"glow_{name}{suffix}" for name in IMAGES for suffix in ("", "_distill")
     ]
+    expected += [
+        f"pixelcnn_{name}{suffix}"
+        for name in ("digits", "mnist", "fashion_mnist", "cifar10")
+        for suffix in ("", "_pdd")
+    ]
+    expected += [f"mintnet_{name}" for name in ("digits", "mnist")]
     expected += [f"iaf_{name}_pdd" for name in ("patches", "bsds300", "miniboone")]
     assert sorted(NAMES) == sorted(expected)
 
@@ -135,7 +146,7 @@ def test_config(name, arg):
     values = settings.to_dict(config)
     again = settings.from_dict(values)
     assert settings.to_dict(again) == values
-    assert flows.build(again.model) == flows.build(config.model)
+    assert models.build(again.model) == models.build(config.model)
     with pytest.raises(AttributeError, match="stepz"):
         config.train.stepz = 3
 
@@ -155,7 +166,7 @@ def test_variants_of_images(name):
 
 def test_teacher_of_61_million_weights():
     config = get("glow_celeba64", "teacher,61m")
-    assert size(flows.build(config.model), 64, 64, 3) == 61_178_832
+    assert size(models.build(config.model), 64, 64, 3) == 61_178_832
 
 
 @pytest.mark.parametrize("name", ["maf_gas", "maf_gas_distill", "glow_mnist"])

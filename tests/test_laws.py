@@ -12,10 +12,13 @@ from fdnf.bijectors.autoregressive import MaskedAffine
 from fdnf.bijectors.combinators import Chain, Invert, Repeat
 from fdnf.bijectors.coupling import Coupling
 from fdnf.bijectors.invertible_conv import InvertibleConv, InvertibleConvPLU
+from fdnf.bijectors.masked_conv import MaskedConv
 from fdnf.bijectors.permutation import Reverse, Shuffle
 from fdnf.bijectors.squeeze import Squeeze
+from fdnf.flows.affine import Affine
 from fdnf.flows.glow import Glow, TabularGlow
 from fdnf.flows.maf import IAF, MAF
+from fdnf.flows.mintnet import MintNet
 from fdnf.flows.nice import NICE
 from fdnf.flows.realnvp import MultiScaleRealNVP, RealNVP
 from fdnf.nets.conv import ConvBlock, ConvResNet
@@ -100,6 +103,16 @@ BIJECTORS = [
         # "auto" is one of the others.
         for method in autoregressive_inverse.METHODS[1:]
     ),
+    *(
+        Case(
+            f"masked_conv_{channels}{'_mirrored' * mirrored}",
+            # The laws compare with more digits than float32 has, see `masked`.
+            MaskedConv(3, mirrored, tolerance=1e-13),
+            (4, 3, channels),
+            noise=0.8,
+        )
+        for channels, mirrored in ((1, False), (3, True))
+    ),
     Case("masked_affine_cond", masked(), context=2),
     Case("masked_affine_two_layers", MaskedAffine(MADE((7, 9), "relu"))),
     Case("masked_affine_one_dim", masked(), (1,)),
@@ -146,11 +159,14 @@ FLOWS = [
             "unrolled": {"unroll": None, "remat": False},
         }.items()
     ),
+    Case("mintnet", MintNet(2, 1, hidden=4, tolerance=1e-13), (2, 4, 1), noise=0.2),
     Case("glow_image_cond", Glow(2, 1, 4), (4, 4, 1), 3, noise=0.05),
     Case("realnvp_image", MultiScaleRealNVP(2, 1, 4, 1), (4, 4, 1), noise=0.05),
     Case("realnvp_image_cond", MultiScaleRealNVP(1, 1, 4, 1), (4, 4, 1), 3, noise=0.05),
     Case("realnvp", RealNVP(unroll=1, steps=2, hidden=(8,)), (5,), noise=0.4),
     Case("realnvp_cond", RealNVP(unroll=1, steps=2, hidden=(8,)), context=2, noise=0.4),
+    Case("affine", Affine(), (5,), noise=0.2),
+    Case("affine_normal", Affine("normal"), (3,), noise=0.1),
 ]
 
 over_all = pytest.mark.parametrize(

@@ -12,8 +12,9 @@ from fdnf.data.images import Images
 from fdnf.data.tabular import Tabular
 from fdnf.evaluation import codec, image_judge, records, timing, vector_scores
 from fdnf.evaluation.records import Record
+from fdnf.flows.base import FlowModule
 from fdnf.metrics import likelihood
-from fdnf.train import density, settings, teachers
+from fdnf.train import density, settings, teachers, transfer
 from fdnf.train.preprocess import Preprocess
 from fdnf.train.teachers import Trained
 
@@ -25,6 +26,11 @@ ARCHITECTURES = {
     "nice": "NICE",
     "realnvp": "RealNVP",
     "realnvp_multiscale": "RealNVP",
+    "affine": "Affine",
+    "mintnet": "MintNet",
+    "pixelcnn": "PixelCNN",
+    "pixelcnn_iaf": "PixelCNN IAF",
+    "resnet": "ResNet",
 }
 # Seconds after which a batch is timed no more often than it was.
 PATIENCE = 20.0
@@ -79,6 +85,7 @@ def evaluate(
     judged = judged or judge(data, trained.preprocess, config.eval)
     log_probs = _log_probs(trained, data)
     cost = measure(trained, data)
+    dense = isinstance(trained.flow, FlowModule)
     found = []
     for run in range(trained.runs):
         seed = config.seed + run
@@ -86,7 +93,8 @@ def evaluate(
         fields = judged(trained, run, seed)
         if trained.preprocess.levels:
             fields["bits_per_dim"] = {k: _bits(v, data.dim) for k, v in fit.items()}
-            fields["notes"] = (_bound(config.eval), *fields.get("notes", ()))
+            said = _bound(config.eval) if fit else _without(dense)
+            fields["notes"] = (said, *fields.get("notes", ()))
         found.append(
             Record(
                 arch=ARCHITECTURES[config.model.name],
@@ -113,8 +121,13 @@ def evaluate(
 
 
 def _log_probs(trained: Trained, data: Tabular | Images) -> dict[str, np.ndarray]:
-    """`[runs, rows]` of each split, in nats."""
+    """`[runs, rows]` of each split, in nats; none without a density, or if too slow."""
     evaluation = trained.config.eval
+    most = evaluation.get("density_rows")
+    if trained.config.loss.method not in transfer.METHODS:
+        most = None
+    if most == 0 or not isinstance(trained.flow, FlowModule):
+        return {}
     log_prob = density.make_log_prob(
         trained.flow,
         evaluation.batch_size,
@@ -127,9 +140,22 @@ def _log_probs(trained: Trained, data: Tabular | Images) -> dict[str, np.ndarray
         labels = data.labels
     params, constants = (trained.variables[k] for k in ("params", "constants"))
     return {
-        "val": log_prob(params, constants, data.val, labels[1]),
-        "test": log_prob(params, constants, data.test, labels[2]),
+        split: log_prob(params, constants, rows[:most], _first(known, most))
+        for split, rows, known in (
+            ("val", data.val, labels[1]),
+            ("test", data.test, labels[2]),
+        )
     }
+
+
+def _first(labels: np.ndarray | None, most: int | None) -> np.ndarray | None:
+    return None if labels is None else labels[:most]
+
+
+def _without(dense: bool) -> str:
+    if dense:
+        return "No likelihood of data was asked for (eval.density_rows=0)."
+    return "A feed-forward student has no likelihood."
 
 
 def _bits(fit: likelihood.Summary, dim: int) -> tuple[float, float]:
@@ -153,7 +179,7 @@ class Cost(NamedTuple):
     """Time (median, p10, p90) and peak memory of a batch of `batch` rows."""
 
     batch: int
-    density_ms: tuple[float, float, float]
+    density_ms: tuple[float, float, float] | None
     sampling_ms: tuple[float, float, float]
     density_mib: float | None
     sampling_mib: float | None
@@ -188,7 +214,11 @@ def measure(trained: Trained, data: Tabular | Images) -> Cost:
         times = timing.measure(compiled, *args, limit_s=PATIENCE).in_ms()
         return times, timing.peak_mib(compiled)
 
-    density_ms, density_mib = cost(log_prob, variables, x, jax.random.key(0), cond)
+    density_ms = density_mib = None
+    sampler = trained.config.loss.method in transfer.METHODS
+    skip = sampler and trained.config.eval.get("density_rows") == 0
+    if isinstance(flow, FlowModule) and not skip:
+        density_ms, density_mib = cost(log_prob, variables, x, jax.random.key(0), cond)
     sampling_ms, sampling_mib = cost(decode, decoder.variables, z, cond)
     return Cost(size, density_ms, sampling_ms, density_mib, sampling_mib)
 

@@ -51,7 +51,7 @@ def draw(
 
 def _samples(path, flows: Mapping[str, Codec], seen: Images, t, seed) -> pathlib.Path:
     count = ACROSS * DOWN
-    rows = {"data": {"": seen.test[_spread(seen, count)]}}
+    rows = {"data": {"": seen.test[spread(seen, count)]}}
     for label, codec in flows.items():
         drawn = image_sampling.samples(
             codec, seen.event, count, temperature=t, seed=seed
@@ -70,11 +70,11 @@ def _samples(path, flows: Mapping[str, Codec], seen: Images, t, seed) -> pathlib
 
 
 def _reconstructions(path, flows, data: Images, seen: Images, seed) -> pathlib.Path:
-    rows = _spread(data, ACROSS)
-    labels = _labels(data, rows)
+    rows = spread(data, ACROSS)
+    known = labels(data, rows)
     found = {}
     for label, codec in flows.items():
-        cond = codec.condition(labels)
+        cond = codec.condition(known)
         z = codec.encode(data.test[rows], jax.random.key(seed), cond)
         found[label] = codec.decode(z, cond).images
     return grids.reconstructions(
@@ -88,15 +88,15 @@ def _reconstructions(path, flows, data: Images, seen: Images, seed) -> pathlib.P
 
 
 def _interpolations(path, flows, data: Images, seen: Images, t) -> pathlib.Path:
-    ends = _spread(data, 2 * STRIPS)
-    labels = _labels(data, ends)
+    ends = spread(data, 2 * STRIPS)
+    known = labels(data, ends)
     whole, top = "every latent mixed", f"top mixed, the rest drawn at {_text(t)}"
     rows = {}
     for label, codec in flows.items():
         both = {whole: None, top: t}
         rows[label] = {
             title: interpolation.strips(
-                codec, data.test[ends], labels, steps=8, temperature=at
+                codec, data.test[ends], known, steps=8, temperature=at
             )
             for title, at in both.items()
         }
@@ -114,10 +114,10 @@ def _interpolations(path, flows, data: Images, seen: Images, t) -> pathlib.Path:
 
 
 def _manifolds(path, flows, data: Images, seen: Images) -> pathlib.Path:
-    corners = _spread(data, 4)
-    labels = _labels(data, corners)
+    corners = spread(data, 4)
+    known = labels(data, corners)
     panels = {
-        label: interpolation.manifold(codec, data.test[corners], labels, size=SIDE)
+        label: interpolation.manifold(codec, data.test[corners], known, size=SIDE)
         for label, codec in flows.items()
     }
     return grids.draw(
@@ -133,20 +133,21 @@ def _manifolds(path, flows, data: Images, seen: Images) -> pathlib.Path:
     )
 
 
-def _spread(data: Images, count: int) -> np.ndarray:
+def spread(data: Images, count: int) -> np.ndarray:
     """Indices of test images: those of the classes in turn, or the first."""
     if data.labels is None:
         return np.arange(min(count, len(data.test)))
-    labels = data.labels[2]
+    classes = data.labels[2]
     # The k-th image of its class comes in round k.
-    order = np.argsort(labels, kind="stable")
-    starts = np.searchsorted(labels[order], labels[order])
-    rounds = np.empty(len(labels), int)
-    rounds[order] = np.arange(len(labels)) - starts
-    return np.lexsort((labels, rounds))[:count]
+    order = np.argsort(classes, kind="stable")
+    starts = np.searchsorted(classes[order], classes[order])
+    rounds = np.empty(len(classes), int)
+    rounds[order] = np.arange(len(classes)) - starts
+    return np.lexsort((classes, rounds))[:count]
 
 
-def _labels(data: Images, rows: np.ndarray) -> np.ndarray | None:
+def labels(data: Images, rows: np.ndarray) -> np.ndarray | None:
+    """Classes of test images, if there are any."""
     return data.labels[2][rows] if data.labels is not None else None
 
 

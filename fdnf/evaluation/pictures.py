@@ -10,9 +10,15 @@ import numpy as np
 
 from fdnf.data.images import Images
 from fdnf.data.tabular import Tabular
-from fdnf.evaluation import figures, image_pictures, intervals, sampling
+from fdnf.evaluation import (
+    figures,
+    image_pictures,
+    intervals,
+    sampling,
+    transfer_pictures,
+)
 from fdnf.losses import distillation, pairing
-from fdnf.train import objectives, teachers
+from fdnf.train import objectives, teachers, transfer
 from fdnf.train.teachers import Trained
 from fdnf.train.writers import read_log
 
@@ -55,12 +61,19 @@ def draw(
         The files.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [_training(folder / "training.png", where, data)]
-    if "teacher" in trained and len(trained) > 1:
+    samplers = any(
+        flow.config.loss.method in transfer.METHODS for flow in trained.values()
+    )
+    paths = []
+    if not samplers or "teacher" in trained:
+        paths.append(_training(folder / "training.png", where, data))
+    # What learns to sample has levels of another kind than its teacher's, or none.
+    if "teacher" in trained and len(trained) > 1 and not samplers:
         paths.append(_levels(folder / "levels.png", trained, data))
     named = {name(method): flow for method, flow in trained.items()}
     if isinstance(data, Images):
-        return paths + image_pictures.draw(folder, named, data)
+        draw_images = transfer_pictures.draw if samplers else image_pictures.draw
+        return paths + draw_images(folder, named, data)
     config = next(iter(trained.values())).config
     shown = {"data": data.test[: config.eval.samples]} | {
         label: sampling.samples(flow, 0, config.eval.samples, config.seed)

@@ -14,17 +14,17 @@ from typing import Any
 from fdnf.data import build as datasets
 from fdnf.data.images import Images
 from fdnf.data.tabular import Tabular
-from fdnf.evaluation import evaluate, pictures, tables
-from fdnf.flows import build as flows
-from fdnf.flows.base import FlowModule
+from fdnf.evaluation import evaluate, pictures, tables, transfer_report
 from fdnf.train import (
     checkpoint,
     distributed,
     loop,
+    models,
     objectives,
     process,
     settings,
     teachers,
+    transfer,
 )
 
 RESULTS = "results"
@@ -73,7 +73,7 @@ def run(
         taught = copy.deepcopy(config.teacher.config)
         taught.runs = runs
         settings.check(taught)
-        _check_levels(plans, flows.build(taught.model), data.event)
+        _check_levels(plans, models.build(taught.model), data.event)
         loop.train_and_evaluate(taught, where["teacher"], label="teacher")
     for method, plan in plans.items():
         where[method] = workdir / method
@@ -104,11 +104,11 @@ def again(config: Any, workdir: str | pathlib.Path) -> str:
 
 
 def _check_levels(
-    plans: dict[str, Any], teacher: FlowModule, event: tuple[int, ...]
+    plans: dict[str, Any], teacher: models.Model, event: tuple[int, ...]
 ) -> None:
     for method, plan in plans.items():
         if objectives.needs_teacher(plan):
-            student = flows.build(plan.model)
+            student = models.build(plan.model)
             try:
                 objectives.check_levels(plan, student, teacher, event)
             except ValueError as error:
@@ -172,6 +172,15 @@ def report(
         evaluate.write(found, workdir / RESULTS)
         process.release_programs()
     table = tables.write(workdir / RESULTS) + judge.footnote()
+    samplers = {
+        method: found
+        for method, found in trained.items()
+        if found.config.loss.method in transfer.METHODS
+    }
+    if samplers and "teacher" in trained:
+        table += "\n" + transfer_report.write(
+            workdir, trained["teacher"], samplers, data
+        )
     (workdir / "table.md").write_text(table, encoding="utf-8")
     pictures.draw(workdir / "figures", where, trained, data)
     return table

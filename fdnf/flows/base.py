@@ -3,15 +3,15 @@
 import math
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
 from fdnf.bijectors.combinators import Chain, Repeat
+from fdnf.ops import latents
 from fdnf.types import Context, Decoding, Encoding, Events, LogDet
 
 Latents = tuple[Array, ...]
-Temperature = float | Float[Array, ""] | tuple[float, ...]
+Temperature = latents.Temperature
 
 
 def standard_normal_log_prob(z: Latents) -> LogDet:
@@ -114,20 +114,7 @@ class FlowModule(nn.Module):
           ValueError: if there are not as many temperatures as latents.
         """
         parts = self.latent_shapes(tuple(shape[1:]))
-        keys = jax.random.split(key, len(parts))
-        if not isinstance(temperature, tuple):
-            temperatures: tuple = (temperature,) * len(parts)
-        elif len(temperature) == len(parts):
-            temperatures = temperature
-        else:
-            raise ValueError(
-                f"{len(temperature)} temperatures {temperature} for {len(parts)} "
-                f"latents of shapes {parts}: give one a latent, or one number for all"
-            )
-        return tuple(
-            scale * jax.random.normal(k, (shape[0], *part))
-            for scale, k, part in zip(temperatures, keys, parts, strict=True)
-        )
+        return latents.draw(key, shape[0], parts, temperature)
 
     def __call__(self, x: Events, cond: Context | None = None) -> Encoding:
         """Runs `encode`; what `init` calls."""

@@ -1,20 +1,27 @@
 """Names in configs to flows."""
 
-import dataclasses
 from typing import Any
 
+from fdnf.flows.affine import Affine
 from fdnf.flows.base import FlowModule
 from fdnf.flows.glow import Glow, TabularGlow
 from fdnf.flows.maf import IAF, MAF
+from fdnf.flows.mintnet import MintNet
 from fdnf.flows.nice import NICE
+from fdnf.flows.pixelcnn import PixelCNN, PixelIAF
 from fdnf.flows.realnvp import MultiScaleRealNVP, RealNVP
+from fdnf.ops import attributes
 
 FLOWS: dict[str, type[FlowModule]] = {
+    "affine": Affine,
     "glow": Glow,
     "glow_tabular": TabularGlow,
     "maf": MAF,
     "iaf": IAF,
+    "mintnet": MintNet,
     "nice": NICE,
+    "pixelcnn": PixelCNN,
+    "pixelcnn_iaf": PixelIAF,
     "realnvp": RealNVP,
     "realnvp_multiscale": MultiScaleRealNVP,
 }
@@ -30,20 +37,4 @@ def build(config: Any) -> FlowModule:
     Raises:
       ValueError: for an unknown name or attribute, with the known ones.
     """
-    if config.name not in FLOWS:
-        raise ValueError(f"unknown model.name {config.name!r}; known: {sorted(FLOWS)}")
-    flow = FLOWS[config.name]
-    known = {f.name for f in dataclasses.fields(flow)} - {"parent", "name"}
-    args = dict(config.args)
-    unknown = sorted(set(args) - known)
-    if unknown:
-        raise ValueError(
-            f"model.args has {unknown}, which {flow.__name__} does not know; "
-            f"it knows {sorted(known)}"
-        )
-    # JSON, from which saved configs are read back, has lists where hashable
-    # attributes need tuples.
-    given: dict[str, Any] = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in args.items()
-    }
-    return flow(**given)
+    return attributes.build(FLOWS, config)

@@ -10,22 +10,20 @@ References: Van den Oord et al. (2018), "Parallel WaveNet", section 4; Huang et 
 
 import functools
 import math
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
 
-from fdnf.types import Aux, Context, Events, Flow, LogDet, Scalar, Variables
+from fdnf.losses import density_slope
+from fdnf.types import Aux, Context, Flow, LogDet, Scalar, Variables
 
-Latents = tuple[Array, ...]
-LogPrior = Callable[[Latents], Array]
+Latents = density_slope.Latents
+LogPrior = density_slope.LogPrior
 
 
 def standard_normal(z: Latents) -> LogDet:
     """Log density of each row of all latents under N(0, I), in nats."""
-    flat = _flat(z)
-    return -0.5 * jnp.sum(flat**2 + math.log(2 * math.pi), axis=1)
+    return -0.5 * jnp.sum(density_slope.flat(z) ** 2 + math.log(2 * math.pi), axis=1)
 
 
 @functools.partial(jax.jit, static_argnames=("student", "teacher", "path", "log_prior"))
@@ -76,10 +74,17 @@ def reverse_kl(
     """
     drawn = student.apply(student_variables, z, cond, method="decode")
     fixed = jax.lax.stop_gradient(teacher_variables)
+    if drawn.log_det is None:
+        raise ValueError(
+            "the student's decode gives no log_det, so that its samples have no "
+            "density: reverse KL needs a flow; x_reconstruction and oracle do not"
+        )
     judged = teacher.apply(fixed, drawn.x, cond, method="encode")
     log_q = log_prior(z) - drawn.log_det
     if path:
-        slope = _density_slope(student, student_variables, z, cond, log_prior)
+        slope = density_slope.density_slope(
+            student, student_variables, z, cond, log_prior
+        )
         moved = slope * (drawn.x - jax.lax.stop_gradient(drawn.x))
         along = jnp.sum(moved.reshape(moved.shape[0], -1), axis=1)
         log_q = jax.lax.stop_gradient(log_q) + along
@@ -92,35 +97,3 @@ def reverse_kl(
         "variance": jnp.var(ratio),
     }
     return loss, Aux(terms, (), drawn, judged)
-
-
-def _density_slope(student, variables, z, cond, log_prior) -> Events:
-    """grad_x log q(x) at x = S(z), of the student as it is; nothing is inverted."""
-    variables = jax.lax.stop_gradient(variables)
-    shapes = [part.shape for part in z]
-    sizes = [math.prod(shape[1:]) for shape in shapes]
-    cuts = [sum(sizes[:i]) for i in range(1, len(sizes))]
-
-    def sampled(flat):
-        pieces = jnp.split(flat, cuts, axis=1)
-        parts = tuple(p.reshape(s) for p, s in zip(pieces, shapes, strict=True))
-        drawn = student.apply(variables, parts, cond, method="decode")
-        x = drawn.x.reshape(flat.shape)
-        return (x, log_prior(parts) - drawn.log_det), drawn.x
-
-    (x, log_q), pull, event = jax.vjp(sampled, _flat(z), has_aux=True)
-    (slope_z,) = pull((jnp.zeros_like(x), jnp.ones_like(log_q)))
-
-    def row(unit):
-        return pull((jnp.broadcast_to(unit, x.shape), jnp.zeros_like(log_q)))[0]
-
-    # [output, batch, input] to each row's transposed Jacobian.
-    transposed = jnp.transpose(
-        jax.vmap(row)(jnp.eye(x.shape[1], dtype=x.dtype)), (1, 2, 0)
-    )
-    slope = jnp.linalg.solve(transposed, slope_z[..., None])[..., 0]
-    return jax.lax.stop_gradient(slope.reshape(event.shape))
-
-
-def _flat(z: Latents) -> Array:
-    return jnp.concatenate([part.reshape(part.shape[0], -1) for part in z], axis=1)

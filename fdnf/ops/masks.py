@@ -1,10 +1,12 @@
-"""Static masks: MADE's degrees and kernels, checkerboard and alternating patterns.
+"""Static masks: MADE's kernels, causal convolutions, checkerboard, alternating.
 
 Everything here is numpy and is evaluated while a program is traced, so that masks are
 constants of the compiled program.
 """
 
 import numpy as np
+
+ORDERS = ("channels", "raster")
 
 
 def made_degrees(
@@ -76,6 +78,64 @@ def made_masks(
     ]
     last = degrees[-1][:, None] < degrees[0][None, :]
     return tuple(mask.astype(np.float32) for mask in (*inner, last))
+
+
+def conv_mask(
+    channels: int,
+    *,
+    copies: tuple[int, int] = (1, 1),
+    size: int = 3,
+    order: str = "channels",
+    mirrored: bool = False,
+    centre: bool = True,
+) -> np.ndarray:
+    """Mask of a convolution's kernel that makes its Jacobian triangular.
+
+    In order "channels" a channel comes after all pixels of the channels before it, and
+    its own pixels follow each other row by row: a unit sees whole windows of earlier
+    channels and the past of its own. In order "raster" pixels come first and channels
+    within a pixel: a unit sees the past of all channels, and earlier channels at its
+    own pixel.
+
+    Args:
+      channels: of the image.
+      copies: units per channel of input and of output; unit k of channel c has index
+        c * copies + k and the order of its channel.
+      size: height and width of the kernel, odd.
+      order: "channels" or "raster".
+      mirrored: the reverse of that order.
+      centre: whether a unit sees its own pixel and channel.
+
+    Returns:
+      Float32 [size, size, channels * copies[0], channels * copies[1]], ones where a
+      weight may stand.
+
+    Raises:
+      ValueError: for a count below 1, an even size or an unknown order.
+
+    Reference: Song, Meng, Ermon (2019), MintNet, section 3.2 and figure 2; van den Oord
+    et al. (2016), Pixel recurrent neural networks, section 3.4.
+    """
+    if min(channels, *copies) < 1 or size < 1 or size % 2 == 0:
+        raise ValueError(
+            f"conv_mask: channels is {channels}, copies {copies}, size {size}; "
+            "expected counts of at least 1 and an odd size."
+        )
+    if order not in ORDERS:
+        raise ValueError(f"conv_mask: order is {order!r}, expected one of {ORDERS}.")
+    taps = np.arange(size * size).reshape(size, size, 1, 1)
+    before, own = taps < taps.size // 2, taps == taps.size // 2
+    given, made = np.arange(channels)[:, None], np.arange(channels)[None, :]
+    earlier, same = given < made, given == made
+    seen = (own & same) if centre else np.zeros_like(own & same)
+    if order == "channels":
+        seen = seen | earlier | (same & before)
+    else:
+        seen = seen | before | (own & earlier)
+    if mirrored:
+        seen = seen[::-1, ::-1, ::-1, ::-1]
+    wide = np.repeat(np.repeat(seen, copies[0], axis=2), copies[1], axis=3)
+    return wide.astype(np.float32)
 
 
 def checkerboard(height: int, width: int, parity: int = 0) -> np.ndarray:

@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fdnf.data import readers
-from fdnf.flows.base import FlowModule
-from fdnf.train import distributed
+from fdnf.train import distributed, models
 from fdnf.train.preprocess import Preprocess
 from fdnf.train.settings import ConfigError
 from fdnf.train.shares import Share
@@ -20,7 +19,7 @@ BOUNDS = ("uniform", "importance")
 
 
 def make_log_prob(
-    flow: FlowModule,
+    flow: models.Model,
     batch_size: int,
     preprocess: Preprocess | None = None,
     *,

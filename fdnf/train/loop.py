@@ -12,10 +12,10 @@ import jax
 import numpy as np
 
 from fdnf.data import build as datasets
-from fdnf.flows import build as flows
 from fdnf.train import (
     distributed,
     interruption,
+    models,
     objectives,
     optim,
     program,
@@ -289,7 +289,7 @@ def _teacher(config: Any, workdir: pathlib.Path) -> pathlib.Path | None:
     # Before time is spent on a teacher; otherwise the first trace will tell.
     data = datasets.build(config.data)
     prepared = settings.preprocessing(config, data)
-    settings.check_event(flows.build(config.model), data, prepared)
+    settings.check_event(models.build(config.model), data, prepared)
     where = workdir / "teacher"
     train_and_evaluate(config.teacher.config, where, label="teacher")
     return where

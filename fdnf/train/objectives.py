@@ -9,10 +9,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from fdnf.flows.base import FlowModule
 from fdnf.losses import distance as distances
 from fdnf.losses import distillation, likelihood, pairing, presets
-from fdnf.train import shares, transfer
+from fdnf.train import models, shares, transfer
 from fdnf.types import Encoding, ExternalFlow, Flow
 
 Batch = Mapping[str, Array]
@@ -38,7 +37,7 @@ def _method(config: Any) -> str:
 
 
 def check_levels(
-    config: Any, student: FlowModule, teacher: FlowModule, event: tuple[int, ...]
+    config: Any, student: models.Model, teacher: models.Model, event: tuple[int, ...]
 ) -> None:
     """Refuses levels or latents that cannot be compared, by shapes alone.
 
@@ -51,7 +50,7 @@ def check_levels(
     if not kwargs["weights"][1]:
         return
 
-    def encode(flow: FlowModule) -> Encoding:
+    def encode(flow: models.Model) -> Encoding:
         x = jnp.zeros((2, *event))
         return flow.init_with_output(jax.random.key(0), x)[0]
 
@@ -82,7 +81,7 @@ def check_levels(
 
 def build(
     config: Any,
-    student: FlowModule,
+    student: models.Model,
     teacher: Flow | None,
     reach: float,
 ) -> Objective:
@@ -90,7 +89,7 @@ def build(
 
     Args:
       config: the experiment; read are `loss` and `train.steps`.
-      student: the flow to train.
+      student: the flow, or feed-forward student, to train.
       teacher: the flow to imitate, unless the method is "nll".
       reach: largest |x| of the training data. Samples beyond `loss.skd.reach` times
         this do not count in SKD.
@@ -179,7 +178,7 @@ def _hashable(value: Any) -> Any:
     return value
 
 
-def _nll(student: FlowModule, units: str) -> Objective:
+def _nll(student: models.Model, units: str) -> Objective:
     def objective(
         params,
         constants,

@@ -1,6 +1,6 @@
 """Optimisers, learning-rate schedules and moving averages, from `config.optim`."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -115,7 +115,42 @@ def _refuse_decay(config: Any) -> None:
 OPTIMISERS = {"adam": _adam, "adamw": _adamw, "adamax": _adamax}
 
 
-def make(config: Any, steps: int) -> optax.GradientTransformation:
+class Restarted(NamedTuple):
+    """State of `restarted`: updates made, and the state that is made anew."""
+
+    count: Any
+    inner: Any
+
+
+def restarted(
+    inner: optax.GradientTransformation, at: int
+) -> optax.GradientTransformation:
+    """The transformation, with its state made anew before update number `at`.
+
+    Where the loss changes, moments of the old gradients are of the wrong size: after
+    gradients a thousand times smaller, Adam's first steps are tens of learning rates
+    long.
+
+    Args:
+        inner: a transformation whose initial state depends on shapes alone.
+        at: updates before that one.
+    """
+
+    def init(params: Any) -> Restarted:
+        return Restarted(jnp.zeros((), jnp.int32), inner.init(params))
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        fresh = inner.init(updates)
+        now = jax.tree.map(
+            lambda new, old: jnp.where(state.count == at, new, old), fresh, state.inner
+        )
+        updates, after = inner.update(updates, now, params)
+        return updates, Restarted(state.count + 1, after)
+
+    return optax.GradientTransformation(init, update)
+
+
+def make(config: Any, steps: int, restart: int = 0) -> optax.GradientTransformation:
     """Makes the optimiser: clipping, then the update, both skipped when not finite.
 
     A gradient with a NaN or an infinity changes neither parameters nor moments; it
@@ -127,6 +162,8 @@ def make(config: Any, steps: int) -> optax.GradientTransformation:
             `clip` (largest global norm of the gradient, 0 for none) and the keys of
             `schedule`.
         steps: number of training steps.
+        restart: updates after which the moments start anew, see `restarted`; the
+            learning rate's schedule goes on. 0 for never.
 
     Raises:
         ValueError: for an unknown name or a value out of range.
@@ -139,7 +176,14 @@ def make(config: Any, steps: int) -> optax.GradientTransformation:
         raise ValueError(
             f"optim.clip={config.clip}: expected a norm above 0, or 0 for none."
         )
-    update = OPTIMISERS[config.name](config, schedule(config, steps))
+    rate = schedule(config, steps)
+    if restart:
+        moments = OPTIMISERS[config.name](config, optax.constant_schedule(1.0))
+        update = optax.chain(
+            restarted(moments, restart), optax.scale_by_schedule(rate)
+        )
+    else:
+        update = OPTIMISERS[config.name](config, rate)
     if config.clip:
         update = optax.chain(optax.clip_by_global_norm(config.clip), update)
     # The counter saturates at this number and so never exceeds it.

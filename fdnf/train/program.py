@@ -20,8 +20,8 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from fdnf.data import build as datasets
 from fdnf.data.images import Images
 from fdnf.data.tabular import Tabular
-from fdnf.flows import build as flows
 from fdnf.train import (
+    models,
     objectives,
     optim,
     pools,
@@ -95,7 +95,7 @@ def build(members: Sequence[Member]) -> Program:
     train = config.train
     data = datasets.build(config.data)
     prepared = settings.preprocessing(config, data)
-    flow = flows.build(config.model)
+    flow = models.build(config.model)
     counts = [member.config.runs for member in members]
     ends = np.cumsum(counts).tolist()
     total = ends[-1]
@@ -109,7 +109,9 @@ def build(members: Sequence[Member]) -> Program:
     # The rate is a number of each run: programs of other rates are the same program.
     unit = copy.deepcopy(config.optim).unlock()
     unit.lr = 1.0
-    optimizer = optim.make(unit, train.steps)
+    sampler = config.loss.method in transfer.METHODS
+    restart = transfer.warm_steps(config) if sampler else 0
+    optimizer = optim.make(unit, train.steps, restart)
     teacher = taught.trained.flow if taught else None
     devices = jax.device_count()
     seeds = [m.config.seed + r for m in members for r in range(m.config.runs)]
@@ -147,7 +149,6 @@ def build(members: Sequence[Member]) -> Program:
             inherited=ancestor.variables if ancestor else None,
             inherited_runs=bool(ancestor and ancestor.by_run),
         )
-    sampler = config.loss.method in transfer.METHODS
     measured = (data, prepared, config.eval.batch_size)
     return Program(
         take=take,

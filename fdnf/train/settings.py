@@ -1,6 +1,7 @@
 """Checks of a whole config, and its passage to JSON and back."""
 
 import contextlib
+import functools
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -12,10 +13,9 @@ import ml_collections
 from fdnf.data import build as datasets
 from fdnf.data.images import Images
 from fdnf.data.tabular import Tabular
-from fdnf.flows import build as flows
 from fdnf.flows.base import FlowModule
 from fdnf.losses import likelihood
-from fdnf.train import objectives, optim, preprocess
+from fdnf.train import models, objectives, optim, preprocess, transfer
 
 _COUNTS = (
     "steps",
@@ -65,7 +65,7 @@ def check(config: Any) -> None:
             f"{sorted(datasets.DATASETS)}"
         )
     try:
-        flows.build(config.model)
+        _check_density(models.build(config.model), config.loss.method)
         optim.make(config.optim, train.steps)
         optim.ema_init({}, config.optim.ema)
         if objectives.needs_teacher(config):
@@ -85,6 +85,14 @@ def check(config: Any) -> None:
             check(teacher.config)
 
 
+def _check_density(model: models.Model, method: str) -> None:
+    if not isinstance(model, FlowModule) and method not in transfer.DECODING:
+        raise ConfigError(
+            f"loss.method={method!r} needs a density, which {type(model).__name__}, a "
+            f"feed-forward student, does not have; it learns by {transfer.DECODING}"
+        )
+
+
 def preprocessing(config: Any, data: Tabular | Images) -> preprocess.Preprocess:
     """What the `data` section asks to be done to batches.
 
@@ -98,7 +106,7 @@ def preprocessing(config: Any, data: Tabular | Images) -> preprocess.Preprocess:
 
 
 def check_event(
-    flow: FlowModule, data: Tabular | Images, prepared: preprocess.Preprocess
+    flow: models.Model, data: Tabular | Images, prepared: preprocess.Preprocess
 ) -> None:
     """Refuses a flow that cannot take the data, by shapes alone.
 
@@ -110,11 +118,12 @@ def check_event(
     if prepared.classes:
         cond = jax.ShapeDtypeStruct((2, prepared.classes), jnp.float32)
     with explained(flow, data):
-        jax.eval_shape(flow.init, jax.random.key(0), x, cond)
+        init = functools.partial(models.init, flow)
+        jax.eval_shape(init, jax.random.key(0), x, cond)
 
 
 @contextlib.contextmanager
-def explained(flow: FlowModule, data: Tabular | Images) -> Iterator[None]:
+def explained(flow: models.Model, data: Tabular | Images) -> Iterator[None]:
     """Around the first use of a flow on data: what fails is the config's fault.
 
     Raises:

@@ -15,8 +15,7 @@ import optax
 from jaxtyping import Array
 
 from fdnf.flows import surgery
-from fdnf.flows.base import FlowModule
-from fdnf.train import optim, shares, side_by_side
+from fdnf.train import models, optim, shares, side_by_side
 from fdnf.train.objectives import Objective
 from fdnf.train.preprocess import Preprocess
 from fdnf.train.sampling import Sampler
@@ -31,7 +30,7 @@ INIT, TRAIN, FIRST = 0, 1, 2
 
 
 def init_state(
-    flow: FlowModule,
+    flow: models.Model,
     optimizer: optax.GradientTransformation,
     keys: Array,
     x: Array,
@@ -56,7 +55,7 @@ def init_state(
     def init(run):
         key, x, cond, own = run
         key = jax.random.fold_in(key, INIT)
-        variables = flow.init(key, x, cond)
+        variables = models.init(flow, key, x, cond)
         if inherited is not None:
             source = own if inherited_runs else inherited
             constants = surgery.inherit_permutations(

@@ -8,10 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fdnf.flows import build as flows
-from fdnf.flows.base import FlowModule
 from fdnf.ops import trees
-from fdnf.train import checkpoint, settings
+from fdnf.train import checkpoint, models, settings
 from fdnf.train.preprocess import Preprocess
 from fdnf.train.settings import ConfigError
 
@@ -26,7 +24,7 @@ class Trained(NamedTuple):
       meta: of the checkpoint: `best` has `value` and `step`, one per run.
     """
 
-    flow: FlowModule
+    flow: models.Model
     variables: dict[str, Any]
     config: Any
     meta: dict[str, Any]
@@ -56,10 +54,10 @@ def load(workdir: str | pathlib.Path) -> Trained:
     params, constants, meta = checkpoint.load_best(workdir)
     config = settings.from_dict(meta["config"])
     variables = {"params": params, "constants": constants}
-    return Trained(flows.build(config.model), variables, config, meta)
+    return Trained(models.build(config.model), variables, config, meta)
 
 
-def run_of(trained: Trained, run: int = 0) -> tuple[FlowModule, dict[str, Any]]:
+def run_of(trained: Trained, run: int = 0) -> tuple[models.Model, dict[str, Any]]:
     """`(flow, variables)` of one run: what a loss takes as a teacher."""
     variables = {k: v for k, v in trained.variables.items() if v}
     return trained.flow, trees.take_run(variables, run)

@@ -13,10 +13,9 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
-from fdnf.flows.base import FlowModule
-from fdnf.losses import density, inverse_matching
+from fdnf.losses import density, expansion, inverse_matching
 from fdnf.losses import distance as distances
-from fdnf.train import shares
+from fdnf.train import models, shares
 from fdnf.train.state import Best
 from fdnf.types import Flow
 
@@ -27,6 +26,8 @@ METHODS = ("kl", "z", "x", "oracle")
 # Those where the student samples and the teacher judges. They start from what
 # x-reconstruction reached in `warm` of the training; the others need no such start.
 EVALUATIVE = ("kl", "z")
+# Those that ask nothing of the student but samples.
+DECODING = ("z", "x", "oracle")
 DEFAULTS = {
     "distance": "l2",
     "reduction": "mean",
@@ -34,6 +35,8 @@ DEFAULTS = {
     "path": False,
     "noise": 0.0,
     "warm": 0.0,
+    "expansion": 0,
+    "centre": "student_mean",
 }
 
 # Streams of an objective's key; the first two are the caller's.
@@ -48,7 +51,10 @@ def arguments(config: Any) -> dict[str, Any]:
       reconstructions; `temperature` of the latents that the student decodes, and
       `path` (the path derivative) of kl; `noise`, the standard deviation of what is
       added to encodings (x and oracle, and the warm start); `warm`, the fraction of
-      the training by x-reconstruction that goes before kl or z.
+      the training by x-reconstruction that goes before kl or z; `expansion`, of how
+      many rows of a batch the expansion signal of kl and z is logged, about `centre`,
+      a key of `expansion.CENTRES` ("teacher_mode" decodes with the teacher at every
+      step).
 
     Raises:
       ValueError: for an unknown method or setting, or one that the method cannot
@@ -65,6 +71,7 @@ def arguments(config: Any) -> dict[str, Any]:
     for key, known in (
         ("distance", inverse_matching.DISTANCES),
         ("reduction", distances.REDUCTIONS),
+        ("centre", tuple(expansion.CENTRES)),
     ):
         if settings[key] not in known:
             raise ValueError(
@@ -79,6 +86,11 @@ def arguments(config: Any) -> dict[str, Any]:
         raise ValueError(
             f"loss.transfer.noise={settings['noise']}: expected a standard deviation "
             "of at least 0"
+        )
+    if not (isinstance(settings["expansion"], int) and settings["expansion"] >= 0):
+        raise ValueError(
+            f"loss.transfer.expansion={settings['expansion']}: expected a number of "
+            "rows, or 0 for none"
         )
     if not settings["temperature"] > 0.0:
         raise ValueError(
@@ -101,7 +113,10 @@ def arguments(config: Any) -> dict[str, Any]:
 
 
 def warm_steps(config: Any) -> int:
-    """Steps by x-reconstruction before the method's own loss."""
+    """Steps by x-reconstruction before the method's own loss.
+
+    The optimizer's moments start anew after them: gradients grow a thousandfold.
+    """
     if config.loss.method not in EVALUATIVE:
         return 0
     return round(arguments(config)["warm"] * config.train.steps)
@@ -133,20 +148,23 @@ def newest(
 
 
 def build(
-    config: Any, student: FlowModule, teacher: Flow | None, reach: float
+    config: Any, student: models.Model, teacher: Flow | None, reach: float
 ) -> Objective:
     """The objective of `config.loss.method`, one of METHODS.
 
     Args:
       config: the experiment; read are `loss`, `teacher` and `train.steps`.
-      student: the flow to train; it decodes only.
+      student: the flow, or feed-forward student, to train; it decodes only.
       teacher: the flow to imitate; it encodes only.
       reach: taken for the sake of one signature for all objectives, not used: the
         teacher's samples were limited when they were drawn, and leaving the student's
         far samples out would reward it for them.
 
     Returns:
-      A pure function to the loss and named scalars, see `objectives.Objective`. While
+      A pure function to the loss and named scalars, see `objectives.Objective`. Where
+      the student samples and the teacher judges (kl, z), "kl" and "variance" are the
+      mean and the variance over rows of log q - log p_T, if the student has a density,
+      and "expansion" is the expansion signal, if it was asked for. While
       the student warms up, the terms of the method are 0 and "warm" is 1; after that
       the term "x" is 0.
 
@@ -204,7 +222,7 @@ def build(
     return objective
 
 
-def _losses(student: FlowModule, teacher: Flow, settings: dict[str, Any]):
+def _losses(student: models.Model, teacher: Flow, settings: dict[str, Any]):
     """Each method by name.
 
     A function of (student's variables, teacher's, batch, key, share) -> (loss, terms).
@@ -230,19 +248,36 @@ def _losses(student: FlowModule, teacher: Flow, settings: dict[str, Any]):
         key = jax.random.fold_in(key, _NOISE)
         return draw(batch, key, share, settings["noise"])
 
+    def expanding(variables, fixed, z, cond, share):
+        """The expansion signal of the first rows of each device."""
+        rows = -(-settings["expansion"] // share.count)
+        if not rows:
+            return {}
+        z = tuple(part[:rows] for part in z)
+        cond = None if cond is None else cond[:rows]
+        args = (*flows, variables, fixed, z, cond)
+        centre = expansion.CENTRES[settings["centre"]](*args)
+        return {"expansion": expansion.expansion_signal(*args, centre=centre)}
+
     def kl(variables, fixed, batch, key, share):
         z, cond = latents(batch, key, share), batch.get("cond")
         value, aux = density.reverse_kl(
             *flows, variables, fixed, z, cond, path=settings["path"]
         )
-        return value, aux.terms
+        return value, aux.terms | expanding(variables, fixed, z, cond, share)
 
     def z(variables, fixed, batch, key, share):
         drawn, cond = latents(batch, key, share), batch.get("cond")
         value, aux = inverse_matching.z_reconstruction(
             *flows, variables, fixed, drawn, cond, **distance
         )
-        return value, aux.terms
+        terms = aux.terms
+        if aux.student.log_det is not None:
+            log_q = density.standard_normal(drawn) - aux.student.log_det
+            ratio = jax.lax.stop_gradient(log_q - aux.teacher.log_prob)
+            terms = terms | {"kl": jnp.mean(ratio), "variance": jnp.var(ratio)}
+            terms |= expanding(variables, fixed, drawn, cond, share)
+        return value, terms
 
     def x(variables, fixed, batch, key, share):
         value, aux = inverse_matching.x_reconstruction(

@@ -9,15 +9,13 @@ import numpy as np
 
 from fdnf.data.images import Images
 from fdnf.data.tabular import Tabular
-from fdnf.flows.base import FlowModule
 from fdnf.metrics import likelihood
-from fdnf.train import density, distributed
+from fdnf.train import density, distributed, models
 from fdnf.train.objectives import Objective
 from fdnf.train.preprocess import Preprocess
 from fdnf.train.shares import Share
 from fdnf.train.side_by_side import over_runs
 from fdnf.train.step import AXIS
-
 
 LIKELIHOOD, LOSS = MEASURES = ("val_log_prob", "val_loss")
 
@@ -39,7 +37,7 @@ Validate = Callable[[Any, Any, Any], Validation]
 
 
 def by_likelihood(
-    flow: FlowModule, data: Tabular | Images, prepared: Preprocess, batch_size: int
+    flow: models.Model, data: Tabular | Images, prepared: Preprocess, batch_size: int
 ) -> Validate:
     """Log-likelihood of the validation rows, each once: "val_log_prob", in nats."""
     log_prob = density.make_log_prob(flow, batch_size, prepared, everyone=True)

@@ -165,3 +165,22 @@ def test_ema_starts_as_a_copy_or_not_at_all():
     assert ema["w"].unsafe_buffer_pointer() != params["w"].unsafe_buffer_pointer()
     with pytest.raises(ValueError, match="optim.ema=1.0"):
         optim.ema_init(params, 1.0)
+
+
+@pytest.mark.parametrize("name", sorted(optim.OPTIMISERS))
+def test_moments_start_anew_and_the_schedule_goes_on(name):
+    config = _config(name=name, schedule="cosine")
+    restarted, plain = optim.make(config, 10, 3), optim.make(config, 10)
+    params = {"kernel": jnp.ones(2)}
+    small, large = ({"kernel": jnp.full(2, v)} for v in (1e-4, 1.0))
+    one, other = restarted.init(params), plain.init(params)
+    for _ in range(3):
+        left, one = restarted.update(small, one, params)
+        right, other = plain.update(small, other, params)
+        np.testing.assert_allclose(left["kernel"], right["kernel"], rtol=1e-5)
+    rate = optim.schedule(config, 10)(3)
+    left, one = restarted.update(large, one, params)
+    # Adam's first step is one learning rate long, whatever the gradient.
+    np.testing.assert_allclose(left["kernel"], -rate, rtol=1e-3)
+    right, other = plain.update(large, other, params)
+    assert np.all(np.abs(right["kernel"] + rate) > 0.1 * rate)

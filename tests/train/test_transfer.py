@@ -10,7 +10,7 @@ import pytest
 
 from fdnf import types
 from fdnf.flows import build as flows
-from fdnf.losses import density, inverse_matching
+from fdnf.losses import density, expansion, inverse_matching
 from fdnf.train import settings, shares, state, transfer
 from tests import laws
 
@@ -66,7 +66,7 @@ def test_kl_is_the_loss_of_its_name_on_latents_of_the_key(path):
     flows_ = both(student, teacher)
     expected, aux = density.reverse_kl(*flows_, z, path=path)
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
-    assert set(terms) == set(aux.terms)
+    assert set(terms) == set(aux.terms) | {"expansion"}
     again, _ = objective(key=jax.random.key(1))
     assert again != loss
 
@@ -81,7 +81,10 @@ def test_z_is_the_loss_of_its_name(distance):
         *both(student, teacher), z, distance=distance, reduction="sum"
     )
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
-    assert set(terms) == {"z"}
+    assert set(terms) == {"z", "kl", "variance", "expansion"}
+    divergence, aux = density.reverse_kl(*both(student, teacher), z)
+    for name, value in (("kl", divergence), ("variance", aux.terms["variance"])):
+        np.testing.assert_allclose(terms[name], value, rtol=1e-4)
 
 
 @pytest.mark.parametrize("method", ["x", "oracle"])
@@ -139,7 +142,7 @@ def test_the_warm_start_is_by_x_reconstruction(method):
 
 def test_the_branch_that_is_not_taken_is_not_computed():
     # A judge that would be asked for a density only once the warm start is over.
-    config = small("kl", warm=0.5)
+    config = small("kl", warm=0.5, expansion=0)
     student, teacher, batch = cases(config)
     calls = []
 
@@ -282,3 +285,27 @@ def test_words_that_cannot_work():
         get("patches", "kl,student")
     with pytest.raises(ValueError, match=r"unknown variant \['smok'\]"):
         get("patches", "kl,smok")
+
+
+@pytest.mark.parametrize("method", transfer.EVALUATIVE)
+@pytest.mark.parametrize("centre", sorted(expansion.CENTRES))
+def test_the_expansion_signal_of_the_first_rows_is_logged(method, centre):
+    objective, student, teacher, x = made(small(method, expansion=8, centre=centre))
+    _, terms = objective()
+    z = student.module.draw(jax.random.fold_in(KEY, 2), x.shape)
+    args = (*both(student, teacher), (z[0][:8],))
+    middle = expansion.CENTRES[centre](*args)
+    expected = expansion.expansion_signal(*args, centre=middle)
+    np.testing.assert_allclose(terms["expansion"], expected)
+    without, _, _, _ = made(small(method, expansion=0))
+    assert "expansion" not in without()[1]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("expansion", -1), ("centre", "origin")]
+)
+def test_settings_of_the_expansion_signal_are_checked(setting, value):
+    config = small("kl")
+    config.loss.transfer[setting] = value
+    with pytest.raises(ValueError, match=setting):
+        transfer.arguments(config)

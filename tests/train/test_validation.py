@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fdnf.losses import inverse_matching
-from fdnf.train import loop, program, teachers
+from fdnf.train import loop, models, program, teachers
 from fdnf.train.program import Member
 from fdnf.train.writers import read_log
 from tests.train.test_transfer import small
@@ -34,7 +34,7 @@ def test_it_is_the_loss_on_whole_batches_of_the_validation_rows(teacher, tmp_pat
     assert found.scalars["val_loss"].shape == (1,)
     fixed = teachers.run_of(teachers.load(teacher))[1]
     variables = {"params": jax.tree.map(lambda leaf: leaf[0], params)}
-    flow = program.flows.build(config.model)
+    flow = models.build(config.model)
     whole = len(built.data.val) // 64 * 64
     expected, _ = inverse_matching.x_reconstruction(
         flow,

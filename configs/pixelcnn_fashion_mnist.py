@@ -1,0 +1,13 @@
+"""PixelCNN++ with Gaussian conditionals on Fashion-MNIST.
+
+python -m fdnf.main --config=configs/pixelcnn_fashion_mnist.py:teacher,small \
+    --workdir=runs/pixelcnn_fashion_mnist
+
+Without `small` it is the paper's teacher: 84,400 steps, for a GPU.
+"""
+
+from configs import pixelcnn
+
+
+def get_config(arg: str = ""):
+    return pixelcnn.images("fashion_mnist", arg, steps=84_400)

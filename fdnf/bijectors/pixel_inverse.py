@@ -1,0 +1,129 @@
+"""Pixels from noise, one after the other, given a causal U-Net: exact, in three ways.
+
+The inverse is the solution of x = g(x), g(x)[p] = choose(outputs(x)[p], z[p]), and the
+outputs at p see pixels before p only: the Jacobian of g is strictly triangular, and
+the iteration x <- g(x) is exact after as many rounds as there are pixels.
+
+Gradients are implicit: the adjoint lam = x_bar + (dg/dx)^T lam is triangular too, and
+solved by iteration.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from fdnf.nets import causal_unet, causal_unet_sampling
+from fdnf.nets.causal_unet import Weights
+from fdnf.ops import autoregressive_solvers as solvers
+from fdnf.ops import fixed_point, pixel_affine
+
+METHODS = ("auto", "pixels", "jacobi", "naive")
+
+Images = Float[Array, "batch height width channels"]
+
+
+class Plan(NamedTuple):
+    """Everything static.
+
+    Attributes:
+      bound: largest |log-scale|.
+      method: see `solve`.
+      tolerance: of the iterations.
+    """
+
+    bound: float
+    method: str
+    tolerance: float
+
+
+def solve(plan: Plan, weights: Weights, z: Images) -> Images:
+    """The image whose pixels have the noise `z`, see `ops.pixel_affine`.
+
+    Args:
+      plan: its `method` is one of
+        "pixels": each unit of the network once (`causal_unet_sampling`).
+        "jacobi": the whole network until the noise of the image is z to the
+          tolerance, at most as often as there are sub-pixels (`fixed_point.solve`).
+        "naive": the whole network as often as there are pixels, differentiated as
+          written: the reference for tests.
+        "auto": "pixels".
+      weights: of the network.
+      z: noise.
+
+    Gradients in reverse mode go to `weights` and `z`. A row that is not finite
+    touches no other row.
+
+    Raises:
+      ValueError: for an unknown method.
+    """
+    if plan.method not in METHODS:
+        raise ValueError(f"unknown method {plan.method!r}; known: {METHODS}")
+    dtype = jnp.result_type(z, weights.output.kernel)
+    weights, z = jax.tree.map(lambda leaf: leaf.astype(dtype), (weights, z))
+    solvers_by_name = {"naive": _naive, "jacobi": _jacobi}
+    return solvers_by_name.get(plan.method, _solve)(plan, weights, z)
+
+
+def _round(plan: Plan, weights: Weights, z: Array, x: Array) -> Array:
+    return pixel_affine.choose(causal_unet.evaluate(weights, x), z, plan.bound)
+
+
+def _naive(plan: Plan, weights: Weights, z: Array) -> Array:
+    def body(_: Array, x: Array) -> Array:
+        return _round(plan, weights, z, x)
+
+    return lax.fori_loop(0, z.shape[1] * z.shape[2], body, jnp.zeros_like(z))
+
+
+def _jacobi(plan: Plan, weights: Weights, z: Array) -> Array:
+    def forward(x: Array) -> tuple[Array, Array]:
+        outputs = causal_unet.evaluate(weights, x)
+        back, log_scale = pixel_affine.affine(outputs, x, plan.bound)
+        return back, jnp.exp(-log_scale)
+
+    limit = z[0].size
+    return fixed_point.solve(forward, z, z, tolerance=plan.tolerance, limit=limit).x
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _solution(plan: Plan, weights: Weights, z: Array) -> Array:
+    def choose(outputs: Array, z: Array) -> Array:
+        return pixel_affine.choose(outputs, z, plan.bound)
+
+    return causal_unet_sampling.generate(weights, z, choose)
+
+
+_solve = jax.custom_vjp(_solution, nondiff_argnums=(0,))
+
+
+def _solve_forward(plan: Plan, weights: Weights, z: Array) -> tuple[Array, Any]:
+    x = _solution(plan, weights, z)
+    return x, (weights, z, x)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _solve_backward(plan: Plan, saved: Any, x_bar: Array) -> tuple[Weights, Array]:
+    weights, z, x = saved
+    # The gradient of a row that the loss does not read is 0, also where x is inf.
+    axes = tuple(range(1, x.ndim))
+    read = jnp.any(x_bar != 0, axis=axes, keepdims=True)
+    z, x = jnp.where(read, z, 0), jnp.where(read, x, 0)
+    _, pull = jax.vjp(functools.partial(_round, plan, weights, z), x)
+    peak = jnp.max(jnp.abs(x_bar), axis=axes, keepdims=True)
+    lam, _ = solvers.iterate(
+        lambda lam: (x_bar + pull(lam)[0], ()),
+        x_bar,
+        (),
+        peak,
+        z.shape[1] * z.shape[2],
+        plan.tolerance,
+    )
+    _, pull = jax.vjp(lambda weights, z: _round(plan, weights, z, x), weights, z)
+    return pull(lam)
+
+
+_solve.defvjp(_solve_forward, _solve_backward)

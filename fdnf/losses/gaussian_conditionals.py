@@ -1,0 +1,141 @@
+"""Distillation of Gaussian conditionals in closed form, as ClariNet does it.
+
+Where student and teacher are autoregressive with one Gaussian a dimension, what the
+student draws at t given the noise before, q(x_t | z_<t), and what the teacher expects
+at t given the student's samples before, p(x_t | x_<t), have a KL without sampling
+error. All functions take the conditionals as arrays, whatever network gave them.
+
+Reference: Ping et al. (2018), "ClariNet", section 3.3.
+"""
+
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from fdnf.types import Aux, Scalar
+
+# Any shape, one for all: checked by `_check`, whose error says which is which.
+Elements = Float[Array, "..."]
+
+# Below e^-6 a scale counts as e^-6 in the KL, whose 1 / s_p^2 would explode.
+FLOOR = -6.0
+WEIGHT = 4.0
+
+
+def kl(
+    mean_q: Elements,
+    log_scale_q: Elements,
+    mean_p: Elements,
+    log_scale_p: Elements,
+    *,
+    floor: float = FLOOR,
+) -> Elements:
+    """KL(q || p) of Gaussians, elementwise, in nats.
+
+    log(s_p / s_q) + (s_q^2 - s_p^2 + (mu_p - mu_q)^2) / (2 s_p^2)
+
+    Args:
+      mean_q: mu_q, of the student.
+      log_scale_q: log s_q.
+      mean_p: mu_p, of the teacher.
+      log_scale_p: log s_p.
+      floor: least log-scale; a smaller one counts as this, and gets no gradient.
+
+    Returns:
+      The divergence of each element, at least 0 up to rounding.
+
+    Reference: Ping et al. (2018), eq. 6.
+    """
+    _check(mean_q, log_scale_q, mean_p, log_scale_p)
+    log_q = jnp.maximum(log_scale_q, floor)
+    log_p = jnp.maximum(log_scale_p, floor)
+    gap = (mean_p - mean_q) * jnp.exp(-log_p)
+    # (s_q^2 - s_p^2) / s_p^2 without the cancellation near equality.
+    spread = jnp.expm1(2 * (log_q - log_p))
+    return log_p - log_q + 0.5 * (spread + gap**2)
+
+
+@functools.partial(jax.jit, static_argnames=("weight", "floor"))
+def regularized_kl(
+    mean_q: Elements,
+    log_scale_q: Elements,
+    mean_p: Elements,
+    log_scale_p: Elements,
+    *,
+    weight: float = WEIGHT,
+    floor: float = FLOOR,
+) -> tuple[Scalar, Aux]:
+    """Mean of KL(q || p) + weight (log s_p - log s_q)^2 over all elements.
+
+    The second term pulls the scales together where the first is flat or too steep:
+    both scales are small where the signal is quiet. It sees log-scales as they are,
+    below the floor too.
+
+    The gradient goes wherever the arrays lead. To hold a teacher fixed, stop its
+    variables, not its conditionals: those depend on the student's samples.
+
+    Args:
+      mean_q: mu_q, of the student; `compose` makes it of several flows.
+      log_scale_q: log s_q.
+      mean_p: mu_p, of the teacher, which has seen the student's samples.
+      log_scale_p: log s_p.
+      weight: of the second term; 4 in the paper.
+      floor: see `kl`.
+
+    Returns:
+      The loss, and Aux with the terms "kl" and "reg", each the mean over elements and
+      without its weight, and the pairs (mean, log-scale) of both sides.
+
+    Reference: Ping et al. (2018), eq. 7.
+    """
+    divergence = jnp.mean(kl(mean_q, log_scale_q, mean_p, log_scale_p, floor=floor))
+    reg = jnp.mean((log_scale_p - log_scale_q) ** 2)
+    terms = {"kl": divergence, "reg": reg}
+    pairs = ((mean_q, log_scale_q), (mean_p, log_scale_p))
+    return divergence + weight * reg, Aux(terms, (), *pairs)
+
+
+def compose(
+    means: Sequence[Elements], log_scales: Sequence[Elements]
+) -> tuple[Elements, Elements]:
+    """The conditional of several inverse autoregressive flows in one order.
+
+    x = mu_n + exp(log s_n) (... mu_1 + exp(log s_1) z), so
+    mu_total <- mu_total exp(log s_i) + mu_i and log s_total <- log s_total + log s_i.
+    Given z_<t, x_t is Gaussian with these if every flow keeps the order of time, so
+    that mu_i and s_i at t depend on z_<t alone; flows in alternating order, such as
+    `IAF` of several steps, have no such conditional.
+
+    Args:
+      means: mu_i, the flow next to the noise first.
+      log_scales: log s_i, in the same order.
+
+    Returns:
+      mu_total and log s_total.
+
+    Raises:
+      ValueError: for no flow, or unequal numbers.
+
+    Reference: Ping et al. (2018), eq. 5.
+    """
+    if not means or len(means) != len(log_scales):
+        raise ValueError(
+            f"{len(means)} means and {len(log_scales)} log-scales: expected one of "
+            "each for every flow, and at least one flow"
+        )
+    mean, log_scale = means[0], log_scales[0]
+    for m, s in zip(means[1:], log_scales[1:], strict=True):
+        mean, log_scale = mean * jnp.exp(s) + m, log_scale + s
+    return mean, log_scale
+
+
+def _check(*arrays: Elements) -> None:
+    shapes = [array.shape for array in arrays]
+    if len(set(shapes)) != 1:
+        raise ValueError(
+            "mean_q, log_scale_q, mean_p, log_scale_p have shapes "
+            f"{shapes}: expected one shape for all; a mean and a log-scale an element"
+        )

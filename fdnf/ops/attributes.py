@@ -1,0 +1,34 @@
+"""From a name and attributes in a config to an object of a visible table."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+Built = TypeVar("Built")
+
+
+def build(table: Mapping[str, type[Built]], config: Any) -> Built:
+    """The object of `table[config.name]` with the attributes of `config.args`.
+
+    Args:
+      table: name to a Flax module or another dataclass.
+      config: `name`, and `args`, a mapping of attributes.
+
+    Raises:
+      ValueError: for an unknown name or attribute, with the known ones.
+    """
+    if config.name not in table:
+        raise ValueError(f"unknown model.name {config.name!r}; known: {sorted(table)}")
+    kind: Any = table[config.name]
+    known = {f.name for f in dataclasses.fields(kind)} - {"parent", "name"}
+    args = dict(config.args)
+    unknown = sorted(set(args) - known)
+    if unknown:
+        raise ValueError(
+            f"model.args has {unknown}, which {kind.__name__} does not know; "
+            f"it knows {sorted(known)}"
+        )
+    # JSON, from which saved configs are read back, has lists where hashable
+    # attributes need tuples.
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in args.items()}
+    return kind(**given)

@@ -1,0 +1,39 @@
+"""Latents drawn from a standard normal prior, one array a part."""
+
+import jax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+Temperature = float | Float[Array, ""] | tuple[float, ...]
+
+
+def draw(
+    key: PRNGKeyArray,
+    rows: int,
+    parts: tuple[tuple[int, ...], ...],
+    temperature: Temperature = 1.0,
+) -> tuple[Array, ...]:
+    """Gaussian latents `[rows, *part]` for each of `parts`.
+
+    Args:
+      key: randomness; the same latents at every temperature but for their scale.
+      rows: how many.
+      parts: shape of each latent of one row.
+      temperature: standard deviation of all latents, or a tuple of one a latent.
+
+    Raises:
+      ValueError: if there are not as many temperatures as latents.
+    """
+    keys = jax.random.split(key, len(parts))
+    if not isinstance(temperature, tuple):
+        temperatures: tuple = (temperature,) * len(parts)
+    elif len(temperature) == len(parts):
+        temperatures = temperature
+    else:
+        raise ValueError(
+            f"{len(temperature)} temperatures {temperature} for {len(parts)} "
+            f"latents of shapes {parts}: give one a latent, or one number for all"
+        )
+    return tuple(
+        scale * jax.random.normal(k, (rows, *part))
+        for scale, k, part in zip(temperatures, keys, parts, strict=True)
+    )

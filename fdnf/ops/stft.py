@@ -1,0 +1,130 @@
+"""Short-time Fourier transforms: framed magnitude and power.
+
+The conventions of torch.stft and librosa: a window shorter than the transform stands
+in its middle, and centred frames come from reflecting the signal at its ends.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+WINDOWS = ("rectangular", "hann")
+
+Spectrum = Float[Array, "*batch frames frequencies"]
+Signals = Float[Array, "*batch time"]
+
+
+def window(name: str, length: int, n_fft: int) -> np.ndarray:
+    """A window of `length`, with zeros on both sides up to `n_fft`; static.
+
+    Args:
+      name: "rectangular", or "hann", the periodic one, sin^2(pi t / length).
+      length: of the window, at most `n_fft`.
+      n_fft: of the transform.
+
+    Returns:
+      `[n_fft]`, float32.
+
+    Raises:
+      ValueError: for another name, or a window that does not fit.
+    """
+    if name not in WINDOWS:
+        raise ValueError(f"window {name!r}: expected one of {WINDOWS}")
+    if not 1 <= length <= n_fft:
+        raise ValueError(f"window length {length}: expected 1 to n_fft={n_fft}")
+    values = np.ones(length)
+    if name == "hann":
+        values = np.sin(np.pi * np.arange(length) / length) ** 2
+    before = (n_fft - length) // 2
+    return np.pad(values, (before, n_fft - length - before)).astype(np.float32)
+
+
+def power(
+    x: Signals,
+    *,
+    n_fft: int = 1024,
+    hop: int = 256,
+    length: int | None = None,
+    shape: str = "hann",
+    centred: bool = False,
+) -> Spectrum:
+    """|STFT(x)|^2: the power of each frame at each frequency, differentiable.
+
+    X_mk = sum_t w_t x_(m hop + t) exp(-2 pi i k t / n_fft), k = 0 ... n_fft / 2
+
+    Args:
+      x: signals, time last.
+      n_fft: samples of a transform.
+      hop: samples from one frame to the next.
+      length: of the window; `n_fft` by default.
+      shape: of the window, "hann" (periodic) or "rectangular".
+      centred: reflect n_fft / 2 samples at each end, so that frame m is centred at
+        m hop; otherwise frame m starts there. What does not fill a last frame is left
+        out.
+
+    Returns:
+      Frames times n_fft // 2 + 1 frequencies, in squared units of x; nothing is
+      divided by the length.
+
+    Raises:
+      ValueError: for a signal shorter than a frame (or than what is reflected), a hop
+        below 1, or a window that does not fit.
+    """
+    weights = jnp.asarray(window(shape, length or n_fft, n_fft), x.dtype)
+    spectrum = jnp.fft.rfft(frames(x, n_fft, hop, centred) * weights, axis=-1)
+    return jnp.square(spectrum.real) + jnp.square(spectrum.imag)
+
+
+def magnitude(
+    x: Signals,
+    *,
+    n_fft: int = 1024,
+    hop: int = 256,
+    length: int | None = None,
+    shape: str = "hann",
+    centred: bool = False,
+) -> Spectrum:
+    """|STFT(x)|, the root of `power`, which see for arguments.
+
+    At exactly 0, where the modulus has no derivative, its gradient is 0.
+    """
+    squared = power(
+        x, n_fft=n_fft, hop=hop, length=length, shape=shape, centred=centred
+    )
+    silent = squared == 0
+    # Of both branches of a `where` the gradient is taken: neither may be infinite.
+    return jnp.where(silent, 0.0, jnp.sqrt(jnp.where(silent, 1.0, squared)))
+
+
+def frames(
+    x: Signals, size: int, hop: int, centred: bool = False
+) -> Float[Array, "*batch frames size"]:
+    """Overlapping pieces of a signal.
+
+    Args:
+      x: signals, time last.
+      size: samples of a frame.
+      hop: samples from one frame to the next.
+      centred: reflect size / 2 samples at each end first.
+
+    Returns:
+      `[..., frames, size]`, 1 + (time - size) // hop frames of the (reflected) signal.
+
+    Raises:
+      ValueError: for a signal that is too short, or a size or hop below 1.
+    """
+    if size < 1 or hop < 1:
+        raise ValueError(f"frames of {size} with hop {hop}: expected both at least 1")
+    time, margin = x.shape[-1], size // 2
+    needed = margin + 1 if centred else size
+    if time < needed:
+        raise ValueError(
+            f"a signal of {time} samples is too short for frames of {size}"
+            f"{' that are centred' if centred else ''}: expected at least {needed}"
+        )
+    if centred:
+        sides = [(0, 0)] * (x.ndim - 1) + [(margin, margin)]
+        x = jnp.pad(x, sides, mode="reflect")
+    count = 1 + (x.shape[-1] - size) // hop
+    at = hop * np.arange(count)[:, None] + np.arange(size)
+    return x[..., at]

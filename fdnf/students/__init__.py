@@ -1,0 +1,1 @@
+"""Feed-forward students of flows: latents in, data out, nothing else."""

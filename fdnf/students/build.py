@@ -1,0 +1,22 @@
+"""Names in configs to feed-forward students."""
+
+from typing import Any
+
+from fdnf.ops import attributes
+from fdnf.students.base import Student
+from fdnf.students.resnet import ResNet
+
+STUDENTS: dict[str, type[Student]] = {"resnet": ResNet}
+
+
+def build(config: Any) -> Student:
+    """The student that `config.name` and `config.args` describe.
+
+    Args:
+      config: the `model` section: `name`, a key of STUDENTS, and `args`, whose keys
+        are the student's attributes, with the same names and no translation.
+
+    Raises:
+      ValueError: for an unknown name or attribute, with the known ones.
+    """
+    return attributes.build(STUDENTS, config)

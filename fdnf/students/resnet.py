@@ -1,0 +1,73 @@
+"""A residual network that sees all latents of an image at once."""
+
+from jaxtyping import Array, Float
+
+from fdnf.nets.conv import ConvResNet
+from fdnf.ops import squeeze
+from fdnf.students.base import Latents, Student
+from fdnf.types import Context
+
+
+class ResNet(Student):
+    """x = z + net(z), a residual network neither causal nor invertible.
+
+    Latents are squeezed (2x2 pixels into channels) before the network, which loses
+    nothing and lets few convolutions see the whole image. The hidden channels should
+    be no fewer than those of the squeezed latents, and beside them z itself is added
+    to the output, so that no layer narrows what passes (Huang et al., section 4).
+    One output value sees latents up to (2 blocks + 2) 2^squeezes pixels away in
+    each direction; an image that is larger is refused.
+
+    Args:
+      hidden: channels between.
+      blocks: residual blocks of two 3x3 convolutions.
+      squeezes: how often height and width are halved.
+
+    Reference: Huang et al. (2019), section 4.1.3.
+    """
+
+    hidden: int = 64
+    blocks: int = 6
+    squeezes: int = 1
+
+    def setup(self):
+        """Makes the network."""
+        self.net = ConvResNet(self.hidden, self.blocks)
+
+    def reach(self) -> int:
+        """Pixels in each direction that every output value sees, at the least."""
+        return (2 * self.blocks + 2) * 2**self.squeezes
+
+    def __call__(
+        self, z: Latents, cond: Context | None = None
+    ) -> Float[Array, "batch height width channels"]:
+        """Images of latents.
+
+        Raises:
+          ValueError: for other than one latent of image shape, sides that 2^squeezes
+            does not divide, or images beyond the network's reach.
+        """
+        if len(z) != 1 or z[0].ndim != 4:
+            raise ValueError(
+                f"latents of shapes {[part.shape for part in z]}: expected one, of "
+                "the shape of an image"
+            )
+        (whole,) = z
+        side = max(whole.shape[1:3])
+        if self.reach() < side - 1:
+            raise ValueError(
+                f"blocks={self.blocks}, squeezes={self.squeezes} see {self.reach()} "
+                f"pixels in each direction, images have {side}: far latents would not "
+                "count; raise blocks or squeezes"
+            )
+        return self.unchecked(whole, cond)
+
+    def unchecked(self, z: Array, cond: Context | None = None) -> Array:
+        """Images of any size."""
+        h = z
+        for _ in range(self.squeezes):
+            h = squeeze.squeeze(h)
+        h = self.net(h, h.shape[-1], cond)
+        for _ in range(self.squeezes):
+            h = squeeze.unsqueeze(h)
+        return z + h

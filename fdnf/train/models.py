@@ -1,0 +1,38 @@
+"""What is trained: a flow, or a feed-forward student."""
+
+from typing import Any
+
+from jaxtyping import Array
+
+from fdnf.flows import build as flows
+from fdnf.flows.base import FlowModule
+from fdnf.students import build as students
+from fdnf.students.base import Student
+
+Model = FlowModule | Student
+
+
+def build(config: Any) -> Model:
+    """The flow or student that `config.name` and `config.args` describe.
+
+    Raises:
+      ValueError: for an unknown name or attribute, with the known ones.
+    """
+    if config.name in students.STUDENTS:
+        return students.build(config)
+    if config.name in flows.FLOWS:
+        return flows.build(config)
+    raise ValueError(
+        f"unknown model.name {config.name!r}; known: flows {sorted(flows.FLOWS)}, and "
+        f"students without a density {sorted(students.STUDENTS)}"
+    )
+
+
+def init(model: Model, key: Array, x: Array, cond: Array | None = None) -> Any:
+    """The model's first variables from a batch of data.
+
+    A student takes its statistics from latents of the prior, which it will see.
+    """
+    if isinstance(model, Student):
+        return model.init(key, model.draw(key, x.shape), cond)
+    return model.init(key, x, cond)

@@ -1,0 +1,126 @@
+"""STFT against scipy, numpy and signals of known power."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.signal
+
+from fdnf.ops import stft
+
+X = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, 400)), jnp.float32)
+
+
+@pytest.mark.parametrize("name", stft.WINDOWS)
+@pytest.mark.parametrize("centred", [False, True])
+@pytest.mark.parametrize(("n_fft", "hop", "length"), [(64, 16, None), (50, 7, 31)])
+def test_against_transforms_one_by_one(name, centred, n_fft, hop, length):
+    found = stft.magnitude(
+        X, n_fft=n_fft, hop=hop, length=length, shape=name, centred=centred
+    )
+    x = np.asarray(X, np.float64)
+    if centred:
+        side = n_fft // 2
+        x = np.concatenate([x[..., side:0:-1], x, x[..., -2 : -side - 2 : -1]], -1)
+    size = length or n_fft
+    weights = np.zeros(n_fft)
+    start = (n_fft - size) // 2
+    weights[start : start + size] = scipy.signal.get_window(
+        {"rectangular": "boxcar", "hann": "hann"}[name], size
+    )
+    k, t = np.arange(n_fft // 2 + 1)[:, None], np.arange(n_fft)
+    dft = np.exp(-2j * np.pi * k * t / n_fft)
+    starts = range(0, x.shape[-1] - n_fft + 1, hop)
+    expected = np.stack(
+        [np.abs((x[..., s : s + n_fft] * weights) @ dft.T) for s in starts], -2
+    )
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, atol=2e-5 * n_fft)
+
+
+def test_against_scipy():
+    _, _, expected = scipy.signal.stft(
+        np.asarray(X), nperseg=64, noverlap=48, boundary=None, padded=False
+    )
+    # scipy divides by the sum of the window, which is half its length.
+    found = stft.magnitude(X, n_fft=64, hop=16)
+    np.testing.assert_allclose(
+        found, 32 * np.abs(np.swapaxes(expected, -1, -2)), atol=1e-4
+    )
+
+
+def test_a_sine_of_known_power():
+    # Amplitude a at a frequency of the grid: (a n / 2)^2, rectangular; under Hann the
+    # window's mean, half, comes off the amplitude.
+    n, k, a = 64, 5, 3.0
+    x = a * jnp.sin(2 * jnp.pi * k * jnp.arange(256) / n + 0.3)
+    rectangular = stft.power(x, n_fft=n, hop=32, shape="rectangular")
+    expected = np.zeros(n // 2 + 1)
+    expected[k] = (a * n / 2) ** 2
+    np.testing.assert_allclose(rectangular, np.tile(expected, (7, 1)), atol=0.05)
+    hann = stft.power(x, n_fft=n, hop=32)
+    np.testing.assert_allclose(hann[:, k], (a * n / 4) ** 2, rtol=1e-4)
+
+
+def test_power_is_the_square_and_sums_to_the_energy():
+    magnitude, power = (
+        f(X, n_fft=64, hop=64, shape="rectangular")
+        for f in (stft.magnitude, stft.power)
+    )
+    np.testing.assert_allclose(magnitude**2, power, rtol=1e-5)
+    # Parseval; all frequencies but the first and the last stand for two.
+    total = 2 * power.sum(-1) - power[..., 0] - power[..., -1]
+    energy = (stft.frames(X, 64, 64) ** 2).sum(-1)
+    np.testing.assert_allclose(total / 64, energy, rtol=1e-4)
+
+
+def test_hann_is_periodic():
+    whole = stft.window("hann", 8, 8)
+    assert whole[0] == 0
+    np.testing.assert_allclose(whole[1:], whole[:0:-1], atol=1e-7)
+    np.testing.assert_allclose(whole + np.roll(whole, 4), 1.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("function", [stft.magnitude, stft.power])
+def test_gradient_is_finite_at_silence_and_right_elsewhere(function):
+    def loudness(x):
+        return function(x, n_fft=16, hop=8).sum()
+
+    silent = jax.grad(loudness)(jnp.zeros(64))
+    assert np.all(silent == 0)
+    with jax.enable_x64(True):
+        x = jnp.asarray(X[0, 0, :64], jnp.float64)
+        slope, step = jax.grad(loudness)(x), 1e-5
+        unit = jnp.zeros(64).at[20].set(step)
+        numeric = (loudness(x + unit) - loudness(x - unit)) / (2 * step)
+        assert float(slope[20]) == pytest.approx(float(numeric), rel=1e-5)
+
+
+def test_batches_and_jit():
+    one = jax.jit(lambda x: stft.power(x, n_fft=32, hop=8))
+    np.testing.assert_allclose(one(X)[1, 2], one(X[1, 2]), rtol=1e-4, atol=1e-4)
+
+
+def test_frames_overlap_and_leave_out_the_rest():
+    x = jnp.arange(7.0)
+    np.testing.assert_array_equal(
+        stft.frames(x, 3, 2), [[0, 1, 2], [2, 3, 4], [4, 5, 6]]
+    )
+    np.testing.assert_array_equal(stft.frames(x, 4, 2), [[0, 1, 2, 3], [2, 3, 4, 5]])
+    assert stft.frames(x, 4, 2, centred=True).shape == (4, 4)
+    np.testing.assert_array_equal(stft.frames(x, 4, 2, True)[0], [2, 1, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"n_fft": 512}, "400 samples is too short for frames of 512"),
+        ({"n_fft": 1024, "centred": True}, "centred: expected at least 513"),
+        ({"n_fft": 16, "hop": 0}, "hop 0"),
+        ({"n_fft": 16, "length": 17}, "window length 17: expected 1 to n_fft=16"),
+        ({"n_fft": 16, "shape": "hamming"}, "'hamming'.*rectangular"),
+    ],
+)
+def test_refusals(settings, told):
+    with pytest.raises(ValueError, match=told):
+        stft.power(X, **{"hop": 4, **settings})
