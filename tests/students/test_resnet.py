@@ -1,86 +1,97 @@
+"""Feed-forward students: what they see, and how losses take them."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
+from fdnf.flows.nice import NICE
+from fdnf.losses import inverse_matching
+from fdnf.students import build
 from fdnf.students.resnet import ResNet
 
-KEY = jax.random.key(0)
+STUDENT = ResNet(hidden=4, blocks=1)
+EVENT = (8, 8, 1)
 
 
-def made(student, shape, cond=None):
-    """The student with perturbed variables, and latents."""
-    z = student.draw(KEY, shape)
-    variables = student.init(KEY, z, cond)
-    leaves, tree = jax.tree.flatten(variables)
-    keys = jax.random.split(KEY, len(leaves))
-    moved = [
-        leaf + 0.1 * jax.random.normal(k, leaf.shape)
-        for leaf, k in zip(leaves, keys, strict=True)
-    ]
-    return jax.tree.unflatten(tree, moved), z
+def draw(*shape, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
-def test_it_starts_as_the_identity():
-    student = ResNet(hidden=4, blocks=1)
-    z = student.draw(KEY, (3, 4, 4, 2))
-    np.testing.assert_array_equal(student.apply(student.init(KEY, z), z), z[0])
+@pytest.fixture(scope="module")
+def variables():
+    """Moved away from the start, at which a student is the identity."""
+    started = STUDENT.init(jax.random.key(0), (draw(16, *EVENT),))
+    rng = np.random.default_rng(1)
+    return jax.tree.map(
+        lambda leaf: leaf + 0.2 * rng.normal(size=leaf.shape).astype(np.float32),
+        started,
+    )
 
 
-def seen(student, height, width):
-    """`[height, width]`: whether the output there depends on the first latents.
-
-    What is not a number stays so whatever it is multiplied by.
-    """
-    variables, _ = made(student, (2, height, width, 1))
-    z = jnp.zeros((1, height, width, 1)).at[0, 0, 0].set(jnp.nan)
-    return np.isnan(student.apply(variables, (z,))[0, ..., 0])
-
-
-@pytest.mark.parametrize("squeezes", [0, 1, 2])
-def test_every_output_sees_the_farthest_latent(squeezes):
-    assert seen(ResNet(hidden=2, blocks=3, squeezes=squeezes), 8, 8).all()
+def test_every_pixel_sees_every_latent(variables):
+    """And the ones before it in no other way than those after."""
+    z = draw(1, *EVENT)
+    jacobian = jax.jit(jax.jacrev(lambda z: STUDENT.apply(variables, (z,))))(z)
+    # A unit that is off passes nothing on, for the latents at hand.
+    seen = jax.vmap(
+        lambda z: jnp.abs(jax.jacrev(lambda z: STUDENT.apply(variables, (z,)))(z))
+    )(draw(16, 1, *EVENT, seed=2))
+    seen = np.asarray(seen.sum(0)).reshape(64, 64)
+    assert (seen > 0).all()
+    assert np.linalg.matrix_rank(np.asarray(jacobian).reshape(64, 64)) == 64
 
 
-@pytest.mark.parametrize(("blocks", "squeezes"), [(1, 0), (2, 0), (1, 1), (1, 2)])
-def test_reach_is_how_far_it_sees(blocks, squeezes):
-    class Anywhere(ResNet):
-        def __call__(self, z, cond=None):
-            return self.unchecked(z[0], cond)
-
-    student = Anywhere(hidden=2, blocks=blocks, squeezes=squeezes)
-    row = seen(student, 2**squeezes, 32)[0]
-    # The first latents are at one end of their square, which sees further to the other.
-    assert row[: student.reach() + 1].all()
-    assert not row[student.reach() + 2**squeezes :].any()
+def test_images_beyond_reach_are_refused():
+    with pytest.raises(ValueError, match="far latents would not count"):
+        STUDENT.init(jax.random.key(0), (draw(2, 16, 16, 1),))
+    with pytest.raises(ValueError, match="expected one, of the shape of an image"):
+        STUDENT.init(jax.random.key(0), (draw(2, 5),))
 
 
-def test_images_beyond_its_reach_are_refused():
-    with pytest.raises(ValueError, match="raise blocks or squeezes"):
-        ResNet(hidden=2, blocks=1, squeezes=0).init(KEY, (jnp.ones((1, 8, 8, 1)),))
-    with pytest.raises(ValueError, match="even"):
-        ResNet(hidden=2, blocks=4, squeezes=2).init(KEY, (jnp.ones((1, 6, 6, 1)),))
-    with pytest.raises(ValueError, match="of the shape of an image"):
-        ResNet().init(KEY, (jnp.ones((1, 6)),))
-
-
-def test_a_class_is_a_condition_and_rows_do_not_touch():
-    student = ResNet(hidden=4, blocks=1)
-    cond = jnp.eye(3)
-    variables, z = made(student, (3, 4, 4, 1), cond)
-    x = student.apply(variables, z, cond)
-    other = student.apply(variables, z, cond[::-1])
-    assert np.all(np.any(np.asarray(x != other), axis=(1, 2, 3)) == [True, False, True])
-    alone = student.apply(variables, (z[0][:1],), cond[:1])
-    np.testing.assert_allclose(alone, x[:1], rtol=1e-5, atol=1e-5)
-
-
-def test_sampling_decodes_what_is_drawn():
-    student = ResNet(hidden=4, blocks=1)
-    variables, _ = made(student, (2, 4, 4, 1))
-    drawn = student.apply(variables, KEY, (2, 4, 4, 1), 0.5, method="sample")
-    z = student.draw(KEY, (2, 4, 4, 1), 0.5)
-    decoding = student.apply(variables, z, method="decode")
-    np.testing.assert_allclose(drawn, decoding.x, rtol=1e-6)
+def test_decoding_has_no_density(variables):
+    z = (draw(3, *EVENT),)
+    decoding = STUDENT.apply(variables, z, method="decode")
     assert decoding.log_det is None
     assert decoding.levels == ()
+    np.testing.assert_array_equal(decoding.x, STUDENT.apply(variables, z))
+    with pytest.raises(TypeError, match="no density"):
+        STUDENT.apply(variables, z[0], method="encode")
+
+
+def test_draws_what_a_flow_draws(variables):
+    flow, key = NICE(steps=1), jax.random.key(3)
+    own = STUDENT.apply(variables, key, (2, *EVENT), 0.7, method="draw")
+    others = flow.draw(key, (2, *EVENT), 0.7)
+    np.testing.assert_array_equal(own[0], others[0])
+    x = STUDENT.apply(variables, key, (2, *EVENT), 0.7, method="sample")
+    np.testing.assert_allclose(x, STUDENT.apply(variables, own), atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["x_reconstruction", "oracle", "z_reconstruction"])
+def test_losses_take_a_student(loss, variables):
+    teacher = NICE(steps=2, hidden=(8,))
+    x = draw(4, *EVENT)
+    fixed = teacher.init(jax.random.key(0), x)
+    given = x if loss == "x_reconstruction" else (x,)
+    function = getattr(inverse_matching, loss)
+
+    def value(variables, fixed):
+        return function(STUDENT, teacher, variables, fixed, given)[0]
+
+    found, (own, others) = jax.jit(jax.value_and_grad(value, (0, 1)))(variables, fixed)
+    assert found > 0
+    assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(own)) > 0
+    assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(others))
+
+
+def test_build():
+    config = ConfigDict({"name": "resnet", "args": {"hidden": 4, "blocks": 1}})
+    assert build.build(config) == STUDENT
+    config.args.hiden = 3
+    with pytest.raises(ValueError, match=r"model.args has \['hiden'\], .*ResNet"):
+        build.build(config)
+    config.name = "resnets"
+    with pytest.raises(ValueError, match=r"unknown model.name 'resnets'; .*resnet"):
+        build.build(config)
