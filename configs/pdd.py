@@ -32,11 +32,13 @@ def iaf(get_teacher: Callable[[str], ConfigDict], arg: str = "") -> ConfigDict:
     """
     pool = 1000 if "smoke" in arg else POOL
     recipes = {method: _method(method, pool) for method in METHODS}
-    for method in ("kl", "z"):
-        # Their gradients are large and noisy, always clipped.
-        recipes[method]["optim/lr"] = 1e-3
-    for method in ("x", "oracle"):
-        recipes[method]["optim/lr"] = 3e-3
+    for method, recipe in recipes.items():
+        recipe |= {"optim/lr": 3e-3, "optim/clip": 0.1}
+        if method in ("kl", "z"):
+            # Gradients of norm 1 to 100, noisy.
+            recipe |= {"optim/lr": 1e-3, "optim/clip": 30.0}
+        # Those of x and oracle have 0.01, but where a sample of the student explodes;
+        # Adam would remember these for a thousand steps.
     config = _taught(get_teacher, arg, recipes)
     config.model.name = "iaf"
     transfer = config.loss.transfer
@@ -72,6 +74,10 @@ def images(
     network = get_teacher("student" + rest).model.args.to_dict()
     causal = {"model": {"name": "pixelcnn_iaf", "args": network}}
     recipes = {method: causal | _method(method, pool) for method in METHODS}
+    for method in ("kl", "z"):
+        # From scratch, and faster, all scales of a student of kl go to their lower
+        # bound within 100 steps, and stay there.
+        recipes[method] |= {"optim/lr": 5e-4, "loss/transfer/warm": 0.25}
     for name, (distance, noise) in RESNETS.items():
         recipes[name] = {
             "model": {"name": "resnet", "args": dict(resnet)},
@@ -82,6 +88,7 @@ def images(
     config = _taught(get_teacher, arg, recipes)
     # Encodings of images would be interpolated; these students only decode.
     config.eval.interpolations = 0
+    config.eval.temperatures = (1.0,)
     config.eval.density_rows = 0
     config.study.methods = tuple(recipes)
     return config

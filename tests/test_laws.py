@@ -20,6 +20,7 @@ from fdnf.flows.glow import Glow, TabularGlow
 from fdnf.flows.maf import IAF, MAF
 from fdnf.flows.mintnet import MintNet
 from fdnf.flows.nice import NICE
+from fdnf.flows.pixelcnn import PixelCNN, PixelIAF
 from fdnf.flows.realnvp import MultiScaleRealNVP, RealNVP
 from fdnf.nets.conv import ConvBlock, ConvResNet
 from fdnf.nets.made import MADE
@@ -163,6 +164,9 @@ FLOWS = [
     Case("glow_image_cond", Glow(2, 1, 4), (4, 4, 1), 3, noise=0.05),
     Case("realnvp_image", MultiScaleRealNVP(2, 1, 4, 1), (4, 4, 1), noise=0.05),
     Case("realnvp_image_cond", MultiScaleRealNVP(1, 1, 4, 1), (4, 4, 1), 3, noise=0.05),
+    Case("pixelcnn", PixelCNN(1, 2, 1, 2, tolerance=1e-13), (3, 3, 1), noise=0.2),
+    Case("pixelcnn_cond", PixelCNN(2, 2, 1, 1, tolerance=1e-13), (2, 2, 2), 2, 0.2),
+    Case("pixelcnn_iaf", PixelIAF(2, 2, 1, 1, tolerance=1e-13), (2, 3, 1), noise=0.2),
     Case("realnvp", RealNVP(unroll=1, steps=2, hidden=(8,)), (5,), noise=0.4),
     Case("realnvp_cond", RealNVP(unroll=1, steps=2, hidden=(8,)), context=2, noise=0.4),
     Case("affine", Affine(), (5,), noise=0.2),

@@ -90,6 +90,35 @@ def size_table(runs: Sequence[Record]) -> Table:
     return Table("Architecture, size and cost", header, tuple(rows), tuple(notes))
 
 
+def sample_table(runs: Sequence[Record]) -> Table:
+    """Scores of samples alone, of models with and without a likelihood.
+
+    Args:
+        runs: records of one data set, of any architectures; those of the teacher
+            first.
+    """
+    columns = quantities.metrics(runs)
+    order = dict.fromkeys(run.method for run in runs)
+    rows = []
+    for method in sorted(order, key=lambda name: name != "teacher"):
+        group = [run for run in runs if run.method == method]
+        found = (cells.over_seeds(group, c.read, c.digits, c.spread) for c in columns)
+        name = cells.METHODS.get(method, method)
+        rows.append((group[0].arch, name, f"{group[0].parameters:,}", *found))
+    floors = [_floor(runs, column) for column in columns]
+    rows.append(("", FLOOR, "", *floors))
+    notes = [
+        quantities.directions(columns),
+        "± is the half-width of the 95 % interval over seeds, n=1 a single seed.",
+        f"{FLOOR}: what further real images score in place of samples.",
+        *quantities.features(runs, columns),
+        *cells.skipped(runs),
+        *cells.sources(runs),
+    ]
+    header = ("Arch", "Model", "Params", *(column.name for column in columns))
+    return Table("Samples against images", header, tuple(rows), tuple(notes))
+
+
 def beside_floor(
     table: Table, runs: Sequence[Record], columns: Sequence[Column]
 ) -> Table:

@@ -14,7 +14,14 @@ from typing import Any
 from fdnf.data import build as datasets
 from fdnf.data.images import Images
 from fdnf.data.tabular import Tabular
-from fdnf.evaluation import evaluate, pictures, tables, transfer_report
+from fdnf.evaluation import (
+    evaluate,
+    image_tables,
+    markup,
+    pictures,
+    tables,
+    transfer_report,
+)
 from fdnf.train import (
     checkpoint,
     distributed,
@@ -171,16 +178,21 @@ def report(
         found = evaluate.evaluate(trained[method], data, method, skipped[method], judge)
         evaluate.write(found, workdir / RESULTS)
         process.release_programs()
-    table = tables.write(workdir / RESULTS) + judge.footnote()
     samplers = {
         method: found
         for method, found in trained.items()
         if found.config.loss.method in transfer.METHODS
     }
-    if samplers and "teacher" in trained:
-        table += "\n" + transfer_report.write(
-            workdir, trained["teacher"], samplers, data
-        )
+    table = tables.write(workdir / RESULTS) + judge.footnote()
+    # Samples of a condition are not held against a teacher's; the tables of all flows
+    # stand for them.
+    held = samplers and "teacher" in trained and not first.preprocess.classes
+    if held:
+        # The tables of flows of one kind say little of a teacher and its samplers.
+        table = transfer_report.write(workdir, trained["teacher"], samplers, data)
+        if isinstance(data, Images):
+            runs = tables.read_records(workdir / RESULTS)
+            table += "\n" + markup.to_markdown(image_tables.sample_table(runs))
     (workdir / "table.md").write_text(table, encoding="utf-8")
     pictures.draw(workdir / "figures", where, trained, data)
     return table

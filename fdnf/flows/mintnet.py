@@ -24,9 +24,7 @@ class MintNet(FlowModule):
       steps: pairs of each level, or a tuple of one number a level.
       hidden: units per channel of the first level; a squeeze, which makes 4 channels
         of one, divides it by 4.
-      actnorm: an activation norm of each pixel and channel at the input. What hardly
-        varies, like the margin of digits, is stretched where its digits are all there;
-        in float32 a round trip is closer for it.
+      actnorm: an activation norm at the input.
       bound: largest |log t| of a layer.
       step: of the fixed-point inverse, the paper's 1 / eta.
       tolerance: of the residual of each layer's inverse.
@@ -100,8 +98,7 @@ class MintNet(FlowModule):
         self.latent_shapes(x.shape[1:])
         h, log_det = x, jnp.zeros(x.shape[:1], x.dtype)
         if self.actnorm:
-            h, log_det = self.norm.forward(_flat(h))
-            h = h.reshape(x.shape)
+            h, log_det = self.norm.forward(h)
         levels = []
         for i, stack in enumerate(self.stacks):
             h, change = stack.forward(squeeze.squeeze(h) if i else h)
@@ -126,16 +123,10 @@ class MintNet(FlowModule):
             if i:
                 h = squeeze.unsqueeze(h)
         if self.actnorm:
-            shape = h.shape
-            h, change = self.norm.inverse(_flat(h))
-            h, log_det = h.reshape(shape), log_det + change
+            h, change = self.norm.inverse(h)
+            log_det += change
         report = jax.tree.map(lambda *parts: jnp.concatenate(parts), *reports[::-1])
         return Decoding(h, log_det, tuple(reversed(levels))), report
-
-
-def _flat(h: Events) -> Events:
-    """Pixels as channels, so that each has statistics of its own."""
-    return h.reshape(h.shape[0], -1)
 
 
 def _refuse(cond: Context | None) -> None:

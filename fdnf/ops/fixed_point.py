@@ -25,9 +25,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from fdnf.types import Events, Mapped
-
 Map = Callable[[Array], tuple[Array, Array]]
+Events = Float[Array, "batch *event"]
 
 # A row whose step was halved this often and still gets no better has met the rounding
 # of F, or has no solution.
@@ -58,7 +57,7 @@ class _Plan(NamedTuple):
 def solve(
     forward: Map,
     y: Events,
-    start: Mapped,
+    start: Float[Array, "batch *other"],
     *,
     step: float = 1.0,
     tolerance: float = 1e-6,

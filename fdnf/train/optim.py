@@ -179,9 +179,7 @@ def make(config: Any, steps: int, restart: int = 0) -> optax.GradientTransformat
     rate = schedule(config, steps)
     if restart:
         moments = OPTIMISERS[config.name](config, optax.constant_schedule(1.0))
-        update = optax.chain(
-            restarted(moments, restart), optax.scale_by_schedule(rate)
-        )
+        update = optax.chain(restarted(moments, restart), optax.scale_by_schedule(rate))
     else:
         update = OPTIMISERS[config.name](config, rate)
     if config.clip:

