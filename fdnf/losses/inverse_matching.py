@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from fdnf.losses import distance as distances
+from fdnf.losses import screening
 from fdnf.types import Aux, Context, Events, Flow, LogDet, Scalar, Variables
 
 Latents = tuple[Array, ...]
@@ -122,7 +123,7 @@ def x_reconstruction(
     return loss, Aux({"x": loss}, (), drawn, encoded)
 
 
-@functools.partial(jax.jit, static_argnames=_STATIC)
+@functools.partial(jax.jit, static_argnames=(*_STATIC, "limit"))
 def oracle(
     student: Flow,
     teacher: Flow,
@@ -135,6 +136,7 @@ def oracle(
     noise: Latents | None = None,
     distance: str = "l2",
     reduction: str = "mean",
+    limit: float | None = None,
 ) -> tuple[Scalar, Aux]:
     """d(T^-1(z), S(z)) (Huang et al., section 4): prediction of the teacher's samples.
 
@@ -151,9 +153,13 @@ def oracle(
       noise: added to the latents that the student sees, one array a latent.
       distance: "l1", "l2" or "mixed", (l1 + l2) / 2.
       reduction: over the event, "mean" or "sum".
+      limit: largest |x| of a student's sample that counts, None for all. Another one
+        counts as 0 and gives no gradient, which it would decide alone: a flow's rare
+        far samples are off by many powers of ten.
 
     Returns:
-      The loss, and Aux with the term "oracle", the student's Decoding and the
+      The loss, the mean over all rows, and Aux with the terms "oracle" and, with a
+      limit, "rejected", the share of rows left out; the student's Decoding and the
       teacher's (None where `x` was given).
     """
     target, teaching = x, None
@@ -161,10 +167,18 @@ def oracle(
         teaching = teacher.apply(teacher_variables, z, cond, method="decode")
         teaching = jax.lax.stop_gradient(teaching)
         target = teaching.x
-    z = _noised(z, noise)
+    z, terms, bad = _noised(z, noise), {}, False
+    if limit is not None:
+        fixed = jax.lax.stop_gradient(student_variables)
+        trial = student.apply(fixed, z, cond, method="decode")
+        bad = screening.exploded(trial, limit)
+        terms["rejected"] = jnp.mean(bad.astype(target.dtype))
+        # Not only their loss: 0 times an infinite slope is no number.
+        z = screening.replace_rows(bad, z)
     drawn = student.apply(student_variables, z, cond, method="decode")
-    loss = jnp.mean(rowwise(drawn.x, target, distance, reduction))
-    return loss, Aux({"oracle": loss}, (), drawn, teaching)
+    rows = rowwise(drawn.x, target, distance, reduction)
+    loss = jnp.mean(jnp.where(bad, 0.0, rows))
+    return loss, Aux({"oracle": loss, **terms}, (), drawn, teaching)
 
 
 def _noised(z: Latents, noise: Latents | None) -> Latents:

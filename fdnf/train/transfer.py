@@ -156,9 +156,9 @@ def build(
       config: the experiment; read are `loss`, `teacher` and `train.steps`.
       student: the flow, or feed-forward student, to train; it decodes only.
       teacher: the flow to imitate; it encodes only.
-      reach: taken for the sake of one signature for all objectives, not used: the
-        teacher's samples were limited when they were drawn, and leaving the student's
-        far samples out would reward it for them.
+      reach: largest |x| of the training data. For oracle, a student's samples beyond
+        `loss.skd.reach` times this do not count, as the teacher's, which were limited
+        when they were drawn. For kl and z that would reward the student for them.
 
     Returns:
       A pure function to the loss and named scalars, see `objectives.Objective`. Where
@@ -171,11 +171,10 @@ def build(
     Raises:
       ValueError: as `arguments`, or without a teacher.
     """
-    del reach
     settings = arguments(config)
     if teacher is None:
         raise ValueError(f"loss.method={config.loss.method!r} needs a teacher")
-    own = _losses(student, teacher, settings)
+    own = _losses(student, teacher, settings, config.loss.skd.reach * reach)
     loss, warm_up = own[config.loss.method], own["x"]
     until = warm_steps(config)
 
@@ -222,7 +221,9 @@ def build(
     return objective
 
 
-def _losses(student: models.Model, teacher: Flow, settings: dict[str, Any]):
+def _losses(
+    student: models.Model, teacher: Flow, settings: dict[str, Any], limit: float
+):
     """Each method by name.
 
     A function of (student's variables, teacher's, batch, key, share) -> (loss, terms).
@@ -304,6 +305,7 @@ def _losses(student: models.Model, teacher: Flow, settings: dict[str, Any]):
             cond,
             x=samples,
             noise=noise(batch, key, share),
+            limit=limit,
             **distance,
         )
         return value, aux.terms

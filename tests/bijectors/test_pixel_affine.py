@@ -89,9 +89,11 @@ def test_order_is_that_of_the_raster(event, stages, context):
 
 
 def test_unknown_method():
-    module, x = bijector(1, "fast"), jnp.zeros((2, 3, 3, 1))
+    module = bijector(1, "fast")
+    variables = case((1, 4, 2), 1, None).variables
+    x = jnp.zeros((2, 1, 4, 2))
     with pytest.raises(ValueError, match="unknown method 'fast'; known"):
-        module.init(jax.random.key(0), x, method="inverse")
+        module.apply(variables, x, method="inverse")
 
 
 def test_vectors_are_refused():

@@ -238,3 +238,29 @@ def test_an_outsider_may_jit_and_differentiate(name):
         STUDENT.module, TEACHER.module, STUDENT.variables, TEACHER.variables, argument
     )
     assert value == pytest.approx(float(plain), rel=1e-5)
+
+
+def test_far_samples_of_the_student_do_not_count_for_the_oracle():
+    def decode(variables, z, cond=None):
+        x = z[0] * jnp.exp(variables * z[0])
+        return types.Decoding(x, jnp.zeros(len(x)), ())
+
+    student = types.ExternalFlow(decode=decode)
+    z = jnp.array([[1.0], [-1.0], [500.0], [8.0]])
+    target = 2 * z
+
+    def loss(scale, limit):
+        args = (student, student, scale, None, (z,))
+        return inverse_matching.oracle(*args, x=target, limit=limit)
+
+    gradient = jax.value_and_grad(loss, has_aux=True)
+    (value, aux), slope = gradient(jnp.float32(1.0), 100.0)
+    # Row 2 overflows, row 3 leaves the limit.
+    own = np.array([np.e - 2, -np.exp(-1.0) + 2])
+    np.testing.assert_allclose(value, (own**2).sum() / 4, rtol=1e-5)
+    np.testing.assert_allclose(aux.terms["rejected"], 0.5)
+    expected = (2 * own * np.array([np.e, np.exp(-1.0)])).sum() / 4
+    np.testing.assert_allclose(slope, expected, rtol=1e-5)
+    (value, aux), slope = gradient(jnp.float32(1.0), None)
+    assert not np.isfinite(slope)
+    assert "rejected" not in aux.terms
