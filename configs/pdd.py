@@ -33,12 +33,10 @@ def iaf(get_teacher: Callable[[str], ConfigDict], arg: str = "") -> ConfigDict:
     pool = 1000 if "smoke" in arg else POOL
     recipes = {method: _method(method, pool) for method in METHODS}
     for method, recipe in recipes.items():
-        recipe |= {"optim/lr": 3e-3, "optim/clip": 0.1}
-        if method in ("kl", "z"):
-            # Gradients of norm 1 to 100, noisy.
-            recipe |= {"optim/lr": 1e-3, "optim/clip": 30.0}
-        # Those of x and oracle have 0.01, but where a sample of the student explodes;
-        # Adam would remember these for a thousand steps.
+        # Norms of gradients: of kl 100, of z 1, of x and oracle 0.01, but where a sample
+        # of the student explodes, which Adam would remember for a thousand steps.
+        recipe["optim/lr"] = 1e-3 if method == "z" else 3e-3
+        recipe["optim/clip"] = 30.0 if method in ("kl", "z") else 0.1
     config = _taught(get_teacher, arg, recipes)
     config.model.name = "iaf"
     transfer = config.loss.transfer

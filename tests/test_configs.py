@@ -89,7 +89,7 @@ def check_size(config, name):
         small = config.data.name == "synthetic_images"
         event = (8, 8, 1) if small else IMAGES[about(name)][1]
         found = size(flow, *event)
-        if not small:
+        if not small and name.startswith("glow"):
             assert found == IMAGE_COUNTS.get((about(name), config.role), found)
         return
     counts = COUNTS[name.split("_")[0], config.role]
