@@ -33,8 +33,8 @@ def iaf(get_teacher: Callable[[str], ConfigDict], arg: str = "") -> ConfigDict:
     pool = 1000 if "smoke" in arg else POOL
     recipes = {method: _method(method, pool) for method in METHODS}
     for method, recipe in recipes.items():
-        # Norms of gradients: of kl 100, of z 1, of x and oracle 0.01, but where a sample
-        # of the student explodes, which Adam would remember for a thousand steps.
+        # Norms of gradients: of kl 100, of z 1, of x and oracle 0.01, but where a
+        # sample of the student explodes, which Adam remembers for a thousand steps.
         recipe["optim/lr"] = 1e-3 if method == "z" else 3e-3
         recipe["optim/clip"] = 30.0 if method in ("kl", "z") else 0.1
     config = _taught(get_teacher, arg, recipes)

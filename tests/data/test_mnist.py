@@ -187,7 +187,8 @@ def test_smaller_images_are_means_over_squares_of_the_same_splits(tmp_path):
     as_npz(tmp_path / "mnist.npz", train, test)
     whole = mnist.mnist(str(tmp_path))
     half = mnist.mnist(str(tmp_path), size=14)
-    assert half.event == (14, 14, 1) and half.name == "mnist_14x14"
+    assert half.event == (14, 14, 1)
+    assert half.name == "mnist_14x14"
     assert "compares with no published figure" in half.source
     expected = whole.val[5 % len(whole.val), 2:4, 6:8, 0].mean()
     assert abs(half.val[5 % len(half.val), 1, 3, 0] - expected) <= 0.5
