@@ -37,13 +37,12 @@ def iaf(get_teacher: Callable[[str], ConfigDict], arg: str = "") -> ConfigDict:
         # sample of the student explodes, which Adam remembers for a thousand steps.
         recipe["optim/lr"] = 1e-3 if method == "z" else 3e-3
         recipe["optim/clip"] = 30.0 if method in ("kl", "z") else 0.1
+        # Fraction by x-reconstruction before kl or z. Without it the teacher gives the
+        # first samples on patches -1e20 nats, whose gradient overflows.
+        recipe["loss/transfer/warm"] = 0.25
     config = _taught(get_teacher, arg, recipes)
     config.model.name = "iaf"
-    transfer = config.loss.transfer
-    # Fraction by x-reconstruction before kl or z. Without it the teacher gives the
-    # first samples on patches -1e20 nats, whose gradient overflows.
-    transfer.warm = 0.25
-    transfer.expansion = 16
+    config.loss.transfer.expansion = 16
     config.study.methods = METHODS
     return config
 
@@ -71,18 +70,17 @@ def images(
     rest = _split(arg, (*METHODS, *RESNETS))[1]
     network = get_teacher("student" + rest).model.args.to_dict()
     causal = {"model": {"name": "pixelcnn_iaf", "args": network}}
-    recipes = {method: causal | _method(method, pool) for method in METHODS}
+    rate = {"optim/lr": get_teacher("student" + rest).optim.lr}
+    recipes = {method: causal | rate | _method(method, pool) for method in METHODS}
     for method in ("kl", "z"):
         # From scratch, and faster, all scales of a student of kl go to their lower
         # bound within 100 steps, and stay there.
         recipes[method] |= {"optim/lr": 5e-4, "loss/transfer/warm": 0.25}
+    free = {"model": {"name": "resnet", "args": dict(resnet)}}
     for name, (distance, noise) in RESNETS.items():
-        recipes[name] = {
-            "model": {"name": "resnet", "args": dict(resnet)},
-            **_method("x", pool),
-            "loss/transfer/distance": distance,
-            "loss/transfer/noise": noise,
-        }
+        recipes[name] = free | rate | _method("x", pool)
+        recipes[name]["loss/transfer/distance"] = distance
+        recipes[name]["loss/transfer/noise"] = noise
     config = _taught(get_teacher, arg, recipes)
     # Encodings of images would be interpolated; these students only decode.
     config.eval.interpolations = 0
@@ -124,6 +122,7 @@ def _taught(
     # The teacher's samples beyond this multiple of the data's largest |x| are out.
     loss.skd = ConfigDict({"reach": 3.0})
 
+    config.label = chosen
     config.study.recipes = ConfigDict({k: dict(v) for k, v in recipes.items()})
     for key, value in recipes[chosen].items():
         *path, last = key.split("/")
@@ -146,9 +145,13 @@ def _split(arg: str, methods: tuple[str, ...]) -> tuple[str, str]:
 
 
 def _method(method: str, pool: int) -> dict[str, Any]:
+    """All that tells a method from others, since a study starts from one of them."""
     oracle = method == "oracle"
     return {
         "loss/method": method,
         "teacher/samples": pool if oracle else 0,
         "teacher/share": 1.0 if oracle else 0.5,
+        "loss/transfer/distance": "l2",
+        "loss/transfer/noise": 0.0,
+        "loss/transfer/warm": 0.0,
     }

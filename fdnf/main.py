@@ -5,7 +5,8 @@
 Modes:
   train   trains what the config describes, then evaluates it. A *_distill config first
           trains its teacher (once), then a plain and a distilled student of the same
-          size, and writes a table and pictures that compare the three.
+          size, and writes a table and pictures that compare the three; a *_pdd config
+          its teacher and a sampler.
   study   the same for all methods of study.methods, over study.runs seeds.
   eval    evaluates a trained workdir again.
   single  trains and evaluates what the config describes and nothing else; a distilled
@@ -40,7 +41,14 @@ from fdnf.data import build as datasets
 from fdnf.data.tabular import DataError
 from fdnf.evaluation import image_extractors, points, study
 from fdnf.evaluation import sampling as sampling_mode
-from fdnf.train import distributed, interruption, loop, objectives, process
+from fdnf.train import (
+    distributed,
+    interruption,
+    loop,
+    objectives,
+    process,
+    transfer,
+)
 from fdnf.train.checkpoint import CheckpointError
 from fdnf.train.settings import ConfigError
 
@@ -204,6 +212,9 @@ def _one(mode: str, config: Any, workdir: pathlib.Path) -> None:
         table = study.again(config, workdir)
     elif distilled:
         methods = ("student", config.loss.method)
+        if config.loss.method in transfer.METHODS:
+            # A plain one, of likelihood, would be another kind of model.
+            methods = (config.label or config.loss.method,)
         table = study.run(config, workdir, methods, config.runs)
     else:
         if mode == "train":

@@ -130,10 +130,13 @@ def _plan(config: Any, method: str, runs: int) -> Any:
         plan.loss = {"method": "nll", "units": config.loss.get("units", "nats")}
         del plan.teacher
     else:
-        if method in plan.study.recipes:
-            _override(plan, plan.study.recipes[method].to_dict())
-        else:
-            plan.loss.method = method
+        # What the config itself is called stays as it is.
+        if config.get("label") != method:
+            plan.label = ""
+            if method in plan.study.recipes:
+                _override(plan, plan.study.recipes[method].to_dict())
+            else:
+                plan.loss.method = method
         if plan.teacher.get("config"):
             plan.teacher.config.runs = runs
     return plan

@@ -167,3 +167,26 @@ def test_recipe_of_an_unknown_key(tmp_path):
     wrong.study.recipes = {"strong": {"loss/args/weight": (0.5, 0.5, 0.0)}}
     with pytest.raises(ConfigError, match=r"no key 'loss/args/weight'"):
         study.run(wrong, tmp_path, ["strong"], 1)
+
+
+@pytest.mark.parametrize("start", ["kl", "oracle", "resnet_noise_l1"])
+def test_studies_of_samplers_are_the_same_from_whichever_they_start(start):
+    from configs import pixelcnn_digits_pdd
+
+    config = pixelcnn_digits_pdd.get_config(f"{start},smoke")
+    assert config.label == start
+    for method in config.study.methods:
+        named = pixelcnn_digits_pdd.get_config(f"{method},smoke")
+        planned = study._plan(config, method, 1)
+        for section in ("model", "loss", "optim", "train"):
+            assert planned[section].to_dict() == named[section].to_dict(), method
+        assert planned.teacher.samples == named.teacher.samples
+
+
+def test_the_method_of_a_config_keeps_what_was_set_by_hand():
+    from configs import iaf_patches_pdd
+
+    config = iaf_patches_pdd.get_config("kl,smoke")
+    config.optim.lr = 0.5
+    assert study._plan(config, "kl", 1).optim.lr == 0.5
+    assert study._plan(config, "x", 1).optim.lr == 3e-3
