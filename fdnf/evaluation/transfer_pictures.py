@@ -86,7 +86,7 @@ def _samples(path, models: Mapping[str, Codec], seen: Images, config, figure):
         path,
         across=SIDE,
         down=SIDE,
-        wrap=WRAP,
+        wrap=WRAP if len(panels) <= WRAP else -(-len(panels) // 2),
         levels=seen.levels,
         title=f"{seen.name}: samples of the teacher and of its students",
         note="The first samples of run 0 at temperature 1, not selected; in one place "
