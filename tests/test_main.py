@@ -150,7 +150,7 @@ def test_missing_teacher(tmp_path, monkeypatch):
 def test_teacher_of_another_dimension(tmp_path, monkeypatch):
     no_training(monkeypatch)
     taught = tiny.config()
-    flow = loop.flows.build(taught.model)
+    flow = loop.models.build(taught.model)
     params = flow.init(jax.random.key(0), jax.numpy.zeros((8, 5)))["params"]
     best = state.first_best(jax.tree.map(lambda leaf: leaf[None], params), {}, 1)
     meta = {"config": settings.to_dict(taught), "event": [5], "preprocess": {}}

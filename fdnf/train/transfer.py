@@ -174,7 +174,9 @@ def build(
     settings = arguments(config)
     if teacher is None:
         raise ValueError(f"loss.method={config.loss.method!r} needs a teacher")
-    own = _losses(student, teacher, settings, config.loss.skd.reach * reach)
+    screened = config.loss.get("skd")
+    limit = screened["reach"] * reach if screened else None
+    own = _losses(student, teacher, settings, limit)
     loss, warm_up = own[config.loss.method], own["x"]
     until = warm_steps(config)
 
@@ -222,7 +224,7 @@ def build(
 
 
 def _losses(
-    student: models.Model, teacher: Flow, settings: dict[str, Any], limit: float
+    student: models.Model, teacher: Flow, settings: dict[str, Any], limit: float | None
 ):
     """Each method by name.
 
