@@ -122,11 +122,8 @@ def evaluate(
 
 def _log_probs(trained: Trained, data: Tabular | Images) -> dict[str, np.ndarray]:
     """`[runs, rows]` of each split, in nats; none without a density, or if too slow."""
-    evaluation = trained.config.eval
-    most = evaluation.get("density_rows")
-    if trained.config.loss.method not in transfer.METHODS:
-        most = None
-    if most == 0 or not isinstance(trained.flow, FlowModule):
+    evaluation, most = trained.config.eval, _density_rows(trained)
+    if most == 0:
         return {}
     log_prob = density.make_log_prob(
         trained.flow,
@@ -146,6 +143,14 @@ def _log_probs(trained: Trained, data: Tabular | Images) -> dict[str, np.ndarray
             ("test", data.test, labels[2]),
         )
     }
+
+
+def _density_rows(trained: Trained) -> int | None:
+    """How many rows of each split have their density taken; None for all."""
+    if not isinstance(trained.flow, FlowModule):
+        return 0
+    sampler = trained.config.loss.method in transfer.METHODS
+    return trained.config.eval.get("density_rows") if sampler else None
 
 
 def _first(labels: np.ndarray | None, most: int | None) -> np.ndarray | None:
@@ -215,9 +220,7 @@ def measure(trained: Trained, data: Tabular | Images) -> Cost:
         return times, timing.peak_mib(compiled)
 
     density_ms = density_mib = None
-    sampler = trained.config.loss.method in transfer.METHODS
-    skip = sampler and trained.config.eval.get("density_rows") == 0
-    if isinstance(flow, FlowModule) and not skip:
+    if _density_rows(trained) != 0:
         density_ms, density_mib = cost(log_prob, variables, x, jax.random.key(0), cond)
     sampling_ms, sampling_mib = cost(decode, decoder.variables, z, cond)
     return Cost(size, density_ms, sampling_ms, density_mib, sampling_mib)

@@ -186,7 +186,6 @@ def report(
         for method, found in trained.items()
         if found.config.loss.method in transfer.METHODS
     }
-    table = tables.write(workdir / RESULTS) + judge.footnote()
     # Samples of a condition are not held against a teacher's; the tables of all flows
     # stand for them.
     held = samplers and "teacher" in trained and not first.preprocess.classes
@@ -196,6 +195,8 @@ def report(
         if isinstance(data, Images):
             runs = tables.read_records(workdir / RESULTS)
             table += "\n" + markup.to_markdown(image_tables.sample_table(runs))
+    else:
+        table = tables.write(workdir / RESULTS) + judge.footnote()
     (workdir / "table.md").write_text(table, encoding="utf-8")
     pictures.draw(workdir / "figures", where, trained, data)
     return table
