@@ -14,7 +14,10 @@ Modes:
           process, and those that differ in numbers only as one program (--pack).
           launch/sweep.py starts this.
   sample  draws eval.samples samples of a trained workdir: samples/*.npz and *.png; of
-          images with their latents, at each of eval.temperatures.
+          images with their latents, at each of eval.temperatures; of super-resolution
+          strips beside the originals, of speech recordings and spectrograms.
+  export  writes the sampler of each run of a trained workdir as StableHLO files that
+          need nothing but jax: export/run_*/.
 
 A run that was stopped goes on where it stood when the same command is given again. On
 SIGTERM, SIGUSR1 or SIGUSR2 it saves and ends with exit status 75; 2 says that something
@@ -39,6 +42,7 @@ from ml_collections import config_flags
 
 from fdnf.data import build as datasets
 from fdnf.data.tabular import DataError
+from fdnf.evaluation import export as export_mode
 from fdnf.evaluation import image_extractors, points, study
 from fdnf.evaluation import sampling as sampling_mode
 from fdnf.train import (
@@ -47,7 +51,7 @@ from fdnf.train import (
     loop,
     objectives,
     process,
-    transfer,
+    settings,
 )
 from fdnf.train.checkpoint import CheckpointError
 from fdnf.train.settings import ConfigError
@@ -65,7 +69,7 @@ _WORKDIR = flags.DEFINE_string(
 _MODE = flags.DEFINE_enum(
     "mode",
     "train",
-    ["train", "eval", "sample", "study", "single"],
+    ["train", "eval", "sample", "export", "study", "single"],
     "What to do; see above.",
 )
 _CACHE = flags.DEFINE_string(
@@ -143,7 +147,7 @@ def main(argv: Sequence[str]) -> int:
     if bool(_WORKDIR.value) == bool(_POINTS.value):
         print("fdnf: give --workdir, or --points for several", file=sys.stderr)
         return 2
-    process.prepare(images="n_bits" in _CONFIG.value.data)
+    process.prepare(images=settings.convolves(_CONFIG.value))
     if _CACHE.value:
         jax.config.update("jax_compilation_cache_dir", os.path.expanduser(_CACHE.value))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
@@ -201,8 +205,12 @@ def _run(mode: str, config: Any) -> int:
 
 def _one(mode: str, config: Any, workdir: pathlib.Path) -> None:
     image_extractors.check(config.eval)
-    if mode == "sample":
-        for path in sampling_mode.write(workdir, config):
+    writers = {
+        "sample": lambda: sampling_mode.write(workdir, config),
+        "export": lambda: export_mode.write(config, workdir),
+    }
+    if mode in writers:
+        for path in writers[mode]():
             print(path)
         return
     distilled = objectives.needs_teacher(config)
@@ -212,7 +220,7 @@ def _one(mode: str, config: Any, workdir: pathlib.Path) -> None:
         table = study.again(config, workdir)
     elif distilled:
         methods = ("student", config.loss.method)
-        if config.loss.method in transfer.METHODS:
+        if config.loss.method in objectives.SAMPLERS:
             # A plain one, of likelihood, would be another kind of model.
             methods = (config.label or config.loss.method,)
         table = study.run(config, workdir, methods, config.runs)

@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 
 from fdnf.bijectors.actnorm import ActNorm, Scaling
+from fdnf.bijectors.affine_injector import AffineInjector
 from fdnf.bijectors.autoregressive import MaskedAffine
 from fdnf.bijectors.combinators import Chain, Invert, Repeat
 from fdnf.bijectors.coupling import Coupling
 from fdnf.bijectors.invertible_conv import InvertibleConv, InvertibleConvPLU
 from fdnf.bijectors.masked_conv import MaskedConv
 from fdnf.bijectors.permutation import Reverse, Shuffle
+from fdnf.bijectors.rotation import RotationConv
 from fdnf.bijectors.squeeze import Squeeze
+from fdnf.bijectors.wave_coupling import WaveCoupling
 from fdnf.flows.affine import Affine
 from fdnf.flows.glow import Glow, TabularGlow
 from fdnf.flows.maf import IAF, MAF
@@ -27,6 +30,7 @@ from fdnf.nets.made import MADE
 from fdnf.nets.mlp import MLP
 from fdnf.ops import autoregressive_inverse
 from tests import laws
+from tests.flows.tiny_srflow import SIZES, OfVectors
 
 IMAGE = (4, 3, 3)
 
@@ -65,6 +69,8 @@ BIJECTORS = [
     Case("shuffle_image", Shuffle(seed=3), IMAGE),
     Case("conv", InvertibleConv()),
     Case("conv_image", InvertibleConv(), IMAGE),
+    Case("rotation", RotationConv()),
+    Case("wave_coupling", WaveCoupling(MLP((6,), "tanh")), (5,), 2),
     Case("conv_plu", InvertibleConvPLU()),
     Case("conv_plu_image", InvertibleConvPLU(), IMAGE),
     *(
@@ -127,6 +133,7 @@ BIJECTORS = [
         Chain((Squeeze(), Coupling(ConvNet()), Invert(Squeeze()))),
         (4, 4, 2),
     ),
+    Case("affine_injector", AffineInjector(MLP((6,), "tanh")), context=2),
     Case("repeat_remat", Repeat(step(), 3, unroll=1, remat=True), (5,)),
     Case("invert", Invert(Coupling(MLP((6,), "tanh")))),
     Case("invert_masked_affine", Invert(masked()), context=2),
@@ -169,6 +176,13 @@ FLOWS = [
     Case("pixelcnn_iaf", PixelIAF(2, 2, 1, 1, tolerance=1e-13), (2, 3, 1), noise=0.2),
     Case("realnvp", RealNVP(unroll=1, steps=2, hidden=(8,)), (5,), noise=0.4),
     Case("realnvp_cond", RealNVP(unroll=1, steps=2, hidden=(8,)), context=2, noise=0.4),
+    Case(
+        "srflow",
+        OfVectors(**{**SIZES, "transitions": 0}),
+        (8, 8, 1),
+        context=4,
+        noise=0.05,
+    ),
     Case("affine", Affine(), (5,), noise=0.2),
     Case("affine_normal", Affine("normal"), (3,), noise=0.1),
 ]

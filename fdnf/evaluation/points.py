@@ -49,14 +49,21 @@ def member(config: Any, workdir: pathlib.Path) -> Member:
     Raises:
       ConfigError: if it names none.
     """
-    if not objectives.needs_teacher(config):
-        return Member(config, workdir)
-    if not config.teacher.workdir:
-        raise ConfigError(
-            f"loss.method={config.loss.method!r} as a point needs a trained teacher: "
-            "set teacher.workdir"
-        )
-    return Member(config, workdir, pathlib.Path(config.teacher.workdir))
+    found = {}
+    if objectives.needs_teacher(config):
+        found["teacher"] = config.teacher.workdir
+        if not found["teacher"]:
+            raise ConfigError(
+                f"loss.method={config.loss.method!r} as a point needs a trained "
+                "teacher: set teacher.workdir"
+            )
+    if config.get("pretrained"):
+        found["pretrained"] = config.pretrained.workdir
+        if not found["pretrained"]:
+            raise ConfigError(
+                "a point starts from what is trained already: set pretrained.workdir"
+            )
+    return Member(config, workdir, **{k: pathlib.Path(v) for k, v in found.items()})
 
 
 def run(members: Sequence[Member], pack: str) -> list[pathlib.Path]:

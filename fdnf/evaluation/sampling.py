@@ -1,13 +1,15 @@
 """Samples of trained flows; teacher and students given one seed share their noise."""
 
 import pathlib
+from typing import Any
 
 import jax
 import numpy as np
 
 from fdnf.data import build as datasets
-from fdnf.evaluation import figures, image_sampling
+from fdnf.evaluation import conditional, figures, image_sampling
 from fdnf.train import teachers
+from fdnf.train.preprocess_pairs import Speech, SuperResolution
 from fdnf.train.teachers import Trained
 
 
@@ -39,6 +41,8 @@ def write(workdir: pathlib.Path, config) -> list[pathlib.Path]:
     """
     trained = teachers.load(workdir)
     trained.config.eval.update(config.eval)
+    if isinstance(trained.preprocess, SuperResolution | Speech):
+        return conditional.sample(trained, workdir, config.seed)
     folder = workdir / "samples"
     folder.mkdir(parents=True, exist_ok=True)
     if trained.preprocess.levels:
@@ -49,7 +53,7 @@ def write(workdir: pathlib.Path, config) -> list[pathlib.Path]:
     }
     archive = folder / "samples.npz"
     np.savez(archive, **drawn)  # pyright: ignore[reportArgumentType]
-    data = datasets.build(trained.config.data)
+    data: Any = datasets.build(trained.config.data)
     shown = {"data": data.test[: config.eval.samples], "samples": drawn["run_0"]}
     return [archive, *pictures(shown, folder)]
 

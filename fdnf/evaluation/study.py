@@ -13,8 +13,8 @@ from typing import Any
 
 from fdnf.data import build as datasets
 from fdnf.data.images import Images
-from fdnf.data.tabular import Tabular
 from fdnf.evaluation import (
+    conditional,
     evaluate,
     image_tables,
     markup,
@@ -25,6 +25,7 @@ from fdnf.evaluation import (
 from fdnf.train import (
     checkpoint,
     distributed,
+    levels,
     loop,
     models,
     objectives,
@@ -33,6 +34,7 @@ from fdnf.train import (
     teachers,
     transfer,
 )
+from fdnf.train.preprocessing import Data
 
 RESULTS = "results"
 
@@ -73,7 +75,7 @@ def run(
     where = {"teacher": pathlib.Path(config.teacher.workdir or workdir / "teacher")}
     if config.teacher.workdir:  # Refused now, not once the plain student is trained.
         trained = teachers.load(where["teacher"])
-        prepared = settings.preprocessing(config, data)
+        prepared = settings.prepared(config, data)
         teachers.match(trained, data.event, runs, prepared)
         _check_levels(plans, trained.flow, data.event)
     else:
@@ -117,7 +119,7 @@ def _check_levels(
         if objectives.needs_teacher(plan):
             student = models.build(plan.model)
             try:
-                objectives.check_levels(plan, student, teacher, event)
+                levels.check(plan, student, teacher, event)
             except ValueError as error:
                 raise settings.ConfigError(f"{method}: {error}") from error
 
@@ -156,7 +158,7 @@ def _override(config: Any, changes: dict[str, Any]) -> None:
 def report(
     workdir: pathlib.Path,
     where: dict[str, pathlib.Path],
-    data: Tabular | Images,
+    data: Data,
     evaluation: Any,
 ) -> str:
     """Evaluates finished runs; writes records, tables and pictures.
@@ -170,6 +172,8 @@ def report(
     Returns:
       The tables as Markdown.
     """
+    if isinstance(data, conditional.KINDS):
+        return conditional.report(workdir, where, data, evaluation)
     trained = {method: teachers.load(path) for method, path in where.items()}
     for flow in trained.values():
         flow.config.eval.update(evaluation)

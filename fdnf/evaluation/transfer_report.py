@@ -160,7 +160,13 @@ def again(workdir: str | pathlib.Path) -> str:
     # The study may have moved since, with its own teacher in it.
     own = workdir / "teacher"
     teacher = teachers.load(own if (own / loop.FINISHED).exists() else named[0])
-    return write(workdir, teacher, students, datasets.build(teacher.config.data))
+    data = datasets.build(teacher.config.data)
+    if not isinstance(data, Tabular | Images):
+        raise ConfigError(
+            f"{workdir} is of {data.name}, whose data have a condition: "
+            "python -m fdnf.main --mode=eval evaluates it"
+        )
+    return write(workdir, teacher, students, data)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,6 +10,8 @@ from fdnf.flows.mintnet import MintNet
 from fdnf.flows.nice import NICE
 from fdnf.flows.pixelcnn import PixelCNN, PixelIAF
 from fdnf.flows.realnvp import MultiScaleRealNVP, RealNVP
+from fdnf.flows.srflow import SRFlow
+from fdnf.flows.waveglow import WaveGlow
 from fdnf.ops import attributes
 
 FLOWS: dict[str, type[FlowModule]] = {
@@ -24,6 +26,8 @@ FLOWS: dict[str, type[FlowModule]] = {
     "pixelcnn_iaf": PixelIAF,
     "realnvp": RealNVP,
     "realnvp_multiscale": MultiScaleRealNVP,
+    "srflow": SRFlow,
+    "waveglow": WaveGlow,
 }
 
 

@@ -1,4 +1,4 @@
-"""Short-time Fourier transforms: framed magnitude and power.
+"""Short-time Fourier transforms: framed, their magnitude and power, and the inverse.
 
 The conventions of torch.stft and librosa: a window shorter than the transform stands
 in its middle, and centred frames come from reflecting the signal at its ends.
@@ -6,12 +6,13 @@ in its middle, and centred frames come from reflecting the signal at its ends.
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Complex, Float
 
 WINDOWS = ("rectangular", "hann")
 
 Spectrum = Float[Array, "*batch frames frequencies"]
 Signals = Float[Array, "*batch time"]
+Transform = Complex[Array, "*batch frames frequencies"]
 
 
 def window(name: str, length: int, n_fft: int) -> np.ndarray:
@@ -37,6 +38,20 @@ def window(name: str, length: int, n_fft: int) -> np.ndarray:
         values = np.sin(np.pi * np.arange(length) / length) ** 2
     before = (n_fft - length) // 2
     return np.pad(values, (before, n_fft - length - before)).astype(np.float32)
+
+
+def transform(
+    x: Signals,
+    *,
+    n_fft: int = 1024,
+    hop: int = 256,
+    length: int | None = None,
+    shape: str = "hann",
+    centred: bool = False,
+) -> Transform:
+    """STFT(x), complex; see `power` for arguments and errors."""
+    weights = jnp.asarray(window(shape, length or n_fft, n_fft), x.dtype)
+    return jnp.fft.rfft(frames(x, n_fft, hop, centred) * weights, axis=-1)
 
 
 def power(
@@ -70,8 +85,9 @@ def power(
       ValueError: for a signal shorter than a frame (or than what is reflected), a hop
         below 1, or a window that does not fit.
     """
-    weights = jnp.asarray(window(shape, length or n_fft, n_fft), x.dtype)
-    spectrum = jnp.fft.rfft(frames(x, n_fft, hop, centred) * weights, axis=-1)
+    spectrum = transform(
+        x, n_fft=n_fft, hop=hop, length=length, shape=shape, centred=centred
+    )
     return jnp.square(spectrum.real) + jnp.square(spectrum.imag)
 
 
@@ -128,3 +144,61 @@ def frames(
     count = 1 + (x.shape[-1] - size) // hop
     at = hop * np.arange(count)[:, None] + np.arange(size)
     return x[..., at]
+
+
+def inverse(
+    spectrum: Transform,
+    *,
+    hop: int = 256,
+    length: int | None = None,
+    shape: str = "hann",
+    time: int | None = None,
+) -> Signals:
+    """The signal whose centred STFT is nearest to `spectrum` in least squares.
+
+    x_t = sum_m w_(t - m hop) y_m,(t - m hop) / sum_m w_(t - m hop)^2
+
+    with y_m the inverse transform of frame m (Griffin and Lim, 1984, eq. 6). It undoes
+    `transform` with `centred=True` wherever windows cover the signal.
+
+    Args:
+      spectrum: frames times n_fft // 2 + 1 frequencies, n_fft even.
+      hop: samples from one frame to the next.
+      length: of the window; n_fft by default.
+      shape: of the window, "hann" (periodic) or "rectangular".
+      time: samples wanted; hop times one less than the frames by default. Where no
+        window reaches, the signal is 0.
+
+    Raises:
+      ValueError: for a hop below 1, or a window that does not fit.
+    """
+    n_fft = 2 * (spectrum.shape[-1] - 1)
+    if hop < 1:
+        raise ValueError(f"hop {hop}: expected at least 1")
+    count = spectrum.shape[-2]
+    time = hop * (count - 1) if time is None else time
+    weights = window(shape, length or n_fft, n_fft)
+    pieces = jnp.fft.irfft(spectrum, n_fft, axis=-1) * weights
+    covered = np.asarray(_overlapped(np.tile(weights**2, (count, 1)), hop, np))
+    covered = np.where(covered > 1e-8, covered, np.inf).astype(np.float32)
+    x = _overlapped(pieces, hop, jnp) / covered
+    margin = n_fft // 2
+    missing = max(0, margin + time - x.shape[-1])
+    x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, missing)])
+    return x[..., margin : margin + time]
+
+
+def _overlapped(pieces, hop: int, xp):
+    """Sum of `[..., frames, size]` laid `hop` apart: `[..., (frames - 1) hop + size]`.
+
+    By adding rows of blocks of `hop`, as a scatter would be slow on a CPU.
+    """
+    *lead, count, size = pieces.shape
+    blocks = -(-size // hop)
+    sides = [(0, 0)] * len(lead)
+    pieces = xp.pad(pieces, [*sides, (0, 0), (0, blocks * hop - size)])
+    pieces = pieces.reshape(*lead, count, blocks, hop)
+    total = xp.zeros((*lead, count + blocks - 1, hop), pieces.dtype)
+    for b in range(blocks):
+        total += xp.pad(pieces[..., b, :], [*sides, (b, blocks - 1 - b), (0, 0)])
+    return total.reshape(*lead, -1)[..., : (count - 1) * hop + size]

@@ -4,7 +4,7 @@ import flax.linen as nn
 from jaxtyping import Array, PRNGKeyArray
 
 from fdnf.ops import latents
-from fdnf.types import Context, Decoding, Events
+from fdnf.types import Context, Decoding, Events, Variables
 
 Latents = tuple[Array, ...]
 
@@ -42,6 +42,19 @@ class Student(nn.Module):
             "data and no density. Losses that only decode (x_reconstruction, oracle, "
             "z_reconstruction) can train it"
         )
+
+    def inherit(self, variables: Variables, teacher: Variables) -> Variables:
+        """Variables with what the student has from its teacher; by default nothing.
+
+        What is new in it stays as it is when the rest takes its statistics from data,
+        so that whole subtrees of a collection are to be replaced.
+
+        Args:
+          variables: the student's own, as `init` made them; not changed.
+          teacher: the teacher's.
+        """
+        del teacher
+        return variables
 
     def draw(
         self,

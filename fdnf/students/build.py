@@ -5,8 +5,24 @@ from typing import Any
 from fdnf.ops import attributes
 from fdnf.students.base import Student
 from fdnf.students.resnet import ResNet
+from fdnf.students.rrdb import RRDBNet
+from fdnf.students.srflow import SRFlowStudent
+from fdnf.students.wave_ablation import (
+    WaveAffineStudent,
+    WaveFlowStudent,
+    WaveWideFlowStudent,
+)
+from fdnf.students.wavenet import WaveNetStudent
 
-STUDENTS: dict[str, type[Student]] = {"resnet": ResNet}
+STUDENTS: dict[str, type[Student]] = {
+    "resnet": ResNet,
+    "rrdb": RRDBNet,
+    "srflow_student": SRFlowStudent,
+    "wavenet": WaveNetStudent,
+    "wave_flow": WaveFlowStudent,
+    "wave_wide_flow": WaveWideFlowStudent,
+    "wave_affine": WaveAffineStudent,
+}
 
 
 def build(config: Any) -> Student:

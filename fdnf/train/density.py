@@ -10,6 +10,7 @@ import numpy as np
 from fdnf.data import readers
 from fdnf.train import distributed, models
 from fdnf.train.preprocess import Preprocess
+from fdnf.train.preprocessing import Prepared
 from fdnf.train.settings import ConfigError
 from fdnf.train.shares import Share
 from fdnf.train.side_by_side import over_runs
@@ -21,7 +22,7 @@ BOUNDS = ("uniform", "importance")
 def make_log_prob(
     flow: models.Model,
     batch_size: int,
-    preprocess: Preprocess | None = None,
+    preprocess: Prepared | None = None,
     *,
     draws: int = 1,
     bound: str = "uniform",
@@ -46,9 +47,10 @@ def make_log_prob(
         rows; otherwise the devices of this process do it all.
 
     Returns:
-      `(params, constants, rows [n, ...], labels [n] or None) -> float32 [runs, n]`, in
-      nats, of the data as they are stored (grey levels are one apart). The last batch
-      is padded, and the padding dropped.
+      `(params, constants, rows [n, ...], beside [n, ...] or None) -> float32 [runs,
+      n]`, in nats, of the data as they are stored (grey levels are one apart);
+      `beside` is what the preprocessing makes a condition of. The last batch is
+      padded, and the padding dropped.
     """
     if bound not in BOUNDS:
         raise ConfigError(f"eval.bound={bound!r}; known: {BOUNDS}")
@@ -57,11 +59,11 @@ def make_log_prob(
     devices = jax.device_count() if everyone else here
     draws = draws if given.levels else 1
 
-    def log_prob(params, constants, x, labels, batch):
+    def log_prob(params, constants, x, beside, batch):
         key = jax.random.fold_in(jax.random.key(seed), batch)
         key = jax.random.fold_in(key, 0)
         share = Share(jax.lax.axis_index(AXIS), devices)
-        cond = jax.nn.one_hot(labels, given.classes) if given.classes else None
+        cond = given.condition(x, beside)
 
         def one(run):
             variables = {"params": run[0], "constants": run[1]}
@@ -89,11 +91,11 @@ def make_log_prob(
     )
 
     def whole(
-        params: Any, constants: Any, rows: np.ndarray, labels: np.ndarray | None = None
+        params: Any, constants: Any, rows: np.ndarray, beside: np.ndarray | None = None
     ) -> np.ndarray:
-        if given.classes and labels is None:
+        if given.classes and beside is None:
             raise ValueError("the flow is conditional: log_prob needs the labels")
-        known = np.zeros(len(rows), np.int32) if labels is None else labels
+        known = np.zeros(len(rows), np.int32) if beside is None else beside
         out = []
         first = distributed.index() * here if everyone else 0
         own = slice(first, first + here)
@@ -102,10 +104,10 @@ def make_log_prob(
             readers.padded_batches(known, batch_size, devices),
             strict=True,
         )
-        for i, ((batch, mask), (classes, _)) in enumerate(pairs):
+        for i, ((batch, mask), (near, _)) in enumerate(pairs):
             batch = batch.reshape(devices, -1, *batch.shape[1:])[own]
-            classes = classes.reshape(devices, -1)[own]
-            values = np.asarray(mapped(params, constants, batch, classes, i))
+            near = near.reshape(devices, -1, *near.shape[1:])[own]
+            values = np.asarray(mapped(params, constants, batch, near, i))
             values = values.reshape(values.shape[0], -1)
             if everyone:
                 values = distributed.concatenate(values, axis=1)

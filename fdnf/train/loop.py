@@ -67,9 +67,8 @@ def train_and_evaluate(config: Any, workdir: str | pathlib.Path, label: str = "t
     if finished is not None:
         _log.info("%s is finished; nothing to train", workdir)
         return finished
-    teacher = _teacher(config, workdir)
-    (result,) = train_together([Member(config, workdir, teacher)], label)
-    return result
+    member = Member(config, workdir, **_trained_first(config, workdir))
+    return train_together([member], label)[0]
 
 
 def check(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
@@ -280,19 +279,21 @@ def _last(checkpointer: Checkpointer) -> str:
     return str(checkpointer.directory / str(saved[0])) if saved else _NONE
 
 
-def _teacher(config: Any, workdir: pathlib.Path) -> pathlib.Path | None:
-    """The teacher that the config names, trained first if only its config is there."""
-    if not objectives.needs_teacher(config):
-        return None
-    if config.teacher.workdir:
-        return pathlib.Path(config.teacher.workdir)
-    # Before time is spent on a teacher; otherwise the first trace will tell.
-    data = datasets.build(config.data)
-    prepared = settings.preprocessing(config, data)
-    settings.check_event(models.build(config.model), data, prepared)
-    where = workdir / "teacher"
-    train_and_evaluate(config.teacher.config, where, label="teacher")
-    return where
+def _trained_first(config: Any, workdir: pathlib.Path) -> dict[str, pathlib.Path]:
+    """Teacher and pretrained model of a config, trained if only their configs are."""
+    asked = ["teacher"] if objectives.needs_teacher(config) else []
+    asked += ["pretrained"] if config.get("pretrained") else []
+    if not all(config[name].workdir for name in asked):
+        # Before time is spent on them; otherwise the first trace will tell.
+        data = datasets.build(config.data)
+        prepared = settings.prepared(config, data)
+        settings.check_event(models.build(config.model), data, prepared)
+    found = {}
+    for name in asked:
+        found[name] = pathlib.Path(config[name].workdir or workdir / name)
+        if not config[name].workdir:
+            train_and_evaluate(config[name].config, found[name], label=name)
+    return found
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:

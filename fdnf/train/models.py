@@ -28,11 +28,25 @@ def build(config: Any) -> Model:
     )
 
 
-def init(model: Model, key: Array, x: Array, cond: Array | None = None) -> Any:
+def init(
+    model: Model, key: Array, x: Array, cond: Array | None = None, taken: Any = None
+) -> Any:
     """The model's first variables from a batch of data.
 
     A student takes its statistics from latents of the prior, which it will see.
+
+    Args:
+      model: the flow or student.
+      key: randomness.
+      x: the batch.
+      cond: its condition.
+      taken: subtrees of the variables that are given, as
+        `{"params": {"encoder": ...}}`; what depends on data depends on them.
     """
-    if isinstance(model, Student):
-        return model.init(key, model.draw(key, x.shape), cond)
-    return model.init(key, x, cond)
+    start = model.draw(key, x.shape) if isinstance(model, Student) else x
+    if not taken:
+        return model.init(key, start, cond)
+    _, made = model.apply(
+        taken, start, cond, mutable=["params", "constants"], rngs={"params": key}
+    )
+    return {**taken, **made}

@@ -1,6 +1,5 @@
 """What is trained: the only place that branches on `config.loss.method`."""
 
-import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,9 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from fdnf.losses import distance as distances
-from fdnf.losses import distillation, likelihood, pairing, presets
-from fdnf.train import models, shares, transfer
+from fdnf.losses import distillation, likelihood, presets
+from fdnf.train import generators, models, shares, transfer
 from fdnf.types import Encoding, ExternalFlow, Flow
 
 Batch = Mapping[str, Array]
@@ -21,12 +19,14 @@ Objective = Callable[..., tuple[Array, dict[str, Array]]]
 differ from one run of a program to the next, or None for those of the config; `share`
 says which rows of the batch these are."""
 
-METHODS = ("nll", "lkd", "ilkd", "skd", *transfer.METHODS)
+METHODS = ("nll", "lkd", "ilkd", "skd", *transfer.METHODS, *generators.METHODS)
+# Those that are not validated by likelihood.
+SAMPLERS = (*transfer.METHODS, *generators.METHODS)
 
 
 def needs_teacher(config: Any) -> bool:
     """Whether `config.loss.method` compares the student with a teacher."""
-    return _method(config) != "nll"
+    return _method(config) not in ("nll", "regression")
 
 
 def _method(config: Any) -> str:
@@ -34,49 +34,6 @@ def _method(config: Any) -> str:
     if method not in METHODS:
         raise ValueError(f"unknown loss.method {method!r}; known: {METHODS}")
     return method
-
-
-def check_levels(
-    config: Any, student: models.Model, teacher: models.Model, event: tuple[int, ...]
-) -> None:
-    """Refuses levels or latents that cannot be compared, by shapes alone.
-
-    Raises:
-      ValueError: as `distillation.ilkd` and `distillation.lkd`.
-    """
-    if config.loss.method in transfer.METHODS:
-        return
-    kwargs = arguments(config)
-    if not kwargs["weights"][1]:
-        return
-
-    def encode(flow: models.Model) -> Encoding:
-        x = jnp.zeros((2, *event))
-        return flow.init_with_output(jax.random.key(0), x)[0]
-
-    encodings = [
-        jax.eval_shape(functools.partial(encode, f)) for f in (student, teacher)
-    ]
-    distance = kwargs["distance"]
-    parts = kwargs.get("parts", "passed")
-    if kwargs["latents"] != "levels":
-        jax.eval_shape(
-            lambda a, b: distances.rowwise(
-                pairing.latents_of(a.z, parts), pairing.latents_of(b.z, parts), distance
-            ),
-            *encodings,
-        )
-        return
-    counts = [len(encoding.levels) for encoding in encodings]
-    for s, t in pairing.pairs_of(kwargs["pairs"], *counts):
-        jax.eval_shape(
-            lambda a, b, s=s, t=t: distances.rowwise(
-                pairing.part_of(a.levels, s % counts[0], parts),
-                pairing.part_of(b.levels, t % counts[1], parts),
-                distance,
-            ),
-            *encodings,
-        )
 
 
 def build(
@@ -103,6 +60,8 @@ def build(
     method = _method(config)
     if method == "nll":
         return _nll(student, config.loss.get("units", "nats"))
+    if method in generators.METHODS:
+        return generators.build(config, student, teacher)
     if teacher is None:
         raise ValueError(f"loss.method={method!r} needs a teacher")
     if method in transfer.METHODS:
@@ -149,6 +108,8 @@ def arguments(config: Any) -> dict[str, Any]:
     method = _method(config)
     if method in transfer.METHODS:
         return transfer.arguments(config)
+    if method in generators.METHODS:
+        return generators.arguments(config)
     kwargs = presets.preset(config.loss.preset, method)
     given = dict(config.loss.args)
     parameters = inspect.signature(distillation.combined).parameters.values()
@@ -166,7 +127,7 @@ def weights(config: Any) -> tuple[float, float, float]:
 
     A term of weight 0 is not computed, so programs with other zeros are others.
     """
-    if config.loss.method == "nll" or config.loss.method in transfer.METHODS:
+    if config.loss.method in ("nll", *SAMPLERS):
         return (0.0, 0.0, 0.0)
     nll, latents, samples = arguments(config)["weights"]
     return (float(nll), float(latents), float(samples))

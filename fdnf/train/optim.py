@@ -33,7 +33,41 @@ def _cosine(config: Any, steps: int) -> optax.Schedule:
     return optax.cosine_decay_schedule(config.lr, steps, alpha=config.final)
 
 
-SCHEDULES = {"constant": _constant, "cosine": _cosine}
+def _halved(config: Any, steps: int) -> optax.Schedule:
+    fractions = tuple(config.get("milestones", ()))
+    if not fractions or not all(0 < f < 1 for f in fractions):
+        raise ValueError(
+            f"optim.milestones={fractions}: expected the fractions of the training at "
+            "which optim.schedule='halved' halves the rate, as (0.5, 0.75)."
+        )
+    at = {max(1, round(f * steps)): 0.5 for f in sorted(fractions)}
+    if len(at) < len(fractions):
+        raise ValueError(
+            f"optim.milestones={fractions} of {steps} steps fall on the same steps."
+        )
+    return optax.piecewise_constant_schedule(config.lr, at)
+
+
+def _exponential(config: Any, steps: int) -> optax.Schedule:
+    del steps
+    fold = config.get("e_fold", 0)
+    if not fold > 0:
+        raise ValueError(
+            f"optim.e_fold={fold}: expected the steps in which "
+            "optim.schedule='exponential' divides the rate by e."
+        )
+    least = config.final * config.lr
+    return lambda count: jnp.maximum(
+        config.lr * jnp.exp(-jnp.asarray(count) / fold), least
+    )
+
+
+SCHEDULES = {
+    "constant": _constant,
+    "cosine": _cosine,
+    "halved": _halved,
+    "exponential": _exponential,
+}
 
 
 def schedule(config: Any, steps: int) -> optax.Schedule:
@@ -41,7 +75,9 @@ def schedule(config: Any, steps: int) -> optax.Schedule:
 
     Warm-up of w steps is linear, `lr (k + 1) / (w + 1)` at update k, so that no
     update is wasted on a rate of zero. The schedule proper follows over the rest:
-    `constant` stays at `lr`, `cosine` reaches `final * lr` after `steps` updates.
+    `constant` stays at `lr`, `cosine` reaches `final * lr` after `steps` updates,
+    `halved` halves it at the fractions `milestones` of what follows the warm-up,
+    `exponential` divides it by e every `e_fold` updates, down to `final * lr`.
 
     Args:
         config: `config.optim`, with `schedule`, `lr`, `warmup` (below 1 a fraction
@@ -150,7 +186,37 @@ def restarted(
     return optax.GradientTransformation(init, update)
 
 
-def make(config: Any, steps: int, restart: int = 0) -> optax.GradientTransformation:
+def delayed(name: str, until: int) -> optax.GradientTransformation:
+    """Gradients of the parameters called `name` are zero before update `until`.
+
+    Adam leaves what never had a gradient where it is.
+
+    Args:
+        name: of a subtree of the parameters.
+        until: number of the first update with gradients.
+    """
+
+    def init(params: Any) -> Any:
+        if name not in params:
+            raise ValueError(
+                f"pretrained.into={name!r}: the model's parameters are {sorted(params)}"
+            )
+        return jnp.zeros((), jnp.int32)
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        free = state >= until
+        own = jax.tree.map(lambda g: jnp.where(free, g, 0.0), updates[name])
+        return {**updates, name: own}, state + 1
+
+    return optax.GradientTransformation(init, update)
+
+
+def make(
+    config: Any,
+    steps: int,
+    restart: int = 0,
+    frozen: tuple[str, int] | None = None,
+) -> optax.GradientTransformation:
     """Makes the optimiser: clipping, then the update, both skipped when not finite.
 
     A gradient with a NaN or an infinity changes neither parameters nor moments; it
@@ -164,6 +230,7 @@ def make(config: Any, steps: int, restart: int = 0) -> optax.GradientTransformat
         steps: number of training steps.
         restart: updates after which the moments start anew, see `restarted`; the
             learning rate's schedule goes on. 0 for never.
+        frozen: a name and a number of updates, see `delayed`.
 
     Raises:
         ValueError: for an unknown name or a value out of range.
@@ -184,6 +251,8 @@ def make(config: Any, steps: int, restart: int = 0) -> optax.GradientTransformat
         update = OPTIMISERS[config.name](config, rate)
     if config.clip:
         update = optax.chain(optax.clip_by_global_norm(config.clip), update)
+    if frozen:
+        update = optax.chain(delayed(*frozen), update)
     # The counter saturates at this number and so never exceeds it.
     return optax.apply_if_finite(update, int(np.iinfo(np.int32).max))
 

@@ -81,7 +81,7 @@ def train(
       ConfigError, DataError, CheckpointError: before training, for what is wrong.
       StoppedBySignalError: when a signal asked for it; all is saved.
     """
-    images = bool(members) and "n_bits" in members[0].config.data
+    images = bool(members) and settings.convolves(members[0].config)
     most = limit(pack, images)
     finished = [loop.check(member.config, member.workdir) for member in members]
     for member, result in zip(members, finished, strict=True):

@@ -1,7 +1,8 @@
 """From stored data to what a flow sees, inside the step, and back.
 
 Vectors pass as they are. Images are stored as grey levels; flips, bits and noise are
-applied once, so that teacher and student see the same tensor.
+applied once, so that teacher and student see the same tensor. Data that come with a
+condition of their own have their own kinds, in `preprocess_pairs`.
 """
 
 import dataclasses
@@ -38,14 +39,51 @@ class Preprocess:
     margin: float = 0.0
     classes: int = 0
 
+    @property
+    def plain(self) -> "Preprocess":
+        """The same without augmentation: that of held-out data, and of teachers."""
+        return dataclasses.replace(self, flip=False)
+
+    def beside(self, data: Any, split: int) -> np.ndarray | None:
+        """What is stored beside the rows of a split and becomes their condition."""
+        if self.classes and isinstance(data, Images) and data.labels is not None:
+            return data.labels[split]
+        return None
+
+    def condition(self, x: Array, beside: Array | None) -> Array | None:
+        """The condition of stored rows; None where the flow takes none.
+
+        Args:
+          x: the rows, as they are stored.
+          beside: what `beside` gives for them.
+        """
+        del x
+        if not self.classes or beside is None:
+            return None
+        return jax.nn.one_hot(beside, self.classes)
+
+    def condition_shape(self, event: tuple[int, ...]) -> tuple[int, ...] | None:
+        """Shape of one row's condition, for data of shape `event`."""
+        del event
+        return (self.classes,) if self.classes else None
+
     def train(
         self, key: Array, batch: dict[str, Array], share: Share = shares.WHOLE
     ) -> dict[str, Array]:
-        """A drawn batch, or a device's share of it, as the objective takes it."""
+        """A drawn batch, or a device's share of it, as the objective takes it.
+
+        Args:
+          key: of augmentation and noise.
+          batch: stored rows `x`, and what is `beside` them, if anything.
+          share: which rows of the whole batch these are.
+
+        Returns:
+          The flow's data `x`, and their condition `cond`, if they have one.
+        """
         batch = dict(batch)
-        labels = batch.pop("labels", None)
-        if self.classes and labels is not None:
-            batch["cond"] = jax.nn.one_hot(labels, self.classes)
+        cond = self.condition(batch["x"], batch.pop("beside", None))
+        if cond is not None:
+            batch["cond"] = cond
         if not self.levels:
             return batch
         x = batch["x"]

@@ -5,10 +5,9 @@ Members that differ in numbers only train as one program, side by side.
 """
 
 import copy
-import dataclasses
+import functools
 import itertools
 import math
-import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -18,31 +17,26 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from fdnf.data import build as datasets
-from fdnf.data.images import Images
-from fdnf.data.tabular import Tabular
+from fdnf.students.base import Student
 from fdnf.train import (
+    feeding,
+    generators,
+    initial,
     models,
     objectives,
     optim,
-    pools,
-    preprocess,
+    preprocessing,
     sampling,
     settings,
     side_by_side,
     step,
-    teachers,
     transfer,
     validation,
 )
 from fdnf.train import state as states
-
-
-class Member(NamedTuple):
-    """An experiment: its config, its directory, and that of its trained teacher."""
-
-    config: Any
-    workdir: pathlib.Path
-    teacher: pathlib.Path | None = None
+from fdnf.train import taught as ancestors
+from fdnf.train.preprocessing import Data, Prepared
+from fdnf.train.taught import Member, Taught
 
 
 class Program(NamedTuple):
@@ -72,10 +66,10 @@ class Program(NamedTuple):
     best: states.Best
     update: Callable
     hyper: side_by_side.Hyper
-    data: Tabular | Images
+    data: Data
     on_device: dict[str, Any]
     teacher: Any
-    prepared: preprocess.Preprocess
+    prepared: Prepared
     runs: list[slice]
     replicated: NamedSharding
     meta: dict[str, Any]
@@ -94,15 +88,17 @@ def build(members: Sequence[Member]) -> Program:
     config = members[0].config
     train = config.train
     data = datasets.build(config.data)
-    prepared = settings.preprocessing(config, data)
+    prepared = settings.prepared(config, data)
     flow = models.build(config.model)
     counts = [member.config.runs for member in members]
     ends = np.cumsum(counts).tolist()
     total = ends[-1]
-    taught = _teachers(members, data, prepared) if members[0].teacher else None
+    taught = None
+    if members[0].teacher:
+        taught = ancestors.teachers_of(members, data, prepared)
 
     reach = prepared.reach(data.train)
-    drawn = _training(members[0], data, prepared, taught, reach)
+    drawn = feeding.feed(members[0], data, prepared, taught, reach)
     replicated = _replicated()
     on_device = jax.device_put(drawn.arrays, replicated)
 
@@ -111,7 +107,7 @@ def build(members: Sequence[Member]) -> Program:
     unit.lr = 1.0
     sampler = config.loss.method in transfer.METHODS
     restart = transfer.warm_steps(config) if sampler else 0
-    optimizer = optim.make(unit, train.steps, restart)
+    optimizer = optim.make(unit, train.steps, restart, frozen=_frozen(config))
     teacher = taught.trained.flow if taught else None
     devices = jax.device_count()
     seeds = [m.config.seed + r for m in members for r in range(m.config.runs)]
@@ -135,21 +131,19 @@ def build(members: Sequence[Member]) -> Program:
         ask=ask,
     )
     keys = jnp.stack([jax.random.key(seed) for seed in seeds])
-    first = _first_batches(data, prepared, train.init_rows, seeds)
-    heir = config.get("teacher") and config.teacher.get("inherit_permutations", False)
-    ancestor = taught if heir else None
+    first = feeding.first_batches(data, prepared, train.init_rows, seeds)
     with settings.explained(flow, data):
-        initial = step.init_state(
+        start = initial.init_state(
             flow,
             optimizer,
             keys,
             first["x"],
             config.optim.ema,
             first.get("cond"),
-            inherited=ancestor.variables if ancestor else None,
-            inherited_runs=bool(ancestor and ancestor.by_run),
+            _inherited(members, flow, taught),
         )
     measured = (data, prepared, config.eval.batch_size)
+    by_loss = config.loss.method in objectives.SAMPLERS
     return Program(
         take=take,
         validate=(
@@ -159,12 +153,12 @@ def build(members: Sequence[Member]) -> Program:
                 step=train.steps,
                 teacher_runs=bool(taught and taught.by_run),
             )
-            if sampler
+            if by_loss
             else validation.by_likelihood(flow, *measured)
         ),
-        measure=validation.LOSS if sampler else validation.LIKELIHOOD,
-        state=initial,
-        best=states.first_best(initial.params, initial.constants, total),
+        measure=validation.LOSS if by_loss else validation.LIKELIHOOD,
+        state=start,
+        best=states.first_best(start.params, start.constants, total),
         update=transfer.newest if sampler else states.update_best,
         hyper=side_by_side.hyper(
             keys,
@@ -173,56 +167,54 @@ def build(members: Sequence[Member]) -> Program:
         ),
         data=data,
         on_device=on_device,
-        teacher=jax.device_put(taught.variables if taught else {}, replicated),
+        teacher=jax.device_put(_asked(config, taught, total), replicated),
         prepared=prepared,
         runs=[slice(end - n, end) for n, end in zip(counts, ends, strict=True)],
         replicated=replicated,
         meta={
             "event": data.event,
-            "preprocess": dataclasses.asdict(prepared),
+            "preprocess": preprocessing.describe(prepared),
             "data": data.name,
         },
     )
 
 
-class _Training(NamedTuple):
-    """What batches are drawn from, and what is done to them."""
+def _inherited(
+    members: Sequence[Member], flow: models.Model, taught: Taught | None
+) -> list[initial.Inheritance]:
+    """What the members' model takes over from others before it is trained."""
+    found, config = [], members[0].config
+    if taught and config.teacher.get("inherit_permutations", False):
+        take = initial.permutations
+        found.append(initial.Inheritance(take, taught.variables, taught.by_run))
+    if taught and isinstance(flow, Student):
+        found.append(initial.Inheritance(flow.inherit, taught.variables, taught.by_run))
+    if members[0].pretrained:
+        source = ancestors.pretrained_of(members[0])
+        take = functools.partial(initial.subtree, config.pretrained.into)
+        found.append(initial.Inheritance(take, source.variables, source.by_run))
+    return found
 
-    arrays: dict[str, np.ndarray]
-    share: float
-    prepared: preprocess.Preprocess
+
+def _frozen(config: Any) -> tuple[str, int] | None:
+    """The parameters that stand still at first, and for how many steps."""
+    section = config.get("pretrained")
+    if not section or not section.frozen:
+        return None
+    return section.into, round(section.frozen * config.train.steps)
 
 
-def _training(
-    member: Member,
-    data: Tabular | Images,
-    prepared: preprocess.Preprocess,
-    taught: "_Teachers | None",
-    reach: float,
-) -> _Training:
-    config = member.config
-    arrays = {"train": data.train}
-    if prepared.classes and isinstance(data, Images) and data.labels is not None:
-        arrays["labels"] = data.labels[0]
-    if taught is None or not config.teacher.samples:
-        return _Training(arrays, 0.0, prepared)
-    oracle = config.loss.method == "oracle"
-    generated = pools.pool(
-        taught.trained,
-        str(member.teacher),
-        config.teacher.samples,
-        config.seed,
-        config.loss.skd.reach * reach,
-        stored=not oracle,
-    )
-    if not oracle:
-        return _Training(arrays | generated, config.teacher.share, prepared)
-    # These are what the student is to predict, to the digit: no noise comes on top,
-    # and nothing is mirrored.
-    arrays = {"train": generated["generated"]}
-    if "generated_labels" in generated:
-        arrays["labels"] = generated["generated_labels"]
-    return _Training(arrays, 0.0, preprocess.Preprocess(classes=prepared.classes))
+def _asked(config: Any, taught: Taught | None, runs: int) -> Any:
+    """The teachers' variables, with the weights of the loss's own network."""
+    variables = taught.variables if taught else {}
+    if config.loss.method != "feed_forward":
+        return variables
+    feature = generators.weights(config)
+    if taught and taught.by_run:
+        feature = jax.tree.map(
+            lambda leaf: jnp.broadcast_to(leaf, (runs, *leaf.shape)), feature
+        )
+    return {"flow": variables, "feature": feature}
 
 
 def _alike(members: Sequence[Member], seeds: Sequence[int]) -> int:
@@ -247,59 +239,3 @@ def _replicated() -> NamedSharding:
         devices=jax.local_devices(),
     )
     return NamedSharding(mesh, PartitionSpec())
-
-
-class _Teachers(NamedTuple):
-    trained: teachers.Trained
-    variables: Any
-    by_run: bool
-
-
-def _teachers(
-    members: Sequence[Member], data: Tabular | Images, prepared: preprocess.Preprocess
-) -> _Teachers:
-    """The teachers' variables: once if all runs have the same, or one for each run."""
-    loaded = {str(m.teacher): teachers.load(str(m.teacher)) for m in members}
-    first = loaded[str(members[0].teacher)]
-    found = []
-    for member in members:
-        trained = loaded[str(member.teacher)]
-        if trained.flow != first.flow:
-            raise settings.ConfigError(
-                f"the teachers {members[0].teacher} and {member.teacher} are of "
-                "different architecture: train their students apart (--pack=1)"
-            )
-        runs = member.config.runs
-        variables, by_run = teachers.match(trained, data.event, runs, prepared)
-        if len(loaded) == 1 and not by_run:
-            return _Teachers(first, variables, False)
-        if not by_run:
-            variables = jax.tree.map(lambda leaf: leaf[None], variables)
-            variables = jax.tree.map(
-                lambda leaf, n=runs: jnp.repeat(leaf, n, axis=0), variables
-            )
-        found.append(variables)
-    stacked = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *found)
-    return _Teachers(first, stacked, True)
-
-
-def _first_batches(
-    data: Tabular | Images,
-    prepared: preprocess.Preprocess,
-    rows: int,
-    seeds: Sequence[int],
-) -> dict[str, jax.Array]:
-    """`[runs, rows, ...]`: the batch from which each run takes its statistics."""
-    rows = min(rows, len(data.train))
-    batches = []
-    for seed in seeds:
-        picked = np.random.default_rng(seed).choice(
-            len(data.train), rows, replace=False
-        )
-        batch = {"x": jnp.asarray(data.train[picked])}
-        if isinstance(data, Images) and data.labels is not None:
-            batch["labels"] = jnp.asarray(data.labels[0][picked])
-        key = jax.random.fold_in(jax.random.key(seed), step.FIRST)
-        batch = prepared.train(key, batch)
-        batches.append({k: v for k, v in batch.items() if k != "labels"})
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *batches)

@@ -32,8 +32,8 @@ def uniform(
 
     Returns:
       A function of (key, data, device index) to `{"x": [batch_size / devices, ...]}`,
-      and `"labels"` of those rows if the data have them (`"generated_labels"`, those
-      of the teacher's samples).
+      and what the data have `"beside"` those rows, labels or images
+      (`"generated_labels"`, for the teacher's samples).
       When `rows` <= `batch_size`, one batch is the whole training set, shared out
       evenly; up to devices - 1 rows then sit a step out.
 
@@ -54,8 +54,8 @@ def uniform(
     def sample(key: Array, data: Data, index: Array | int) -> dict[str, Array]:
         share = Share(index, devices)
         train = {"x": data["train"]}
-        if "labels" in data:
-            train["labels"] = data["labels"]
+        if "beside" in data:
+            train["beside"] = data["beside"]
         if whole and not from_teacher:
             if devices == 1:
                 return train
@@ -85,8 +85,8 @@ def uniform(
         if not from_teacher:
             return _rows(train, picked)
         pool = {"x": data["generated"]}
-        if "labels" in data:
-            pool["labels"] = data["generated_labels"]
+        if "beside" in data:
+            pool["beside"] = data["generated_labels"]
         first = _rows(train, jnp.minimum(picked, rows - 1))
         second = _rows(pool, jnp.maximum(picked - rows, 0))
         return {k: _choose(picked < rows, v, second[k]) for k, v in first.items()}

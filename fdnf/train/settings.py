@@ -11,11 +11,10 @@ import jax.numpy as jnp
 import ml_collections
 
 from fdnf.data import build as datasets
-from fdnf.data.images import Images
-from fdnf.data.tabular import Tabular
 from fdnf.flows.base import FlowModule
 from fdnf.losses import likelihood
-from fdnf.train import models, objectives, optim, preprocess, transfer
+from fdnf.train import generators, models, objectives, optim, preprocessing, transfer
+from fdnf.train.preprocessing import Data, Prepared
 
 _COUNTS = (
     "steps",
@@ -68,8 +67,10 @@ def check(config: Any) -> None:
         _check_density(models.build(config.model), config.loss.method)
         optim.make(config.optim, train.steps)
         optim.ema_init({}, config.optim.ema)
-        if objectives.needs_teacher(config):
+        if config.loss.method != "nll":
             objectives.arguments(config)
+        if config.loss.method in generators.METHODS:
+            generators.weights(config)
     except (ValueError, TypeError) as error:
         raise ConfigError(str(error)) from error
     if objectives.needs_teacher(config):
@@ -83,47 +84,69 @@ def check(config: Any) -> None:
         # A workdir on the command line goes before the config of the file.
         if not teacher.workdir:
             check(teacher.config)
+    _check_pretrained(config.get("pretrained"))
+
+
+def _check_pretrained(section: Any) -> None:
+    if not section:
+        return
+    if not (section.workdir or section.get("config")):
+        raise ConfigError(
+            "pretrained: set pretrained.workdir to the workdir of a trained model, or "
+            "pretrained.config to the config of one to train first"
+        )
+    if not 0 <= section.frozen < 1:
+        raise ConfigError(
+            f"pretrained.frozen={section.frozen}: expected a fraction of the training, "
+            "at least 0 and less than 1"
+        )
+    if not section.workdir:
+        check(section.config)
 
 
 def _check_density(model: models.Model, method: str) -> None:
-    if not isinstance(model, FlowModule) and method not in transfer.DECODING:
+    without = (*transfer.DECODING, *generators.METHODS)
+    if not isinstance(model, FlowModule) and method not in without:
         raise ConfigError(
             f"loss.method={method!r} needs a density, which {type(model).__name__}, a "
-            f"feed-forward student, does not have; it learns by {transfer.DECODING}"
+            f"feed-forward student, does not have; it learns by {without}"
         )
 
 
-def preprocessing(config: Any, data: Tabular | Images) -> preprocess.Preprocess:
+def convolves(config: Any) -> bool:
+    """Whether the data are images or sound, whose models are made of convolutions."""
+    return bool({"n_bits", "bins", "mel"} & set(config.data))
+
+
+def prepared(config: Any, data: Data) -> Prepared:
     """What the `data` section asks to be done to batches.
 
     Raises:
       ConfigError: for options that the data do not allow.
     """
     try:
-        return preprocess.make(config.data, data)
+        return preprocessing.make(config.data, data)
     except ValueError as error:
         raise ConfigError(str(error)) from error
 
 
-def check_event(
-    flow: models.Model, data: Tabular | Images, prepared: preprocess.Preprocess
-) -> None:
+def check_event(flow: models.Model, data: Data, prepared: Prepared) -> None:
     """Refuses a flow that cannot take the data, by shapes alone.
 
     Raises:
       ConfigError: with what the flow has to say.
     """
     x = jax.ShapeDtypeStruct((2, *data.event), jnp.float32)
-    cond = None
-    if prepared.classes:
-        cond = jax.ShapeDtypeStruct((2, prepared.classes), jnp.float32)
+    cond = prepared.condition_shape(data.event)
+    if cond is not None:
+        cond = jax.ShapeDtypeStruct((2, *cond), jnp.float32)
     with explained(flow, data):
         init = functools.partial(models.init, flow)
         jax.eval_shape(init, jax.random.key(0), x, cond)
 
 
 @contextlib.contextmanager
-def explained(flow: models.Model, data: Tabular | Images) -> Iterator[None]:
+def explained(flow: models.Model, data: Data) -> Iterator[None]:
     """Around the first use of a flow on data: what fails is the config's fault.
 
     Raises:

@@ -5,19 +5,17 @@ as one program; within that, `lax.scan` takes the steps of one call, drawing the
 batches on the device. Small flows are bound by dispatch, not by arithmetic.
 """
 
-import functools
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from fdnf.flows import surgery
-from fdnf.train import models, optim, shares, side_by_side
+from fdnf.train import optim, shares, side_by_side
 from fdnf.train.objectives import Objective
 from fdnf.train.preprocess import Preprocess
+from fdnf.train.preprocessing import Prepared
 from fdnf.train.sampling import Sampler
 from fdnf.train.settings import ConfigError
 from fdnf.train.shares import Share
@@ -29,70 +27,6 @@ AXIS = "batch"
 INIT, TRAIN, FIRST = 0, 1, 2
 
 
-def init_state(
-    flow: models.Model,
-    optimizer: optax.GradientTransformation,
-    keys: Array,
-    x: Array,
-    ema: float,
-    cond: Array | None = None,
-    inherited: Any = None,
-    inherited_runs: bool = False,
-) -> TrainState:
-    """Initial state of every run, leading axis runs, data-dependent parts included.
-
-    Args:
-      flow: the model.
-      optimizer: from `optim.make`.
-      keys: `[runs]`, the runs' keys.
-      x: `[runs, batch, ...]`, the batch from which each run takes its statistics.
-      ema: decay of the moving average, 0 for none.
-      cond: `[runs, batch, ...]`, condition of that batch.
-      inherited: variables of a teacher whose permutations the flow takes over.
-      inherited_runs: whether they have a leading runs axis.
-    """
-
-    def init(run):
-        key, x, cond, own = run
-        key = jax.random.fold_in(key, INIT)
-        variables = models.init(flow, key, x, cond)
-        if inherited is not None:
-            source = own if inherited_runs else inherited
-            constants = surgery.inherit_permutations(
-                {"constants": variables["constants"]},
-                {"constants": source["constants"]},
-            )
-            # Again, since what depends on data depends on the permutations.
-            _, made = flow.apply(
-                constants, x, cond, mutable=["params"], rngs={"params": key}
-            )
-            variables = {**constants, **made}
-        params = variables["params"]
-        return params, variables.get("constants", {}), optimizer.init(params)
-
-    # Not a vmap on CPU: beside being slow there, XLA's batched products have been seen
-    # to wait for each other for ever on two cores.
-    # It runs once, and XLA takes five times as long to optimise its convolutions and
-    # random numbers on CPU as to translate them.
-    hurried = x.ndim > 3 and jax.default_backend() == "cpu"
-    options = {"xla_backend_optimization_level": 0} if hurried else None
-
-    @functools.partial(jax.jit, compiler_options=options)
-    def everything(keys, x, cond, own):
-        params, constants, opt_state = side_by_side.over_runs(
-            init, (keys, x, cond, own)
-        )
-        return TrainState(
-            step=jnp.zeros((), jnp.int32),
-            params=params,
-            ema=optim.ema_init(params, ema),
-            constants=constants,
-            opt_state=opt_state,
-        )
-
-    return everything(keys, x, cond, inherited if inherited_runs else None)
-
-
 def make_train_step(
     objective: Objective,
     optimizer: optax.GradientTransformation,
@@ -102,7 +36,7 @@ def make_train_step(
     ema: float,
     teacher_runs: bool = False,
     pack: str = "auto",
-    preprocess: Preprocess | None = None,
+    preprocess: Prepared | None = None,
     accumulate: int = 1,
     alike: int = 1,
     ask: Callable | None = None,

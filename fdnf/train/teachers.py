@@ -1,6 +1,5 @@
 """Trained flows from a workdir, as teachers or for evaluation."""
 
-import dataclasses
 import pathlib
 from typing import Any, NamedTuple
 
@@ -9,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from fdnf.ops import trees
-from fdnf.train import checkpoint, models, settings
+from fdnf.train import checkpoint, models, preprocessing, settings
 from fdnf.train.preprocess import Preprocess
+from fdnf.train.preprocessing import Prepared
 from fdnf.train.settings import ConfigError
 
 
@@ -40,9 +40,9 @@ class Trained(NamedTuple):
         return tuple(self.meta.get("event") or (self.meta["dim"],))
 
     @property
-    def preprocess(self) -> Preprocess:
-        """What was done to the stored rows."""
-        return Preprocess(**self.meta.get("preprocess", {}))
+    def preprocess(self) -> Any:
+        """What was done to the stored rows, a `preprocessing.Prepared`."""
+        return preprocessing.restore(self.meta.get("preprocess", {}))
 
 
 def load(workdir: str | pathlib.Path) -> Trained:
@@ -67,7 +67,7 @@ def match(
     trained: Trained,
     event: tuple[int, ...],
     runs: int,
-    preprocess: Preprocess | None = None,
+    preprocess: Prepared | None = None,
 ) -> tuple[Any, bool]:
     """A teacher's variables for `runs` students of data of shape `event`.
 
@@ -91,14 +91,11 @@ def match(
             f"have shape {tuple(event)}: name a teacher of the same data"
         )
     # Teacher and student see the same tensor, mirrored or not.
-    theirs, ours = (
-        dataclasses.replace(p, flip=False)
-        for p in (trained.preprocess, preprocess or Preprocess())
-    )
+    theirs, ours = trained.preprocess.plain, (preprocess or Preprocess()).plain
     if theirs != ours:
         raise ConfigError(
             f"the teacher saw {theirs}, the student sees {ours}: give both the same "
-            "data.n_bits, data.logit and data.conditional"
+            "`data` section"
         )
     variables = jax.tree.map(jnp.asarray, trained.variables)
     if trained.runs == 1:

@@ -1,22 +1,20 @@
 """What is measured on held-out rows during training, and what is kept by it."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from fdnf.data.images import Images
-from fdnf.data.tabular import Tabular
 from fdnf.metrics import likelihood
 from fdnf.train import density, distributed, models
 from fdnf.train.objectives import Objective
-from fdnf.train.preprocess import Preprocess
+from fdnf.train.preprocessing import Data, Prepared
 from fdnf.train.shares import Share
 from fdnf.train.side_by_side import over_runs
 from fdnf.train.step import AXIS
 
+_VAL = 1  # The split.
 LIKELIHOOD, LOSS = MEASURES = ("val_log_prob", "val_loss")
 
 
@@ -37,15 +35,15 @@ Validate = Callable[[Any, Any, Any], Validation]
 
 
 def by_likelihood(
-    flow: models.Model, data: Tabular | Images, prepared: Preprocess, batch_size: int
+    flow: models.Model, data: Data, prepared: Prepared, batch_size: int
 ) -> Validate:
     """Log-likelihood of the validation rows, each once: "val_log_prob", in nats."""
     log_prob = density.make_log_prob(flow, batch_size, prepared, everyone=True)
-    labels = _labels(data, prepared)
+    beside = prepared.beside(data, _VAL)
 
     def validate(params: Any, constants: Any, teacher: Any) -> Validation:
         del teacher
-        values = log_prob(params, constants, data.val, labels)
+        values = log_prob(params, constants, data.val, beside)
         mean = values.mean(axis=1, dtype=np.float64)
         scalars = {LIKELIHOOD: mean}
         if prepared.levels:
@@ -58,8 +56,8 @@ def by_likelihood(
 
 def by_loss(
     objective: Objective,
-    data: Tabular | Images,
-    prepared: Preprocess,
+    data: Data,
+    prepared: Prepared,
     batch_size: int,
     *,
     step: int,
@@ -75,14 +73,13 @@ def by_loss(
     Args:
       objective: from `objectives.build`.
       data: whose validation rows are taken.
-      prepared: what is done to batches; nothing is mirrored here.
+      prepared: what is done to batches; nothing is augmented here.
       batch_size: rows a call, over all devices.
       step: of the training that the loss is taken for: its end, so that a run's
         values can be compared.
       teacher_runs: whether the teacher's variables have a leading runs axis.
     """
-    plain = dataclasses.replace(prepared, flip=False)
-    labels = _labels(data, prepared)
+    plain, beside = prepared.plain, prepared.beside(data, _VAL)
     here, devices = jax.local_device_count(), jax.device_count()
     size = -(-batch_size // devices) * devices
 
@@ -117,8 +114,8 @@ def by_loss(
         for number in range(max(len(data.val) // size, 1)):
             rows = np.arange(number * size, (number + 1) * size) % len(data.val)
             batch = {"x": cut(data.val[rows])}
-            if labels is not None:
-                batch["labels"] = cut(labels[rows])
+            if beside is not None:
+                batch["beside"] = cut(beside[rows])
             losses.append(np.asarray(mapped(params, constants, teacher, batch, number)))
         loss = np.stack(losses).mean(axis=0, dtype=np.float64)
         return Validation(loss, {LOSS: loss})
@@ -131,10 +128,3 @@ def final(measure: str, loss: np.ndarray) -> dict[str, list[float]]:
     if measure == LIKELIHOOD:
         return {"best_val_log_prob": (-loss).tolist()}
     return {"val_loss": loss.tolist()}
-
-
-def _labels(data: Tabular | Images, prepared: Preprocess) -> np.ndarray | None:
-    """Of the validation rows, if they are a condition."""
-    if prepared.classes and isinstance(data, Images) and data.labels is not None:
-        return data.labels[1]
-    return None

@@ -124,3 +124,42 @@ def test_frames_overlap_and_leave_out_the_rest():
 def test_refusals(settings, told):
     with pytest.raises(ValueError, match=told):
         stft.power(X, **{"hop": 4, **settings})
+
+
+@pytest.mark.parametrize(("n_fft", "hop", "length"), [(64, 16, None), (50, 7, 31)])
+def test_inverse_undoes_the_transform(n_fft, hop, length):
+    spectrum = stft.transform(X, n_fft=n_fft, hop=hop, length=length, centred=True)
+    found = stft.inverse(spectrum, hop=hop, length=length, time=400)
+    # The last frame's window ends somewhat before the signal does.
+    end = hop * (spectrum.shape[-2] - 1) + 1
+    np.testing.assert_allclose(found[..., :end], X[..., :end], atol=1e-5)
+    assert stft.inverse(spectrum, hop=hop, length=length).shape[-1] == end - 1
+
+
+def test_inverse_is_the_nearest_signal():
+    # The gradient of the squared distance of spectra vanishes there. Frequencies
+    # inside count twice, for themselves and their mirror images.
+    rng = np.random.default_rng(1)
+    parts = jnp.asarray(rng.normal(size=(2, 9, 17)), jnp.float32)
+    spectrum = (parts[0] + 1j * parts[1]).at[:, ::16].set(parts[0, :, ::16])
+    weights = jnp.asarray([1.0, *[2.0] * 15, 1.0])
+
+    def distance(padded):
+        gap = stft.transform(padded, n_fft=32, hop=8) - spectrum
+        return jnp.sum(weights * (gap.real**2 + gap.imag**2))
+
+    inner = stft.inverse(spectrum, hop=8, time=64 + 16)
+    # In front, the first 16 samples are what centring would have reflected.
+    front = jnp.zeros(16)
+    slope = jax.grad(distance)(jnp.concatenate([front, inner]))
+    np.testing.assert_allclose(slope[16:], 0.0, atol=2e-3)
+    assert np.abs(slope[1:16]).max() > 1
+
+
+def test_inverse_is_longer_than_the_frames_only_with_silence():
+    spectrum = stft.transform(X[0, 0], n_fft=64, hop=16, centred=True)
+    found = stft.inverse(spectrum, hop=16, time=500)
+    assert found.shape == (500,)
+    assert np.all(found[440:] == 0)
+    with pytest.raises(ValueError, match="hop 0"):
+        stft.inverse(spectrum, hop=0)

@@ -14,6 +14,8 @@ from fdnf.flows import build as flows
 from fdnf.flows import surgery
 from fdnf.flows.glow import Glow
 from fdnf.train import (
+    initial,
+    levels,
     loop,
     objectives,
     optim,
@@ -189,10 +191,10 @@ def test_teacher_of_other_scales_is_refused():
     one, two = Glow(1, 1, 4), Glow(2, 1, 4)
     built = config("ilkd")
     with pytest.raises(ValueError, match="student has 2 levels, more than .* 1"):
-        objectives.check_levels(built, two, one, (4, 4, 1))
+        levels.check(built, two, one, (4, 4, 1))
     with pytest.raises(ValueError, match="student has shapes"):
-        objectives.check_levels(built, one, two, (4, 4, 1))
-    objectives.check_levels(built, two, two.clone(steps=3), (4, 4, 1))
+        levels.check(built, one, two, (4, 4, 1))
+    levels.check(built, two, two.clone(steps=3), (4, 4, 1))
 
 
 @functools.cache
@@ -200,10 +202,10 @@ def accumulated(parts):
     built = config("student")
     data = datasets.build(built.data)
     flow, optimizer = flows.build(built.model), optim.make(built.optim, 2)
-    prepared = settings.preprocessing(built, data)
+    prepared = settings.prepared(built, data)
     keys = side_by_side.run_keys(0, 1)
     x, _ = prepared.encode(keys[0], jnp.asarray(data.train[:16]))
-    state = step.init_state(flow, optimizer, keys, x[None], 0.0)
+    state = initial.init_state(flow, optimizer, keys, x[None], 0.0)
     take = step.make_train_step(
         objectives.build(built, flow, None, 1.0),
         optimizer,

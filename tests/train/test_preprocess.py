@@ -65,10 +65,10 @@ def test_training_batches_are_mirrored_by_halves():
 
 def test_labels_become_the_condition():
     labels = jnp.asarray([2, 0, 1, 2, 2, 0])
-    batch = Preprocess(256, classes=3).train(KEY, {"x": X, "labels": labels})
+    batch = Preprocess(256, classes=3).train(KEY, {"x": X, "beside": labels})
     np.testing.assert_array_equal(batch["cond"], np.eye(3)[np.asarray(labels)])
-    assert "labels" not in batch
-    assert "cond" not in Preprocess(256).train(KEY, {"x": X, "labels": labels})
+    assert "beside" not in batch
+    assert "cond" not in Preprocess(256).train(KEY, {"x": X, "beside": labels})
 
 
 def test_vectors_pass_as_they_are():

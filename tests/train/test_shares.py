@@ -17,6 +17,7 @@ from fdnf.data import build as datasets
 from fdnf.flows import build as flows
 from fdnf.train import (
     density,
+    initial,
     objectives,
     optim,
     sampling,
@@ -49,7 +50,7 @@ def test_one_device_draws_all():
 def test_devices_share_out_one_batch(rows, generated):
     data = {
         "train": jnp.arange(rows),
-        "labels": -jnp.arange(rows),
+        "beside": -jnp.arange(rows),
         "generated": 1000 + jnp.arange(50),
         "generated_labels": -1000 - jnp.arange(50),
     }
@@ -61,7 +62,7 @@ def test_devices_share_out_one_batch(rows, generated):
         return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
     one = batch(1)
-    np.testing.assert_array_equal(one["labels"], -one["x"])
+    np.testing.assert_array_equal(one["beside"], -one["x"])
     assert len(one["x"]) == 24
     assert np.mean(one["x"] >= 1000) == pytest.approx(generated, abs=0.5 / 24)
     for devices in (2, 4):
@@ -121,18 +122,18 @@ def losses(case, devices):
     """Loss, its terms and the gradient's norm, of two steps by so many devices."""
     config = CASES[case]()
     data = datasets.build(config.data)
-    prepared = settings.preprocessing(config, data)
+    prepared = settings.prepared(config, data)
     flow, teacher, taught = flows.build(config.model), None, {}
     rows = {"x": jnp.asarray(data.train[:16])}
     if prepared.classes:
-        rows["labels"] = jnp.asarray(data.labels[0][:16])
+        rows["beside"] = jnp.asarray(data.labels[0][:16])
     rows = prepared.train(jax.random.key(1), rows)
     if config.get("teacher"):
         teacher = flows.build(config.teacher.config.model)
         taught = teacher.init(jax.random.key(2), rows["x"], rows.get("cond"))
     on_device = {"train": jnp.asarray(data.train)}
     if prepared.classes:
-        on_device["labels"] = jnp.asarray(data.labels[0])
+        on_device["beside"] = jnp.asarray(data.labels[0])
     share = 0.0
     if teacher and config.teacher.samples:
         share = config.teacher.share
@@ -140,7 +141,7 @@ def losses(case, devices):
     optimizer = optim.make(config.optim, 2)
     keys = side_by_side.run_keys(0, 1)
     cond = rows["cond"][None] if prepared.classes else None
-    state = step.init_state(flow, optimizer, keys, rows["x"][None], 0.0, cond)
+    state = initial.init_state(flow, optimizer, keys, rows["x"][None], 0.0, cond)
     size = config.train.batch_size
     take = step.make_train_step(
         # Some samples are out of reach.
@@ -169,7 +170,7 @@ def densities():
     flow = flows.build(config.model)
     variables = flow.init(jax.random.key(0), jnp.zeros((4, *data.event)))
     log_prob = density.make_log_prob(
-        flow, 30, settings.preprocessing(config, data), everyone=True
+        flow, 30, settings.prepared(config, data), everyone=True
     )
     params = jax.tree.map(lambda leaf: leaf[None], variables["params"])
     constants = jax.tree.map(lambda leaf: leaf[None], variables.get("constants", {}))

@@ -9,7 +9,7 @@ import pytest
 
 from fdnf.data import build as datasets
 from fdnf.flows import build as flows
-from fdnf.train import density, objectives, optim, sampling, side_by_side, step
+from fdnf.train import density, initial, objectives, optim, sampling, side_by_side, step
 from fdnf.train.settings import ConfigError
 from tests import tiny
 
@@ -20,10 +20,10 @@ OPTIMIZER = optim.make(CONFIG.optim, 12)
 NLL = objectives.build(CONFIG, FLOW, None, 1.0)
 
 
-def initial(runs=1, ema=0.0, seed=0):
+def started(runs=1, ema=0.0, seed=0):
     keys = side_by_side.run_keys(seed, runs)
     x = jnp.broadcast_to(jnp.asarray(DATA.train[:32]), (runs, 32, 3))
-    return step.init_state(FLOW, OPTIMIZER, keys, x, ema), keys
+    return initial.init_state(FLOW, OPTIMIZER, keys, x, ema), keys
 
 
 @functools.cache  # Tracing costs more than these tests' steps.
@@ -47,7 +47,7 @@ def trained(
     pack="auto",
     objective=NLL,
 ):
-    state, keys = initial(runs, ema, seed)
+    state, keys = started(runs, ema, seed)
     take = program(objective, rows, batch, devices, steps, ema, pack)
     data = {"train": jnp.asarray(DATA.train[:rows])}
     log = []
@@ -80,7 +80,7 @@ def test_there_are_two_devices():
 
 @pytest.mark.parametrize("runs", [1, 2])
 def test_state_and_scalars_have_no_device_axis(runs):
-    before, _ = initial(runs, ema=0.9)
+    before, _ = started(runs, ema=0.9)
     shapes = jax.tree.map(jnp.shape, before)
     after, log = trained(runs=runs, ema=0.9)
     assert jax.tree.map(jnp.shape, after) == shapes
@@ -105,7 +105,7 @@ def test_devices_draw_different_rows():
         return 0.0 * zero, {"gap": gap}
 
     take = program(objective, 200, 16, 2, 1, 0.0)
-    state, keys = initial()
+    state, keys = started()
     data = {"train": jnp.asarray(DATA.train)}
     _, scalars = take(state, np.zeros(2, np.int32), side_by_side.hyper(keys), data, {})
     assert scalars["gap"][0] > 0
@@ -153,7 +153,7 @@ def test_steps_a_call_do_not_matter():
 
 
 def test_the_state_is_donated():
-    state, keys = initial(ema=0.9)
+    state, keys = started(ema=0.9)
     take = program(NLL, 200, 16, 2, 1, 0.9)
     stop, data = np.zeros(2, np.int32), {"train": jnp.asarray(DATA.train)}
     # The first call brings the state from one device onto both.
@@ -213,7 +213,7 @@ def test_the_log_of_a_call_is_over_its_finite_steps():
 
 @pytest.mark.parametrize("batch", [2, 7, 16, 500])
 def test_log_prob_covers_each_row_once(batch):
-    state, _ = initial(runs=2)
+    state, _ = started(runs=2)
     rows = jnp.asarray(DATA.test[:37])
     found = density.make_log_prob(FLOW, batch)(
         state.params, state.constants, DATA.test[:37]

@@ -1,1 +1,1 @@
-"""TFDS builders of the five published tabular sets, one a file."""
+"""TFDS builders, one a file: the five tabular sets, pictures and recordings."""

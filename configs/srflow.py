@@ -1,0 +1,163 @@
+"""SRFlow, its encoder and its feed-forward students, at the papers' sizes and small."""
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from configs import common, conditional
+
+TEACHER_WORDS = ("x4", "x8", "teacher", "smoke")
+
+# Of the encoder, in all models that contain one.
+ENCODER = {
+    "x4": {"blocks": 23, "features": 64, "growth": 32, "rdbs": 3, "convs": 5},
+    "x8": {"blocks": 23, "features": 64, "growth": 32, "rdbs": 3, "convs": 5},
+    "small": {"blocks": 3, "features": 32, "growth": 16, "rdbs": 2, "convs": 3},
+    "smoke": {"blocks": 1, "features": 8, "growth": 4, "rdbs": 1, "convs": 2},
+}
+FLOW = {
+    "x4": {"scale": 4, "levels": 3, "steps": 16, "hidden": 64, "taps": (1, 8, 15, 22)},
+    "x8": {"scale": 8, "levels": 4, "steps": 16, "hidden": 64, "taps": (1, 3, 5, 7)},
+    "small": {"scale": 4, "levels": 2, "steps": 6, "hidden": 32, "taps": (1,)},
+    "smoke": {"scale": 4, "levels": 2, "steps": 1, "hidden": 8, "taps": (0,)},
+}
+
+
+def flow(data: str, size: str, scale: int) -> ConfigDict:
+    """SRFlow by maximum likelihood, on an encoder trained before by mean distance.
+
+    Args:
+      data: name of the data set.
+      size: key of `FLOW`.
+      scale: enlargement.
+    """
+    config = conditional.super_resolution()
+    config.data.name = data
+    config.data.args.scale = scale
+    config.model.name = "srflow"
+    config.model.args = ConfigDict(ENCODER[size] | FLOW[size])
+    config.pretrained = pretrained = ConfigDict()
+    # A trained encoder's workdir or, if that is empty, the config of one to train
+    # first, into <workdir>/pretrained.
+    pretrained.workdir = ""
+    pretrained.into = "encoder"
+    pretrained.frozen = 0.5  # fraction of the training in which it stands still
+    pretrained.config = encoder(data, size, scale)
+    return config
+
+
+def encoder(data: str, size: str, scale: int) -> ConfigDict:
+    """The encoder as a network of its own, trained by the mean l1 distance."""
+    config = conditional.super_resolution()
+    config.role, config.label = "pretrained", "RRDB"
+    config.data.name = data
+    config.data.args.scale = scale
+    config.data.bins = 0
+    config.model.name = "rrdb"
+    config.model.args = ConfigDict({"scale": scale} | ENCODER[size])
+    config.loss.method = "regression"
+    return config
+
+
+def smoke(config: ConfigDict) -> ConfigDict:
+    """The same experiment in seconds, on synthetic data."""
+    own = [config]
+    if "pretrained" in config:
+        own.append(config.pretrained.config)
+    for each in own:
+        each.data.name = "synthetic_pairs"
+        each.data.args = ConfigDict({"scale": each.model.args.scale, "crop": 16})
+        each.train.update(
+            steps=20,
+            batch_size=8,
+            steps_per_call=5,
+            log_every=5,
+            eval_every=10,
+            init_rows=16,
+        )
+        each.eval.update(batch_size=8, images=2, samples=3, strips=1, time_repeats=3)
+    return config
+
+
+def published(arg: str = "") -> ConfigDict:
+    """The papers' teachers on DIV2K and Flickr2K, x4 (default) or x8.
+
+    Lugmayr et al. (2020), released code: images of 160, batch 12 at 2.5e-4 (16 at 5e-4
+    for x8), 200,000 steps, the rate halved at 50, 75, 90 and 95 %.
+    """
+    words = common.parse_arg(arg, TEACHER_WORDS)
+    size = "x8" if "x8" in words else "x4"
+    scale = int(size[1:])
+    config = flow("div2k", "smoke" if "smoke" in words else size, scale)
+    if "smoke" in words:
+        return smoke(config)
+    for each in (config, config.pretrained.config):
+        each.data.args = ConfigDict(
+            {"scale": scale, "crop": 160, "tile": 320, "flickr2k": True}
+        )
+        each.optim.schedule = "halved"
+        each.optim.warmup = 0.0
+        each.optim.milestones = (0.5, 0.75, 0.9, 0.95)
+        each.train.steps = 200_000
+        each.train.batch_size = 12 if size == "x4" else 16
+        each.train.eval_every = 5000
+        each.train.log_every = 100
+    config.optim.lr = 2.5e-4 if size == "x4" else 5e-4
+    config.pretrained.config.optim.lr = 2e-4
+    config.pretrained.config.train.batch_size = 16
+    return config
+
+
+def published_students(arg: str = "") -> ConfigDict:
+    """The published student of the x4 or x8 teacher.
+
+    Baranchuk et al. (2021), appendix C and released code: patches of 128, batch 80
+    (x8: 128), Adam at 2e-4 halved at every quarter of 100 epochs, alpha 10, teacher's
+    samples beyond 5 left out, gradients clipped at 100.
+    """
+    words = common.parse_arg(arg, (*TEACHER_WORDS, "srflow_student"))
+    size = "x8" if "x8" in words else "x4"
+    if "smoke" in words:
+        args: dict[str, Any] = student("smoke")
+    elif size == "x4":
+        args = {"scale": 4, "widths": (6, 24, 96), "inherits": True}
+    else:
+        args = {
+            "scale": 8,
+            "widths": (18, 48, 192, 384),
+            "base_blocks": 1,
+            "base_rdbs": 3,
+            "base_convs": 5,
+            "taps": (1, 3, 5, 7),
+            "rdbs": 1,
+            "convs": 3,
+            "inherits": False,
+        }
+    students = {"srflow_student": recipe(args)}
+    config = conditional.taught(published, arg, students, "srflow_student")
+    if "smoke" in words:
+        config.loss.feed_forward.update(feature="none", alpha=0.0)
+        return config
+    config.data.args.crop, config.data.args.tile = 128, 256
+    config.optim.lr = 2e-4
+    config.optim.milestones = (0.25, 0.5, 0.75)
+    config.train.batch_size = 80 if size == "x4" else 128
+    config.train.steps = 40_000
+    return config
+
+
+def student(size: str) -> dict[str, Any]:
+    base = {"base_blocks": 1, "base_rdbs": 1, "base_convs": 3}
+    if size == "smoke":
+        base |= {"base_convs": 2, "base_growth": 4, "widths": (12, 24)}
+    shared = {k: v for k, v in FLOW[size].items() if k in ("scale", "taps")}
+    return {"inherits": True} | ENCODER[size] | shared | base
+
+
+def recipe(args: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "model": {"name": "srflow_student", "args": args},
+        "loss/feed_forward/alpha": 10.0,
+        "loss/feed_forward/feature": "lpips_vgg16",
+        "loss/feed_forward/temperature": 0.9,
+    }

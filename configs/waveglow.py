@@ -1,0 +1,141 @@
+"""WaveGlow and its feed-forward students, at the papers' sizes and small."""
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from configs import common, conditional
+
+WORDS = ("teacher", "small", "smoke")
+# Name: kind of student, blocks and channels at the papers' size and small. The first
+# three are those of table 2, the others of the ablation, table 4.
+STUDENTS: dict[str, tuple[str, tuple[int, int], tuple[int, int]]] = {
+    "v1": ("wavenet", (4, 128), (2, 48)),
+    "v2": ("wavenet", (4, 96), (2, 32)),
+    "v3": ("wavenet", (2, 96), (1, 32)),
+    "flow": ("wave_flow", (4, 96), (2, 32)),
+    "wide_flow": ("wave_wide_flow", (4, 96), (2, 32)),
+    "affine": ("wave_affine", (4, 96), (2, 32)),
+}
+SMALL = {
+    "flows": 6,
+    "early_every": 2,
+    "layers": 4,
+    "channels": 64,
+    "hop": 256,
+    "upsampler_taps": 1024,
+    "features": 16,
+}
+SMOKE = {
+    "flows": 2,
+    "early_every": 1,
+    "layers": 2,
+    "channels": 8,
+    "hop": 64,
+    "upsampler_taps": 128,
+    "features": 4,
+}
+SMOKE_MEL = {"n_fft": 128, "hop": 64, "window": 128, "mels": 8}
+
+
+def teacher(data: str, arg: str = "") -> ConfigDict:
+    """WaveGlow by maximum likelihood.
+
+    Args:
+      data: name of the data set.
+      arg: small (for two CPU cores), smoke.
+    """
+    words = common.parse_arg(arg, WORDS)
+    config = conditional.speech()
+    config.data.name = data
+    config.model.name = "waveglow"
+    config.optim.b2 = 0.999
+    if "smoke" in words:
+        return smoke(config, SMOKE)
+    if "small" in words:
+        config.model.args = ConfigDict(SMALL)
+        config.data.args.segment = 4096
+        config.optim.update(lr=2e-3, clip=1.0)
+        config.train.update(steps=6000, batch_size=4, steps_per_call=50)
+        # As the released code's samples have it; at 1 they are noisier.
+        config.eval.temperature = 0.6
+        return config
+    # Prenger et al. (2018): Adam at 1e-4, batch 12 (24 in the paper), 580,000 steps.
+    config.model.args = ConfigDict({})
+    config.optim.update(lr=1e-4, schedule="constant", warmup=0.0, clip=0.0)
+    config.train.update(steps=580_000, batch_size=12, eval_every=5000)
+    return config
+
+
+def smoke(config: ConfigDict, args: dict[str, Any]) -> ConfigDict:
+    """The same experiment in seconds, on synthetic data."""
+    config.model.args = ConfigDict(args)
+    config.data.name = "synthetic_speech"
+    config.data.args = ConfigDict({"segment": 512})
+    config.data.mel = ConfigDict(SMOKE_MEL)
+    config.train.update(
+        steps=20,
+        batch_size=8,
+        steps_per_call=5,
+        log_every=5,
+        eval_every=10,
+        init_rows=8,
+    )
+    config.eval.update(
+        batch_size=8,
+        clips=2,
+        seconds=0.0,
+        griffin_lim=2,
+        shown=1,
+        time_batch=2,
+        time_seconds=0.05,
+        time_repeats=3,
+    )
+    return config
+
+
+def students(data: str, arg: str = "") -> ConfigDict:
+    """A student of table 2 (v1, v2, v3) or of table 4 (flow, wide_flow, affine; v2).
+
+    Baranchuk et al. (2021), appendix C and released code: segments of 16,000, batch
+    256, alpha 0.01 (v3: 0.02), 200,000 steps, the rate rises to 1e-3 in 5,000 steps
+    and falls by e every 25,000, not below 1e-5; no clipping.
+
+    Args:
+      data: name of the data set.
+      arg: the student's name, and words of `teacher`.
+    """
+    words = set(arg.split(","))
+    small, tiny = "small" in words, "smoke" in words
+    recipes = {name: _recipe(name, small, tiny) for name in STUDENTS}
+    config = conditional.taught(lambda rest: teacher(data, rest), arg, recipes, "v2")
+    if tiny:
+        return config
+    config.optim.update(lr=1e-3, schedule="exponential", final=0.01, clip=0.0)
+    config.optim.warmup, config.optim.e_fold = 5000, 25_000
+    config.train.update(steps=200_000, batch_size=256)
+    if small:
+        config.optim.update(lr=2e-3, schedule="cosine", warmup=0.05, clip=1.0)
+        config.train.update(steps=3000, batch_size=4)
+    return config
+
+
+def _recipe(name: str, small: bool, tiny: bool) -> dict[str, Any]:
+    kind, large, reduced = STUDENTS[name]
+    blocks, channels = (1, 8) if tiny else reduced if small else large
+    args: dict[str, Any] = {"blocks": blocks, "channels": channels}
+    if tiny or small:
+        source = SMOKE if tiny else SMALL
+        args |= {k: source[k] for k in ("layers", "hop", "upsampler_taps", "features")}
+        early = (source["flows"] - 1) // source["early_every"]
+        args["latents"] = (2,) * early + (8 - 2 * early,)
+    recipe: dict[str, Any] = {
+        "model": {"name": kind, "args": args},
+        "loss/feed_forward/alpha": 0.02 if name == "v3" else 0.01,
+        "loss/feed_forward/feature": "stft",
+        "loss/feed_forward/limit": 5.0,
+        "loss/feed_forward/temperature": 0.6 if small else 1.0,
+    }
+    if tiny:
+        recipe["loss/feed_forward/stft"] = ((64, 16, 32), (128, 32, 64))
+    return recipe

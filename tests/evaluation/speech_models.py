@@ -1,0 +1,94 @@
+"""Tiny untrained vocoders, and recordings to judge them on."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from configs import waveglow
+from fdnf.data import synthetic_speech
+from fdnf.evaluation import speech_clips
+from fdnf.evaluation.speech_records import Record, Speed
+from fdnf.train import models, preprocessing, settings
+from fdnf.train.teachers import Trained
+
+
+@functools.cache
+def data():
+    """Clips of 1536, 2048 and 2560 samples."""
+    return synthetic_speech.synthetic_speech(rows=8)
+
+
+def judged():
+    return speech_clips.beginnings(data())
+
+
+@functools.cache
+def teacher(runs=1):
+    return _trained(waveglow.teacher("synthetic_speech", "smoke"), runs)
+
+
+@functools.cache
+def student(name="v2", runs=1):
+    return _trained(waveglow.students("synthetic_speech", f"{name},smoke"), runs)
+
+
+def _trained(config, runs):
+    config.runs = runs
+    prepared = preprocessing.make(config.data, data())
+    flow = models.build(config.model)
+    shapes = jax.eval_shape(
+        functools.partial(models.init, flow),
+        jax.random.key(0),
+        jax.ShapeDtypeStruct((1, *data().event), jnp.float32),
+        jax.ShapeDtypeStruct((1, *prepared.condition_shape(data().event)), jnp.float32),
+    )
+    rng = np.random.default_rng(config.seed)
+
+    def draw(path, leaf):
+        """Nothing is compiled, and zero-initialised layers are not zero."""
+        noise = rng.standard_normal((runs, *leaf.shape))
+        name = path[-1].key
+        if name == "weight":  # Of a 1x1 convolution, to be invertible.
+            noise = np.eye(leaf.shape[-1]) + 0.1 * noise
+        else:
+            fan_in = np.prod(leaf.shape[-3:-1]) if name == "kernel" else 100
+            noise *= 0.5 / np.sqrt(fan_in)
+        return jnp.asarray(noise, jnp.float32)
+
+    variables = {"constants": {}, **jax.tree_util.tree_map_with_path(draw, shapes)}
+    return Trained(
+        flow,
+        variables,
+        settings.from_dict(settings.to_dict(config)),
+        {
+            "event": data().event,
+            "preprocess": preprocessing.describe(prepared),
+        },
+    )
+
+
+def record(method="truth", kind="", seed=0, mel=(0.0, 0.0, 0.0), **fields):
+    """One row by hand."""
+    known = {
+        "scores": {"sc": (0.5,) * len(mel), "mel_l1": mel},
+        "unmeasured": {"pesq": "package pesq is not installed"},
+        "clips": tuple(f"clip_{i}" for i in range(len(mel))),
+        "source": "tones of a machine",
+        "seconds": 12.0,
+    }
+    if kind:
+        known |= {"temperature": 0.6, "parameters": 1_234, "inherited": 1_000}
+    return Record("tones", method, seed, kind, **(known | {"rate": 8000} | fields))
+
+
+def speed(ms, whole=None, unfolded=None):
+    """Of 4 waveforms of 2000 samples; times in ms with p10 and p90 a tenth away."""
+    spread = [t and (float(t), 0.9 * t, 1.1 * t) for t in (ms, whole or ms, unfolded)]
+    return Speed(4, 2000, *spread)
+
+
+def tone(length=2000, rate=8000):
+    t = np.arange(length) / rate
+    return np.round(3000 * np.sin(2 * np.pi * 440 * t)).astype(np.int16)

@@ -1,0 +1,95 @@
+"""PSNR and SSIM against scikit-image, under the names of their conventions."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import skimage.metrics
+
+from fdnf.metrics import image
+from fdnf.ops import resize
+from tests.metrics import random_weights
+
+PIXELS = random_weights.pictures(2, 40, 32)
+NOISE = np.random.default_rng(0).integers(-20, 20, PIXELS.shape)
+CHANGED = np.clip(PIXELS + NOISE, 0, 255).astype(np.uint8)
+X, Y = (jnp.asarray(p, jnp.float32) / 255 for p in (PIXELS, CHANGED))
+
+
+def test_psnr():
+    expected = [
+        skimage.metrics.peak_signal_noise_ratio(a, b)
+        for a, b in zip(PIXELS, CHANGED, strict=True)
+    ]
+    np.testing.assert_allclose(image.psnr(X, Y), expected, rtol=1e-5)
+    # An error of a tenth everywhere is 20 dB.
+    flat = jnp.full((1, 8, 8, 3), 0.5)
+    np.testing.assert_allclose(image.psnr(flat, flat + 0.1), 20, rtol=1e-5)
+    assert np.all(image.psnr(X, X) == np.inf)
+
+
+@pytest.mark.parametrize(
+    ("function", "options"),
+    [
+        (image.ssim_uniform7, {}),
+        (
+            image.ssim_gaussian11,
+            {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False},
+        ),
+    ],
+)
+def test_ssim(function, options):
+    expected = [
+        skimage.metrics.structural_similarity(a, b, channel_axis=-1, **options)
+        for a, b in zip(PIXELS, CHANGED, strict=True)
+    ]
+    found = jax.jit(function)(X, Y)
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+    np.testing.assert_allclose(function(X, X), 1.0, atol=1e-6)
+
+
+def test_the_conventions_differ():
+    gap = image.ssim_uniform7(X, Y) - image.ssim_gaussian11(X, Y)
+    assert np.abs(gap).min() > 1e-3
+
+
+def test_ssim_of_flat_images():
+    # Only the first factor counts: (2 a b + c) / (a^2 + b^2 + c).
+    a, b = jnp.full((1, 12, 12, 3), 0.25), jnp.full((1, 12, 12, 3), 0.75)
+    expected = (2 * 0.25 * 0.75 + 1e-4) / (0.25**2 + 0.75**2 + 1e-4)
+    np.testing.assert_allclose(image.ssim_uniform7(a, b), expected, rtol=1e-4)
+
+
+def test_lr_psnr():
+    lr = resize.downscale_uint8(PIXELS, 4)
+    assert np.all(image.lr_psnr(PIXELS, lr) == np.inf)
+    moved = lr ^ 1  # One grey level off in each pixel.
+    np.testing.assert_allclose(image.lr_psnr(PIXELS, moved), 20 * np.log10(255))
+    assert image.lr_psnr(PIXELS[0], moved[0]) == image.lr_psnr(PIXELS, moved)[0]
+    # What bicubic enlargement gives explains its input well, other images do not.
+    enlarged = image.lr_psnr(resize.upscale_uint8(lr, 4), lr)
+    assert np.all(enlarged > 30)
+    assert np.all(image.lr_psnr(PIXELS[::-1], lr) < 20)
+
+
+def test_to_uint8():
+    x = np.array([-0.2, 0.0, 0.499 / 255, 0.501 / 255, 1.0, 1.3])
+    np.testing.assert_array_equal(image.to_uint8(x), [0, 0, 0, 1, 255, 255])
+    np.testing.assert_array_equal(image.to_uint8(X), PIXELS)
+
+
+@pytest.mark.parametrize(
+    "function", [image.psnr, image.ssim_uniform7, image.ssim_gaussian11]
+)
+def test_unlike_shapes_are_refused(function):
+    with pytest.raises(ValueError, match="expected equal"):
+        function(X, Y[:, 1:])
+
+
+def test_sizes_are_refused():
+    with pytest.raises(ValueError, match="at least 7"):
+        image.ssim_uniform7(X[:, :6], Y[:, :6])
+    with pytest.raises(ValueError, match="at least 11"):
+        image.ssim_gaussian11(X[:, :10], Y[:, :10])
+    with pytest.raises(ValueError, match="one whole factor"):
+        image.lr_psnr(PIXELS, PIXELS[:, :7, :8])

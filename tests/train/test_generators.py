@@ -1,0 +1,122 @@
+"""Objectives of feed-forward students, against the losses themselves."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from configs import conditional, srflow_bsds300_student, waveglow_ljspeech_student
+from fdnf.flows.srflow import SRFlow
+from fdnf.losses import feed_forward
+from fdnf.students.rrdb import RRDBNet
+from fdnf.students.srflow import SRFlowStudent
+from fdnf.train import generators, objectives, settings
+from fdnf.train.settings import ConfigError
+
+KEY = jax.random.key(0)
+TINY = {"scale": 2, "blocks": 1, "features": 4, "growth": 2, "rdbs": 1, "convs": 2}
+TEACHER = SRFlow(levels=2, steps=1, hidden=4, taps=(0,), **TINY)
+STUDENT = SRFlowStudent(
+    widths=(4, 8), base_blocks=1, base_rdbs=1, base_convs=1, taps=(0,), **TINY
+)
+
+
+def config(method="feed_forward", **given):
+    section = {"method": method, "feed_forward": given}
+    return ConfigDict({"loss": section, "train": {"steps": 10}})
+
+
+@pytest.fixture(scope="module")
+def pair():
+    x = jax.random.uniform(KEY, (4, 8, 8, 3))
+    batch = {"x": x, "cond": x[:, ::2, ::2]}
+    teacher = TEACHER.init(KEY, x, batch["cond"])
+    student = STUDENT.init(KEY, STUDENT.draw(KEY, x.shape), batch["cond"])
+    return batch, teacher, student
+
+
+def test_objective_is_the_loss_on_shared_latents(pair):
+    batch, teacher, student = pair
+    objective = objectives.build(config(temperature=0.5), STUDENT, TEACHER, 1.0)
+    loss, terms = objective(
+        student["params"],
+        student.get("constants", {}),
+        {"flow": teacher, "feature": None},
+        batch,
+        KEY,
+        0,
+    )
+    z = STUDENT.draw(jax.random.fold_in(KEY, 2), batch["x"].shape, 0.5)
+    made = STUDENT.apply(student, z, batch["cond"])
+    aim = TEACHER.apply(teacher, z, batch["cond"], method="decode").x
+    np.testing.assert_allclose(loss, jnp.mean(jnp.abs(made - aim)), rtol=1e-5)
+    np.testing.assert_allclose(terms["reconstruction"], loss, rtol=1e-6)
+
+
+def test_regression_is_the_mean_distance_to_the_data(pair):
+    batch, *_ = pair
+    net = RRDBNet(**TINY)
+    variables = net.init(KEY, (), batch["cond"])
+    objective = objectives.build(config("regression"), net, None, 1.0)
+    loss, terms = objective(variables["params"], {}, {}, batch, KEY, 0)
+    made = net.apply(variables, (), batch["cond"])
+    np.testing.assert_allclose(loss, jnp.mean(jnp.abs(made - batch["x"])), rtol=1e-5)
+    assert terms["l1"] == loss
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"beta": 1.0}, r"has \['beta'\]; known"),
+        ({"feature": "lpips"}, "unknown loss.feed_forward.feature 'lpips'"),
+        ({"alpha": -1.0}, "alpha=-1.0: expected at least 0"),
+        ({"alpha": 1.0}, "weighs no feature"),
+        ({"temperature": 0.0}, "temperature=0.0"),
+        ({"limit": 0.0}, "limit=0.0"),
+    ],
+)
+def test_wrong_settings(given, words):
+    with pytest.raises(ValueError, match=words):
+        generators.arguments(config(**given))
+
+
+def test_teacher_is_needed():
+    with pytest.raises(ValueError, match="needs a teacher"):
+        objectives.build(config(), STUDENT, None, 1.0)
+    assert objectives.needs_teacher(config())
+    assert not objectives.needs_teacher(config("regression"))
+
+
+def test_features_by_name():
+    found = generators._feature(
+        generators.arguments(
+            config(feature="stft", alpha=1.0, stft=((64, 16, 32), (32, 8, 16)))
+        )
+    )
+    assert isinstance(found, feed_forward.StftFeature)
+    assert [tuple(r) for r in found.resolutions] == [(64, 16, 32), (32, 8, 16)]
+    assert generators.weights(config(feature="stft", alpha=1.0)) is None
+    assert generators.weights(config(feature="lpips_vgg16", alpha=0.0)) is None
+
+
+def test_missing_weights_are_a_matter_of_the_config(tmp_path):
+    built = srflow_bsds300_student.get_config()
+    built.loss.feed_forward.weights = str(tmp_path / "none.npz")
+    with pytest.raises(ConfigError, match=r"loss.feed_forward.weights: .*none.npz"):
+        settings.check(built)
+
+
+def test_likelihood_is_no_loss_of_a_student():
+    built = waveglow_ljspeech_student.get_config("smoke")
+    built.loss.method = "nll"
+    with pytest.raises(ConfigError, match="needs a density"):
+        settings.check(built)
+
+
+def test_one_student_at_a_time():
+    with pytest.raises(ValueError, match="give one student of"):
+        waveglow_ljspeech_student.get_config("v1,v2")
+    with pytest.raises(ValueError, match="unknown variant"):
+        waveglow_ljspeech_student.get_config("v4")
+    assert conditional.FEED_FORWARD in generators.METHODS
