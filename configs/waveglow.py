@@ -3,6 +3,7 @@
 from typing import Any
 
 from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
 
 from configs import common, conditional
 
@@ -26,6 +27,9 @@ SMALL = {
     "upsampler_taps": 1024,
     "features": 16,
 }
+# What differs at 8,000 samples a second.
+TELEPHONE = {"hop": 64, "upsampler_taps": 256}
+TELEPHONE_MEL = {"n_fft": 256, "hop": 64, "window": 256, "mels": 40, "high": 4000.0}
 SMOKE = {
     "flows": 2,
     "early_every": 1,
@@ -38,12 +42,13 @@ SMOKE = {
 SMOKE_MEL = {"n_fft": 128, "hop": 64, "window": 128, "mels": 8}
 
 
-def teacher(data: str, arg: str = "") -> ConfigDict:
+def teacher(data: str, arg: str = "", telephone: bool = False) -> ConfigDict:
     """WaveGlow by maximum likelihood.
 
     Args:
       data: name of the data set.
       arg: small (for two CPU cores), smoke.
+      telephone: whether the small one is of 8,000 samples a second.
     """
     words = common.parse_arg(arg, WORDS)
     config = conditional.speech()
@@ -54,9 +59,13 @@ def teacher(data: str, arg: str = "") -> ConfigDict:
         return smoke(config, SMOKE)
     if "small" in words:
         config.model.args = ConfigDict(SMALL)
+        if telephone:
+            config.model.args.update(TELEPHONE)
+            config.data.mel = ConfigDict(TELEPHONE_MEL)
+            config.data.args.root = placeholder(str)  # directory of the recordings
         config.data.args.segment = 4096
-        config.optim.update(lr=2e-3, clip=1.0)
-        config.train.update(steps=6000, batch_size=4, steps_per_call=50)
+        config.optim.update(lr=1e-3, clip=1.0, ema=0.999)
+        config.train.update(steps=8000, batch_size=4, steps_per_call=50)
         # As the released code's samples have it; at 1 they are noisier.
         config.eval.temperature = 0.6
         return config
@@ -94,7 +103,7 @@ def smoke(config: ConfigDict, args: dict[str, Any]) -> ConfigDict:
     return config
 
 
-def students(data: str, arg: str = "") -> ConfigDict:
+def students(data: str, arg: str = "", telephone: bool = False) -> ConfigDict:
     """A student of table 2 (v1, v2, v3) or of table 4 (flow, wide_flow, affine; v2).
 
     Baranchuk et al. (2021), appendix C and released code: segments of 16,000, batch
@@ -104,15 +113,19 @@ def students(data: str, arg: str = "") -> ConfigDict:
     Args:
       data: name of the data set.
       arg: the student's name, and words of `teacher`.
+      telephone: see `teacher`.
     """
     words = set(arg.split(","))
     small, tiny = "small" in words, "smoke" in words
-    recipes = {name: _recipe(name, small, tiny) for name in STUDENTS}
-    config = conditional.taught(lambda rest: teacher(data, rest), arg, recipes, "v2")
+    source = SMOKE if tiny else SMALL | TELEPHONE if telephone else SMALL
+    recipes = {name: _recipe(name, source, small, tiny) for name in STUDENTS}
+    config = conditional.taught(
+        lambda rest: teacher(data, rest, telephone), arg, recipes, "v2"
+    )
     if tiny:
         return config
     config.optim.update(lr=1e-3, schedule="exponential", final=0.01, clip=0.0)
-    config.optim.warmup, config.optim.e_fold = 5000, 25_000
+    config.optim.warmup, config.optim.e_fold = 5000, 25_000.0
     config.train.update(steps=200_000, batch_size=256)
     if small:
         config.optim.update(lr=2e-3, schedule="cosine", warmup=0.05, clip=1.0)
@@ -120,12 +133,13 @@ def students(data: str, arg: str = "") -> ConfigDict:
     return config
 
 
-def _recipe(name: str, small: bool, tiny: bool) -> dict[str, Any]:
+def _recipe(
+    name: str, source: dict[str, Any], small: bool, tiny: bool
+) -> dict[str, Any]:
     kind, large, reduced = STUDENTS[name]
     blocks, channels = (1, 8) if tiny else reduced if small else large
     args: dict[str, Any] = {"blocks": blocks, "channels": channels}
     if tiny or small:
-        source = SMOKE if tiny else SMALL
         args |= {k: source[k] for k in ("layers", "hop", "upsampler_taps", "features")}
         early = (source["flows"] - 1) // source["early_every"]
         args["latents"] = (2,) * early + (8 - 2 * early,)

@@ -5,12 +5,14 @@
 Modes:
   train   trains what the config describes, then evaluates it. A *_distill config first
           trains its teacher (once), then a plain and a distilled student of the same
-          size, and writes a table and pictures that compare the three; a *_pdd config
-          its teacher and a sampler.
+          size, and writes a table and pictures that compare the three; a *_pdd or
+          *_student config its teacher and a sampler. What `pretrained` describes is
+          trained before all else.
   study   the same for all methods of study.methods, over study.runs seeds.
   eval    evaluates a trained workdir again.
   single  trains and evaluates what the config describes and nothing else; a distilled
-          student needs --config.teacher.workdir. With --points=FILE several, in one
+          student needs --config.teacher.workdir, and a model with a `pretrained`
+          section --config.pretrained.workdir. With --points=FILE several, in one
           process, and those that differ in numbers only as one program (--pack).
           launch/sweep.py starts this.
   sample  draws eval.samples samples of a trained workdir: samples/*.npz and *.png; of
@@ -42,8 +44,8 @@ from ml_collections import config_flags
 
 from fdnf.data import build as datasets
 from fdnf.data.tabular import DataError
+from fdnf.evaluation import conditional, image_extractors, points, study
 from fdnf.evaluation import export as export_mode
-from fdnf.evaluation import image_extractors, points, study
 from fdnf.evaluation import sampling as sampling_mode
 from fdnf.train import (
     distributed,
@@ -186,6 +188,7 @@ def _run(mode: str, config: Any) -> int:
     """The exit status of a mode."""
     if mode == "single":
         image_extractors.check(config.eval)
+        conditional.check(config.eval)
         if _POINTS.value:
             members = points.read(_POINTS.value, config)
         else:
@@ -205,6 +208,7 @@ def _run(mode: str, config: Any) -> int:
 
 def _one(mode: str, config: Any, workdir: pathlib.Path) -> None:
     image_extractors.check(config.eval)
+    conditional.check(config.eval)
     writers = {
         "sample": lambda: sampling_mode.write(workdir, config),
         "export": lambda: export_mode.write(config, workdir),

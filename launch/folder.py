@@ -17,6 +17,7 @@ from typing import Any
 from launch import points
 from launch.points import Point, SweepError
 
+CONDITIONAL = ("super_resolution.json", "speech.json")
 SWEEP, POINT, ATTEMPTS = "sweep.json", "point.json", "attempts.jsonl"
 MAIN = ("python", "-m", "fdnf.main")
 
@@ -151,9 +152,14 @@ class Folder:
 
 def is_done(workdir: pathlib.Path) -> bool:
     """Whether a point is trained and evaluated."""
-    return (workdir / "finished.json").exists() and any(
-        (workdir / "results").glob("*/*/result.json")
-    )
+    if not (workdir / "finished.json").exists():
+        return False
+    results = workdir / "results"
+    if any(results.glob("*/*/result.json")):
+        return True
+    # Of images given smaller ones, and speech, baselines come first, the table last.
+    found = (any(results.glob(f"*/*/{name}")) for name in CONDITIONAL)
+    return (workdir / "table.md").exists() and any(found)
 
 
 def flag_text(value: Any) -> str:
@@ -203,8 +209,8 @@ def read_lines(path: pathlib.Path, last: int | None = None) -> list[dict[str, An
 
 
 def _meaning(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """What a name stands for; the teacher's place may be written in two ways."""
-    overrides = {k: v for k, v in entry["overrides"].items() if k != "teacher.workdir"}
+    """What a name stands for; another run's place may be written in two ways."""
+    overrides = {k: v for k, v in entry["overrides"].items() if k not in points.PLACES}
     return {"config": entry["config"], "overrides": overrides, "after": entry["after"]}
 
 

@@ -9,8 +9,10 @@ from typing import Any
 
 # Where a point's own directory, or another's, stands in the value of an override.
 ROOT = "{root}/"
-# Overrides that say nothing of what is trained, or only where the teacher lies.
-UNNAMED = ("label", "teacher.workdir")
+# Overrides that say where another run lies.
+PLACES = ("teacher.workdir", "pretrained.workdir")
+# Overrides that say nothing of what is trained, or only that.
+UNNAMED = ("label", *PLACES)
 _LONGEST = 110
 _UNSAFE = re.compile(r"[^A-Za-z0-9._=+-]+")
 

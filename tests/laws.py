@@ -131,6 +131,22 @@ def perturb(variables: Any, noise: float, seed: int = 7) -> Any:
     return {**variables, "params": params}
 
 
+def drawn(module: nn.Module, *args: Any, noise: float = 0.2) -> Any:
+    """Variables of a module that takes `args`, without the compilation of its `init`.
+
+    1x1 convolutions are near the identity, to be invertible, and all else is normal
+    about 0, see `perturb`.
+    """
+
+    def start(path, leaf):
+        zeros = jnp.zeros(leaf.shape, leaf.dtype)
+        square = path[-1].key == "weight"
+        return zeros + jnp.eye(leaf.shape[-1]) if square else zeros
+
+    shapes = jax.eval_shape(module.init, jax.random.key(0), *args)
+    return perturb(jax.tree_util.tree_map_with_path(start, shapes), noise)
+
+
 def cast(tree: Any, dtype: Any) -> Any:
     """Every array of the tree in `dtype`."""
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), tree)

@@ -18,7 +18,7 @@ class AffineInjector(Bijector):
       conditioner: module called as `conditioner(cond, features)`.
       floor: smallest scale, what the inverse divides by.
 
-    Reference: Lugmayr et al. (2020), SRFlow, eq. 8.
+    Reference: Lugmayr et al. (2020), SRFlow, section 3 (affine injector).
     """
 
     conditioner: nn.Module

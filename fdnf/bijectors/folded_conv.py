@@ -12,9 +12,9 @@ from fdnf.types import Context, Events, LogDet
 class FoldedConv(Bijector):
     """y = W x + b at every position, with W^-1 and log |det W| as parameters.
 
-    Parameters come from `flows.surgery.fold`; they are for use, not for training,
-    which would move W away from what stands for its inverse. `init` gives the
-    identity.
+    Parameters come from the `fold` of a flow (`flows.surgery`, `srflow_surgery`,
+    `waveglow_surgery`); they are for use, not for training, which would move W away
+    from what stands for its inverse. `init` gives the identity.
     """
 
     @nn.compact

@@ -3,6 +3,7 @@
 The one place where super-resolution parts from speech, and both from the rest.
 """
 
+import logging
 import pathlib
 from typing import Any
 
@@ -12,14 +13,32 @@ from fdnf.data.super_resolution import Pairs
 from fdnf.evaluation import (
     speech_report,
     speech_sampling,
+    sr_judge,
     sr_report,
     sr_sampling,
+    sr_scores,
 )
 from fdnf.train import teachers, workdirs
 from fdnf.train.teachers import Trained
 
 KINDS = (Pairs, Clips)
 PRETRAINED = "pretrained"
+
+_log = logging.getLogger(__name__)
+
+
+def check(evaluation: Any) -> None:
+    """Refuses what no model could be judged by, before any time is spent.
+
+    Args:
+      evaluation: the `eval` section; those of other data are passed by.
+
+    Raises:
+      ConfigError: a number out of range, or weights of LPIPS that are not those.
+    """
+    if "lpips" in evaluation:
+        sr_scores.settings_of(evaluation)
+        sr_judge.of(evaluation)
 
 
 def report(
@@ -61,14 +80,31 @@ def sample(trained: Trained, workdir: pathlib.Path, seed: int) -> list[pathlib.P
     folder = workdir / "samples"
     folder.mkdir(parents=True, exist_ok=True)
     data, others = datasets.build(trained.config.data), {}
-    teacher = trained.config.get("teacher")
-    if teacher and teacher.workdir:
-        others["teacher"] = teachers.load(teacher.workdir)
+    if place := _teacher_of(trained, workdir):
+        others["teacher"] = teachers.load(place)
         others["teacher"].config.eval.update(trained.config.eval)
     if isinstance(data, Pairs):
         return sr_sampling.write(trained, data, folder, seed, others)
     assert isinstance(data, Clips)
     return speech_sampling.write(trained, data, folder, seed, others)
+
+
+def _teacher_of(trained: Trained, workdir: pathlib.Path) -> pathlib.Path | None:
+    """The directory of a student's teacher, if it is still there.
+
+    It may have been trained first, into the student's, or lie beside it in a study
+    that has moved since.
+    """
+    section = trained.config.get("teacher")
+    if not section:
+        return None
+    named = [pathlib.Path(section.workdir)] if section.workdir else []
+    places = [*named, workdir / "teacher", workdir.absolute().parent / "teacher"]
+    for place in places:
+        if (place / workdirs.FINISHED).exists():
+            return place
+    _log.warning("the teacher is not shown: no finished run in %s", places[0])
+    return None
 
 
 def _with_pretrained(where: dict[str, pathlib.Path]) -> dict[str, Trained]:

@@ -44,8 +44,10 @@ def write(config: Any, workdir: str | pathlib.Path) -> list[pathlib.Path]:
     """Exports each run of a trained workdir to `<workdir>/export/run_<r>`.
 
     Args:
-      config: of its `eval`, `time_batch` is the sampler's batch size, and
-        `temperature`, of images the first of `temperatures`, is baked in.
+      config: of its `eval`, `time_batch` is the sampler's batch size, 1 where there is
+        none, as of super-resolution; and `temperature`, of images the first of
+        `temperatures`, is baked in. Conditional models of images and sound make
+        events of shape `export_shape`, those they were trained on where it is ().
       workdir: of a trained flow or student.
 
     Returns:
@@ -57,20 +59,26 @@ def write(config: Any, workdir: str | pathlib.Path) -> list[pathlib.Path]:
     """
     workdir, evaluation = pathlib.Path(workdir), config.eval
     trained = teachers.load(workdir)
-    rows = evaluation.time_batch
+    rows = evaluation.get("time_batch", 1)
     if not isinstance(rows, int) or rows < 1:
         raise ConfigError(f"eval.time_batch={rows!r}: expected at least 1")
     temperature = evaluation.temperature
     if "temperatures" in evaluation:
         temperature = image_sampling.temperatures(evaluation)[0]
+    event = tuple(evaluation.get("export_shape", ())) or trained.event
+    if len(event) != len(trained.event):
+        raise ConfigError(
+            f"eval.export_shape={event}: the model was trained on {trained.event}; "
+            "give as many sides, or () for that"
+        )
     prepared, paths = trained.preprocess, []
     for run in range(trained.runs):
         model, variables = teachers.run_of(trained, run)
         sampler = Sampler(
             model,
             variables,
-            trained.event,
-            prepared.condition_shape(trained.event),
+            event,
+            prepared.condition_shape(event),
             prepared.to_stored,
         )
         about = {

@@ -10,7 +10,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from fdnf.data import build as datasets
-from fdnf.evaluation import records, study
+from fdnf.evaluation import study, sweeps
 from fdnf.train import distributed, objectives, packs, settings
 from fdnf.train.program import Member
 from fdnf.train.settings import ConfigError
@@ -84,7 +84,7 @@ def run(members: Sequence[Member], pack: str) -> list[pathlib.Path]:
         if result is None:
             failed.append(point.workdir)
             continue
-        if not distributed.is_first() or evaluated(point.workdir):
+        if not distributed.is_first() or sweeps.evaluated(point.workdir):
             continue
         section = json.dumps(settings.to_dict(point.config.data), sort_keys=True)
         if data is None or section != name:
@@ -98,11 +98,6 @@ def method(config: Any) -> str:
     """Its name in tables."""
     distilled = objectives.needs_teacher(config)
     return config.get("label") or (config.loss.method if distilled else config.role)
-
-
-def evaluated(workdir: pathlib.Path) -> bool:
-    """Whether its results are there."""
-    return any((workdir / study.RESULTS).glob(f"*/*/{records.FILENAME}"))
 
 
 def _changed(config: Any, overrides: dict[str, Any]) -> ConfigDict:

@@ -1,6 +1,7 @@
 """What judges enlarged images: fidelity always, LPIPS where its weights can be had."""
 
 import logging
+import os
 from typing import Any, NamedTuple
 
 import jax
@@ -91,9 +92,9 @@ def of(evaluation: Any) -> Judge:
     Raises:
         ConfigError: for an unknown network, or a file that holds no such weights.
     """
-    net, path = evaluation.lpips, evaluation.weights or None
+    path = os.path.expandvars(os.path.expanduser(evaluation.weights))
     try:
-        metric = lpips.named(net, path)
+        metric = lpips.named(evaluation.lpips, path or None)
     except MissingWeightsError as error:
         _log.warning("no perceptual distance: %s", error)
         return Judge(None, (f"LPIPS and diversity are not taken: {error}",))

@@ -99,6 +99,8 @@ def run(
 def again(config: Any, workdir: str | pathlib.Path) -> str:
     """Evaluates the finished methods of a study's workdir again; trains nothing.
 
+    A student's own workdir is one of a single method.
+
     Raises:
       ConfigError: if none is finished.
     """
@@ -107,6 +109,8 @@ def again(config: Any, workdir: str | pathlib.Path) -> str:
     names = ("student", *objectives.METHODS, *config.study.recipes)
     found = {"teacher": teacher} | {name: workdir / name for name in names}
     where = {k: path for k, path in found.items() if (path / loop.FINISHED).exists()}
+    if not where.keys() - {"teacher"} and (workdir / loop.FINISHED).exists():
+        where[config.get("label") or config.loss.method] = workdir
     if not where:
         raise settings.ConfigError(f"{workdir} holds no finished run: train it first")
     return report(workdir, where, datasets.build(config.data), config.eval)

@@ -10,11 +10,12 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from fdnf.evaluation import records
+from fdnf.evaluation import records, speech_records, sr_records
 
 SWEEP, POINT = "sweep.json", "point.json"
 CONFIG, FINISHED, FAILED = "config.json", "finished.json", "failed.json"
 LOG, ATTEMPTS, RESULTS = "log.jsonl", "attempts.jsonl", "results"
+TABLE = "table.md"
 STATES = ("failed", "unreadable", "preempted", "running", "waiting", "done")
 # Exit status of a run that saved and stopped on a signal.
 SAVED = 75
@@ -143,13 +144,21 @@ def place(root: pathlib.Path, path: pathlib.Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
+def evaluated(folder: pathlib.Path) -> bool:
+    """Whether a run's results are there, all of them."""
+    results = folder / RESULTS
+    if any(results.glob(f"*/*/{records.FILENAME}")):
+        return True
+    # Baselines come first, the table last.
+    names = (sr_records.FILENAME, speech_records.FILENAME)
+    found = (any(results.glob(f"*/*/{name}")) for name in names)
+    return (folder / TABLE).exists() and any(found)
+
+
 def _state(point: Point) -> State:
     attempts = _attempts(point.folder / ATTEMPTS)
     starts = sum(row.get("event") == "start" for row in attempts)
-    results = point.folder / RESULTS
-    if (point.folder / FINISHED).exists() and any(
-        results.glob(f"*/*/{records.FILENAME}")
-    ):
+    if (point.folder / FINISHED).exists() and evaluated(point.folder):
         return State("done", "", starts)
     problems: list[str] = []
     failed = load(point.folder, point.folder / FAILED, problems)

@@ -4,7 +4,7 @@ import math
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from fdnf.bijectors.combinators import Chain, Repeat
 from fdnf.ops import latents
@@ -22,6 +22,15 @@ def standard_normal_log_prob(z: Latents) -> LogDet:
         size = math.prod(part.shape[1:])
         total -= 0.5 * (jnp.sum(part**2, axis=axes) + size * math.log(2 * math.pi))
     return total
+
+
+def largest_gap(a: Latents, b: Latents) -> Float[Array, " batch"]:
+    """Largest |a - b| of each row, over all parts."""
+    gaps = [
+        jnp.max(jnp.abs(one - two).reshape(one.shape[0], -1), axis=1)
+        for one, two in zip(a, b, strict=True)
+    ]
+    return jnp.max(jnp.stack(gaps), axis=0)
 
 
 class FlowModule(nn.Module):
@@ -64,14 +73,7 @@ class FlowModule(nn.Module):
             library; this says where.
         """
         x, log_det, levels = self._decode(z, cond)
-        error = None
-        if residual:
-            again, _, _ = self._encode(x, cond)
-            gaps = [
-                jnp.max(jnp.abs(a - b).reshape(a.shape[0], -1), axis=1)
-                for a, b in zip(again, z, strict=True)
-            ]
-            error = jnp.max(jnp.stack(gaps), axis=0)
+        error = largest_gap(self._encode(x, cond)[0], z) if residual else None
         return Decoding(x, log_det, levels, error)
 
     def log_prob(self, x: Events, cond: Context | None = None) -> LogDet:

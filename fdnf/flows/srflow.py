@@ -3,7 +3,7 @@
 import math
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from fdnf.bijectors.actnorm import ActNorm
 from fdnf.bijectors.affine_injector import AffineInjector
@@ -19,6 +19,7 @@ from fdnf.flows.multiscale import SplitPrior
 from fdnf.nets import rrdb
 from fdnf.nets.conv import ConvBlock
 from fdnf.nets.feature_conv import FeatureBlock
+from fdnf.ops import latents
 from fdnf.types import Context, Decoding, Encoding, Events
 
 DTYPES = ("float32", "bfloat16")
@@ -68,8 +69,8 @@ class SRFlow(FlowModule):
 
     The defaults are the published model of scale 4.
 
-    Reference: Lugmayr et al. (2020), SRFlow, sections 3.2 to 3.4; Baranchuk et al.
-    (2021), section 3.2.
+    Reference: Lugmayr et al. (2020), SRFlow, section 3 and released code; Baranchuk
+    et al. (2021), section 3.1.
     """
 
     scale: int = 4
@@ -155,15 +156,7 @@ class SRFlow(FlowModule):
             2^levels divide.
         """
         self._check(event)
-        height, width, channels = event
-        shapes = []
-        for i in range(self.levels):
-            height, width, channels = height // 2, width // 2, 4 * channels
-            if i < self._splits():
-                passed = channels // 2
-                shapes.append((height, width, channels - passed))
-                channels = passed
-        return (*shapes, (height, width, channels))
+        return latents.split_shapes(event, self.levels, self._splits())
 
     def maps(self, cond: Context | None) -> Maps:
         """What `encode` and `decode` take from `cond`, one map a level.
@@ -213,7 +206,7 @@ class SRFlow(FlowModule):
         """
         maps = self.maps(cond) if maps is None else maps
         x, log_det, levels = self._from_latents(z, maps)
-        error = _gap(self._to_latents(x, maps)[0], z) if residual else None
+        error = base.largest_gap(self._to_latents(x, maps)[0], z) if residual else None
         return Decoding(x, log_det, levels, error)
 
     def _to_latents(self, x: Events, maps: Maps):
@@ -234,10 +227,11 @@ class SRFlow(FlowModule):
         return (*z, h), log_det, tuple(levels)
 
     def _from_latents(self, z: Latents, maps: Maps):
-        if len(z) != self._splits() + 1:
+        if len(z) != self._splits() + 1 or any(part.ndim != 4 for part in z):
             raise ValueError(
-                f"{len(z)} latents: SRFlow of {self.levels} levels has "
-                f"{self._splits() + 1}; see `latent_shapes` and `draw`"
+                f"latents of shapes {[part.shape for part in z]}: SRFlow of "
+                f"{self.levels} levels has {self._splits() + 1}, each [batch, height, "
+                "width, channels]; see `latent_shapes` and `draw`"
             )
         *rest, h = z
         times = 2**self.levels
@@ -246,6 +240,11 @@ class SRFlow(FlowModule):
         levels = []
         for i in reversed(range(self.levels)):
             if i < len(self.priors):
+                if rest[i].shape != h.shape:
+                    raise ValueError(
+                        f"latent {i} has shape {rest[i].shape}: expected {h.shape}; "
+                        "see `latent_shapes` and `draw`"
+                    )
                 restored, change = self.priors[i].restore(h, rest[i])
                 log_det += change
                 h = jnp.concatenate([h, restored], axis=-1)
@@ -274,15 +273,6 @@ class SRFlow(FlowModule):
             low = tuple(side // self.scale for side in given[1:])
             raise ValueError(
                 f"{given[0]} low-resolution images of {low} for {rows} images of "
-                f"{tuple(sides)}: with scale={self.scale} they must be {given[0]} of "
-                f"{given[1:]}"
+                f"{tuple(sides)}: expected {given[0]} images of {given[1:]}, which are "
+                f"scale={self.scale} times as large"
             )
-
-
-def _gap(again: Latents, z: Latents) -> Float[Array, " batch"]:
-    """Largest difference of each row."""
-    gaps = [
-        jnp.max(jnp.abs(a - b).reshape(a.shape[0], -1), axis=1)
-        for a, b in zip(again, z, strict=True)
-    ]
-    return jnp.max(jnp.stack(gaps), axis=0)

@@ -5,10 +5,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from fdnf.bijectors.actnorm import ActNorm
 from fdnf.flows.srflow import SRFlow
 from fdnf.nets import conv
-
-_ACTNORM_BOUND = 12.0
 
 Variables = dict[str, Any]
 
@@ -31,7 +30,7 @@ def fold(flow: SRFlow, variables: Variables) -> tuple[SRFlow, Variables]:
     Raises:
       ValueError: if the flow is folded already.
 
-    Reference: Baranchuk et al. (2021), section 3.2 (inference of the teacher).
+    Reference: Baranchuk et al. (2021), section 3.1 (inference of the teacher).
     """
     if flow.folded:
         raise ValueError("this SRFlow is folded already")
@@ -58,7 +57,7 @@ def _fold_step(step: Any) -> dict[str, Any]:
 
 def _fold_linear(norm: Any, mixing: Any) -> dict[str, Any]:
     """W diag(s) (x + b): weight W diag(s), bias W diag(s) b."""
-    log_scale = _clamped(norm["raw_log_scale"], _ACTNORM_BOUND)
+    log_scale = _clamped(norm["raw_log_scale"], ActNorm.bound)
     rotation = _double(mixing["weight"])
     weight = rotation * np.exp(log_scale)[:, None, :]
     return _single(

@@ -71,13 +71,17 @@ class WaveGlow(FlowModule):
     remat: bool = True
 
     def __post_init__(self):
+        given = (
+            f"WaveGlow(flows={self.flows}, early_every={self.early_every}, "
+            f"early_size={self.early_size}, group={self.group})"
+        )
+        if min(self.flows, self.early_every, self.early_size) < 1:
+            raise ValueError(f"{given}: expected each to be at least 1")
         left = self.group - self.early_size * ((self.flows - 1) // self.early_every)
-        if min(self.flows, self.early_every, self.early_size) < 1 or left < 2:
+        if left < 2:
             raise ValueError(
-                f"WaveGlow(flows={self.flows}, early_every={self.early_every}, "
-                f"early_size={self.early_size}, group={self.group}): {left} channels "
-                "would reach the last step, expected at least 2; raise group or "
-                "early_every"
+                f"{given}: {left} channels would reach the last step, expected at "
+                "least 2; raise group or early_every"
             )
         super().__post_init__()
 
@@ -138,11 +142,18 @@ class WaveGlow(FlowModule):
         return (*z, h), log_det, tuple(levels)
 
     def _decode(self, z: Latents, cond: Context | None):
-        *early, h = z
-        if len(early) != len(self.stages) - 1:
+        if len(z) != len(self.stages) or any(part.ndim != 3 for part in z):
             raise ValueError(
-                f"{len(z)} latents: expected {len(self.stages)}; see `latent_shapes` "
-                "and `draw`"
+                f"latents of shapes {[part.shape for part in z]}: expected "
+                f"{len(self.stages)}, each [batch, groups, channels]; see "
+                "`latent_shapes` and `draw`"
+            )
+        *early, h = z
+        expected = self.latent_shapes((h.shape[1] * self.group, 1))
+        if tuple(part.shape[1:] for part in z) != expected:
+            raise ValueError(
+                f"latents of shapes {[part.shape for part in z]}: expected those of "
+                f"each row to be {expected}; see `latent_shapes` and `draw`"
             )
         context = self._context(cond, h.shape[1] * self.group)
         log_det, levels = jnp.zeros(h.shape[:1], h.dtype), []

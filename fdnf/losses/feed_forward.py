@@ -6,7 +6,7 @@ see the same noise, so that each sample of the teacher has one image to be compa
 with. The caller draws it, at the temperature that the student is to be used at.
 
 Reference: Baranchuk et al. (2021), "Distilling the knowledge from conditional
-normalizing flows", section 3.2.
+normalizing flows", section 2.2, eq. 1 and 2.
 """
 
 import dataclasses
@@ -47,9 +47,10 @@ def feed_forward(
 ) -> tuple[Scalar, Aux]:
     """E |T(z, c) - S(z, c)| + alpha feature(S(z, c), T(z, c)).
 
-    Means are over the rows that count. A row does not where the teacher's sample is
-    not finite or leaves [-limit, limit]: flows explode now and then, and one such
-    sample would decide the step. Where no row counts, loss and gradient are 0.
+    A row counts 0 where the teacher's sample is not finite or leaves [-limit, limit]:
+    flows explode now and then, and one such sample would decide the step. Means are
+    over all rows, those left out included: then the mean over devices, or over parts
+    of a batch, is that of the whole. Where no row counts, loss and gradient are 0.
 
     Args:
       student: network to train; static. What has a method `decode` is asked for it
@@ -62,7 +63,8 @@ def feed_forward(
       z: noise for both, drawn at one temperature.
       cond: context, for both.
       feature: distance in which samples should also agree, `(feature_variables, S, T)
-        -> scalar or [batch]`, such as `LpipsFeature()` or `StftFeature()`; static.
+        -> scalar or [batch]`, such as `LpipsFeature()` or `StftFeature()`; static. In
+        S and T, rows left out are 0.
       feature_variables: what it needs, such as a network's weights; held fixed.
       alpha: the feature's weight; at 0 it is not computed.
       limit: largest |T| that counts, None for any finite one.
@@ -101,8 +103,7 @@ def feed_forward(
     share = jnp.mean(bad.astype(taught.x.dtype))
 
     def mean(rows):
-        rows = jnp.where(bad, 0.0, rows)
-        return jnp.sum(rows) / jnp.maximum(jnp.sum(~bad), 1)
+        return jnp.mean(jnp.where(bad, 0.0, rows))
 
     loss = mean(distances.rowwise(ours, theirs, "l1", "mean"))
     terms = {"reconstruction": loss, "rejected": share}
@@ -117,7 +118,8 @@ def feed_forward(
 class StftFeature:
     """SC + MAG of sounds `[batch, time, 1]` at several resolutions; see `losses.stft`.
 
-    One scalar for the batch. Rows left out count as silence on both sides.
+    One scalar for the batch. Rows left out count as silence on both sides: 0 in MAG,
+    nothing in SC, whose norms are over the rows of one device, as published.
 
     Args:
       resolutions: tuple of `Resolution(n_fft, hop, length)`.

@@ -43,7 +43,7 @@ def multi_resolution_stft(
       ValueError: for no resolution, shapes that differ, or sounds too short.
 
     Reference: Baranchuk et al. (2021), "Distilling the knowledge from conditional
-    normalizing flows", section 3.2; Yamamoto et al. (2020), eq. 4 to 6.
+    normalizing flows", section 2.2; Yamamoto et al. (2020), eq. 4 to 6.
     """
     if not resolutions:
         raise ValueError("no resolutions: expected at least one")

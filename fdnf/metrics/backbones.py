@@ -162,18 +162,22 @@ def _normalised(x: Array) -> Array:
     return (x - jnp.asarray(SHIFT, x.dtype)) / jnp.asarray(SCALE, x.dtype)
 
 
-def _as_product(x: Array, kernel: Array, stride: int) -> bool:
-    """Whether a matrix product, several times faster on a CPU, has the memory."""
-    if stride != 1 or jax.default_backend() != "cpu":
-        return False
+def _as_product(x: Array, kernel: Array, stride: int, padding: int) -> bool:
+    """Whether a matrix product, several times faster on a CPU, has the memory.
+
+    It keeps height and width: other layers are none for it.
+    """
     rows, columns, inputs, outputs = kernel.shape
+    same = stride == 1 and rows == columns == 2 * padding + 1
+    if not same or jax.default_backend() != "cpu":
+        return False
     copies = rows * columns * min(inputs, outputs)
     return x.shape[0] * x.shape[1] * x.shape[2] * copies <= LARGEST_PRODUCT
 
 
 def _conv_relu(layer: Convolution, x: Array, stride: int, padding: int) -> Array:
     kernel = jnp.asarray(layer.kernel, x.dtype)
-    if _as_product(x, kernel, stride):
+    if _as_product(x, kernel, stride, padding):
         y = convolution.convolve(x, kernel, "product")
         return nn.relu(y + jnp.asarray(layer.bias, x.dtype))
     y = jax.lax.conv_general_dilated(

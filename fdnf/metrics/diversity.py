@@ -39,7 +39,7 @@ def lpips_diversity(
     Raises:
       ValueError: for fewer than two samples, or as `lpips.lpips`.
 
-    Reference: Baranchuk et al. (2021), section 4.1.
+    Reference: Baranchuk et al. (2021), section 3.1.
     """
     count = samples.shape[0]
     if count < 2:

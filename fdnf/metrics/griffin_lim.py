@@ -46,8 +46,8 @@ def griffin_lim(
       Sound about as loud as what the features are of; it may overshoot [-1, 1].
 
     Raises:
-      ValueError: for another number of mels than the settings', or a negative number
-        of iterations.
+      ValueError: for another number of mels than the settings', a negative number of
+        iterations, or frames that span no more than half a transform.
     """
     if log_mel.shape[-1] != settings.mels:
         raise ValueError(

@@ -26,7 +26,7 @@ class FeatureBlock(nn.Module):
       norm: activation norms after the first two convolutions, or plain biases.
       dtype: of the arithmetic.
 
-    Reference: Lugmayr et al. (2020), SRFlow, section 3.3.
+    Reference: Lugmayr et al. (2020), SRFlow, section 3 (conditional coupling).
     """
 
     hidden: int

@@ -18,6 +18,7 @@ from fdnf.ops import resolution
 
 Images = Float[Array, "batch height width channels"]
 
+DTYPES = (None, "float32", "bfloat16")
 SLOPE = 0.2
 RESIDUAL = 0.2
 # Starts of the dense blocks, as a share of the usual ones: deep stacks of residuals
@@ -135,7 +136,7 @@ class Encoder(nn.Module):
       remat: compute a block again for the gradient instead of keeping it.
 
     Reference: Wang et al. (2018), section 3.1; Lugmayr et al. (2020), SRFlow, section
-    3.4 and released code.
+    3 (architecture) and released code.
     """
 
     scale: int = 4
@@ -155,6 +156,8 @@ class Encoder(nn.Module):
         for name in ("features", "blocks", "growth", "rdbs", "convs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: expected at least 1")
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype={self.dtype!r}: expected one of {DTYPES}")
         inside = all(0 <= tap < self.blocks for tap in self.taps)
         if not inside or len(set(self.taps)) != len(self.taps):
             raise ValueError(

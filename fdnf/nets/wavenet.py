@@ -81,7 +81,8 @@ class WaveNet(nn.Module):
           cond: `[batch, time, context]`.
 
         Raises:
-          ValueError: for a condition of another length, or no layers.
+          ValueError: for a condition of another length, none where the weights are
+            those of a network with one, or no layers.
         """
         if self.layers < 1:
             raise ValueError(f"WaveNet(layers={self.layers}): expected at least 1")
@@ -89,6 +90,11 @@ class WaveNet(nn.Module):
             raise ValueError(
                 f"condition of shape {cond.shape} for a series of {x.shape}: expected "
                 "equal batch and length; upsample it first"
+            )
+        if cond is None and self.has_variable("params", "cond"):
+            raise ValueError(
+                "no condition for a WaveNet whose weights expect one: give `cond`, "
+                "such as the mel spectrogram"
             )
         n = self.channels
         h = Conv(n, name="start")(x)

@@ -6,6 +6,29 @@ from jaxtyping import Array, Float, PRNGKeyArray
 Temperature = float | Float[Array, ""] | tuple[float, ...]
 
 
+def split_shapes(
+    event: tuple[int, ...], levels: int, splits: int
+) -> tuple[tuple[int, ...], ...]:
+    """Shapes of what a multi-scale flow on images splits off, and of its top.
+
+    Each level makes channels out of squares of 2x2 pixels; after each of the first
+    `splits` levels half of the channels leave.
+
+    Args:
+      event: (height, width, channels), sides that 2^levels divides.
+      levels: how many.
+      splits: at most `levels`.
+    """
+    height, width, channels = event
+    shapes = []
+    for i in range(levels):
+        height, width, channels = height // 2, width // 2, 4 * channels
+        if i < splits:
+            channels //= 2
+            shapes.append((height, width, channels))
+    return (*shapes, (height, width, channels))
+
+
 def draw(
     key: PRNGKeyArray,
     rows: int,

@@ -5,7 +5,7 @@ which is what librosa.filters.mel gives by default; magnitudes, not powers; the 
 logarithm. Another choice of any of these gives another set of features, to which a
 vocoder trained on these is deaf.
 
-References: Slaney (1998), "Auditory toolbox", version 2; Prenger et al. (2019),
+References: Slaney (1998), "Auditory toolbox", version 2; Prenger et al. (2018),
 "WaveGlow", section 3.2.
 """
 

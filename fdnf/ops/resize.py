@@ -44,8 +44,8 @@ def downscale(x: Images, factor: int, edge: str = "repeat") -> Resized:
       Images of the type of `x`, whose range they may overshoot.
 
     Raises:
-      ValueError: for a factor below 1 or one that does not divide the sides, or
-        another edge.
+      ValueError: for a factor below 1 or one that does not divide the sides, another
+        edge, or integers.
     """
     _check_sides(x.shape, factor)
     return _along_columns(_along_rows(x, factor, False, edge), factor, False, edge)
@@ -63,7 +63,7 @@ def upscale(x: Images, factor: int, edge: str = "repeat") -> Resized:
       Images of the type of `x`, whose range they may overshoot.
 
     Raises:
-      ValueError: for a factor below 1, or another edge.
+      ValueError: for a factor below 1, another edge, or integers.
     """
     _check(factor)
     return _along_columns(_along_rows(x, factor, True, edge), factor, True, edge)
@@ -81,7 +81,7 @@ def downscale_uint8(x: Pixels, factor: int, edge: str = "repeat") -> ResizedPixe
       edge: "repeat" or "mirror", what lies beyond the image.
 
     Raises:
-      ValueError: as `downscale`.
+      ValueError: as `downscale`, and for other types than uint8.
     """
     _check_sides(x.shape, factor)
     halfway = _quantised(_along_rows(_float64(x), factor, False, edge))
@@ -97,7 +97,7 @@ def upscale_uint8(x: Pixels, factor: int, edge: str = "repeat") -> ResizedPixels
       edge: "repeat" or "mirror", what lies beyond the image.
 
     Raises:
-      ValueError: as `upscale`.
+      ValueError: as `upscale`, and for other types than uint8.
     """
     _check(factor)
     halfway = _quantised(_along_rows(_float64(x), factor, True, edge))
@@ -152,6 +152,7 @@ def kernel(t: np.ndarray) -> np.ndarray:
 
 
 def _along_rows(x: Images, factor: int, enlarge: bool, edge: str) -> Resized:
+    _check_floats(x.dtype)
     weights = matrix(x.shape[-3], factor, enlarge, edge).astype(x.dtype)
     if isinstance(x, np.ndarray):
         flat = x.reshape(*x.shape[:-2], -1)
@@ -167,12 +168,30 @@ def _along_columns(x: Images, factor: int, enlarge: bool, edge: str) -> Resized:
 
 
 def _float64(x: Pixels) -> np.ndarray:
+    _check_bytes(x.dtype)
     return np.asarray(x).astype(np.float64)
 
 
 def _quantised(x: Resized) -> np.ndarray:
     # Weighted sums of integers that are halves come out a few ulps off them.
     return np.floor(np.clip(np.asarray(x), 0, 255) + 0.5 + 1e-9).astype(np.uint8)
+
+
+def _check_floats(dtype: np.dtype) -> None:
+    # Weights of another type would be 0.
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(
+            f"images of {dtype}: expected floats; of 8-bit images there are"
+            " downscale_uint8 and upscale_uint8"
+        )
+
+
+def _check_bytes(dtype: np.dtype) -> None:
+    if dtype != np.uint8:
+        raise ValueError(
+            f"images of {dtype}: expected uint8, 0 to 255; floats are for downscale"
+            " and upscale"
+        )
 
 
 def _check(factor: int) -> None:

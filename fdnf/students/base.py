@@ -39,8 +39,8 @@ class Student(nn.Module):
         """
         raise TypeError(
             f"{type(self).__name__} is a feed-forward student: it has no latents of "
-            "data and no density. Losses that only decode (x_reconstruction, oracle, "
-            "z_reconstruction) can train it"
+            "data and no density. Losses that only decode (feed_forward, "
+            "x_reconstruction, oracle, z_reconstruction) can train it"
         )
 
     def inherit(self, variables: Variables, teacher: Variables) -> Variables:

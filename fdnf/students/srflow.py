@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from fdnf.nets import rrdb
 from fdnf.nets.conv import Conv
-from fdnf.ops import squeeze
+from fdnf.ops import latents, squeeze
 from fdnf.students.base import Latents, Student
 from fdnf.types import Context, Variables
 
@@ -115,14 +115,7 @@ class SRFlowStudent(Student):
                 f"shape {event}: expected (height, width, {self.channels}) with sides "
                 f"that {times} divides; crop the images"
             )
-        height, width, channels = event
-        shapes = []
-        for i in range(levels):
-            height, width, channels = height // 2, width // 2, 4 * channels
-            if i < levels - 2:
-                channels //= 2
-                shapes.append((height, width, channels))
-        return (*shapes, (height, width, channels))
+        return latents.split_shapes(event, levels, max(levels - 2, 0))
 
     @nn.compact
     def __call__(

@@ -1,6 +1,7 @@
 """What WaveGlow's students share: latents, the mel's upsampling, the way to audio."""
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -113,7 +114,9 @@ class WaveStudent(Student):
                 "expected a conditional WaveGlow of the same mels, hop, "
                 "upsampler_taps and features"
             )
-        constants = {**variables["constants"], "upsampler": theirs}
+        # Copied, since training donates its buffers and the teacher keeps its own.
+        copied = jax.tree.map(jnp.copy, theirs)
+        constants = {**variables["constants"], "upsampler": copied}
         return {**variables, "constants": constants}
 
     def __call__(self, z: Latents, cond: Context | None = None) -> Waveform:

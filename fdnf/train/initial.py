@@ -84,12 +84,14 @@ def init_state(
     def init(run):
         key, x, cond, own = run
         key = jax.random.fold_in(key, INIT)
-        variables = models.init(flow, key, x, cond)
+        variables, taken = models.init(flow, key, x, cond), {}
         for i, each in enumerate(inherited):
             source = own[i] if each.by_run else each.source
-            taken = _taken(variables, each.take(variables, source))
+            new = _taken(variables, each.take(variables, source))
+            for collection, trees in new.items():
+                taken[collection] = taken.get(collection, {}) | trees
             # Again, since what depends on data depends on what was taken over.
-            if taken:
+            if new:
                 variables = models.init(flow, key, x, cond, taken)
         params = variables["params"]
         return params, variables.get("constants", {}), optimizer.init(params)

@@ -20,6 +20,13 @@ def check(
     Raises:
       ValueError: as `distillation.ilkd` and `distillation.lkd`.
     """
+    if config.loss.method == "feed_forward":
+        ours, theirs = (m.latent_shapes(tuple(event)) for m in (student, teacher))
+        if ours != theirs:
+            raise ValueError(
+                f"the student takes latents of shapes {ours}, the teacher {theirs}: "
+                "they share them, so model.args must agree in levels and splits"
+            )
     if config.loss.method in objectives.SAMPLERS:
         return
     kwargs = objectives.arguments(config)

@@ -44,6 +44,16 @@ class Preprocess:
         """The same without augmentation: that of held-out data, and of teachers."""
         return dataclasses.replace(self, flip=False)
 
+    @property
+    def shared(self) -> "Preprocess":
+        """What a teacher and its student must have in common."""
+        return self.plain
+
+    @property
+    def windows(self) -> bool:
+        """Whether rows are parts of what models take, of no size in particular."""
+        return False
+
     def beside(self, data: Any, split: int) -> np.ndarray | None:
         """What is stored beside the rows of a split and becomes their condition."""
         if self.classes and isinstance(data, Images) and data.labels is not None:

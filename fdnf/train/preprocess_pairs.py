@@ -53,6 +53,16 @@ class SuperResolution:
         """The same without augmentation."""
         return dataclasses.replace(self, flip=False)
 
+    @property
+    def shared(self) -> "SuperResolution":
+        """What a teacher and its student must have in common: not the crop."""
+        return dataclasses.replace(self, flip=False, crop=0)
+
+    @property
+    def windows(self) -> bool:
+        """Rows are parts of images."""
+        return True
+
     def beside(self, data: Any, split: int) -> np.ndarray:
         """The low-resolution images of the training (0) or validation (1) rows."""
         return (data.train_lr, data.val_lr)[split]
@@ -156,6 +166,16 @@ class Speech:
     def plain(self) -> "Speech":
         """The same: there is no augmentation but the place of the window."""
         return self
+
+    @property
+    def shared(self) -> "Speech":
+        """What a teacher and its student must have in common: not the segment."""
+        return dataclasses.replace(self, segment=0)
+
+    @property
+    def windows(self) -> bool:
+        """Rows are parts of recordings."""
+        return True
 
     def beside(self, data: Any, split: int) -> None:
         """Nothing: spectrograms are computed from the waveforms."""

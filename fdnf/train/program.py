@@ -190,7 +190,7 @@ def _inherited(
     if taught and isinstance(flow, Student):
         found.append(initial.Inheritance(flow.inherit, taught.variables, taught.by_run))
     if members[0].pretrained:
-        source = ancestors.pretrained_of(members[0])
+        source = ancestors.pretrained_of(members)
         take = functools.partial(initial.subtree, config.pretrained.into)
         found.append(initial.Inheritance(take, source.variables, source.by_run))
     return found

@@ -13,6 +13,7 @@ import ml_collections
 from fdnf.data import build as datasets
 from fdnf.flows.base import FlowModule
 from fdnf.losses import likelihood
+from fdnf.ops import mel
 from fdnf.train import generators, models, objectives, optim, preprocessing, transfer
 from fdnf.train.preprocessing import Data, Prepared
 
@@ -64,7 +65,9 @@ def check(config: Any) -> None:
             f"{sorted(datasets.DATASETS)}"
         )
     try:
-        _check_density(models.build(config.model), config.loss.method)
+        model = models.build(config.model)
+        _check_density(model, config.loss.method)
+        _check_hop(model, config.data)
         optim.make(config.optim, train.steps)
         optim.ema_init({}, config.optim.ema)
         if config.loss.method != "nll":
@@ -80,6 +83,11 @@ def check(config: Any) -> None:
                 f"loss.method={config.loss.method!r} needs a teacher: set "
                 "teacher.workdir to the workdir of a trained flow, or teacher.config "
                 "to the config of one to train first"
+            )
+        if teacher.get("samples") and {"bins", "mel"} & set(config.data):
+            raise ConfigError(
+                f"teacher.samples={teacher.samples}: samples that are kept have no "
+                "images or spectrograms beside them; set it to 0"
             )
         # A workdir on the command line goes before the config of the file.
         if not teacher.workdir:
@@ -110,6 +118,19 @@ def _check_density(model: models.Model, method: str) -> None:
         raise ConfigError(
             f"loss.method={method!r} needs a density, which {type(model).__name__}, a "
             f"feed-forward student, does not have; it learns by {without}"
+        )
+
+
+def _check_hop(model: models.Model, data: Any) -> None:
+    """Frames that are not where a vocoder takes them to be are still frames."""
+    ours = getattr(model, "hop", None)
+    if ours is None or "mel" not in data:
+        return
+    given = data.mel.get("hop", mel.DEFAULT.hop)
+    if ours != given:
+        raise ConfigError(
+            f"model.args.hop={ours}, data.mel.hop={given}: expected the same samples a "
+            f"frame in both; where data.mel.hop is left out it is {mel.DEFAULT.hop}"
         )
 
 

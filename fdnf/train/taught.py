@@ -72,12 +72,16 @@ def teachers_of(members: Sequence[Member], data: Data, prepared: Prepared) -> Ta
     return Taught(first, stacked, True)
 
 
-def pretrained_of(member: Member) -> Taught:
-    """The variables that a member's runs start from in part.
+def pretrained_of(members: Sequence[Member]) -> Taught:
+    """The variables that the members' runs start from in part.
+
+    Args:
+      members: with one pretrained model for all, as `packs.plan` puts them together.
 
     Raises:
       ConfigError: if the numbers of runs do not fit.
     """
+    member = members[0]
     trained, runs = teachers.load(str(member.pretrained)), member.config.runs
     variables = jax.tree.map(jnp.asarray, trained.variables)
     if trained.runs == 1:
@@ -86,5 +90,9 @@ def pretrained_of(member: Member) -> Taught:
         raise settings.ConfigError(
             f"{member.pretrained} has {trained.runs} runs, {member.workdir} {runs}: "
             "give both the same `runs`, or the former one"
+        )
+    if len(members) > 1:  # Run by run, for each of them.
+        variables = jax.tree.map(
+            lambda leaf: jnp.concatenate([leaf] * len(members)), variables
         )
     return Taught(trained, variables, True)

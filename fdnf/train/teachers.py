@@ -73,7 +73,8 @@ def match(
 
     Args:
       trained: the teacher.
-      event: shape of one row of the students' data.
+      event: shape of one row of the students' data; that of the teacher's, unless
+        rows are windows, whose size may be another.
       runs: number of students.
       preprocess: of the students' data; that of vectors by default.
 
@@ -85,13 +86,14 @@ def match(
     Raises:
       ConfigError: if the data differ, or the numbers of runs do not fit.
     """
-    if trained.event != tuple(event):
+    prepared = preprocess or Preprocess()
+    if trained.event != tuple(event) and not prepared.windows:
         raise ConfigError(
             f"the teacher was trained on data of shape {trained.event}, the student's "
             f"have shape {tuple(event)}: name a teacher of the same data"
         )
     # Teacher and student see the same tensor, mirrored or not.
-    theirs, ours = trained.preprocess.plain, (preprocess or Preprocess()).plain
+    theirs, ours = trained.preprocess.shared, prepared.shared
     if theirs != ours:
         raise ConfigError(
             f"the teacher saw {theirs}, the student sees {ours}: give both the same "

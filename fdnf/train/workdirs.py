@@ -30,21 +30,22 @@ def finished(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
     if not saved.exists():
         return None
     result = json.loads(saved.read_text())
-    # What is done with a run once it is trained does not make it another one.
-    before, now = (
-        {k: v for k, v in values.items() if k not in ("eval", "study", "label")}
-        for values in (
-            result["config"] if path.exists() else result,
-            settings.to_dict(config),
-        )
-    )
-    changed = _differences(before, now)
+    before = result["config"] if path.exists() else result
+    changed = _differences(_trained_by(before), _trained_by(settings.to_dict(config)))
     if changed:
         raise ConfigError(
             f"{workdir} holds a run of another config; different: "
             f"{', '.join(changed[:8])}. Give another --workdir, or remove this one"
         )
     return result if path.exists() else None
+
+
+def _trained_by(config: Any) -> Any:
+    """A config, and those within it, without what is done once a run is trained."""
+    if not isinstance(config, dict):
+        return config
+    after = ("eval", "study", "label")
+    return {k: _trained_by(v) for k, v in config.items() if k not in after}
 
 
 def _differences(a: Any, b: Any, path: str = "") -> list[str]:

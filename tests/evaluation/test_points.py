@@ -7,7 +7,7 @@ from absl import flags
 from absl.testing import flagsaver
 
 from fdnf import main
-from fdnf.evaluation import points, study
+from fdnf.evaluation import points, study, sweeps
 from fdnf.train import packs
 from fdnf.train.settings import ConfigError
 from tests import tiny
@@ -128,7 +128,7 @@ def test_points_are_trained_and_evaluated_each_in_its_directory(tmp_path):
         (result,) = (workdir / "results").glob("*/*/result.json")
         assert result.parent.name == f"seed_{seed}"
         assert name in (workdir / "table.md").read_text()
-        assert points.evaluated(workdir)
+        assert sweeps.evaluated(workdir)
 
 
 def flagged(*arguments):

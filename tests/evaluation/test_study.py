@@ -120,6 +120,22 @@ def trained_alone(workdir):
     return settings.from_dict(settings.to_dict(teachers.load(workdir).config))
 
 
+def test_a_students_own_directory_is_evaluated(workdir, monkeypatch):
+    seen = {}
+
+    def report(_, where, *rest):
+        seen.update(where)
+        return ""
+
+    monkeypatch.setattr(study, "report", report)
+    own = trained_alone(workdir / "strong")
+    study.again(own, workdir / "strong")
+    assert seen == {"teacher": workdir / "teacher", "ilkd": workdir / "strong"}
+    own.teacher.workdir = ""
+    with pytest.raises(ConfigError, match="holds no finished run"):
+        study.again(own, workdir / "figures")
+
+
 def test_eval_mode(workdir, capsys):
     student = workdir / "student"
     main._one("eval", trained_alone(student), student)

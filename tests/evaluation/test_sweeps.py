@@ -123,3 +123,13 @@ def test_waiting_names_what_it_waits_for(tmp_path):
     write(tmp_path / "teacher/failed.json", {"error": ERROR})
     found = sweeps.states([teacher, other, student])
     assert found["s"].reason == "waits for teacher, which is failed and 1 more"
+
+
+@pytest.mark.parametrize("name", ["super_resolution.json", "speech.json"])
+def test_results_with_a_condition_are_whole_with_their_table(tmp_path, name):
+    folder = tmp_path / "results" / "bicubic" / "seed_0"
+    folder.mkdir(parents=True)
+    (folder / name).write_text("{}")
+    assert not sweeps.evaluated(tmp_path)
+    (tmp_path / "table.md").write_text("")
+    assert sweeps.evaluated(tmp_path)

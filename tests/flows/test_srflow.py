@@ -24,8 +24,7 @@ def images(*shape, seed=0):
 
 @functools.cache
 def variables():
-    first = jax.jit(FLOW.init)(jax.random.key(0), images(*HR), images(*LR))
-    return laws.perturb(first, 0.05)
+    return laws.drawn(FLOW, images(*HR), images(*LR))
 
 
 encode = jax.jit(functools.partial(FLOW.apply, method="encode"))
@@ -127,9 +126,7 @@ def test_far_latents_stay_finite():
 def test_gradients_reach_the_encoder():
     flow = FLOW.clone(levels=1, steps=1, transitions=0)
     x, cond = images(*HR, seed=1), images(*LR, seed=2)
-    shapes = jax.eval_shape(flow.init, jax.random.key(0), x, cond)
-    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    mine = laws.perturb(zeros, 0.5)
+    mine = laws.drawn(flow, x, cond, noise=0.5)
 
     def loss(params):
         return -jnp.mean(flow.apply({"params": params}, x, cond).log_prob)
@@ -160,8 +157,12 @@ def test_what_does_not_fit_is_refused(hr, lr, message):
 
 def test_latents_that_do_not_fit_are_refused():
     z = FLOW.draw(jax.random.key(0), HR)
-    with pytest.raises(ValueError, match="1 latents: SRFlow of 3 levels has 2"):
-        jax.eval_shape(decode, variables(), z[1:], jnp.zeros(LR))
+    for given in (z[1:], (z[0], z[1][0])):
+        with pytest.raises(ValueError, match="SRFlow of 3 levels has 2, each"):
+            jax.eval_shape(decode, variables(), given, jnp.zeros(LR))
+    # What would broadcast is no exception.
+    with pytest.raises(ValueError, match=r"latent 0 .*: expected \(2, 8, 8, 6\)"):
+        jax.eval_shape(decode, variables(), (z[0][:, :1, :1], z[1]), jnp.zeros(LR))
     with pytest.raises(ValueError, match="for 2 images of"):
         jax.eval_shape(decode, variables(), z, jnp.zeros((2, 8, 8, 3)))
 

@@ -166,10 +166,25 @@ def test_refuses_what_does_not_fit():
         FLOW.latent_shapes((12, 2))
     with pytest.raises(ValueError, match="2 frames of 4 samples for 12 samples"):
         FLOW.init(init, x, cond[:, :2])
-    with pytest.raises(ValueError, match="1 latents: expected 3"):
+    with pytest.raises(ValueError, match="expected 3, each"):
         FLOW.apply(CASE.variables, (x,), cond, method="decode")
+    z = FLOW.draw(init, x.shape)
+    with pytest.raises(ValueError, match=r"each row to be .*\(3, 1\), \(3, 2\)\)"):
+        FLOW.apply(CASE.variables, 3 * z[:1], cond, method="decode")
     with pytest.raises(ValueError, match="-8 channels would reach the last step"):
         WaveGlow(flows=9, early_every=1)
+    with pytest.raises(ValueError, match="early_every=0.*expected each to be at least"):
+        WaveGlow(early_every=0)
+
+
+@pytest.mark.parametrize("upsampled", [False, True])
+def test_a_condition_is_not_left_out_by_mistake(upsampled):
+    flow, x = FLOW.clone(upsampled=upsampled), CASE.data()
+    with pytest.raises(ValueError, match="weights expect one: give `cond`"):
+        jax.eval_shape(flow.apply, CASE.variables, x)
+    z = FLOW.draw(jax.random.key(0), x.shape)
+    with pytest.raises(ValueError, match="weights expect one: give `cond`"):
+        jax.eval_shape(lambda z: flow.apply(CASE.variables, z, method="decode"), z)
 
 
 def test_build():

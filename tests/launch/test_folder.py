@@ -141,3 +141,13 @@ def test_half_written_rows_are_no_rows(tmp_path):
 )
 def test_values_of_flags(value, text):
     assert folders.flag_text(value) == text
+
+
+@pytest.mark.parametrize("name", ["super_resolution.json", "speech.json"])
+def test_baselines_are_not_all(tmp_path, name):
+    (tmp_path / "finished.json").write_text("{}")
+    (tmp_path / "results" / "m" / "seed_0").mkdir(parents=True)
+    (tmp_path / "results" / "m" / "seed_0" / name).write_text("{}")
+    assert not folders.is_done(tmp_path)
+    (tmp_path / "table.md").write_text("")
+    assert folders.is_done(tmp_path)

@@ -1,6 +1,7 @@
 """A flow teaches a feed-forward network: closed forms, rejection, other libraries."""
 
 import dataclasses
+import functools
 
 import flax.linen as nn
 import jax
@@ -128,12 +129,66 @@ def test_rows_that_explode_do_not_count(feature):
     grad = jax.value_and_grad(total, has_aux=True)
     (loss, aux), slope = grad(OURS, teacher, Z)
     assert float(aux.terms["rejected"]) == 0.5
+    # Half of the rows are left, and the mean is over all of them.
     (expected, _), expected_slope = grad(OURS, TEACHER, (Z[0][2:],))
-    assert float(loss) == pytest.approx(float(expected), rel=1e-5)
+    assert float(loss) == pytest.approx(float(expected) / 2, rel=1e-5)
     for found, right in zip(
         jax.tree.leaves(slope), jax.tree.leaves(expected_slope), strict=True
     ):
+        np.testing.assert_allclose(found, right / 2, rtol=1e-5)
+
+
+def test_the_mean_over_devices_is_that_of_the_whole():
+    # Three rows on one device are left out, one on the other: (4, 4) rows.
+    x = function(THEIRS, (jnp.concatenate([Z[0], 2.0 * Z[0]]),))
+    x = x.at[jnp.asarray([0, 1, 3, 6])].multiply(1e6)
+    z = jnp.concatenate([Z[0], 2.0 * Z[0]])
+
+    @jax.jit
+    @functools.partial(jax.value_and_grad, has_aux=True)
+    def total(ours, z, x):
+        loss, aux = feed_forward.feed_forward(
+            function,
+            ExternalFlow(),
+            ours,
+            None,
+            (z,),
+            feature=Squared(),
+            feature_variables=jnp.asarray(1.0),
+            alpha=0.5,
+            limit=50.0,
+            x=x,
+        )
+        return loss, aux.terms
+
+    whole = total(OURS, z, x)
+    parts = [total(OURS, z[rows], x[rows]) for rows in (slice(4), slice(4, 8))]
+    rejected = [float(terms["rejected"]) for (_, terms), _ in parts]
+    assert rejected == [0.75, 0.25]
+    mean = jax.tree.map(lambda a, b: (a + b) / 2, *parts)
+    for found, right in zip(jax.tree.leaves(mean), jax.tree.leaves(whole), strict=True):
         np.testing.assert_allclose(found, right, rtol=1e-5)
+
+
+def test_rows_that_explode_are_silence_to_a_feature_of_the_batch():
+    small = (stft.Resolution(32, 8, 24),)
+    z = (jnp.asarray(RNG.normal(size=(3, 128, 1)), jnp.float32),)
+    x = function(THEIRS, z).at[1, 5, 0].set(jnp.inf)
+    _, aux = feed_forward.feed_forward(
+        function,
+        ExternalFlow(),
+        OURS,
+        None,
+        z,
+        feature=feed_forward.StftFeature(small),
+        alpha=0.01,
+        x=x,
+    )
+    kept = jnp.asarray([0, 2])
+    ours, theirs = function(OURS, z)[kept], function(THEIRS, z)[kept]
+    convergence, log_magnitude = stft.multi_resolution_stft(ours, theirs, small)
+    expected = float(convergence + 2 / 3 * log_magnitude)
+    assert float(aux.terms["feature"]) == pytest.approx(expected, rel=1e-4)
 
 
 def test_without_a_limit_only_what_is_not_finite_is_left_out():

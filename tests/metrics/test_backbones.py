@@ -63,6 +63,31 @@ def test_smallest_images(name):
         network(least - 1)
 
 
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_both_ways_to_convolve_agree(monkeypatch, kernel):
+    # What a CPU does by a matrix product, other machines do by a convolution.
+    rng = np.random.default_rng(0)
+    shapes = (kernel, kernel, 3, 4), (4,), (2, 9, 8, 3)
+    weight, bias, x = (jnp.asarray(rng.normal(size=s), jnp.float32) for s in shapes)
+    layer, found, programs = backbones.Convolution(weight, bias), [], []
+    for most in (backbones.LARGEST_PRODUCT, 0):
+        monkeypatch.setattr(backbones, "LARGEST_PRODUCT", most)
+
+        def run(x):
+            return backbones._conv_relu(layer, x, 1, kernel // 2)
+
+        found.append(run(x))
+        programs.append(str(jax.make_jaxpr(run)(x)))
+    np.testing.assert_allclose(found[0], found[1], atol=1e-4)
+    assert ["conv_general_dilated" in text for text in programs] == [False, True]
+
+
+def test_a_convolution_that_shrinks_is_no_product():
+    layer = backbones.Convolution(jnp.ones((3, 3, 1, 1)), jnp.zeros(1))
+    y = backbones._conv_relu(layer, jnp.ones((1, 5, 5, 1)), 1, 0)
+    np.testing.assert_allclose(y, jnp.full((1, 3, 3, 1), 9.0))
+
+
 def drawn(name):
     """Parameters of the right shapes, all zero."""
     if name == "vgg16":

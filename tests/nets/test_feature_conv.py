@@ -31,7 +31,8 @@ def test_it_is_a_conv_block_on_both(norm):
     assert np.ptp(found) > 0.1
     expected = plain.apply({"params": whole}, X, 4, COND)
     np.testing.assert_allclose(found, expected, atol=1e-4)
-    counts = [trees.parameter_count(p) for p in (variables["params"], whole)]
+    shapes = jax.eval_shape(lambda x: plain.init(jax.random.key(0), x, 4, COND), X)
+    counts = [trees.parameter_count(v["params"]) for v in (variables, shapes)]
     assert counts[0] == counts[1]
 
 

@@ -36,7 +36,7 @@ def dense(x, p):
 
 
 def moved(module, x):
-    return laws.perturb(jax.jit(module.init)(jax.random.key(0), x), 0.5)
+    return laws.drawn(module, x, noise=0.5)
 
 
 def test_a_block_is_the_published_one():
@@ -54,7 +54,8 @@ def test_of_one_dense_block_it_is_that_block():
     module = rrdb.RRDB(rdbs=1, convs=3, growth=2)
     variables = moved(module, x)
     expected = dense(x, variables["params"]["rdb_0"])
-    np.testing.assert_allclose(module.apply(variables, x), expected, atol=1e-5)
+    found = jax.jit(module.apply)(variables, x)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 SETTINGS = {"features": 4, "blocks": 4, "growth": 2, "rdbs": 1, "convs": 3}
@@ -163,6 +164,7 @@ def test_odd_images_only_where_no_map_is_halved():
         ({"scale": 3}, "scale=3: expected a power of 2"),
         ({"scale": 1}, "scale=1"),
         ({"blocks": 0}, "blocks=0: expected at least 1"),
+        ({"dtype": "float16"}, "dtype='float16': expected one of"),
         ({"blocks": 4, "taps": (4,)}, "different numbers from 0 to 3"),
         ({"blocks": 4, "taps": (1, 1)}, "different numbers from 0 to 3"),
     ],

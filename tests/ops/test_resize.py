@@ -120,6 +120,14 @@ def test_refusals(call, told):
         call(np.zeros((12, 10, 3)))
 
 
+def test_types_are_refused():
+    # Annotations are checked in tests, and nowhere else.
+    with pytest.raises(ValueError, match="uint8: expected floats; .*downscale_uint8"):
+        resize._check_floats(np.dtype(np.uint8))
+    with pytest.raises(ValueError, match="float32: expected uint8"):
+        resize._check_bytes(np.dtype(np.float32))
+
+
 @pytest.mark.parametrize("name", ["Set5", "Set14"])
 def test_the_given_low_resolution_images(data_dir, name):
     files = sorted((data_dir / "sr" / name).glob("*_HR.png"))

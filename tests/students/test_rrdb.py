@@ -22,8 +22,7 @@ def draw(*shape, seed=0):
 def test_it_is_the_encoders_image():
     # Odd sides are no obstacle where nothing is halved.
     cond = draw(2, 5, 4, 3)
-    started = jax.jit(NET.init)(jax.random.key(0), (), cond)
-    variables = laws.perturb(started, 0.3)
+    variables = laws.drawn(NET, (), cond)
     x = jax.jit(NET.apply)(variables, (), cond)
     assert x.shape == (2, 20, 16, 3)
     encoder = rrdb.Encoder(4, **SIZES, taps=(1,))
@@ -34,7 +33,7 @@ def test_it_is_the_encoders_image():
 
 def test_there_is_nothing_to_draw():
     cond = draw(2, 4, 4, 3)
-    variables = jax.jit(NET.init)(jax.random.key(0), (), cond)
+    variables = laws.drawn(NET, (), cond)
     assert NET.latent_shapes((16, 16, 3)) == ()
     assert NET.draw(jax.random.key(0), (2, 16, 16, 3)) == ()
     args = (jax.random.key(0), (2, 16, 16, 3), 1.0, cond)

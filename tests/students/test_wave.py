@@ -135,6 +135,10 @@ def test_inherits_the_teachers_upsampler(folded, made):
     student, variables = made["wavenet"]
     taken = student.inherit(variables, its)
     assert taken["params"] is variables["params"]
+    # Copies: the student's buffers are given away in training.
+    for name, leaf in taken["constants"]["upsampler"].items():
+        one, two = leaf, its["params"]["upsampler"][name]
+        assert one.unsafe_buffer_pointer() != two.unsafe_buffer_pointer()
     own = student.apply(taken, MEL, TIME, method="upsample")
     theirs = teacher.apply(its, MEL, TIME, method="upsample")
     np.testing.assert_array_equal(own, theirs)
@@ -191,6 +195,13 @@ def test_goes_without_a_condition():
     x, variables = jax.eval_shape(student.init_with_output, jax.random.key(0), Z)
     assert x.shape == (2, TIME, 1)
     assert set(variables) == {"params"}
+
+
+@over_students
+def test_a_condition_is_not_left_out_by_mistake(name, made):
+    student, variables = made[name]
+    with pytest.raises(ValueError, match="weights expect one: give `cond`"):
+        jax.eval_shape(student.apply, variables, Z)
 
 
 def test_refuses_what_does_not_fit(made):

@@ -13,12 +13,13 @@ from fdnf.students.rrdb import RRDBNet
 from fdnf.students.srflow import SRFlowStudent
 from fdnf.train import generators, objectives, settings
 from fdnf.train.settings import ConfigError
+from tests import laws
 
 KEY = jax.random.key(0)
 TINY = {"scale": 2, "blocks": 1, "features": 4, "growth": 2, "rdbs": 1, "convs": 2}
-TEACHER = SRFlow(levels=2, steps=1, hidden=4, taps=(0,), **TINY)
+TEACHER = SRFlow(levels=1, steps=1, hidden=4, taps=(0,), **TINY)
 STUDENT = SRFlowStudent(
-    widths=(4, 8), base_blocks=1, base_rdbs=1, base_convs=1, taps=(0,), **TINY
+    widths=(4,), base_blocks=1, base_rdbs=1, base_convs=1, taps=(0,), **TINY
 )
 
 
@@ -31,15 +32,16 @@ def config(method="feed_forward", **given):
 def pair():
     x = jax.random.uniform(KEY, (4, 8, 8, 3))
     batch = {"x": x, "cond": x[:, ::2, ::2]}
-    teacher = TEACHER.init(KEY, x, batch["cond"])
-    student = STUDENT.init(KEY, STUDENT.draw(KEY, x.shape), batch["cond"])
+    z = STUDENT.draw(KEY, x.shape)
+    teacher = laws.drawn(TEACHER, x, batch["cond"])
+    student = laws.drawn(STUDENT, z, batch["cond"])
     return batch, teacher, student
 
 
 def test_objective_is_the_loss_on_shared_latents(pair):
     batch, teacher, student = pair
     objective = objectives.build(config(temperature=0.5), STUDENT, TEACHER, 1.0)
-    loss, terms = objective(
+    loss, terms = jax.jit(objective)(
         student["params"],
         student.get("constants", {}),
         {"flow": teacher, "feature": None},
@@ -48,8 +50,13 @@ def test_objective_is_the_loss_on_shared_latents(pair):
         0,
     )
     z = STUDENT.draw(jax.random.fold_in(KEY, 2), batch["x"].shape, 0.5)
-    made = STUDENT.apply(student, z, batch["cond"])
-    aim = TEACHER.apply(teacher, z, batch["cond"], method="decode").x
+
+    @jax.jit
+    def images(student, teacher, z, cond):
+        aim = TEACHER.apply(teacher, z, cond, method="decode").x
+        return STUDENT.apply(student, z, cond), aim
+
+    made, aim = images(student, teacher, z, batch["cond"])
     np.testing.assert_allclose(loss, jnp.mean(jnp.abs(made - aim)), rtol=1e-5)
     np.testing.assert_allclose(terms["reconstruction"], loss, rtol=1e-6)
 
@@ -57,10 +64,10 @@ def test_objective_is_the_loss_on_shared_latents(pair):
 def test_regression_is_the_mean_distance_to_the_data(pair):
     batch, *_ = pair
     net = RRDBNet(**TINY)
-    variables = net.init(KEY, (), batch["cond"])
+    variables = laws.drawn(net, (), batch["cond"])
     objective = objectives.build(config("regression"), net, None, 1.0)
-    loss, terms = objective(variables["params"], {}, {}, batch, KEY, 0)
-    made = net.apply(variables, (), batch["cond"])
+    loss, terms = jax.jit(objective)(variables["params"], {}, {}, batch, KEY, 0)
+    made = jax.jit(net.apply)(variables, (), batch["cond"])
     np.testing.assert_allclose(loss, jnp.mean(jnp.abs(made - batch["x"])), rtol=1e-5)
     assert terms["l1"] == loss
 

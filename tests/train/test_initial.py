@@ -1,24 +1,28 @@
 """What a model takes over before training, and statistics that follow from it."""
 
 import functools
+import pathlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from ml_collections import ConfigDict
 
 from fdnf.flows.srflow import SRFlow
 from fdnf.ops import trees
 from fdnf.students.rrdb import RRDBNet
 from fdnf.students.srflow import SRFlowStudent
-from fdnf.train import initial, models, optim
+from fdnf.train import initial, models, optim, taught
+from fdnf.train.settings import ConfigError
+from fdnf.train.teachers import Trained
 from tests.train import test_generators as tiny
 
 KEYS = jax.random.split(jax.random.key(1), 2)
 X = jax.random.uniform(jax.random.key(2), (2, 4, 8, 8, 3))
 LOW = X[:, :, ::2, ::2]
-FLOW: SRFlow = tiny.TEACHER
+FLOW: SRFlow = tiny.TEACHER.clone(transitions=0)
 NET = RRDBNet(**tiny.TINY)
 STUDENT: SRFlowStudent = tiny.STUDENT
 
@@ -27,11 +31,31 @@ def start(model, *inherited):
     return initial.init_state(model, optax.sgd(1.0), KEYS, X, 0.0, LOW, inherited)
 
 
+def drawn(model):
+    """Parameters of two models, one a run, without any that are compiled."""
+    init = functools.partial(models.init, model)
+    shapes = jax.eval_shape(init, KEYS[0], X[0], LOW[0])["params"]
+    rng = np.random.default_rng(0)
+    return {
+        "params": jax.tree.map(
+            lambda leaf: jnp.asarray(
+                0.3 * rng.normal(size=(2, *leaf.shape)), jnp.float32
+            ),
+            shapes,
+        )
+    }
+
+
 @pytest.fixture(scope="module")
 def encoders():
-    """Two pretrained networks, one a run, whose weights are not the first ones."""
-    state = start(NET)
-    return {"params": jax.tree.map(lambda leaf: 1.5 * leaf + 0.1, state.params)}
+    """Two pretrained networks, whose weights are not the first ones."""
+    return drawn(NET)
+
+
+@jax.jit
+def started_with(given, key, x, low):
+    """As if the model had been started with what is given."""
+    return models.init(FLOW, key, x, low, given)["params"]
 
 
 @pytest.mark.parametrize("by_run", [False, True])
@@ -39,30 +63,30 @@ def test_statistics_follow_from_a_pretrained_part(encoders, by_run):
     source = encoders if by_run else trees.take_run(encoders, 1)
     take = functools.partial(initial.subtree, "encoder")
     state = start(FLOW, initial.Inheritance(take, source, by_run))
-    plain = start(FLOW)
     for run in range(2):
         params = trees.take_run(state.params, run)
-        theirs = trees.take_run(encoders, run if by_run else 1)["params"]["encoder"]
+        given = trees.take_run(encoders, run if by_run else 1)
+        theirs = given["params"]["encoder"]
         jax.tree.map(np.testing.assert_array_equal, params["encoder"], theirs)
-        # As if the model had been started with it.
         key = jax.random.fold_in(KEYS[run], 0)
-        given = {"params": {"encoder": theirs}}
-        expected = models.init(FLOW, key, X[run], LOW[run], given)["params"]
+        expected = started_with(given, key, X[run], LOW[run])
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5),
             params,
             expected,
         )
-    rest = [
-        {k: v for k, v in s.params.items() if k != "encoder"} for s in (state, plain)
-    ]
-    gaps = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), *rest)
-    assert max(jax.tree.leaves(gaps)) > 1e-3
+        # What that is depends on it.
+        halved = jax.tree.map(lambda leaf: leaf / 2, given)
+        others = started_with(halved, key, X[run], LOW[run])
+        rest = [
+            {k: v for k, v in p.items() if k != "encoder"} for p in (params, others)
+        ]
+        gaps = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), *rest)
+        assert max(jax.tree.leaves(gaps)) > 1e-3
 
 
-def test_student_takes_over_its_teachers_encoder():
-    teacher = {"params": start(FLOW).params}
-    source = trees.take_run(teacher, 0)
+def test_student_takes_over_its_teachers_encoder(encoders):
+    source = trees.take_run(encoders, 0)
     state = start(STUDENT, initial.Inheritance(STUDENT.inherit, source))
     for run in range(2):
         jax.tree.map(
@@ -100,3 +124,41 @@ def test_frozen_part_stands_still_and_then_moves():
     assert 1.0 > rest[0] > rest[1]
     with pytest.raises(ValueError, match="pretrained.into='encode'"):
         optim.delayed("encode", 2).init(params)
+
+
+def test_all_that_is_taken_over_is_kept():
+    given = trees.take_run(drawn(STUDENT), 1)
+    parts = ("encoder", "last")
+    assert set(parts) < given["params"].keys()
+    state = start(
+        STUDENT,
+        *(
+            initial.Inheritance(functools.partial(initial.subtree, name), given)
+            for name in parts
+        ),
+    )
+    for name in parts:
+        jax.tree.map(
+            np.testing.assert_array_equal,
+            trees.take_run(state.params, 0)[name],
+            given["params"][name],
+        )
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+def test_members_start_from_one_pretrained_model(monkeypatch, runs):
+    variables = {"params": {"w": np.arange(runs)}, "constants": {}}
+    found = Trained(None, variables, None, {})  # pyright: ignore[reportArgumentType]
+    monkeypatch.setattr(taught.teachers, "load", lambda _: found)
+    place = pathlib.Path("there")
+    members = [
+        taught.Member(ConfigDict({"runs": runs}), place, None, place) for _ in range(3)
+    ]
+    source = taught.pretrained_of(members)
+    assert source.by_run == (runs > 1)
+    expected = [0, 1] * 3 if runs > 1 else 0
+    np.testing.assert_array_equal(source.variables["params"]["w"], expected)
+    members[0].config.runs = 4
+    if runs > 1:
+        with pytest.raises(ConfigError, match="there has 2 runs, there 4"):
+            taught.pretrained_of(members[:1])

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from configs import waveglow_asterisk_student
 from fdnf.train import settings
 from fdnf.train.settings import ConfigError
 from tests import tiny
@@ -66,3 +67,23 @@ def test_dict_is_what_json_holds_and_comes_back():
     assert again.model.args.hidden == (8,)
     assert settings.to_dict(again) == values
     settings.check(again)
+
+
+def test_frames_where_a_vocoder_expects_them():
+    config = waveglow_asterisk_student.get_config("v3")
+    settings.check(config)
+    ours = config.model.args.hop
+    config.data.mel.hop = 2 * ours
+    said = rf"model.args.hop={ours}, data.mel.hop={2 * ours}"
+    with pytest.raises(ConfigError, match=said):
+        settings.check(config)
+    del config.data.mel.hop
+    with pytest.raises(ConfigError, match=rf"model.args.hop={ours}, .*hop=256"):
+        settings.check(config)
+
+
+def test_a_feed_forward_student_has_no_pool_of_samples():
+    config = waveglow_asterisk_student.get_config("v3")
+    config.teacher.samples = 100
+    with pytest.raises(ConfigError, match=r"teacher.samples=100: .* set it to 0"):
+        settings.check(config)

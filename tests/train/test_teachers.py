@@ -1,14 +1,18 @@
 """Teachers from workdirs: loading, matching with students, samples of them."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from fdnf.flows import build as flows
-from fdnf.train import settings, state, teachers
+from fdnf.ops import mel
+from fdnf.train import preprocessing, settings, state, teachers
 from fdnf.train.checkpoint import Checkpointer, CheckpointError
 from fdnf.train.preprocess import Preprocess
+from fdnf.train.preprocess_pairs import Speech, SuperResolution
 from fdnf.train.settings import ConfigError
 from tests import tiny
 
@@ -25,6 +29,7 @@ def variables(runs):
 
 
 META = {"event": [3], "preprocess": {}}
+SHORT = mel.Settings(hop=128)
 
 
 def trained(runs):
@@ -83,6 +88,31 @@ def test_another_number_of_runs():
 def test_another_dimension():
     with pytest.raises(ConfigError, match=r"data of shape \(3,\), .* shape \(8,\)"):
         teachers.match(trained(1), (8,), runs=1)
+
+
+@pytest.mark.parametrize(
+    ("prepared", "event", "other", "unlike"),
+    [
+        (
+            SuperResolution(scale=4, crop=32, flip=True),
+            (32, 32, 3),
+            {"crop": 16, "flip": False},
+            {"scale": 8},
+        ),
+        (Speech(256, mel.DEFAULT), (256, 1), {"segment": 128}, {"mel": SHORT}),
+    ],
+)
+def test_windows_of_another_size(prepared, event, other, unlike):
+    meta = {"event": event, "preprocess": preprocessing.describe(prepared)}
+    teacher = trained(1)._replace(meta=meta)
+    smaller = tuple(n // 2 if n > 3 else n for n in event)
+    ours = dataclasses.replace(prepared, **other)
+    _, by_run = teachers.match(teacher, smaller, 1, ours)
+    assert not by_run
+    with pytest.raises(ConfigError, match="give both the same `data` section"):
+        teachers.match(teacher, event, 1, dataclasses.replace(prepared, **unlike))
+    with pytest.raises(ConfigError, match="the teacher saw"):
+        teachers.match(teacher, event, 1)
 
 
 def test_generated_rows_come_from_every_run():

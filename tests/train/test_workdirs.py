@@ -88,3 +88,18 @@ def test_clock_host_and_paths_do_not_enter_the_state(tmp_path):
         assert ours[1] == theirs[1]
         assert jax.tree.structure(ours[0]) == jax.tree.structure(theirs[0])
         jax.tree.map(np.testing.assert_array_equal, ours[0], theirs[0])
+
+
+def test_what_follows_training_does_not_make_another_run(tmp_path):
+    config = tiny.config()
+    config.teacher = {"config": tiny.config().to_dict()}
+    workdirs.write_json(
+        tmp_path / workdirs.FINISHED, {"config": settings.to_dict(config)}
+    )
+    config.eval.samples += 1
+    config.teacher.config.eval.samples += 1
+    config.teacher.config.label = "another"
+    assert workdirs.finished(config, tmp_path) is not None
+    config.teacher.config.optim.lr *= 2
+    with pytest.raises(ConfigError, match=r"teacher\.config\.optim\.lr"):
+        workdirs.finished(config, tmp_path)
