@@ -30,6 +30,8 @@ SMALL = {
 # What differs at 8,000 samples a second.
 TELEPHONE = {"hop": 64, "upsampler_taps": 256}
 TELEPHONE_MEL = {"n_fft": 256, "hop": 64, "window": 256, "mels": 40, "high": 4000.0}
+# Half the published samples at 0.36 of the rate: n_fft, hop, window.
+TELEPHONE_STFT = ((512, 60, 300), (1024, 120, 600), (256, 25, 120))
 SMOKE = {
     "flows": 2,
     "early_every": 1,
@@ -119,6 +121,9 @@ def students(data: str, arg: str = "", telephone: bool = False) -> ConfigDict:
     small, tiny = "small" in words, "smoke" in words
     source = SMOKE if tiny else SMALL | TELEPHONE if telephone else SMALL
     recipes = {name: _recipe(name, source, small, tiny) for name in STUDENTS}
+    if telephone and not tiny:
+        for each in recipes.values():
+            each["loss/feed_forward/stft"] = TELEPHONE_STFT
     config = conditional.taught(
         lambda rest: teacher(data, rest, telephone), arg, recipes, "v2"
     )

@@ -16,7 +16,7 @@ def config(name, /, **args):
 
 @pytest.mark.parametrize("name", sorted(build.FLOWS))
 def test_every_name_builds_a_hashable_flow(name):
-    given = {} if name == "affine" else {"steps": 2}
+    given = {"affine": {}, "waveglow": {"flows": 2}}.get(name, {"steps": 2})
     flow = build.build(config(name, **given))
     assert isinstance(flow, build.FLOWS[name])
     assert {key: getattr(flow, key) for key in given} == given

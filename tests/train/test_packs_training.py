@@ -43,7 +43,7 @@ def points(root, **train):
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     root = tmp_path_factory.mktemp("alone")
-    for config, workdir, _ in points(root):
+    for config, workdir, *_ in points(root):
         loop.train_and_evaluate(config, workdir)
     return root
 
