@@ -19,6 +19,10 @@ import pytest  # noqa: E402
 
 from fdnf.train import process  # noqa: E402
 
+# As programs on images have it. It also compiles convolutions, most of what the tests
+# wait for, in a third of the time.
+process.use_plain_fusions()
+
 
 def _cache_dir() -> pathlib.Path:
     """One directory per user and pytest-xdist worker: cache files are not locked."""
