@@ -147,7 +147,7 @@ def of(trained: Trained, run: int, batch_size: int) -> Codec:
     """
     flow, variables = teachers.run_of(trained, run)
     if isinstance(flow, Glow) and not flow.folded:
-        flow, variables = flow.clone(folded=True), _folded(flow, variables)
+        flow, variables = surgery.fold(flow, variables)
     return Codec(flow, jax.device_put(variables), trained.preprocess, batch_size)
 
 
@@ -175,11 +175,6 @@ def _in_batches(
             batch = tuple(np.concatenate([b, b[-1:].repeat(fill, 0)]) for b in batch)
         found.append([np.asarray(part) for part in one(i, batch)])
     return tuple(np.concatenate(parts)[:n] for parts in zip(*found, strict=True))
-
-
-@functools.partial(jax.jit, static_argnames="flow")
-def _folded(flow, variables):
-    return surgery.fold(flow, variables)[1]
 
 
 _compiled = functools.partial(jax.jit, static_argnames=("flow", "preprocess"))

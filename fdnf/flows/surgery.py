@@ -9,13 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from fdnf.flows import folding
 from fdnf.flows.glow import Glow
-from fdnf.nets import conv
-from fdnf.ops import scales
-
-# Bounds of the soft clamps whose values are folded.
-_ACTNORM_BOUND = 12.0
-_LOG_S_BOUND = 5.0
 
 Variables = dict[str, Any]
 
@@ -111,52 +106,10 @@ def fold(flow: Glow, variables: Variables) -> tuple[Glow, Variables]:
             continue
         steps = level["parts_1"]["step"]
         drawn = constants.get(name, {}).get("parts_1", {}).get("step", {})
-        linear = jax.vmap(_fold_linear)(
-            steps["parts_0"], steps["parts_1"], drawn.get("parts_1", {})
+        linear = folding.linear(
+            steps["parts_1"], steps["parts_0"], drawn.get("parts_1")
         )
-        net = jax.vmap(_fold_net)(steps["parts_2"]["conditioner"])
+        net = folding.net(steps["parts_2"]["conditioner"])
         step = {"parts_0": linear, "parts_1": {"conditioner": net}}
         folded[name] = {"parts_1": {"step": step}}
     return flow.clone(folded=True), {"params": folded}
-
-
-def _fold_linear(norm: Any, mixing: Any, drawn: Any) -> dict[str, Array]:
-    """W diag(s) (x + b): weight W diag(s), bias W diag(s) b."""
-    log_scale = scales.soft_clamp(norm["raw_log_scale"], _ACTNORM_BOUND)
-    channels = log_scale.shape[0]
-    eye = jnp.eye(channels, dtype=log_scale.dtype)
-    if "weight" in mixing:
-        rotation = mixing["weight"]
-        log_det = jnp.linalg.slogdet(rotation)[1]
-    else:
-        log_s = scales.soft_clamp(mixing["raw_log_s"], _LOG_S_BOUND)
-        lower = jnp.tril(mixing["lower"], -1) + eye
-        upper = jnp.triu(mixing["upper"], 1) + jnp.diag(drawn["sign"] * jnp.exp(log_s))
-        rotation = drawn["permutation"] @ lower @ upper
-        log_det = jnp.sum(log_s)
-    weight = rotation * jnp.exp(log_scale)
-    inverse = jnp.linalg.inv(weight)
-    # One Newton step brings back digits of an ill-conditioned inverse.
-    inverse = inverse @ (2 * eye - weight @ inverse)
-    return {
-        "weight": weight,
-        "inverse": inverse,
-        "bias": weight @ norm["bias"],
-        "log_det": log_det + jnp.sum(log_scale),
-    }
-
-
-def _fold_net(net: Any) -> dict[str, Any]:
-    folded = dict(net)
-    for name in ("conv_in", "conv_mid"):
-        folded[name] = _scaled(net[name], net[name])
-    if "context" in net:
-        # Added between the first convolution and its norm.
-        folded["context"] = _scaled(net["context"], net["conv_in"])
-    return folded
-
-
-def _scaled(layer: Any, norm: Any) -> dict[str, Array]:
-    """Kernel and bias of `layer` times the scale of `norm`."""
-    scale = jnp.exp(scales.soft_clamp(norm["raw_log_scale"], conv.BOUND))
-    return {"kernel": layer["kernel"] * scale, "bias": layer["bias"] * scale}

@@ -2,10 +2,7 @@
 
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
+from fdnf.flows import folding
 from fdnf.flows.waveglow import WaveGlow
 
 Variables = dict[str, Any]
@@ -14,8 +11,7 @@ Variables = dict[str, Any]
 def fold(flow: WaveGlow, variables: Variables) -> tuple[WaveGlow, Variables]:
     """The same map with the inverses of its 1x1 convolutions at hand.
 
-    They and the log-determinants are computed on the host in float64. There is no
-    weight normalisation to remove.
+    There is no weight normalisation to remove.
 
     Args:
       flow: a WaveGlow.
@@ -41,13 +37,5 @@ def fold(flow: WaveGlow, variables: Variables) -> tuple[WaveGlow, Variables]:
 
 def _fold_stage(stage: Variables) -> Variables:
     step = stage["step"]
-    weight = np.asarray(jax.device_get(step["parts_0"]["weight"]))
-    wide = weight.astype(np.float64)
-    linear = {
-        "weight": weight,
-        "inverse": np.linalg.inv(wide),
-        "bias": np.zeros(weight.shape[:-1]),
-        "log_det": np.linalg.slogdet(wide)[1],
-    }
-    linear = {k: jnp.asarray(v, weight.dtype) for k, v in linear.items()}
+    linear = folding.linear(step["parts_0"])
     return {**stage, "step": {**step, "parts_0": linear}}

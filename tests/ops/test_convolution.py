@@ -97,6 +97,43 @@ def test_auto_is_the_product_on_cpu_alone(backend, monkeypatch):
     assert ("conv_general_dilated" in program) == (backend != "cpu")
 
 
+def two(x, kernel):
+    return convolution.convolve(x, kernel, "direct")
+
+
+def test_auto_on_cpu_is_direct_for_large_images_without_gradients(monkeypatch):
+    monkeypatch.setattr(convolution, "_LARGE", 10_000)
+    x, kernel = (jnp.asarray(a) for a in draw((3, 3), (2, 5)))
+    wide = jnp.asarray(draw((3, 3), (2, 5), image=(12, 10))[0])
+
+    def run(x, k):
+        return jnp.sum(jnp.sin(convolution.convolve(x, k)))
+
+    def direct(function, *args):
+        return "conv_general_dilated" in str(jax.make_jaxpr(function)(*args))
+
+    assert direct(run, wide, kernel)
+    assert not direct(run, x, kernel)
+    assert not direct(run, wide, kernel[:1, :1])
+    for wanted in (0, 1, (0, 1)):
+        gradient = jax.grad(run, wanted)
+        assert not direct(gradient, wide, kernel)
+        plain = jax.grad(lambda x, k: jnp.sum(jnp.sin(two(x, k))), wanted)
+        for one, other in zip(
+            jax.tree.leaves(gradient(wide, kernel)),
+            jax.tree.leaves(plain(wide, kernel)),
+            strict=True,
+        ):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        jax.jvp(run, (wide, kernel), (wide, kernel))[1],
+        jax.jvp(
+            lambda x, k: jnp.sum(jnp.sin(two(x, k))), (wide, kernel), (wide, kernel)
+        )[1],
+        rtol=1e-4,
+    )
+
+
 def test_unknown_methods_and_even_kernels_are_refused():
     x, kernel = (jnp.asarray(a) for a in draw((3, 3), (2, 5)))
     with pytest.raises(ValueError, match="unknown method 'fft'; known: .*product"):
