@@ -125,6 +125,11 @@ class WaveGlow(FlowModule):
     def _context(self, cond: Context | None, time: int) -> Array | None:
         if cond is None or self.upsampled:
             return cond
+        if not self.is_initializing() and "upsampler" not in self.variables["params"]:
+            raise ValueError(
+                "a condition for a WaveGlow without an upsampler: it was initialised "
+                "without one; give `cond` to `init`, or none here"
+            )
         return self.upsampler(cond, time)
 
     def _encode(self, x: Events, cond: Context | None):

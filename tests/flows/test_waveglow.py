@@ -187,6 +187,12 @@ def test_a_condition_is_not_left_out_by_mistake(upsampled):
         jax.eval_shape(lambda z: flow.apply(CASE.variables, z, method="decode"), z)
 
 
+def test_a_condition_is_not_given_to_one_that_has_none():
+    shapes = jax.eval_shape(FLOW.init, jax.random.key(0), CASE.data())
+    with pytest.raises(ValueError, match="initialised without one; give `cond`"):
+        jax.eval_shape(FLOW.apply, shapes, CASE.data(), CASE.cond())
+
+
 def test_build():
     config = ConfigDict({"name": "waveglow", "args": SMALL})
     assert build.build(config) == FLOW
