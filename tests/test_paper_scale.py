@@ -1,0 +1,113 @@
+"""One training step of each model of super-resolution and speech at the papers' size.
+
+`pytest -m slow -s tests/test_paper_scale.py`: minutes, 10 GB of memory. A window a
+device, of photographs that packages carry and of synthetic sounds; the teachers of
+students are drawn instead of trained.
+"""
+
+import pathlib
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from configs import (
+    srflow_div2k,
+    srflow_div2k_student,
+    waveglow,
+    waveglow_ljspeech,
+    waveglow_ljspeech_student,
+)
+from fdnf.data import build as datasets
+from fdnf.ops import trees
+from fdnf.train import (
+    feeding,
+    models,
+    preprocessing,
+    program,
+    settings,
+    taught,
+    teachers,
+)
+
+CASES = [
+    (srflow_div2k, "pretrained"),
+    (srflow_div2k, "x4"),
+    (srflow_div2k, "x8"),
+    (srflow_div2k_student, "x4"),
+    (srflow_div2k_student, "x8"),
+    (waveglow_ljspeech, ""),
+    *((waveglow_ljspeech_student, name) for name in waveglow.STUDENTS),
+]
+
+
+def reduced(config):
+    """The same model, loss and windows, on little data."""
+    args = config.data.args
+    if config.data.name == "div2k":
+        config.data.name = "photographs"
+        config.data.args = {
+            "scale": args.scale,
+            "crop": args.crop,
+            "tile": args.crop,
+            "windows": 2,
+            "rows": 8,
+        }
+    else:
+        config.data.name = "synthetic_speech"
+        config.data.args = {"segment": args.segment, "rows": 8}
+    config.train.update(
+        steps=1, steps_per_call=1, eval_every=1, log_every=1, init_rows=1
+    )
+    config.optim.update(warmup=0.0, schedule="constant")
+    config.train.batch_size = config.eval.batch_size = jax.local_device_count()
+    if "pretrained" in config:
+        del config["pretrained"]
+    return config
+
+
+def drawn_teacher(student, section):
+    """What `teachers.load` would find, its weights those of `init`."""
+    config = reduced(section)
+    flow, data = models.build(config.model), datasets.build(student.data)
+    prepared = settings.prepared(student, data)
+    first = feeding.first_batches(data, prepared, 1, [0])
+    init = jax.jit(lambda key, x, cond: models.init(flow, key, x, cond))
+    variables = init(jax.random.key(0), first["x"][0], first["cond"][0])
+    variables = {"constants": {}} | jax.tree.map(lambda leaf: leaf[None], variables)
+    meta = {"event": data.event, "preprocess": preprocessing.describe(prepared)}
+    return teachers.Trained(flow, variables, config, meta)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("file", "word"), CASES, ids=lambda case: getattr(case, "__name__", case)
+)
+def test_one_step(file, word, tmp_path, monkeypatch, capsys):
+    config = reduced(file.get_config(word))
+    settings.check(config)
+    teacher = None
+    if config.role == "student":
+        teacher = pathlib.Path("drawn")
+        found = drawn_teacher(config, config.teacher.config)
+        monkeypatch.setattr(teachers, "load", lambda _: found)
+    begin = time.perf_counter()
+    built = program.build([taught.Member(config, tmp_path, teacher)])
+    state, hyper = jax.device_put((built.state, built.hyper), built.replicated)
+    before = jax.tree.map(np.array, state.params)
+    run = np.zeros(1, np.int32)
+    state, scalars = built.take(state, run, hyper, built.on_device, built.teacher)
+    loss = float(np.mean(jax.device_get(scalars["loss"])))
+    took = time.perf_counter() - begin
+    assert np.isfinite(loss)
+    assert not np.any(jax.device_get(scalars["skipped_steps"]))
+    moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), before, state.params)
+    # Networks whose last layer starts at 0 pass no gradient on in their first step.
+    assert any(jax.tree.leaves(moved))
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(state.params))
+    with capsys.disabled():
+        size = trees.parameter_count(before)
+        print(
+            f"\n{file.__name__} {word}: {size:,} weights, loss {loss:.4g}, {took:.0f} s"
+        )
