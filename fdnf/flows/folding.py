@@ -25,7 +25,7 @@ def linear(mixing: Any, norm: Any = None, drawn: Any = None) -> dict[str, Array]
       mixing: parameters of an `InvertibleConv` or `InvertibleConvPLU`.
       norm: of the `ActNorm` before it, if there is one; both become
         W diag(s) (x + b): weight W diag(s), bias W diag(s) b.
-      drawn: the constants of a `InvertibleConvPLU`.
+      drawn: the constants of an `InvertibleConvPLU`.
 
     Returns:
       weight and inverse `[..., channels, channels]`, bias `[..., channels]`, log_det

@@ -97,7 +97,7 @@ def test_auto_is_the_product_on_cpu_alone(backend, monkeypatch):
     assert ("conv_general_dilated" in program) == (backend != "cpu")
 
 
-def two(x, kernel):
+def plain(x, kernel):
     return convolution.convolve(x, kernel, "direct")
 
 
@@ -118,17 +118,17 @@ def test_auto_on_cpu_is_direct_for_large_images_without_gradients(monkeypatch):
     for wanted in (0, 1, (0, 1)):
         gradient = jax.grad(run, wanted)
         assert not direct(gradient, wide, kernel)
-        plain = jax.grad(lambda x, k: jnp.sum(jnp.sin(two(x, k))), wanted)
+        expected = jax.grad(lambda x, k: jnp.sum(jnp.sin(plain(x, k))), wanted)
         for one, other in zip(
             jax.tree.leaves(gradient(wide, kernel)),
-            jax.tree.leaves(plain(wide, kernel)),
+            jax.tree.leaves(expected(wide, kernel)),
             strict=True,
         ):
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(
         jax.jvp(run, (wide, kernel), (wide, kernel))[1],
         jax.jvp(
-            lambda x, k: jnp.sum(jnp.sin(two(x, k))), (wide, kernel), (wide, kernel)
+            lambda x, k: jnp.sum(jnp.sin(plain(x, k))), (wide, kernel), (wide, kernel)
         )[1],
         rtol=1e-4,
     )
