@@ -12,6 +12,8 @@ is up to ten times faster (32 channels, 256x256 pixels: 6 ms for 44), so that sa
 large images goes that way. Other backends always get the plain convolution.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
@@ -55,10 +57,20 @@ def convolve(
 @jax.custom_jvp
 def _chosen(x: Array, kernel: Array) -> Array:
     """On CPU; what is not differentiated comes here, all else to the rule below."""
+    large = x.dtype == jnp.float32 and _matrix_bytes(x, kernel) > _LARGE
+    return (_direct if large else _product)(x, kernel)
+
+
+def _matrix_bytes(x: Array, kernel: Array) -> int:
+    """Size of the matrix of shifted images; 0 where there is none, or none is known."""
     rows, columns, inputs, outputs = kernel.shape
-    copied = x.size // max(inputs, 1) * rows * columns * min(inputs, outputs)
-    large = copied * x.dtype.itemsize > _LARGE and rows * columns > 1
-    return (_direct if large and x.dtype == jnp.float32 else _product)(x, kernel)
+    # A program exported for any number of rows has at least one.
+    sides = [side if isinstance(side, int) else 1 for side in x.shape[:1]]
+    sides += x.shape[1:3]
+    if rows == columns == 1 or not all(isinstance(side, int) for side in sides):
+        return 0
+    channels = rows * columns * min(inputs, outputs)
+    return math.prod(sides) * channels * x.dtype.itemsize
 
 
 def _chosen_jvp(primals, tangents):

@@ -134,6 +134,18 @@ def test_auto_on_cpu_is_direct_for_large_images_without_gradients(monkeypatch):
     )
 
 
+def test_auto_of_any_number_of_rows(monkeypatch):
+    # As in programs that are exported for all batches.
+    monkeypatch.setattr(convolution, "_LARGE", 5_000)
+    convolve = jax.jit(lambda x, k: convolution.convolve(x, k))
+    kernel = jax.ShapeDtypeStruct((3, 3, 2, 5), np.float32)
+    for sides, direct in (("4, 6", False), ("12, 10", True), ("h, 10", False)):
+        shape = jax.export.symbolic_shape(f"b, {sides}, 2")
+        x = jax.ShapeDtypeStruct(shape, np.float32)
+        program = jax.export.export(convolve)(x, kernel).mlir_module()
+        assert ("stablehlo.convolution" in program) == direct, sides
+
+
 def test_unknown_methods_and_even_kernels_are_refused():
     x, kernel = (jnp.asarray(a) for a in draw((3, 3), (2, 5)))
     with pytest.raises(ValueError, match="unknown method 'fft'; known: .*product"):
