@@ -1,6 +1,6 @@
 """One training step of each model of super-resolution and speech at the papers' size.
 
-`pytest -m slow -s tests/test_paper_scale.py`: minutes, 10 GB of memory. A window a
+`pytest -m slow -s tests/test_paper_scale.py`: nine minutes on two cores. A window a
 device, of photographs that packages carry and of synthetic sounds; the teachers of
 students are drawn instead of trained.
 """
