@@ -90,7 +90,7 @@ def test_imports_go_down(path):
 )
 def test_files_are_small(path):
     lines = len(path.read_text(encoding="utf-8").splitlines())
-    assert lines <= 320, f"{name_of(path)} has {lines} lines"
+    assert lines <= 450, f"{name_of(path)} has {lines} lines"
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.py")), ids=name_of)
