@@ -4,7 +4,6 @@ import contextlib
 import errno
 import logging
 import pathlib
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -27,7 +26,7 @@ from fdnf.train import (
 )
 from fdnf.train.checkpoint import Checkpointer, CheckpointError, check_writable
 from fdnf.train.program import Member, Program
-from fdnf.train.progress import Progress
+from fdnf.train.progress import Pace, Progress
 from fdnf.train.writers import Writer
 
 FINISHED = workdirs.FINISHED
@@ -141,7 +140,7 @@ def _train(members: Sequence[Member], label: str) -> list[dict[str, Any] | None]
         ]
         progress = stack.enter_context(Progress(train.steps, start=start, label=label))
         alive = list(range(len(members)))
-        clock, counted, now = None, start, start
+        pace, now = Pace(), start
         told: list[Any] = []
         while now < train.steps:
             if _halts(told):
@@ -155,13 +154,12 @@ def _train(members: Sequence[Member], label: str) -> list[dict[str, Any] | None]
             )
             told = [*told[-1:], scalars.pop("stop")]
             now += train.steps_per_call
-            if clock is None:  # The first call compiles.
-                jax.block_until_ready(scalars)
-                clock, counted = time.monotonic(), now
+            pace.called(scalars, train.steps_per_call)
             due = now % train.eval_every == 0 or now == train.steps
             if not due and now % train.log_every:
                 continue
             row = jax.device_get(scalars)
+            row |= pace.stop()
             bad = np.asarray(row["bad_in_a_row"]) >= train.max_bad_steps
             lost = [i for i in alive if bad[built.runs[i]].any()]
             for i in lost:
@@ -174,7 +172,6 @@ def _train(members: Sequence[Member], label: str) -> list[dict[str, Any] | None]
             alive = [i for i in alive if i not in lost]
             if not alive:
                 raise TrainingStoppedError("all runs have failed")
-            row["steps_per_second"] = (now - counted) / (time.monotonic() - clock)
             if due:
                 best = _validate(built, train_state, best, now, row)
             # The log goes first: what a resumed run finds is then never ahead of it.
@@ -183,6 +180,7 @@ def _train(members: Sequence[Member], label: str) -> list[dict[str, Any] | None]
             progress.update(now, **_shown(row))
             if due:
                 _save(kept, alive, built, now, train_state, best, metas)
+            pace.go_on()
         for checkpointer in kept:
             checkpointer.wait()
 

@@ -231,10 +231,14 @@ def _alike(members: Sequence[Member], seeds: Sequence[int]) -> int:
 
 
 def _replicated() -> NamedSharding:
-    """A copy on each device of this process."""
+    """A copy on each device of this process.
+
+    The axis has the name that it has in what the step returns: under another name the
+    state would come back with another sharding, and the second call compile again.
+    """
     mesh = jax.make_mesh(
         (jax.local_device_count(),),
-        ("d",),
+        (step.AXIS,),
         axis_types=(AxisType.Auto,),
         devices=jax.local_devices(),
     )

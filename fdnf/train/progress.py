@@ -1,4 +1,4 @@
-"""Progress of a run: a bar on a terminal, otherwise a plain line now and then."""
+"""Progress of a run: a bar on a terminal, or a plain line now and then; its pace."""
 
 import sys
 import time
@@ -76,6 +76,38 @@ class Progress:
             flush=True,
         )
         self._last = now
+
+
+class Pace:
+    """Steps per second of training alone.
+
+    Neither compilation, which is the first call's, nor validation and saving count.
+    """
+
+    def __init__(self):
+        """Before the first call."""
+        self._since: float | None = None
+        self._seconds, self._steps = 0.0, 0
+
+    def called(self, result: Any, steps: int) -> None:
+        """Counts the steps of a call; waits for the result of the first."""
+        if self._since is None:
+            jax.block_until_ready(result)
+            self._since = time.monotonic()
+        else:
+            self._steps += steps
+
+    def stop(self) -> dict[str, float]:
+        """Stops the clock, once the results are there: what a row of the log gets."""
+        if self._since is not None:
+            self._seconds += time.monotonic() - self._since
+        if not self._steps:
+            return {}
+        return {"steps_per_second": self._steps / max(self._seconds, 1e-9)}
+
+    def go_on(self) -> None:
+        """Starts the clock again."""
+        self._since = time.monotonic()
 
 
 def _rate(before: tuple, after: tuple) -> float:
