@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import pathlib
+import re
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -12,12 +13,13 @@ from launch import bundles, spec, status
 from launch.bundles import Bundle
 from launch.display import Display
 from launch.folder import Folder
-from launch.points import Point, SweepError
+from launch.points import Point, SweepError, one_line, safe
 from launch.squeue import Queue, QueueError
 from launch.status import DONE, FAILED, RUNNING, State
 
 # Signals at the time limit that are answered; the directories say when to end.
 _MOST_TIMEOUTS = 1000
+_OPTION = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +39,19 @@ class Resources:
     signal_delay: int = 120
     sbatch: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     setup: Sequence[str] = ()
+
+    def __post_init__(self):
+        """Refuses what would end a line of the script that sbatch is given."""
+        lines = {"setup": self.setup, **self.sbatch, **dataclasses.asdict(self)}
+        lines["sbatch"] = tuple(self.sbatch)
+        for key, value in lines.items():
+            for text in value if isinstance(value, list | tuple) else (value,):
+                one_line(str(text), f"--{key}")
+        for key in self.sbatch:
+            if not _OPTION.fullmatch(key):
+                raise SweepError(
+                    f"--sbatch {key}=...: expected the name of an option of sbatch"
+                )
 
     def parameters(self) -> dict[str, Any]:
         """As submitit names them."""
@@ -94,7 +109,14 @@ class SlurmEngine:
         interval: float = 10.0,
     ):
         """See the class."""
-        self._folder, self._name, self._points = folder, name, list(points)
+        if "%" in str(folder.path.absolute()):
+            raise SweepError(
+                f"{folder.root} has % in it, which SLURM replaces in the names of "
+                "logs: give another --root"
+            )
+        # In squeue's lines too, where fields stand between bars.
+        self._folder, self._name = folder, safe(name)
+        self._points = list(points)
         self._resources, self._display, self._pack = resources, display, pack
         self._retries, self._main, self._take_over = retries, main, take_over
         self._interval, self._queue = interval, Queue(folder, 0)

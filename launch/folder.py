@@ -26,13 +26,30 @@ class Folder:
     """The directory of a sweep.
 
     Args:
-      root: path; commands name it relative to the current directory where they can, so
-        that a sweep means the same however its root is written.
+      root: path of one line, without characters of globs; `~` is expanded. Commands
+        name it relative to the current directory where they can, so that a sweep means
+        the same however its root is written.
+
+    Raises:
+      SweepError: for a path that a script or a checkpoint cannot have.
     """
 
     def __init__(self, root: str | os.PathLike):
         """See the class."""
-        absolute = pathlib.Path(root).absolute()
+        try:
+            absolute = pathlib.Path(root).expanduser().absolute()
+        except RuntimeError:
+            raise SweepError(
+                f"{os.fspath(root)}: no home directory is known to put in place of ~; "
+                "write the path out"
+            ) from None
+        points.one_line(str(absolute), "the directory of a sweep")
+        # Where a program would train to the end and then read no checkpoint.
+        if wrong := set(str(absolute)) & set("[]*?\\"):
+            raise SweepError(
+                f"{absolute} has {' '.join(sorted(wrong))} in it, which checkpoints "
+                "cannot be read below: give another --root"
+            )
         here = pathlib.Path.cwd()
         inside = absolute.is_relative_to(here) and absolute != here
         self.root = str(absolute.relative_to(here) if inside else absolute)

@@ -4,6 +4,7 @@ import dataclasses
 import graphlib
 import hashlib
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ PLACES = ("teacher.workdir", "pretrained.workdir")
 # Overrides that say nothing of what is trained, or only that.
 UNNAMED = ("label", *PLACES)
 _LONGEST = 110
+# Control characters, surrogates (bytes that are no text), separators of lines.
+_NOT_IN_A_LINE = {"Cc", "Cs", "Zl", "Zp"}
 _UNSAFE = re.compile(r"[^A-Za-z0-9._=+-]+")
 
 
@@ -40,6 +43,8 @@ class Point:
     name: str = ""
 
     def __post_init__(self):
+        for text in _texts((self.config, dict(self.overrides), self.after)):
+            one_line(text, "a point")
         if not self.name:
             object.__setattr__(self, "name", name_of(self.config, self.overrides))
         folders = self.name.split("/")
@@ -57,6 +62,33 @@ class Point:
     def resolved(self, root: str) -> dict[str, Any]:
         """The overrides with directories of other points under `root`."""
         return {key: _resolve(value, root) for key, value in self.overrides.items()}
+
+
+def one_line(text: str, of: str) -> str:
+    """The text itself, if it can stand in a line of a script without ending it.
+
+    Quotes do not help there: a newline ends a line of `#SBATCH`, and what follows is
+    a command.
+
+    Args:
+      text: from a caller.
+      of: what it belongs to, for the message.
+
+    Raises:
+      SweepError: it has a control character, or bytes that are no text.
+    """
+    wrong = [c for c in text if unicodedata.category(c) in _NOT_IN_A_LINE]
+    if wrong:
+        raise SweepError(
+            f"{of}: {text!r} has the character {wrong[0]!r}: expected text of one "
+            "line without control characters"
+        )
+    return text
+
+
+def safe(text: str) -> str:
+    """With a hyphen in place of whatever is no letter, digit or one of ._=+-."""
+    return _UNSAFE.sub("-", text)
 
 
 def workdir_of(point: Point) -> str:
@@ -151,6 +183,17 @@ def plain(value: Any) -> Any:
     return tuple(plain(item) for item in value) if isinstance(value, list) else value
 
 
+def _texts(value: Any) -> Iterable[str]:
+    """All texts in a value, keys of mappings too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _texts([*value.keys(), *value.values()])
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _texts(item)
+
+
 def _resolve(value: Any, root: str) -> Any:
     if isinstance(value, str) and value.startswith(ROOT):
         return f"{root}/{value.removeprefix(ROOT)}"
@@ -164,7 +207,7 @@ def _text(value: Any) -> str:
 
 
 def _safe(text: str) -> str:
-    short = _UNSAFE.sub("-", text)
+    short = safe(text)
     if short == text and len(text) <= _LONGEST:
         return text
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]

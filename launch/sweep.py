@@ -40,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if given.help:
             print(_help(parser, given.sweep))
             return 0
+        for word in argv:
+            points.one_line(word, "the command line")
         return _run(given, shlex.join(["python", "-m", "launch.sweep", *argv]))
     except SweepError as error:
         print(f"sweep: {error}", file=sys.stderr)
