@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 
-from fdnf.data import cache, cut, npz, paths, published, tabular
+from fdnf.data import cache, cut, decoding, paths, published, tabular
 from fdnf.data.tabular import DataError, Tabular
 
 FILE = "bsds300_jpeg.npz"
@@ -89,12 +89,7 @@ def drawn(path: pathlib.Path, counts: tuple[int, int, int] = COUNTS) -> Tabular:
 
 
 def _photographs(path: pathlib.Path, split: str) -> list[np.ndarray]:
-    stream, offsets = npz.read_arrays(path, f"{split}_jpeg_bytes", f"{split}_offsets")
-    try:
-        return [
-            cut.grey(stream[start:stop].tobytes())
-            for start, stop in zip(offsets[:-1], offsets[1:], strict=True)
-        ]
-    # Pillow reports what it cannot identify or decode as OSError.
-    except (OSError, TypeError) as error:
-        raise DataError(f"A photograph in {path} does not decode: {error}.") from None
+    return [
+        cut.grey(content, f"Photograph {index} of '{split}' in {path}")
+        for index, content in enumerate(decoding.packed(path, f"{split}_"))
+    ]

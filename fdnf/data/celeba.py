@@ -90,7 +90,7 @@ def _from_jpeg(file: pathlib.Path) -> Images:
 
     def make():
         streams = decoding.packed(file)
-        pixels = decoding.decode(streams, len(streams), EVENT, str(file), face)
+        pixels = decoding.decode(streams, len(streams), EVENT, str(file), face, CROPS)
         count = int(HELD_OUT * len(pixels))
         if count == 0:
             raise DataError(f"{file}: {len(pixels)} images are too few to split.")
@@ -113,7 +113,9 @@ def _whole(data_dir: str | None) -> Images:
 
         def make():
             first, second, third = (
-                prepared.read(copy, split, EVENT, labelled=False, convert=face)[0]
+                prepared.read(
+                    copy, split, EVENT, labelled=False, convert=face, sizes=CROPS
+                )[0]
                 for split in ("train", "validation", "test")
             )
             return (first, second, third), None
@@ -202,4 +204,4 @@ def _faces(contents: zipfile.ZipFile, names: list[str]) -> np.ndarray:
             except KeyError:
                 raise DataError(f"{where} has no member '{name}'.") from None
 
-    return decoding.decode(streams(), len(names), EVENT, where, face)
+    return decoding.decode(streams(), len(names), EVENT, where, face, CROPS)

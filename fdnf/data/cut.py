@@ -1,9 +1,10 @@
 """The BSDS300 recipe: 63-dimensional vectors out of 8x8 patches of grey photographs."""
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
+
+from fdnf.data import decoding
 
 # A change to anything below that changes rows needs a new version: caches carry it.
 RECIPE = "v1"
@@ -13,21 +14,23 @@ _LUMA = np.array([0.2989, 0.5870, 0.1140])
 _CHUNK = 1 << 16
 
 
-def grey(encoded: bytes) -> np.ndarray:
+def grey(encoded: bytes, where: str) -> np.ndarray:
     """Decodes an image and rounds its luma: `round(.2989 R + .5870 G + .1140 B)`.
 
     Args:
         encoded: A JPEG or PNG file's bytes.
+        where: What it is, for errors.
 
     Returns:
         Grey levels, uint8 `[height, width]`. Grey images keep theirs.
-    """
-    from PIL import Image
 
-    image = Image.open(io.BytesIO(encoded))
+    Raises:
+        DataError: If it does not decode, see `decoding.picture`.
+    """
+    image = decoding.picture(encoded, where)
     if image.mode == "L":
         return np.asarray(image)
-    rgb = np.asarray(image.convert("RGB"), np.float64)
+    rgb = np.asarray(image, np.float64)
     return np.round(rgb @ _LUMA).astype(np.uint8)
 
 

@@ -61,7 +61,9 @@ def patches(data_dir: str | None = None, rows: int | None = None) -> Tabular:
     splits = cache.load(key)
     if splits is None:
         first, second, third = (
-            cut.draw([cut.grey(path.read_bytes()) for path in group], count, seed)
+            cut.draw(
+                [cut.grey(path.read_bytes(), str(path)) for path in group], count, seed
+            )
             for seed, (group, count) in enumerate(
                 zip(files.values(), COUNTS, strict=True)
             )

@@ -3,19 +3,14 @@
 import concurrent.futures
 import contextlib
 import os
-import struct
 from collections.abc import Callable, Iterator, Sequence
-from io import BytesIO
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from fdnf.data import cache, tiles
+from fdnf.data import cache, decoding, tiles
 from fdnf.data.super_resolution import CHANNELS, Benchmark
 from fdnf.data.tabular import DataError
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 # A change to how pictures are decoded, reduced or cut needs a new one: caches carry it.
 RECIPE = "v1"
@@ -57,7 +52,8 @@ def pixels(picture: Picture, scale: int) -> np.ndarray:
     """Decodes a picture and cuts it at the right and the bottom.
 
     Args:
-        picture: The picture; grey ones get three equal channels.
+        picture: The picture; grey ones get three equal channels, see
+            `decoding.picture`.
         scale: What the sides become multiples of.
 
     Returns:
@@ -66,14 +62,15 @@ def pixels(picture: Picture, scale: int) -> np.ndarray:
     Raises:
         DataError: If it does not decode, naming it.
     """
-    decoded = _opened(picture, lambda image: np.asarray(image.convert("RGB")))
+    image = decoding.picture(picture.read(), picture.name)
+    decoded = np.asarray(image.convert("RGB"))
     height, width = (side // scale * scale for side in decoded.shape[:2])
     return decoded[:height, :width]
 
 
 def size(picture: Picture, scale: int) -> tuple[int, int]:
     """Height and width that `pixels` will have, from the file's header alone."""
-    width, height = _opened(picture, lambda image: image.size)
+    width, height = decoding.size(picture.read(), picture.name)
     return height // scale * scale, width // scale * scale
 
 
@@ -184,19 +181,3 @@ def _threads() -> Iterator[concurrent.futures.ThreadPoolExecutor]:
 def _window(image: np.ndarray, place: np.ndarray, side: int) -> np.ndarray:
     top, left = place
     return image[top : top + side, left : left + side]
-
-
-def _opened(picture: Picture, use: Callable[["Image.Image"], Any]) -> Any:
-    from PIL import Image
-
-    try:
-        with Image.open(BytesIO(picture.read())) as image:
-            return use(image)
-    # What Pillow raises on hostile bytes, by format.
-    except (
-        *(OSError, ValueError, SyntaxError, EOFError, struct.error),
-        Image.DecompressionBombError,
-    ) as error:
-        raise DataError(
-            f"{picture.name} does not decode: {error}. Copy it again."
-        ) from None

@@ -3,7 +3,7 @@
 import json
 import os
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,6 +67,7 @@ def read(
     event: tuple[int, int, int],
     labelled: bool = True,
     convert: Callable[["Image.Image"], "Image.Image"] | None = None,
+    sizes: Collection[tuple[int, int]] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Reads one split of a prepared set.
 
@@ -76,6 +77,7 @@ def read(
         event: Height, width and channels.
         labelled: Whether the set has a feature `label`.
         convert: What is done to each image, as in `decoding.decode`.
+        sizes: (width, height) that images may have before that, likewise.
 
     Returns:
         Images, uint8 `[images, *event]`, and labels, int32 `[images]`, zeros without
@@ -103,7 +105,9 @@ def read(
         source = builder.as_data_source(
             split=split, decoders={"image": tfds.decode.SkipDecoding()}
         )
-        pixels = decoding.decode(streams(source), len(source), event, where, convert)
+        pixels = decoding.decode(
+            streams(source), len(source), event, where, convert, sizes
+        )
     except DataError:
         raise
     # Records, protocol buffers and features each have errors of their own.

@@ -4,6 +4,7 @@ import io
 import pathlib
 from collections.abc import Sequence
 
+from fdnf.data import decoding
 from fdnf.evaluation import cells, sweeps
 from fdnf.evaluation.markup import Fold, Picture
 from fdnf.evaluation.report_runs import Run
@@ -105,10 +106,7 @@ def _files(folder: pathlib.Path) -> list[pathlib.Path]:
 def _small(path: pathlib.Path) -> tuple[bytes, tuple[int, int]]:
     from PIL import Image
 
-    with Image.open(path) as image:
-        flat = Image.new("RGB", image.size, "white")
-        picture = image.convert("RGBA")
-        flat.paste(picture, mask=picture)
+    flat = decoding.picture(path.read_bytes(), path.name).convert("RGB")
     if flat.width > WIDTH:
         height = max(1, round(flat.height * WIDTH / flat.width))
         flat = flat.resize((WIDTH, height), Image.Resampling.LANCZOS)

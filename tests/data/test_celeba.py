@@ -102,9 +102,13 @@ def test_broken_partition(tmp_path, line):
 
 
 def test_broken_image_and_image_of_another_size(tmp_path):
-    for content in (b"no image", portrait(10, (100, 100))):
+    faults = {
+        "does not decode": b"no image",
+        "is 100 wide and 100 high; expected 178": portrait(10, (100, 100)),
+    }
+    for fault, content in faults.items():
         official(tmp_path, LINES, PORTRAITS | {"000004.jpg": content})
-        with pytest.raises(DataError, match="image 1 .*does not decode"):
+        with pytest.raises(DataError, match=f"image 1 .*{fault}"):
             celeba.celeba64(str(tmp_path))
 
 

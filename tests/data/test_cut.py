@@ -25,11 +25,11 @@ def test_grey_is_rounded_luma():
     rgb[0, 1] = [10, 20, 30]
     rgb[0, 2] = [255, 255, 255]
     # 76.2195, 2.989 + 11.74 + 3.42 = 18.149, and 0.9999 * 255 = 254.97
-    np.testing.assert_array_equal(cut.grey(encode(rgb)), [[76, 18, 255]])
+    np.testing.assert_array_equal(cut.grey(encode(rgb), "it"), [[76, 18, 255]])
 
 
 def test_grey_images_keep_their_levels(images):
-    np.testing.assert_array_equal(cut.grey(encode(images[0])), images[0])
+    np.testing.assert_array_equal(cut.grey(encode(images[0]), "it"), images[0])
 
 
 def test_rows_are_patches_with_noise_below_one_level(images):

@@ -1,7 +1,13 @@
+import io
+import struct
+import zlib
+
 import numpy as np
 import pytest
+from PIL import Image
 
-from fdnf.data import decoding
+from fdnf.data import cut, decoding, high_resolution
+from fdnf.data.high_resolution import Picture
 from fdnf.data.tabular import DataError
 from tests.data import pictures
 
@@ -35,9 +41,148 @@ def test_broken_image_is_named_by_index(damage, form):
         decoding.decode([good, good, bad[damage], good], 4, (32, 32, 3), "here")
 
 
+def saved(image, form="PNG", **options):
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    return file.getvalue()
+
+
+def test_sixteen_bits_are_scaled_and_not_cut_off():
+    deep = np.array([[0, 255, 256], [32768, 65279, 65535]], np.uint16)
+    found = decoding.picture(pictures.encode(deep), "it")
+    np.testing.assert_array_equal(found, [[0, 0, 1], [128, 254, 255]])
+    # In every reader.
+    content = pictures.encode(deep)
+    expected = np.asarray(found)
+    pixels = decoding.decode([content], 1, (2, 3, 1), "here")
+    np.testing.assert_array_equal(pixels[0, ..., 0], expected)
+    np.testing.assert_array_equal(cut.grey(content, "it"), expected)
+    high = high_resolution.pixels(Picture("a", lambda: content), 1)
+    np.testing.assert_array_equal(high, np.repeat(expected[..., None], 3, axis=2))
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+@pytest.mark.parametrize(
+    ("orientation", "turned"),
+    [
+        *((1, lambda x: x), (2, np.fliplr), (3, lambda x: np.rot90(x, 2))),
+        *(
+            (4, np.flipud),
+            (5, lambda x: x.swapaxes(0, 1)),
+            (6, lambda x: np.rot90(x, -1)),
+        ),
+        *((7, lambda x: np.rot90(x.swapaxes(0, 1), 2)), (8, np.rot90)),
+    ],
+)
+def test_orientation_is_applied(form, orientation, turned):
+    stored = np.kron(np.arange(6, dtype=np.uint8).reshape(2, 3) * 50, np.ones((8, 8)))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = saved(Image.fromarray(stored.astype(np.uint8)), form, exif=exif)
+    found = np.asarray(decoding.picture(content, "it"), int)
+    assert np.abs(found - turned(stored)).max() < 3
+    given = Picture("a", lambda: content)
+    assert high_resolution.size(given, 1) == found.shape
+    assert high_resolution.pixels(given, 1).shape[:2] == found.shape
+    # A size that is expected is the upright one.
+    decoding.decode([content], 1, (*found.shape, 1), "here")
+    if found.shape != stored.shape:
+        with pytest.raises(DataError, match="image 0 .* wide and .* high; expected"):
+            decoding.decode([content], 1, (*stored.shape, 1), "here")
+
+
+def see_through(mode):
+    """Red, half of a green, and a blue that is not seen; or greys."""
+    colours = np.array([[[200, 0, 0], [0, 200, 0], [0, 0, 200]]], np.uint8)
+    alpha = np.array([[[255], [128], [0]]], np.uint8)
+    if mode == "RGBA":
+        return Image.fromarray(np.concatenate([colours, alpha], axis=-1))
+    if mode == "LA":
+        greys = np.concatenate([colours.max(axis=-1, keepdims=True), alpha], axis=-1)
+        return Image.fromarray(greys)
+    image = Image.new("P", (3, 1))
+    image.putpalette(colours.tobytes())
+    image.putdata([0, 1, 2])
+    image.info["transparency"] = alpha.tobytes()
+    return image
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_colours_that_are_not_seen_do_not_show(mode):
+    found = decoding.picture(saved(see_through(mode)), "it")
+    assert found.mode == ("L" if mode == "LA" else "RGB")
+    seen, half, hidden = np.asarray(found.convert("RGB"), int)[0]
+    assert hidden.tolist() == [255, 255, 255]
+    assert abs(half[1] - (200 + 255) / 2) < 2
+    assert seen[0] == 200
+
+
+def test_a_colour_that_stands_for_transparency():
+    image = Image.fromarray(np.array([[[9, 9, 9], [200, 0, 0]]], np.uint8))
+    content = saved(image, transparency=(9, 9, 9))
+    found = np.asarray(decoding.picture(content, "it"))
+    np.testing.assert_array_equal(found, [[[255, 255, 255], [200, 0, 0]]])
+
+
+def test_palettes_become_colours():
+    image = see_through("P")
+    del image.info["transparency"]
+    found = decoding.picture(saved(image), "it")
+    np.testing.assert_array_equal(np.diagonal(np.asarray(found)[0]), [200] * 3)
+
+
+def test_inks_are_refused():
+    content = saved(Image.new("CMYK", (4, 4), (0, 99, 0, 0)), "JPEG")
+    with pytest.raises(DataError, match="it does not decode: its mode is CMYK"):
+        decoding.picture(content, "it")
+
+
+@pytest.mark.parametrize("form", ["EPS", "GIF", "TIFF", "BMP"])
+def test_other_formats_are_not_opened(form, monkeypatch):
+    content = saved(Image.new("RGB", (4, 4)), form)
+    for plugin in Image.OPEN:
+        if plugin not in decoding.FORMATS:
+            _, accept = Image.OPEN[plugin]
+            opens = (lambda *_: pytest.fail("opened")), accept
+            monkeypatch.setitem(Image.OPEN, plugin, opens)
+    with pytest.raises(DataError, match="no PNG or JPEG file, it begins with b'"):
+        decoding.picture(content, "it")
+    with pytest.raises(DataError, match="no PNG or JPEG"):
+        high_resolution.size(Picture("a", lambda: content), 1)
+    with pytest.raises(DataError, match="no PNG or JPEG"):
+        cut.grey(content, "it")
+
+
+def bomb(width, height):
+    """A PNG file of a few kilobytes that announces so many pixels."""
+
+    def chunk(name, data):
+        body = name + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = zlib.compress(bytes(1 << 20))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", data)
+
+
+@pytest.mark.parametrize("side", [9_000, 11_000, 100_000])
+def test_what_is_too_large_is_not_decoded(side, monkeypatch):
+    def load(*_):
+        raise AssertionError("decoded")
+
+    content = bomb(side, side)
+    monkeypatch.setattr(Image.Image, "load", load)
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
+    with pytest.raises(DataError, match="image 0 .* (is .* wide|announces)"):
+        decoding.decode([content], 1, (4, 4, 3), "here")
+    for read in (cut.grey, decoding.size, decoding.picture):
+        with pytest.raises(DataError, match="it announces.* Make it smaller"):
+            read(content, "it")
+
+
 def test_image_of_another_size():
     streams = [pictures.encode(np.zeros((4, 5), np.uint8))]
-    with pytest.raises(DataError, match="image 0 is 5 wide and 4 high; expected 4 and"):
+    with pytest.raises(DataError, match="image 0 .*is 5 wide and 4 high; expected 4"):
         decoding.decode(streams, 1, (4, 4, 1), "here")
 
 
