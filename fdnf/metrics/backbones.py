@@ -18,6 +18,7 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from fdnf.metrics import ranges
 from fdnf.metrics import weights as weight_files
 from fdnf.ops import convolution
 
@@ -62,10 +63,9 @@ def vgg16(params: tuple[Convolution, ...], x: Pictures) -> tuple[Array, ...]:
         height and width of the one before.
 
     Raises:
-        ValueError: the images are too small.
+        ValueError: the images are too small, or as of `ranges.checked`.
     """
-    _check_size("vgg16", x)
-    h = _normalised(x)
+    h = _normalised(_checked("vgg16", x))
     layers = iter(params)
     features = []
     for stage, filters in enumerate(VGG16_STAGES):
@@ -88,10 +88,9 @@ def alexnet(params: tuple[Convolution, ...], x: Pictures) -> tuple[Array, ...]:
         Five NHWC activations with 64, 192, 384, 256 and 256 channels.
 
     Raises:
-        ValueError: the images are too small.
+        ValueError: the images are too small, or as of `ranges.checked`.
     """
-    _check_size("alexnet", x)
-    h = _normalised(x)
+    h = _normalised(_checked("alexnet", x))
     features = []
     for layer, (_, _, stride, padding, pooled) in zip(
         params, ALEXNET_LAYERS, strict=True
@@ -150,12 +149,14 @@ def _params(
     return tuple(params)
 
 
-def _check_size(name: str, x: Array) -> None:
+def _checked(name: str, x: Array) -> Array:
+    x = ranges.checked(x, -1.0, 1.0)
     if min(x.shape[1:3]) < SMALLEST[name]:
         raise ValueError(
             f"images of {x.shape[1]}x{x.shape[2]} pixels: {name} needs at least"
             f" {SMALLEST[name]} on each side; enlarge them first"
         )
+    return x
 
 
 def _normalised(x: Array) -> Array:

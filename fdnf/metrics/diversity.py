@@ -12,11 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from fdnf.metrics import lpips
+from fdnf.metrics import lpips, ranges
 from fdnf.types import Scalar
 
 
-@functools.partial(jax.jit, static_argnames="net")
 def lpips_diversity(
     params: lpips.Params,
     samples: Float[Array, "count height width 3"],
@@ -41,9 +40,14 @@ def lpips_diversity(
 
     Reference: Baranchuk et al. (2021), section 3.1.
     """
-    count = samples.shape[0]
-    if count < 2:
-        raise ValueError(f"diversity of {count} samples: expected at least 2")
+    if len(samples) < 2:
+        raise ValueError(f"diversity of {len(samples)} samples: expected at least 2")
+    return _mean_over_pairs(params, ranges.checked(samples), net)
+
+
+@functools.partial(jax.jit, static_argnames="net")
+def _mean_over_pairs(params: lpips.Params, samples: Array, net: str) -> Scalar:
+    count = len(samples)
     # Each sample goes through the network once, alone: features are many.
     found = jax.lax.map(lambda x: lpips.features(params, x[None], net), samples)
     pairs = jnp.asarray(np.array(list(itertools.combinations(range(count), 2))))

@@ -3,6 +3,8 @@
 PSNR in decibels and SSIM up to 1: more is more alike. Tables of super-resolution have
 both on RGB, of 8-bit images: round with `to_uint8` first, and divide by 255.
 
+Values are looked at where they are at hand, not inside of `jax.jit`: see `ranges`.
+
 SSIM has conventions that differ by hundredths, more than many methods do, so each name
 here says its own. `ssim_uniform7` is that of the tables of SRFlow and its students.
 """
@@ -13,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
+from fdnf.metrics import ranges
 from fdnf.ops import resize
 
 Pictures = Float[Array, "batch height width channels"]
@@ -36,9 +39,9 @@ def psnr(x: Pictures, y: References) -> Scores:
       Infinite for equal images.
 
     Raises:
-      ValueError: for unlike shapes.
+      ValueError: for unlike shapes, integers, or values outside of [0, 1].
     """
-    _check(x, y, 1)
+    x, y = _checked(x, y, 1)
     return jnp.asarray(dm_pix.psnr(x, y))
 
 
@@ -56,12 +59,13 @@ def ssim_uniform7(x: Pictures, y: References) -> Scores:
       At most 1, which equal images have.
 
     Raises:
-      ValueError: for unlike shapes, or images that are too small.
+      ValueError: for unlike shapes, images that are too small, integers, or values
+        outside of [0, 1].
 
     Reference: Wang et al. (2004), "Image quality assessment", eq. 13, with another
     window.
     """
-    _check(x, y, 7)
+    x, y = _checked(x, y, 7)
     # Moments about a grey: squares of small numbers lose fewer digits.
     a, b = x - 0.5, y - 0.5
     mean_a, mean_b = _means(a), _means(b)
@@ -90,11 +94,12 @@ def ssim_gaussian11(x: Pictures, y: References) -> Scores:
       At most 1, which equal images have.
 
     Raises:
-      ValueError: for unlike shapes, or images that are too small.
+      ValueError: for unlike shapes, images that are too small, integers, or values
+        outside of [0, 1].
 
     Reference: Wang et al. (2004), "Image quality assessment", eq. 13.
     """
-    _check(x, y, 11)
+    x, y = _checked(x, y, 11)
     found = dm_pix.ssim(x, y, max_val=1.0, filter_size=11, filter_sigma=1.5)
     return jnp.asarray(found)
 
@@ -115,8 +120,13 @@ def lr_psnr(sr: Pixels, lr: LowPixels, edge: str = "repeat") -> np.ndarray | flo
       Decibels, of each image of the batch; infinite where they agree to the last bit.
 
     Raises:
-      ValueError: for sides that are no whole multiple.
+      ValueError: for sides that are no whole multiple, and other types than uint8.
     """
+    if lr.dtype != np.uint8:
+        raise ValueError(
+            f"low-resolution images of {lr.dtype}: expected uint8, 0 to 255, as of"
+            " `to_uint8`"
+        )
     factor = sr.shape[-2] // lr.shape[-2]
     if sr.shape[-3:-1] != (factor * lr.shape[-3], factor * lr.shape[-2]):
         raise ValueError(
@@ -130,7 +140,13 @@ def lr_psnr(sr: Pixels, lr: LowPixels, edge: str = "repeat") -> np.ndarray | flo
 
 
 def to_uint8(x: Float[Array | np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
-    """8-bit values of images in [0, 1]: cut to that range and rounded; on the host."""
+    """8-bit values of images in [0, 1]: cut to that range and rounded; on the host.
+
+    Raises:
+      ValueError: for integers, which are 8-bit values already, or would become white.
+    """
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(f"images of {x.dtype}: expected floats in [0, 1]")
     return np.round(255 * np.clip(np.asarray(x), 0, 1)).astype(np.uint8)
 
 
@@ -141,11 +157,13 @@ def _means(x: Array) -> Array:
     return total / 49
 
 
-def _check(x: Array, y: Array, side: int) -> None:
+def _checked(x: Array, y: Array, side: int) -> tuple[Array, Array]:
     if x.shape != y.shape:
         raise ValueError(f"images of shapes {x.shape} and {y.shape}: expected equal")
+    x, y = ranges.checked(x), ranges.checked(y)
     if min(x.shape[1:3]) < side:
         raise ValueError(
             f"images of {x.shape[1]} x {x.shape[2]} pixels: expected at least {side} on"
             " each side, as the window has"
         )
+    return x, y

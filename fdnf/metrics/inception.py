@@ -18,6 +18,7 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from fdnf.metrics import ranges
 from fdnf.metrics import weights as weight_files
 from fdnf.metrics.backbones import Convolution
 
@@ -49,8 +50,9 @@ def inception_v3(params: Mapping[str, Convolution], x: Pictures) -> Array:
         `[batch, 2048]`, non-negative.
 
     Raises:
-        ValueError: the images are too small.
+        ValueError: the images are too small, or as of `ranges.checked`.
     """
+    x = ranges.checked(x, -1.0, 1.0)
     if min(x.shape[1:3]) < SMALLEST:
         raise ValueError(
             f"images of {x.shape[1]}x{x.shape[2]} pixels: expected at least {SMALLEST}"

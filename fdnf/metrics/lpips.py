@@ -6,7 +6,8 @@ with u_lp, v_lp the networks' features of x and y divided by their length over
 channels, and w_l weights fitted to people's judgements (the published version 0.1).
 Lower is more alike; 0 for equal images; there is no unit.
 
-`lpips` is a jax function of weights and images, differentiable in both images. The
+`lpips` is a jax function of weights and images, differentiable in both images. Values
+are looked at where they are at hand, not inside of `jax.jit`: see `ranges`. The
 published figures are AlexNet's; training is with VGG16. The authors quote 0.722 and
 0.138, AlexNet's distances of the example pictures in their repository. Those pictures
 do not come with fdnf: its tests hold what the authors' package gives for others.
@@ -25,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from fdnf.metrics import backbones, extractors
+from fdnf.metrics import backbones, extractors, ranges
 from fdnf.metrics import weights as weight_files
 
 NAMES = {"vgg16": "lpips_vgg16", "alexnet": "lpips_alex"}
@@ -66,6 +67,7 @@ class Metric(NamedTuple):
 
     def __call__(self, x: Pictures, y: References) -> Float[Array, " batch"]:
         """`lpips` with these weights."""
+        x, y = ranges.checked(x), ranges.checked(y)
         return _jitted(self.params, x, y, net=self.net)
 
 
@@ -81,7 +83,8 @@ def lpips(
       net: "vgg16" or "alexnet"; static.
 
     Raises:
-      ValueError: for another network, unlike shapes, or images that are too small.
+      ValueError: for another network, unlike shapes, images that are too small,
+        integers, or values outside of [0, 1].
     """
     if x.shape != y.shape:
         raise ValueError(f"images of shapes {x.shape} and {y.shape}: expected equal")
@@ -98,8 +101,12 @@ def features(params: Params, x: Pictures, net: str) -> tuple[Array, ...]:
       params: weights, of `load`.
       x: images in [0, 1].
       net: "vgg16" or "alexnet"; static.
+
+    Raises:
+      ValueError: as `lpips`.
     """
     network = extractors.PYRAMIDS[network_name(net)].network
+    x = ranges.checked(x)
     return tuple(_unit(part) for part in network(params.convolutions, 2 * x - 1))
 
 

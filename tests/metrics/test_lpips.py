@@ -44,7 +44,8 @@ def test_more_distortion_is_farther(metric):
 
     changed = [X[0] + level * noise for level in (0.05, 0.2)]
     changed += [blurred(width) for width in (1, 4)]
-    little, much, sharp, soft = metric(jnp.stack(changed), jnp.stack([X[0]] * 4))
+    images = jnp.clip(jnp.stack(changed), 0, 1)
+    little, much, sharp, soft = metric(images, jnp.stack([X[0]] * 4))
     assert 0 < little < much
     assert 0 < sharp < soft
 
