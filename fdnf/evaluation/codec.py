@@ -15,6 +15,7 @@ from fdnf.data.images import Images
 from fdnf.data.tabular import SPLITS
 from fdnf.flows import surgery
 from fdnf.flows.glow import Glow
+from fdnf.ops import rows
 from fdnf.train import preprocess as prepared
 from fdnf.train import teachers
 from fdnf.train.teachers import Trained
@@ -189,5 +190,4 @@ def _encode(flow, preprocess, variables, key, images, cond=None):
 @_compiled
 def _decode(flow, preprocess, variables, z, cond=None):
     x = flow.apply(variables, z, cond, method="decode").x
-    reach = abs(x).reshape(x.shape[0], -1).max(axis=1)
-    return preprocess.to_pixels(x), reach
+    return preprocess.to_pixels(x), rows.largest(x)

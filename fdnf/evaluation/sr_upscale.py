@@ -14,6 +14,7 @@ import numpy as np
 from fdnf.evaluation.codec import Decoded
 from fdnf.flows import srflow_surgery
 from fdnf.flows.srflow import SRFlow
+from fdnf.ops import rows
 from fdnf.train import teachers
 from fdnf.train.preprocess_pairs import SuperResolution
 from fdnf.train.teachers import Trained
@@ -136,10 +137,10 @@ def run(flow, preprocess, variables, lr, key, temperature):
 
     A value that is not a number becomes black, and its image's reach is nan.
     """
-    rows, height, width, channels = lr.shape
-    shape = (rows, preprocess.scale * height, preprocess.scale * width, channels)
+    count, height, width, channels = lr.shape
+    shape = (count, preprocess.scale * height, preprocess.scale * width, channels)
     z = flow.apply(variables, key, shape, temperature, method="draw")
     cond = preprocess.condition(lr, lr)
     x = flow.apply(variables, z, cond, method="decode").x
-    reach = abs(x).reshape(rows, -1).max(axis=1)
+    reach = rows.largest(x)
     return preprocess.to_pixels(jnp.where(jnp.isnan(x), 0.0, x)), reach

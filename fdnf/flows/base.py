@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from fdnf.bijectors.combinators import Chain, Repeat
-from fdnf.ops import latents
+from fdnf.ops import latents, rows
 from fdnf.types import Context, Decoding, Encoding, Events, LogDet
 
 Latents = tuple[Array, ...]
@@ -26,11 +26,8 @@ def standard_normal_log_prob(z: Latents) -> LogDet:
 
 def largest_gap(a: Latents, b: Latents) -> Float[Array, " batch"]:
     """Largest |a - b| of each row, over all parts."""
-    gaps = [
-        jnp.max(jnp.abs(one - two).reshape(one.shape[0], -1), axis=1)
-        for one, two in zip(a, b, strict=True)
-    ]
-    return jnp.max(jnp.stack(gaps), axis=0)
+    gaps = [rows.largest(one - two) for one, two in zip(a, b, strict=True)]
+    return rows.largest(jnp.stack(gaps, axis=1))
 
 
 class FlowModule(nn.Module):

@@ -25,6 +25,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from fdnf.ops import rows as rows_of
+
 Map = Callable[[Array], tuple[Array, Array]]
 Events = Float[Array, "batch *event"]
 
@@ -172,7 +174,7 @@ def _iterate(forward: Map, plan: _Plan, y: Array, start: Array) -> Solution:
     def measure(x: Array) -> tuple[Array, Array]:
         value, diag = forward(x)
         gap = y - value
-        error = jnp.max(jnp.abs(gap) * weight, axis=axes)
+        error = rows_of.largest(gap * weight)
         return gap / diag, jnp.where(jnp.isfinite(error), error, jnp.inf)
 
     def rows(value: Array, like: Array = y) -> Array:
