@@ -23,6 +23,9 @@ from fdnf.types import Aux, Context, Encoding, Events, Flow, Scalar, Variables
 Latents = tuple[Array, ...]
 Weights = tuple[float, float, float]
 
+LATENTS = ("levels", "final")
+OVER_LEVELS = ("mean", "sum")
+
 _STATIC = ("student", "teacher", "distance", "reduction")
 _LATENT = (*_STATIC, "parts")
 
@@ -137,8 +140,8 @@ def ilkd(
 
 
 def _over_levels(gaps: tuple[Scalar, ...], over_levels: str) -> Scalar:
-    if over_levels not in ("mean", "sum"):
-        raise ValueError(f'unknown over_levels {over_levels!r}; known: "mean", "sum"')
+    if over_levels not in OVER_LEVELS:
+        raise ValueError(f"unknown over_levels {over_levels!r}; known: {OVER_LEVELS}")
     total = sum(gaps[1:], gaps[0])
     return total / len(gaps) if over_levels == "mean" else total
 
@@ -268,8 +271,8 @@ def combined(
       `student` and `teacher` the pairs (Encoding, Decoding or None).
     """
     w_nll, w_latent, w_skd = weights
-    if latents not in ("levels", "final"):
-        raise ValueError(f'unknown latents {latents!r}; known: "levels", "final"')
+    if latents not in LATENTS:
+        raise ValueError(f"unknown latents {latents!r}; known: {LATENTS}")
     loss = jnp.zeros(())
     terms: dict[str, Array] = {}
     per_level: tuple[Array, ...] = ()

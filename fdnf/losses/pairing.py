@@ -5,6 +5,7 @@ import math
 from jaxtyping import Array
 
 PARTS = ("passed", "split", "both")
+PAIRINGS = ("index", "ratio")
 
 Pairs = tuple[tuple[int, int], ...]
 
@@ -43,7 +44,7 @@ def pairs_of(pairs: str | Pairs, student_levels: int, teacher_levels: int) -> Pa
             (i, math.ceil(round((i + 1) * ratio, 9)) - 1) for i in range(student_levels)
         )
     if isinstance(pairs, str):
-        raise ValueError(f'unknown pairs {pairs!r}; known: "index", "ratio"')
+        raise ValueError(f"unknown pairs {pairs!r}; known: {PAIRINGS}")
     for s, t in pairs:
         if not (
             -student_levels <= s < student_levels

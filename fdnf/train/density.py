@@ -9,14 +9,13 @@ import numpy as np
 
 from fdnf.data import readers
 from fdnf.train import distributed, models
+from fdnf.train.keys import BOUNDS
 from fdnf.train.preprocess import Preprocess
 from fdnf.train.preprocessing import Prepared
 from fdnf.train.settings import ConfigError
 from fdnf.train.shares import Share
 from fdnf.train.side_by_side import over_runs
 from fdnf.train.step import AXIS
-
-BOUNDS = ("uniform", "importance")
 
 
 def make_log_prob(

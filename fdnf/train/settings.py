@@ -3,119 +3,106 @@
 import contextlib
 import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import ml_collections
 
-from fdnf.data import build as datasets
 from fdnf.flows.base import FlowModule
-from fdnf.losses import likelihood
 from fdnf.ops import mel
-from fdnf.train import generators, models, objectives, optim, preprocessing, transfer
-from fdnf.train.preprocessing import Data, Prepared
-
-_COUNTS = (
-    "steps",
-    "batch_size",
-    "steps_per_call",
-    "eval_every",
-    "log_every",
-    "keep",
-    "init_rows",
-    "max_bad_steps",
+from fdnf.train import (
+    faults,
+    generators,
+    models,
+    objectives,
+    optim,
+    preprocessing,
+    rules,
+    transfer,
 )
-
-
-class ConfigError(ValueError):
-    """A config that cannot work; the text says which key and what to write."""
+from fdnf.train.faults import ConfigError
+from fdnf.train.preprocessing import Data, Prepared
 
 
 def check(config: Any) -> None:
     """Refuses what would only fail later, before any time is spent.
 
+    First each key by itself, see `keys`, then what depends on several.
+
     Raises:
-      ConfigError: naming the first key that is wrong.
+      ConfigError: naming all that is wrong.
     """
-    train = config.train
-    for key in _COUNTS:
-        if not isinstance(train[key], int) or train[key] < 1:
-            raise ConfigError(
-                f"train.{key}={train[key]!r}: expected a whole number of at least 1"
-            )
-    if config.runs < 1:
-        raise ConfigError(f"runs={config.runs}: expected at least 1")
+    faults.refuse(faults.of(config))
+    faults.refuse(list(_disagreements(config)))
+
+
+def _disagreements(config: Any, prefix: str = "") -> Iterator[str]:
+    """What is wrong with keys that are right by themselves."""
+    train, method = config.train, config.loss.method
     for key in ("steps", "eval_every"):
         if train[key] % train.steps_per_call:
-            raise ConfigError(
-                f"train.{key}={train[key]} is not a multiple of "
+            yield (
+                f"{prefix}train.{key}={train[key]} is not a multiple of "
                 f"train.steps_per_call={train.steps_per_call}, the steps of one call"
             )
-    if train.get("accumulate", 1) < 1:
-        raise ConfigError(f"train.accumulate={train.accumulate}: expected at least 1")
-    if config.loss.get("units", "nats") not in likelihood.UNITS:
-        raise ConfigError(
-            f"loss.units={config.loss.units!r}; known: {likelihood.UNITS}"
+    if config.seed + config.runs > rules.SEEDS:
+        yield (
+            f"{prefix}seed={config.seed}, runs={config.runs}: the last seed is beyond "
+            f"{rules.SEEDS - 1}"
         )
-    if config.data.name not in datasets.DATASETS:
-        raise ConfigError(
-            f"unknown data.name {config.data.name!r}; known: "
-            f"{sorted(datasets.DATASETS)}"
-        )
-    try:
-        model = models.build(config.model)
-        _check_density(model, config.loss.method)
-        _check_hop(model, config.data)
-        optim.make(config.optim, train.steps)
-        optim.ema_init({}, config.optim.ema)
-        if config.loss.method != "nll":
-            objectives.arguments(config)
-        if config.loss.method in generators.METHODS:
-            generators.weights(config)
-    except (ValueError, TypeError) as error:
-        raise ConfigError(str(error)) from error
+    checks: list[Callable[[], Any]] = [lambda: optim.make(config.optim, train.steps)]
+    if method != "nll":
+        checks.append(lambda: objectives.arguments(config))
+    if method in generators.METHODS:
+        checks.append(lambda: generators.weights(config))
+    checks.append(lambda: _check_model(models.build(config.model), config))
+    for each in checks:
+        try:
+            each()
+        except (ValueError, TypeError) as error:
+            yield f"{prefix}{error}" if prefix else str(error)
     if objectives.needs_teacher(config):
-        teacher = config.get("teacher")
-        if teacher is None or not (teacher.workdir or teacher.get("config")):
-            raise ConfigError(
-                f"loss.method={config.loss.method!r} needs a teacher: set "
-                "teacher.workdir to the workdir of a trained flow, or teacher.config "
-                "to the config of one to train first"
-            )
-        if teacher.get("samples") and {"bins", "mel"} & set(config.data):
-            raise ConfigError(
-                f"teacher.samples={teacher.samples}: samples that are kept have no "
-                "images or spectrograms beside them; set it to 0"
-            )
-        # A workdir on the command line goes before the config of the file.
-        if not teacher.workdir:
-            check(teacher.config)
-    _check_pretrained(config.get("pretrained"))
+        yield from _of_teacher(config, prefix)
+    section = config.get("pretrained")
+    if section and not (section.workdir or section.get("config")):
+        yield (
+            f"{prefix}pretrained: set pretrained.workdir to the workdir of a trained "
+            "model, or pretrained.config to the config of one to train first"
+        )
+    elif section and not section.workdir:
+        yield from _disagreements(section.config, f"{prefix}pretrained.config.")
 
 
-def _check_pretrained(section: Any) -> None:
-    if not section:
+def _of_teacher(config: Any, prefix: str) -> Iterator[str]:
+    teacher = config.get("teacher")
+    if teacher is None or not (teacher.workdir or teacher.get("config")):
+        yield (
+            f"{prefix}loss.method={config.loss.method!r} needs a teacher: set "
+            "teacher.workdir to the workdir of a trained flow, or teacher.config "
+            "to the config of one to train first"
+        )
         return
-    if not (section.workdir or section.get("config")):
-        raise ConfigError(
-            "pretrained: set pretrained.workdir to the workdir of a trained model, or "
-            "pretrained.config to the config of one to train first"
+    if teacher.samples and {"bins", "mel"} & set(config.data):
+        yield (
+            f"{prefix}teacher.samples={teacher.samples}: samples that are kept have no "
+            "images or spectrograms beside them; set it to 0"
         )
-    if not 0 <= section.frozen < 1:
-        raise ConfigError(
-            f"pretrained.frozen={section.frozen}: expected a fraction of the training, "
-            "at least 0 and less than 1"
-        )
-    if not section.workdir:
-        check(section.config)
+    # A workdir on the command line goes before the config of the file.
+    if not teacher.workdir:
+        yield from _disagreements(teacher.config, f"{prefix}teacher.config.")
+
+
+def _check_model(model: models.Model, config: Any) -> None:
+    _check_density(model, config.loss.method)
+    _check_hop(model, config.data)
 
 
 def _check_density(model: models.Model, method: str) -> None:
     without = (*transfer.DECODING, *generators.METHODS)
     if not isinstance(model, FlowModule) and method not in without:
-        raise ConfigError(
+        raise ValueError(
             f"loss.method={method!r} needs a density, which {type(model).__name__}, a "
             f"feed-forward student, does not have; it learns by {without}"
         )
@@ -128,7 +115,7 @@ def _check_hop(model: models.Model, data: Any) -> None:
         return
     given = data.mel.get("hop", mel.DEFAULT.hop)
     if ours != given:
-        raise ConfigError(
+        raise ValueError(
             f"model.args.hop={ours}, data.mel.hop={given}: expected the same samples a "
             f"frame in both; where data.mel.hop is left out it is {mel.DEFAULT.hop}"
         )
@@ -190,8 +177,11 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def from_dict(values: dict[str, Any]) -> ml_collections.ConfigDict:
-    """The config that `to_dict` wrote, lists of the file made tuples again."""
-    return ml_collections.ConfigDict(tuples(values))
+    """The config that `to_dict` wrote, with keys that came later as their defaults.
+
+    Lists of the file are made tuples again.
+    """
+    return ml_collections.ConfigDict(faults.complete(tuples(values)))
 
 
 def tuples(value: Any) -> Any:

