@@ -11,7 +11,7 @@ from fdnf.bijectors.coupling import Coupling
 from fdnf.bijectors.invertible_conv import InvertibleConvPLU
 from fdnf.bijectors.permutation import Reverse
 from fdnf.nets.mlp import MLP
-from tests import laws
+from tests import floats, laws
 
 X = jnp.asarray([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
 
@@ -24,8 +24,8 @@ def test_chain_applies_the_first_part_first():
     chain = Chain((Scaling(), Reverse()))
     variables = {"params": {"parts_0": scaling_of([0.0, 0.0, jnp.log(2.0)])}}
     y, log_det = chain.apply(variables, X)
-    np.testing.assert_allclose(y, [[6, 2, 1], [12, 5, 4]], rtol=1e-2)
-    np.testing.assert_allclose(log_det, np.full(2, np.log(2.0)), rtol=1e-2)
+    floats.assert_close(y, [[6, 2, 1], [12, 5, 4]], rtol=1e-2)
+    floats.assert_close(log_det, np.full(2, np.log(2.0)), rtol=1e-2)
 
 
 def test_repeat_applies_its_first_parameters_first():
@@ -37,8 +37,8 @@ def test_repeat_applies_its_first_parameters_first():
     scales = 12 * np.tanh(np.asarray(raw) / 12)
     first = np.asarray(X * np.exp(scales[0]))[:, ::-1]
     second = (first * np.exp(scales[1]))[:, ::-1]
-    np.testing.assert_allclose(levels[0], first, rtol=1e-5)
-    np.testing.assert_allclose(levels[1], second, rtol=1e-5)
+    floats.assert_close(levels[0], first, rtol=1e-5)
+    floats.assert_close(levels[1], second, rtol=1e-5)
     np.testing.assert_array_equal(y, levels[-1])
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fdnf.bijectors.invertible_conv import InvertibleConv, InvertibleConvPLU
+from tests import floats
 
 CHANNELS = 5
 X = jnp.asarray(np.random.default_rng(0).normal(size=(3, CHANNELS)), jnp.float32)
@@ -15,9 +16,7 @@ both = pytest.mark.parametrize("conv", [InvertibleConv(), InvertibleConvPLU()])
 @both
 def test_starts_as_a_rotation(conv):
     (y, log_det), _ = conv.init_with_output(jax.random.key(1), X)
-    np.testing.assert_allclose(
-        np.linalg.norm(y, axis=1), np.linalg.norm(X, axis=1), rtol=1e-4
-    )
+    floats.assert_close(np.linalg.norm(y, axis=1), np.linalg.norm(X, axis=1), rtol=1e-4)
     np.testing.assert_allclose(log_det, np.zeros(3), atol=1e-4)
     assert np.max(np.abs(y - X)) > 0.1
 
@@ -28,7 +27,7 @@ def test_is_linear_and_the_same_at_every_position(conv):
     variables = conv.init(jax.random.key(1), images)
     y, log_det = conv.apply(variables, images)
     row, row_log_det = conv.apply(variables, X)
-    np.testing.assert_allclose(y, row[:, None, None, :] * np.ones((1, 2, 3, 1)), 1e-5)
+    floats.assert_close(y, row[:, None, None, :] * np.ones((1, 2, 3, 1)), 1e-5)
     np.testing.assert_allclose(log_det, 6 * row_log_det, atol=1e-5)
 
 

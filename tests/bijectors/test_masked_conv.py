@@ -9,7 +9,7 @@ import pytest
 
 from fdnf.bijectors.combinators import Chain
 from fdnf.bijectors.masked_conv import MaskedConv, MaskedConvStack
-from tests import laws
+from tests import floats, laws
 
 IMAGE = (4, 3)
 
@@ -137,7 +137,7 @@ def test_gradient_of_the_inverse_against_differences(x64):
     expected = (at(1) - at(-1)) / (2 * size)
     products = jax.tree.map(lambda g, d: jnp.sum(g * d), of_params, move)
     found = sum(jax.tree.leaves(products)) + jnp.sum(of_y * step)
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    floats.assert_close(found, expected, rtol=1e-6)
 
 
 def test_stack_reports_its_layers_in_the_order_of_the_data():

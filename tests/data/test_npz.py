@@ -5,6 +5,7 @@ import pytest
 
 from fdnf.data import npz
 from fdnf.data.tabular import DataError
+from tests import floats
 
 
 def arrays(**changes):
@@ -23,7 +24,7 @@ def test_reads_and_casts(path):
     data = npz.read_npz(path)
     assert data.name == "own"
     assert data.train.dtype == np.float32
-    np.testing.assert_allclose(data.train, arrays()["train"], rtol=1e-6)
+    floats.assert_close(data.train, arrays()["train"], rtol=1e-6)
     assert str(path) in data.source
 
 

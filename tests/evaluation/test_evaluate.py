@@ -11,7 +11,7 @@ from fdnf.flows import build as flows
 from fdnf.ops import trees
 from fdnf.train.settings import ConfigError
 from fdnf.train.teachers import Trained
-from tests import tiny
+from tests import floats, tiny
 
 CONFIG = tiny.config()
 DATA = datasets.build(CONFIG.data)
@@ -51,9 +51,9 @@ def test_log_likelihood_is_over_the_whole_split(found, trained, split):
         params = trees.take_run(trained.variables["params"], r)
         each = FLOW.apply({"params": params}, x, method="log_prob")
         mean, error = record.log_likelihood[split]
-        np.testing.assert_allclose(mean, np.mean(each), rtol=1e-5)
+        floats.assert_close(mean, np.mean(each), rtol=1e-5)
         expected = np.std(each, ddof=1) / np.sqrt(len(each))
-        np.testing.assert_allclose(error, expected, rtol=1e-4)
+        floats.assert_close(error, expected, rtol=1e-4)
 
 
 def test_sample_distances(found, trained):
@@ -63,7 +63,7 @@ def test_sample_distances(found, trained):
         expected = vector_scores.distances(drawn, DATA, seed=r)
         assert expected["sliced_wasserstein"] > 0
         for name, value in expected.items():
-            np.testing.assert_allclose(record.metrics[name], value, rtol=1e-6)
+            floats.assert_close(record.metrics[name], value, rtol=1e-6)
 
 
 def test_same_seed_same_noise(trained):
@@ -94,7 +94,7 @@ def test_exploded_samples_are_counted_and_left_out(trained):
     drawn = sampling.samples(broken, 0, 40, seed=0)
     share = np.mean(vector_scores.exploded(drawn, DATA))
     assert 0 < share
-    np.testing.assert_allclose(record.metrics["exploded_percent"], 100 * share)
+    floats.assert_close(record.metrics["exploded_percent"], 100 * share)
     assert np.isfinite(list(record.metrics.values())).all()
 
 

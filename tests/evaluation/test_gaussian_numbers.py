@@ -6,6 +6,7 @@ from scipy import stats
 
 from fdnf.evaluation import gaussian_numbers as numbers
 from fdnf.evaluation.gaussian_training import Trained
+from tests import floats
 
 SEEDS, ROWS, DIM = 3, 400, 4
 DRAW = np.random.default_rng(0)
@@ -41,7 +42,7 @@ def test_log_density_is_scipys():
     found = numbers.log_density(x, *P)
     for i in range(SEEDS):
         exact = stats.multivariate_normal(P[0][i], covariance(P[1])[i]).logpdf(x[i])
-        np.testing.assert_allclose(found[i], exact, rtol=1e-9)
+        floats.assert_close(found[i], exact, rtol=1e-9)
 
 
 def test_kl_is_the_textbooks():
@@ -62,7 +63,7 @@ def test_kl_is_the_textbooks():
 def test_difference_and_kl_and_entropy_fit_together():
     # KL(q || p) = -H(q) - E_q log p, and H(p) = -E_p log p.
     gap = np.linalg.slogdet(Q[1])[1] - np.linalg.slogdet(P[1])[1]
-    np.testing.assert_allclose(
+    floats.assert_close(
         numbers.kl(*Q, *P), -gap - numbers.exact_difference(*Q, *P), rtol=1e-9
     )
 
@@ -74,9 +75,9 @@ def test_measured_samples():
     assert set(seeds) == set(over) == set(numbers.QUANTITIES)
     assert found["diverged"] == []
     teacher, student = numbers.likelihoods(cell)
-    np.testing.assert_allclose(seeds["teacher_mean"], teacher.mean(1))
-    np.testing.assert_allclose(seeds["student_sd"], student.std(1, ddof=1))
-    np.testing.assert_allclose(
+    floats.assert_close(seeds["teacher_mean"], teacher.mean(1))
+    floats.assert_close(seeds["student_sd"], student.std(1, ddof=1))
+    floats.assert_close(
         seeds["ks"],
         [
             np.max(np.abs(_cdf(a, both) - _cdf(b, both)))
@@ -93,7 +94,7 @@ def test_measured_samples():
     assert over["difference"]["half_width"] == pytest.approx(
         4.302653 * values.std(ddof=1) / np.sqrt(3), rel=1e-5
     )
-    np.testing.assert_allclose(seeds["condition"], np.linalg.cond(P[1]))
+    floats.assert_close(seeds["condition"], np.linalg.cond(P[1]))
 
 
 def _cdf(sample, at):

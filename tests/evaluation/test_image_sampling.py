@@ -8,6 +8,7 @@ from configs import glow_digits
 from fdnf.evaluation import image_sampling
 from fdnf.evaluation.codec import Codec
 from fdnf.train.teachers import Trained
+from tests import floats
 from tests.halves import Centred, Halves, Shifted
 
 EVENT = (4, 6, 1)
@@ -33,7 +34,7 @@ def test_temperatures_and_flows_share_the_noise():
     warm, cold = drawn(codec), drawn(codec, temperature=0.5)
     other = drawn(Codec(Shifted(), {}, Centred(classes=2), batch_size=3))
     for i in (0, 1):
-        np.testing.assert_allclose(cold.z[i], 0.5 * warm.z[i])
+        floats.assert_close(cold.z[i], 0.5 * warm.z[i])
         np.testing.assert_array_equal(other.z[i], warm.z[i])
     assert not np.array_equal(drawn(codec, seed=1).z[0], warm.z[0])
 
@@ -74,7 +75,7 @@ def test_files(tmp_path, classes):
         assert archive["images"].dtype == np.uint8
         assert archive["images"].max() < archive["levels"] == 17
         assert ("labels" in archive.files) == bool(classes)
-    np.testing.assert_allclose(archives[1]["z_0"], 0.5 * archives[0]["z_0"])
+    floats.assert_close(archives[1]["z_0"], 0.5 * archives[0]["z_0"])
     assert not np.array_equal(archives[0]["z_1"], archives[2]["z_1"])
     sizes = [Image.open(path).size for path in paths[1::2]]
     # A line for each class, with a label on its left.

@@ -5,6 +5,7 @@ import pytest
 
 from fdnf.evaluation import image_scores
 from fdnf.metrics import fid, inception, kid, prdc
+from tests import floats
 
 RNG = np.random.default_rng(0)
 NOISE = RNG.integers(0, 256, size=(600, 4, 4, 1), dtype=np.uint8)
@@ -39,7 +40,7 @@ def test_scores_are_those_of_the_metrics():
     real, fake = EXTRACTOR(NOISE[:200]), EXTRACTOR(NOISE[200:350])
     distance = fid.frechet_distance(fid.Statistics(real), fid.Statistics(fake))
     expected = [distance, kid.kid(real, fake).mean, *prdc.prdc(real, fake)]
-    np.testing.assert_allclose(list(found.values.values()), expected, rtol=1e-9)
+    floats.assert_close(list(found.values.values()), expected, rtol=1e-9)
 
 
 def test_batches_score_as_the_whole():

@@ -11,6 +11,7 @@ from fdnf.evaluation.speech_clips import Judged
 from fdnf.metrics import speech
 from fdnf.ops import mel
 from fdnf.train.settings import ConfigError
+from tests import floats
 from tests.evaluation import speech_models
 
 SETTINGS = mel.Settings(rate=8000, n_fft=256, window=256, hop=64, mels=8, high=4000.0)
@@ -113,7 +114,7 @@ def test_noise_has_the_power_of_the_clip():
     clip = speech_models.tone(4000)
     power = np.mean(np.square(clip.astype(float)))
     noise = speech_clips.white_noise(clip, 0).astype(float)
-    np.testing.assert_allclose(np.mean(noise**2), power, rtol=1e-3)
+    floats.assert_close(np.mean(noise**2), power, rtol=1e-3)
     added = speech_clips.with_noise(clip, 0).astype(float) - clip
     assert np.abs(added - noise).max() <= 1
     assert not np.any(speech_clips.with_noise(np.zeros(10, np.int16), 0))

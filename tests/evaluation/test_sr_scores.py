@@ -14,6 +14,7 @@ from fdnf.evaluation.sr_scores import Settings
 from fdnf.metrics import lpips
 from fdnf.ops import resize
 from fdnf.train.settings import ConfigError
+from tests import floats
 from tests.evaluation import sr_pair
 
 SETTINGS = Settings(0.5, 0, 3, 16, 0)
@@ -40,12 +41,12 @@ def test_bicubic_is_scored_by_hand(data):
     psnr = skimage_metrics.peak_signal_noise_ratio(hr, sr, **kwargs)
     ssim = skimage_metrics.structural_similarity(hr, sr, channel_axis=-1, **kwargs)
     error = np.mean((resize.downscale_uint8(sr, 4).astype(float) - lr) ** 2)
-    np.testing.assert_allclose(found["psnr"], psnr, rtol=1e-4)
+    floats.assert_close(found["psnr"], psnr, rtol=1e-4)
     np.testing.assert_allclose(found["ssim"], ssim, atol=2e-4)
-    np.testing.assert_allclose(found["lr_psnr"], 10 * np.log10(255**2 / error))
+    floats.assert_close(found["lr_psnr"], 10 * np.log10(255**2 / error))
     x, y = (jnp.asarray(image[None] / 255, jnp.float32) for image in (sr, hr))
     distance = sr_pair.metric()(x, y)[0]
-    np.testing.assert_allclose(found[DISTANCE], distance, rtol=1e-3)
+    floats.assert_close(found[DISTANCE], distance, rtol=1e-3)
     assert set(found) == {"psnr", "ssim", "lr_psnr", DISTANCE}
     assert (record.parameters, record.time_ms) == (None, None)
     assert record.perceptual == DISTANCE
@@ -79,7 +80,7 @@ def test_a_model_without_noise_in_its_images(data):
     lr = data.test[0].lr[0]
     again = resize.downscale_uint8(lr.repeat(4, axis=0).repeat(4, axis=1), 4)
     expected = 10 * np.log10(255**2 / np.mean((again.astype(float) - lr) ** 2))
-    np.testing.assert_allclose(record.values["even"]["lr_psnr"]["even_0"], expected)
+    floats.assert_close(record.values["even"]["lr_psnr"]["even_0"], expected)
     assert set(record.values["even"]["diversity"].values()) == {0.0}
 
 

@@ -8,6 +8,7 @@ from scipy import stats
 
 from fdnf.evaluation import sr_cells, sr_summary, sr_table
 from fdnf.evaluation.sr_records import Record
+from tests import floats
 
 TEACHER = {"a": 0.2, "b": 0.4}
 
@@ -46,13 +47,13 @@ def test_means_by_hand():
     assert list(groups) == ["bicubic", "teacher", "v1"]
     found = sr_summary.mean(groups["v1"], "B", "lpips_alex")
     # Images: 0.22 and 0.42; runs: 0.315 and 0.325.
-    np.testing.assert_allclose(found.mean, 0.32)
-    np.testing.assert_allclose(found.standard_error, 0.1)
+    floats.assert_close(found.mean, 0.32)
+    floats.assert_close(found.standard_error, 0.1)
     assert (found.images, found.runs.n) == (2, 2)
     half = stats.t.ppf(0.975, 1) * 0.005
-    np.testing.assert_allclose(found.runs.half_width, half)
+    floats.assert_close(found.runs.half_width, half)
     single = sr_summary.mean(groups["teacher"], "B", "psnr")
-    np.testing.assert_allclose(single.mean, 23.0)
+    floats.assert_close(single.mean, 23.0)
     assert single.runs.half_width is None
     assert sr_summary.mean(groups["teacher"], "B", "ssim") is None
 
@@ -64,7 +65,7 @@ def test_differences_are_paired_by_image():
     np.testing.assert_allclose(gap.half_width, 0.0, atol=1e-12)
     one = sr_summary.difference(students[:1], [teacher], "B", "lpips_alex")
     half = stats.t.ppf(0.975, 1) * np.std([0.03, 0.0], ddof=1) / math.sqrt(2)
-    np.testing.assert_allclose((one.mean, one.half_width), (0.015, half))
+    floats.assert_close((one.mean, one.half_width), (0.015, half))
     odd = record("v1", 0, {"a": math.inf, "b": 0.5})
     gap = sr_summary.difference([odd], [teacher], "B", "lpips_alex")
     assert (gap.n, gap.half_width) == (1, None)
@@ -74,8 +75,8 @@ def test_differences_are_paired_by_image():
 def test_summary_by_hand():
     (found,) = sr_summary.summaries(records())
     assert (found.student, found.benchmark) == ("v1", "B")
-    np.testing.assert_allclose(found.distance_percent.mean, 100 * 0.02 / 0.3)
-    np.testing.assert_allclose(found.diversity_ratio, 0.32 / 0.3)
+    floats.assert_close(found.distance_percent.mean, 100 * 0.02 / 0.3)
+    floats.assert_close(found.diversity_ratio, 0.32 / 0.3)
     assert (found.time_ratio, found.unfolded_time_ratio) == (0.5, 0.25)
     assert found.to_plain()["distance_percent"]["n"] == 2
     assert sr_summary.summaries(records()[2:]) == []

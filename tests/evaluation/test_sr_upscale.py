@@ -9,6 +9,7 @@ from fdnf.evaluation import sr_upscale
 from fdnf.flows.srflow import SRFlow
 from fdnf.students.rrdb import RRDBNet
 from fdnf.students.srflow import SRFlowStudent
+from tests import floats
 from tests.evaluation import sr_pair
 from tests.evaluation.transfer_pair import trained as vectors
 
@@ -31,8 +32,11 @@ def test_images_are_what_the_model_makes_of_them():
     images, reach = upscaler(lr, KEY, 0.5)
     (z,) = Z = upscaler.flow.draw(KEY, (2, 16, 24, 3), 0.5)
     x = enlarged(lr) / 255 + 0.2 * np.asarray(z)
-    np.testing.assert_array_equal(images, sr_pair.to_pixels(x))
-    np.testing.assert_allclose(reach, np.abs(x).max(axis=(1, 2, 3)), rtol=1e-6)
+    # A value between two levels may be rounded to either.
+    gap = images.astype(int) - sr_pair.to_pixels(x)
+    assert np.abs(gap).max() <= 1
+    assert np.mean(gap != 0) < 0.01
+    floats.assert_close(reach, np.abs(x).max(axis=(1, 2, 3)), rtol=1e-6)
     assert len(Z) == 1
 
 
@@ -78,7 +82,7 @@ def test_a_flow_folded_and_not_gives_the_same_images():
     assert (folded.multiple, folded.draws) == (2, True)
     ours, theirs = (upscaler(lr, KEY, 0.9) for upscaler in (folded, plain))
     assert ours.images.shape == (1, 6, 8, 3)
-    np.testing.assert_allclose(ours.reach, theirs.reach, rtol=1e-3)
+    floats.assert_close(ours.reach, theirs.reach, rtol=1e-3)
     assert np.abs(ours.images.astype(int) - theirs.images).max() <= 1
     assert np.abs(ours.images.astype(int) - folded(lr, KEY, 0.1).images).max() > 1
 

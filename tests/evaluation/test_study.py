@@ -12,7 +12,7 @@ from fdnf.evaluation import pictures, records, study
 from fdnf.train import loop, settings, teachers
 from fdnf.train.settings import ConfigError
 from fdnf.train.writers import read_log
-from tests import tiny
+from tests import floats, tiny
 
 METHODS = ("student", "lkd", "ilkd", "skd", "strong")
 FIGURES = ("training.png", "levels.png", "marginals.png")
@@ -60,9 +60,9 @@ def test_students_differ_in_the_loss_alone(workdir):
         assert row["skd"][0] > 0
     for row, term in zip(rows["strong"], rows["ilkd"], strict=True):
         expected = 0.5 * row["nll"][0] + 0.5 * row["ilkd"][0]
-        np.testing.assert_allclose(row["loss"][0], expected, rtol=1e-5)
+        floats.assert_close(row["loss"][0], expected, rtol=1e-5)
         expected = 0.9 * term["nll"][0] + 0.1 * term["ilkd"][0]
-        np.testing.assert_allclose(term["loss"][0], expected, rtol=1e-5)
+        floats.assert_close(term["loss"][0], expected, rtol=1e-5)
 
 
 def test_records(workdir):

@@ -9,6 +9,7 @@ from fdnf.evaluation import transfer_records, transfer_report
 from fdnf.evaluation.transfer_scores import Settings
 from fdnf.train import loop
 from fdnf.train.settings import ConfigError
+from tests import floats
 from tests.evaluation import transfer_pair
 
 SETTINGS = Settings(samples=300, density=200, judged=60, c2st=False, time_batch=10)
@@ -78,7 +79,7 @@ def test_settings_follow_the_config():
     found = transfer_report.settings_of(trained, data)
     assert (found.samples, found.density, found.judged) == (400, 400, 400)
     assert (found.batch_size, found.time_batch) == (200, 20)
-    np.testing.assert_allclose(found.reach, 3 * np.abs(data.train).max())
+    floats.assert_close(found.reach, 3 * np.abs(data.train).max())
     trained.config.eval.density_rows = 7
     assert transfer_report.settings_of(trained, data).density == 7
 

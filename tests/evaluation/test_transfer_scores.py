@@ -14,6 +14,7 @@ from fdnf.evaluation.transfer_scores import Model, Settings
 from fdnf.flows.affine import Affine
 from fdnf.flows.maf import IAF, MAF
 from fdnf.students.base import Student
+from tests import floats
 from tests.evaluation import transfer_pair
 
 TEACHER, STUDENT = (0.0, 1.0), (0.4, 0.8)
@@ -51,7 +52,7 @@ def test_likelihoods_are_the_closed_forms(scored, against):
     expected = own - 0.5 * transfer_pair.DIM * (0.8**2 + 0.4**2)
     found = scored.scores.teacher_log_prob
     assert abs(found.mean - expected) < 4 * found.standard_error
-    np.testing.assert_allclose(found.median, np.median(scored.teacher_log_prob), 1e-2)
+    floats.assert_close(found.median, np.median(scored.teacher_log_prob), 1e-2)
     entropy = own - 0.5 * transfer_pair.DIM
     shift = scored.scores.shift
     assert shift.low < expected - entropy < shift.high

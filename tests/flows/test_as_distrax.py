@@ -10,7 +10,7 @@ from fdnf.flows import as_distrax
 from fdnf.flows.base import FlowModule
 from fdnf.flows.glow import Glow, TabularGlow
 from fdnf.flows.maf import MAF
-from tests import laws
+from tests import floats, laws
 
 DIM = 4
 
@@ -50,14 +50,12 @@ def test_log_prob_under_jit(case):
     x = case.data(batch=6)
     expected = case.module.apply(case.variables, x, method="log_prob")
     log_prob = jax.jit(lambda distribution, x: distribution.log_prob(x))
-    np.testing.assert_allclose(log_prob(distribution, x), expected, rtol=1e-5)
+    floats.assert_close(log_prob(distribution, x), expected, rtol=1e-5)
     # No batch axis, and two.
-    np.testing.assert_allclose(log_prob(distribution, x[0]), expected[0], rtol=1e-5)
+    floats.assert_close(log_prob(distribution, x[0]), expected[0], rtol=1e-5)
     blocks = x.reshape(2, 3, *case.event)
     assert log_prob(distribution, blocks).shape == (2, 3)
-    np.testing.assert_allclose(
-        log_prob(distribution, blocks).ravel(), expected, rtol=1e-5
-    )
+    floats.assert_close(log_prob(distribution, blocks).ravel(), expected, rtol=1e-5)
 
 
 @over_flows
@@ -79,8 +77,8 @@ def test_bijector_goes_from_latents_to_data():
     z = case.data()
     decoding = case.module.apply(case.variables, (z,), method="decode")
     x, log_det = bijector.forward_and_log_det(z)
-    np.testing.assert_allclose(x, decoding.x, rtol=1e-5)
-    np.testing.assert_allclose(log_det, decoding.log_det, rtol=1e-5)
+    floats.assert_close(x, decoding.x, rtol=1e-5)
+    floats.assert_close(log_det, decoding.log_det, rtol=1e-5)
     np.testing.assert_allclose(bijector.inverse(x), z, atol=1e-4)
 
 
@@ -90,9 +88,9 @@ def test_chains_with_distrax():
     scale = distrax.Block(distrax.ScalarAffine(0.0, 2.0), 1)
     chain = distrax.Chain([scale, bijector])
     z = case.data()
-    np.testing.assert_allclose(chain.forward(z), 2.0 * bijector.forward(z), rtol=1e-5)
+    floats.assert_close(chain.forward(z), 2.0 * bijector.forward(z), rtol=1e-5)
     x = chain.forward(z)
-    np.testing.assert_allclose(
+    floats.assert_close(
         chain.inverse_log_det_jacobian(x),
         bijector.inverse_log_det_jacobian(x / 2.0) - DIM * np.log(2.0),
         rtol=1e-4,
@@ -107,7 +105,7 @@ def test_condition_is_used_for_every_row():
     )
     rows = jnp.tile(cond, (x.shape[0], 1))
     expected = case.module.apply(case.variables, x, rows, method="log_prob")
-    np.testing.assert_allclose(distribution.log_prob(x), expected, rtol=1e-5)
+    floats.assert_close(distribution.log_prob(x), expected, rtol=1e-5)
     other = as_distrax.as_distribution(case.module, case.variables, case.event, -cond)
     assert np.max(np.abs(other.log_prob(x) - expected)) > 1e-2
 

@@ -11,7 +11,7 @@ from fdnf.flows.glow import TabularGlow
 from fdnf.flows.maf import IAF, MAF
 from fdnf.flows.nice import NICE
 from fdnf.flows.realnvp import RealNVP
-from tests import laws
+from tests import floats, laws
 
 DIM = 4
 FLOWS = [
@@ -35,7 +35,7 @@ def test_standard_normal_log_prob_is_scipys():
         scipy.stats.norm.logpdf(part).reshape(5, -1).sum(axis=1) for part in z
     )
     got = base.standard_normal_log_prob(tuple(jnp.asarray(part) for part in z))
-    np.testing.assert_allclose(got, expected, rtol=1e-5)
+    floats.assert_close(got, expected, rtol=1e-5)
 
 
 @over_flows
@@ -110,8 +110,8 @@ def test_log_prob_is_the_encodings():
     encoding = case.apply(case.data(), method="encode")
     expected = encoding.log_prior + encoding.log_det
     got = case.apply(case.data(), method="log_prob")
-    np.testing.assert_allclose(got, expected, rtol=1e-6)
-    np.testing.assert_allclose(encoding.log_prob, expected, rtol=1e-6)
+    floats.assert_close(got, expected, rtol=1e-6)
+    floats.assert_close(encoding.log_prob, expected, rtol=1e-6)
 
 
 @over_flows

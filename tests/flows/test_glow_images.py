@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fdnf.flows.glow import Glow
-from tests import laws
+from tests import floats, laws
 
 SMALL = Glow(1, 2, 4)
 SPLIT = Glow(2, 1, 4)
@@ -42,7 +42,7 @@ def test_log_det_of_a_deep_glow_is_that_of_its_jacobian_in_float64():
         log_det = functools.partial(laws._log_det, DEEP.forward)
         expected = jax.jit(log_det)(variables, x, None)
         assert found.dtype == np.float64
-        np.testing.assert_allclose(found, expected, rtol=1e-9)
+        floats.assert_close(found, expected, rtol=1e-9)
         assert np.all(np.abs(found) > 10.0)
         assert abs(found[0] - found[1]) > 0.1
 
@@ -147,7 +147,7 @@ def test_the_floor_bounds_what_the_inverse_divides_by(floor):
     # 2 x 2 pixels of 4 moved channels each, from the scale at 0 to the floor.
     start = np.log(floor + (1 - floor) / (1 + np.exp(-2.0)))
     expected = np.full(len(x), 16 * (np.log(floor) - start))
-    np.testing.assert_allclose(log_dets(-100.0), expected, rtol=1e-3)
+    floats.assert_close(log_dets(-100.0), expected, rtol=1e-3)
 
 
 def test_classes_change_densities_and_samples():
@@ -163,8 +163,8 @@ def test_classes_change_densities_and_samples():
     assert np.min(np.max(np.abs(other - x), axis=(1, 2, 3))) > 0.1
     # A row's class is its own matter.
     mixed = case.apply(x, labels.at[0].set(others[0]), method="encode").log_prob
-    np.testing.assert_allclose(mixed[0], two.log_prob[0], rtol=1e-5)
-    np.testing.assert_allclose(mixed[1:], one.log_prob[1:], rtol=1e-5)
+    floats.assert_close(mixed[0], two.log_prob[0], rtol=1e-5)
+    floats.assert_close(mixed[1:], one.log_prob[1:], rtol=1e-5)
 
 
 def test_a_condition_brings_a_top_prior_per_class():

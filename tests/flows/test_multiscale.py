@@ -13,7 +13,7 @@ from fdnf.flows.glow import Glow
 from fdnf.flows.multiscale import SplitPrior, TopPrior
 from fdnf.flows.nice import NICE
 from fdnf.flows.realnvp import MultiScaleRealNVP
-from tests import laws
+from tests import floats, laws
 
 
 def draw(*shape, seed=0):
@@ -40,10 +40,10 @@ def test_split_prior_is_a_gaussian_given_what_is_passed_on():
     assert np.ptp(std) > 0.1
     expected = scipy.stats.norm.logpdf(h2, mean, std).reshape(3, -1).sum(axis=1)
     standard = scipy.stats.norm.logpdf(z).reshape(3, -1).sum(axis=1)
-    np.testing.assert_allclose(standard + log_det, expected, rtol=1e-4)
+    floats.assert_close(standard + log_det, expected, rtol=1e-4)
     back, other = at(z)
     np.testing.assert_allclose(back, h2, atol=1e-5)
-    np.testing.assert_allclose(other, -log_det, rtol=1e-5)
+    floats.assert_close(other, -log_det, rtol=1e-5)
 
 
 def test_split_prior_starts_standard_normal_and_stays_bounded():
@@ -74,7 +74,7 @@ def test_top_prior_has_one_gaussian_a_channel(width):
     assert between == pytest.approx(0.0, abs=1e-6) if width is None else between > 0.1
     expected = scipy.stats.norm.logpdf(h, mean, std).reshape(3, -1).sum(axis=1)
     standard = scipy.stats.norm.logpdf(z).reshape(3, -1).sum(axis=1)
-    np.testing.assert_allclose(standard + log_det, expected, rtol=1e-4)
+    floats.assert_close(standard + log_det, expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -129,9 +129,9 @@ def test_a_temperature_for_every_part(flow, event):
     plain = flow.draw(key, shape)
     each = tuple(0.1 * (i + 1) for i in range(len(plain)))
     for t, one, two in zip(each, plain, flow.draw(key, shape, each), strict=True):
-        np.testing.assert_allclose(two, t * one, rtol=1e-6)
+        floats.assert_close(two, t * one, rtol=1e-6)
     for one, two in zip(plain, flow.draw(key, shape, 0.7), strict=True):
-        np.testing.assert_allclose(two, 0.7 * one, rtol=1e-6)
+        floats.assert_close(two, 0.7 * one, rtol=1e-6)
     with pytest.raises(
         ValueError, match=f"{len(plain) + 1} temperatures .* {len(plain)} l"
     ):
@@ -200,12 +200,12 @@ def test_nice_on_images_is_nice_on_vectors():
     whole = jax.jit(functools.partial(flow.apply, method="encode"))(
         vectors.variables, x.reshape(-1, *event)
     )
-    np.testing.assert_array_equal(whole.z[0].reshape(x.shape), flat.z[0])
-    np.testing.assert_array_equal(whole.log_prob, flat.log_prob)
+    floats.assert_close(whole.z[0].reshape(x.shape), flat.z[0])
+    floats.assert_close(whole.log_prob, flat.log_prob)
     assert len(whole.levels) == len(flat.levels) == 4
     for one, two in zip(whole.levels, flat.levels, strict=True):
         assert one.shape[1:] == event
-        np.testing.assert_array_equal(one.reshape(two.shape), two)
+        floats.assert_close(one.reshape(two.shape), two)
     decoding = jax.jit(functools.partial(flow.apply, method="decode"))(
         vectors.variables, whole.z
     )

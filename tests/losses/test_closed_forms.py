@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fdnf.losses import distillation, likelihood
+from tests import floats
 from tests.losses import affine
 
 STUDENT = affine.variables([0.5, -1.0], [2.0, 0.5])
@@ -76,7 +77,7 @@ def test_ilkd(distance, reduction, over_levels):
         reduced(latent_gap(distance, share), reduction)
         for share in (0.25, 0.5, 0.75, 1.0)
     ]
-    np.testing.assert_allclose(aux.per_level, levels, rtol=2e-3)
+    floats.assert_close(aux.per_level, levels, rtol=2e-3)
     expected = sum(levels) if over_levels == "sum" else np.mean(levels)
     assert loss == pytest.approx(expected, rel=2e-3)
 

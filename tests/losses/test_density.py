@@ -13,7 +13,7 @@ from fdnf import types
 from fdnf.flows.glow import TabularGlow
 from fdnf.flows.maf import IAF, MAF
 from fdnf.losses import density
-from tests import laws
+from tests import floats, laws
 from tests.losses import affine
 
 S = affine.variables([0.5, -1.0], [2.0, 0.5])
@@ -186,7 +186,7 @@ def test_several_latents_and_another_prior():
         )
         assert value == pytest.approx(float(kl(wider, T)), rel=2e-3)
         expected = jax.grad(kl)(wider, T)
-        np.testing.assert_allclose(slope["std"], 2 * expected["std"], rtol=5e-3)
+        floats.assert_close(slope["std"], 2 * expected["std"], rtol=5e-3)
 
 
 def test_conditions_reach_both_flows():

@@ -12,6 +12,7 @@ import pytest
 from fdnf.losses import feed_forward, stft
 from fdnf.metrics import lpips
 from fdnf.types import Decoding, ExternalFlow
+from tests import floats
 from tests.metrics.tiny_lpips import tiny_params
 
 RNG = np.random.default_rng(0)
@@ -56,8 +57,8 @@ def test_reconstruction_is_the_mean_distance():
     assert float(loss) == pytest.approx(1.5)
     assert set(aux.terms) == {"reconstruction", "rejected"}
     assert float(aux.terms["rejected"]) == 0
-    np.testing.assert_allclose(aux.student.x, function(OURS, Z, COND), rtol=1e-6)
-    np.testing.assert_allclose(aux.teacher.x, function(THEIRS, Z, COND), rtol=1e-6)
+    floats.assert_close(aux.student.x, function(OURS, Z, COND), rtol=1e-6)
+    floats.assert_close(aux.teacher.x, function(THEIRS, Z, COND), rtol=1e-6)
 
 
 def test_feature_and_its_weight():
@@ -135,7 +136,7 @@ def test_rows_that_explode_do_not_count(feature):
     for found, right in zip(
         jax.tree.leaves(slope), jax.tree.leaves(expected_slope), strict=True
     ):
-        np.testing.assert_allclose(found, right / 2, rtol=1e-5)
+        floats.assert_close(found, right / 2, rtol=1e-5)
 
 
 def test_the_mean_over_devices_is_that_of_the_whole():
@@ -167,7 +168,7 @@ def test_the_mean_over_devices_is_that_of_the_whole():
     assert rejected == [0.75, 0.25]
     mean = jax.tree.map(lambda a, b: (a + b) / 2, *parts)
     for found, right in zip(jax.tree.leaves(mean), jax.tree.leaves(whole), strict=True):
-        np.testing.assert_allclose(found, right, rtol=1e-5)
+        floats.assert_close(found, right, rtol=1e-5)
 
 
 def test_rows_that_explode_are_silence_to_a_feature_of_the_batch():
@@ -269,7 +270,7 @@ def test_lpips_feature_cuts_the_teachers_images():
         return found, lpips.lpips(params, x, cut, net="alexnet")
 
     found, expected = both(tiny_params())
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    floats.assert_close(found, expected, rtol=1e-5)
     assert found.shape == (2,)
     assert np.all(found > 0)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fdnf.losses import stft
+from tests import floats
 from tests.losses.golden import make_stft
 
 GOLDEN = np.load(pathlib.Path(__file__).parent / "golden" / "stft.npz")
@@ -24,7 +25,7 @@ def test_the_published_resolutions():
 def test_one_resolution_equals_auraloss(resolution):
     found = stft.multi_resolution_stft(X, Y, (resolution,))
     expected = [GOLDEN[f"{name}_{resolution.n_fft}"] for name in ("sc", "mag")]
-    np.testing.assert_allclose(found, expected, rtol=2e-5)
+    floats.assert_close(found, expected, rtol=2e-5)
 
 
 def test_the_sum_equals_auraloss():
@@ -35,9 +36,9 @@ def test_the_sum_equals_auraloss():
 def test_resolutions_are_averaged_and_channels_stand_for_themselves():
     parts = [stft.multi_resolution_stft(X, Y, (r,)) for r in SMALL]
     found = stft.multi_resolution_stft(X, Y, SMALL)
-    np.testing.assert_allclose(found, np.mean(parts, axis=0), rtol=1e-5)
+    floats.assert_close(found, np.mean(parts, axis=0), rtol=1e-5)
     channels = stft.multi_resolution_stft(X[..., None], Y[..., None], SMALL)
-    np.testing.assert_allclose(found, channels, rtol=1e-5)
+    floats.assert_close(found, channels, rtol=1e-5)
 
 
 def test_the_norm_is_over_the_whole_batch():

@@ -9,6 +9,7 @@ import pytest
 from fdnf.metrics import extractors, inception, weights
 from fdnf.metrics.batched import BatchedExtractor
 from fdnf.metrics.weights import MissingWeightsError, WeightsError
+from tests import floats
 from tests.metrics import random_weights
 
 
@@ -36,12 +37,12 @@ def test_batches_cover_each_image_once(count):
     assert found.dtype == np.float32
     flat = images.reshape(count, -1) / 255
     expected = 2 * np.stack([flat.mean(axis=1), flat.max(axis=1)], axis=1)
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    floats.assert_close(found, expected, rtol=1e-5)
 
 
 def test_levels_scale_to_one():
     images = np.full((1, 2, 2, 1), 16, np.uint8)
-    np.testing.assert_allclose(moments(levels=17)(images), [[2, 2]])
+    floats.assert_close(moments(levels=17)(images), [[2, 2]])
     with pytest.raises(ValueError, match="value 16: expected at most 15"):
         moments(levels=16)(images)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fdnf.metrics import fid
+from tests import floats
 
 GOLDEN = np.load(pathlib.Path(__file__).parent / "golden" / "sample_scores.npz")
 PUBLISHED = ("pytorch_fid", "torch_fidelity", "torchmetrics")
@@ -92,14 +93,14 @@ def test_scale_and_shift_by_hand(samples):
 def test_statistics_of_batches_are_those_of_all(samples):
     x, _ = samples
     whole = fid.Statistics(x)
-    np.testing.assert_allclose(whole.mean, x.mean(axis=0), rtol=1e-14)
-    np.testing.assert_allclose(whole.covariance, np.cov(x, rowvar=False), rtol=1e-12)
+    floats.assert_close(whole.mean, x.mean(axis=0), rtol=1e-12)
+    floats.assert_close(whole.covariance, np.cov(x, rowvar=False), rtol=1e-12)
     batched = fid.Statistics()
     for batch in (x[:1], x[1:1], x[1:40].astype(np.float64), x[40:]):
         batched.update(batch)
     assert batched.n == whole.n
-    np.testing.assert_allclose(batched.mean, whole.mean, rtol=1e-14)
-    np.testing.assert_allclose(batched.covariance, whole.covariance, rtol=1e-11)
+    floats.assert_close(batched.mean, whole.mean, rtol=1e-12)
+    floats.assert_close(batched.covariance, whole.covariance, rtol=1e-11)
 
 
 def test_merge_is_update_with_the_rows_of_both(samples):
@@ -109,8 +110,8 @@ def test_merge_is_update_with_the_rows_of_both(samples):
     merged = fid.Statistics(x).merge(other).merge(fid.Statistics())
     both = fid.Statistics(np.concatenate([x, y]))
     assert merged.n == both.n
-    np.testing.assert_allclose(merged.mean, both.mean, rtol=1e-14)
-    np.testing.assert_allclose(merged.covariance, both.covariance, rtol=1e-11)
+    floats.assert_close(merged.mean, both.mean, rtol=1e-12)
+    floats.assert_close(merged.covariance, both.covariance, rtol=1e-11)
     into_empty = fid.Statistics().merge(other)
     np.testing.assert_array_equal(into_empty.covariance, other.covariance)
     into_empty.update(x)
@@ -123,7 +124,7 @@ def test_large_mean_costs_no_digits():
     far = fid.Statistics()
     for start in range(0, 500, 50):
         far.update(x[start : start + 50] + 2.0**30)
-    np.testing.assert_allclose(far.covariance, np.cov(x, rowvar=False), rtol=1e-6)
+    floats.assert_close(far.covariance, np.cov(x, rowvar=False), rtol=1e-6)
 
 
 def test_few_samples_warn():

@@ -13,6 +13,7 @@ from fdnf.losses import stft as stft_loss
 from fdnf.metrics import speech
 from fdnf.ops import mel
 from fdnf.ops.spectral_distance import Resolution
+from tests import floats
 from tests.metrics.voices import RATE, voice
 
 SETTINGS = mel.Settings(RATE, 256, 64, 256, 20, 60.0, 4000.0)
@@ -50,14 +51,14 @@ def test_stft_distance_is_the_loss_of_each_row():
         stft_loss.multi_resolution_stft(x[i : i + 1], Y[i : i + 1], SMALL)
         for i in range(2)
     ]
-    np.testing.assert_allclose(found, rows, rtol=1e-4)
+    floats.assert_close(found, rows, rtol=1e-4)
 
 
 def test_twice_as_loud():
     sc, log_magnitude, l1, distortion = spectral(2 * Y + 1e-3 * NOISE, Y + 5e-4 * NOISE)
-    np.testing.assert_allclose(sc, 1, rtol=1e-3)
-    np.testing.assert_allclose(log_magnitude, np.log(2), rtol=1e-2)
-    np.testing.assert_allclose(l1, np.log(2), rtol=1e-2)
+    floats.assert_close(sc, 1, rtol=1e-3)
+    floats.assert_close(log_magnitude, np.log(2), rtol=1e-2)
+    floats.assert_close(l1, np.log(2), rtol=1e-2)
     # All of the difference is in c_0.
     np.testing.assert_allclose(distortion, 0, atol=0.05)
 
@@ -66,7 +67,7 @@ def test_mel_l1_by_definition():
     x = Y + 0.02 * NOISE
     a, b = (np.asarray(mel.log_mel(s, SETTINGS)) for s in (x, Y))
     found = speech.mel_l1(x, Y, SETTINGS)
-    np.testing.assert_allclose(found, np.abs(a - b).mean((1, 2)), rtol=1e-5)
+    floats.assert_close(found, np.abs(a - b).mean((1, 2)), rtol=1e-5)
 
 
 def test_distortion_against_scipy():
@@ -77,7 +78,7 @@ def test_distortion_against_scipy():
     squared = np.sum((c - d)[..., 1:6] ** 2, axis=-1)
     expected = np.mean(10 / np.log(10) * np.sqrt(2 * squared), axis=1)
     found = speech.mel_cepstral_distortion(x, Y, SETTINGS, 5)
-    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    floats.assert_close(found, expected, rtol=1e-4)
 
 
 def test_distortion_with_all_coefficients_is_a_difference_in_decibels():
@@ -87,7 +88,7 @@ def test_distortion_with_all_coefficients_is_a_difference_in_decibels():
     gap -= gap.mean(-1, keepdims=True)
     expected = np.sqrt(np.mean(gap**2, axis=-1)).mean(1)
     found = speech.mel_cepstral_distortion(x, Y, SETTINGS, SETTINGS.mels - 1)
-    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    floats.assert_close(found, expected, rtol=1e-4)
 
 
 def test_more_noise_is_worse():

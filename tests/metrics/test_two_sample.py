@@ -63,8 +63,10 @@ def test_sliced_wasserstein_agrees_with_repeated_rows(samples):
 def test_sliced_wasserstein_directions_are_fixed_by_the_seed(samples):
     x, y = samples
     first = two_sample.sliced_wasserstein(x, y, projections=8, seed=1)
-    assert first == two_sample.sliced_wasserstein(x, y, projections=8, seed=1)
-    assert first != two_sample.sliced_wasserstein(x, y, projections=8, seed=2)
+    again = two_sample.sliced_wasserstein(x, y, projections=8, seed=1)
+    assert again == pytest.approx(first, rel=1e-12)
+    other = two_sample.sliced_wasserstein(x, y, projections=8, seed=2)
+    assert abs(other / first - 1) > 1e-6
 
 
 def test_mmd_by_hand():
@@ -113,7 +115,9 @@ def test_energy_distance_by_hand_and_against_scipy(samples):
 def test_identical_sets(samples):
     x, _ = samples
     n = len(x)
-    assert two_sample.sliced_wasserstein(x, x[::-1]) == 0
+    # Sorting the projections of rows in another order, rounded otherwise.
+    found = two_sample.sliced_wasserstein(x, x[::-1])
+    assert found == pytest.approx(0, abs=1e-12)
     assert two_sample.energy_distance(x, x[::-1]) == pytest.approx(0, abs=1e-8)
     # The unbiased estimate of identical sets is below zero, by a known amount.
     kernel = np.exp(-np.square(x[:, None] - x[None]).sum(-1) / 2)
@@ -144,7 +148,8 @@ def test_further_apart_is_larger(distance, samples):
 @pytest.mark.parametrize("distance", DISTANCES)
 def test_jax_arrays_are_taken(distance, samples):
     x, y = (sample.astype(np.float32) for sample in samples)
-    assert distance(jnp.asarray(x), jnp.asarray(y)) == distance(x, y)
+    found = distance(jnp.asarray(x), jnp.asarray(y))
+    assert found == pytest.approx(distance(x, y), rel=1e-12)
 
 
 @pytest.mark.parametrize("distance", DISTANCES)

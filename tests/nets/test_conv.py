@@ -7,7 +7,7 @@ import pytest
 
 from fdnf.nets.conv import Conv, ConvBlock, ConvResNet, ZeroConv
 from fdnf.ops import scales
-from tests import laws
+from tests import floats, laws
 
 FEATURES, HIDDEN, WIDTH = 6, 8, 3
 NETS = [ConvBlock(HIDDEN), ConvBlock(HIDDEN, norm=False), ConvResNet(HIDDEN)]
@@ -96,7 +96,7 @@ def test_zero_conv_scales_three_times_as_fast():
     plain = apply({"params": {**params, **moved}}, x)
     scaled = apply({"params": {**moved, "raw_log_scale": raw}}, x)
     factor = np.exp(scales.soft_clamp(3 * raw, 12.0))
-    np.testing.assert_allclose(scaled, plain * factor, rtol=1e-5)
+    floats.assert_close(scaled, plain * factor, rtol=1e-5)
 
 
 @over_nets

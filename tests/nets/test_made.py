@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fdnf.nets import made
+from tests import floats
 
 DIM = 5
 
@@ -70,7 +71,7 @@ def test_layers_are_those_of_the_call():
     x = jnp.asarray(np.random.default_rng(2).normal(size=(3, DIM)), jnp.float32)
     layers = net.apply(variables, x, method="layers")
     assert [kernel.shape for kernel, _ in layers] == [(5, 8), (8, 12), (12, 10)]
-    np.testing.assert_allclose(
+    floats.assert_close(
         made.masked_mlp(layers, x, jnp.tanh), net.apply(variables, x), rtol=1e-5
     )
 

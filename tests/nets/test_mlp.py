@@ -7,6 +7,7 @@ import pytest
 
 from fdnf.nets import mlp
 from fdnf.ops import trees
+from tests import floats
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32)
 
@@ -22,7 +23,7 @@ def test_is_the_product_of_its_layers():
     h = jax.nn.relu(X @ p["dense_0"]["kernel"] + p["dense_0"]["bias"])
     h = jnp.tanh(h @ p["dense_1"]["kernel"] + p["dense_1"]["bias"])
     expected = h @ p["output"]["kernel"] + p["output"]["bias"]
-    np.testing.assert_allclose(net.apply(variables, X, 2), expected, rtol=1e-5)
+    floats.assert_close(net.apply(variables, X, 2), expected, rtol=1e-5)
     assert trees.parameter_count(p) == 3 * 6 + 6 + 6 * 5 + 5 + 5 * 2 + 2
 
 

@@ -9,6 +9,7 @@ import scipy.stats
 
 from fdnf.metrics import likelihood
 from fdnf.ops import dequantize
+from tests import floats
 
 EVENT = (2, 1, 3)
 DIM = 6
@@ -40,7 +41,7 @@ def test_centre(levels):
     y, log_det = dequantize.centre(x, levels)
     assert np.all((y >= -0.5) & (y < 0.5))
     expected = log_det_of(lambda x: dequantize.centre(x, levels)[0], x)
-    np.testing.assert_allclose(log_det, expected, rtol=1e-6)
+    floats.assert_close(log_det, expected, rtol=1e-6)
     np.testing.assert_allclose(dequantize.uncentre(y, levels), x, atol=1e-6 * levels)
 
 
@@ -51,7 +52,7 @@ def test_logit(levels, margin):
     p = margin + (1 - 2 * margin) * np.asarray(x, np.float64) / levels
     np.testing.assert_allclose(y, scipy.special.logit(p), rtol=1e-4, atol=1e-4)
     expected = log_det_of(lambda x: dequantize.logit(x, levels, margin)[0], x)
-    np.testing.assert_allclose(log_det, expected, rtol=1e-4)
+    floats.assert_close(log_det, expected, rtol=1e-4)
     again = dequantize.unlogit(y, levels, margin)
     np.testing.assert_allclose(again, x, atol=1e-5 * levels)
 
@@ -63,7 +64,7 @@ def test_logit_is_finite_at_both_ends(levels, margin):
     assert np.all(np.isfinite(y))
     assert np.all(np.isfinite(log_det))
     end = np.log((1 - margin) / margin)
-    np.testing.assert_allclose(y[:, 0], [-end, end], rtol=0.01)
+    floats.assert_close(y[:, 0], [-end, end], rtol=0.01)
 
 
 @pytest.mark.parametrize("levels", [17, 256])
@@ -122,14 +123,14 @@ def test_uniform_data_cost_log2_of_the_levels(levels):
     x = real(levels)
     _, log_det = dequantize.centre(x, levels)
     bits = likelihood.bits_per_dim(log_det, DIM, 1)
-    np.testing.assert_allclose(bits, np.log2(levels), rtol=1e-5)
+    floats.assert_close(bits, np.log2(levels), rtol=1e-5)
 
     margin = 0.05
     y, log_det = dequantize.logit(x, levels, margin)
     flat = np.asarray(y, np.float64).reshape(len(x), DIM)
     density = scipy.stats.logistic.logpdf(flat) - np.log(1 - 2 * margin)
     bits = likelihood.bits_per_dim(density.sum(axis=1) + log_det, DIM, 1)
-    np.testing.assert_allclose(bits, np.log2(levels), rtol=1e-4)
+    floats.assert_close(bits, np.log2(levels), rtol=1e-4)
 
 
 def test_noise_bounds_the_discrete_likelihood_from_below():

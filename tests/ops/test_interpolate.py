@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fdnf.ops import interpolate
+from tests import floats
 
 RNG = np.random.default_rng(0)
 
@@ -21,25 +22,25 @@ def norms(z):
 def test_by_hand():
     u, v = jnp.array([[3.0, 0.0]]), jnp.array([[0.0, 1.0]])
     alpha = jnp.array([0.25])
-    np.testing.assert_allclose(interpolate.linear(u, v, alpha), [[2.25, 0.25]])
+    floats.assert_close(interpolate.linear(u, v, alpha), [[2.25, 0.25]])
     # |u| = 3 and |v| = 1 give 2.5; |(2.25, 0.25)| = sqrt(5.125).
     expected = np.array([[2.25, 0.25]]) * 2.5 / np.sqrt(5.125)
     found = interpolate.norm_corrected(u, v, alpha)
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    floats.assert_close(found, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("path", [interpolate.linear, interpolate.norm_corrected])
 def test_ends_are_the_two_latents(path):
     u, v = latents(5, 4, 4, 3), latents(5, 4, 4, 3)
-    np.testing.assert_allclose(path(u, v, jnp.zeros(5)), u, rtol=1e-5)
-    np.testing.assert_allclose(path(u, v, jnp.ones(5)), v, rtol=1e-5)
+    floats.assert_close(path(u, v, jnp.zeros(5)), u, rtol=1e-5)
+    floats.assert_close(path(u, v, jnp.ones(5)), v, rtol=1e-5)
 
 
 def test_norm_is_over_the_whole_row_and_interpolated():
     u, v = latents(6, 2, 2, 8), 3.0 * latents(6, 2, 2, 8)
     alpha = jnp.linspace(0.0, 1.0, 6)
     found = norms(interpolate.norm_corrected(u, v, alpha))
-    np.testing.assert_allclose(found, (1 - alpha) * norms(u) + alpha * norms(v), 1e-5)
+    floats.assert_close(found, (1 - alpha) * norms(u) + alpha * norms(v), 1e-5)
     straight = norms(interpolate.linear(u, v, alpha))
     assert (straight[1:-1] < found[1:-1]).all()
 
@@ -65,7 +66,7 @@ def test_finite_at_and_around_zero_and_when_exploded(u, v):
     value, slopes = jax.value_and_grad(total, argnums=(0, 1, 2))(*args)
     assert np.isfinite(value)
     assert all(np.isfinite(slope).all() for slope in slopes)
-    np.testing.assert_allclose(value, 6 * (0.5 * u + 0.5 * v), rtol=1e-6)
+    floats.assert_close(value, 6 * (0.5 * u + 0.5 * v), rtol=1e-6)
 
 
 def test_gradient_is_the_difference_quotient():
@@ -78,7 +79,7 @@ def test_gradient_is_the_difference_quotient():
 
         step = 1e-6
         quotient = (first(step) - first(-step)) / (2 * step)
-        np.testing.assert_allclose(jax.grad(first)(0.0), quotient, rtol=1e-7)
+        floats.assert_close(jax.grad(first)(0.0), quotient, rtol=1e-7)
 
 
 def test_four_point_by_hand():
@@ -88,7 +89,7 @@ def test_four_point_by_hand():
     r = np.sqrt(3) / 2
     expected = r * (0.5 * 1 + r * 10) + 0.5 * (0.5 * 100 + r * 1000)
     found = interpolate.four_point(corners, phi, phi_prime)
-    np.testing.assert_allclose(found, np.full((1, 2), expected), rtol=1e-6)
+    floats.assert_close(found, np.full((1, 2), expected), rtol=1e-6)
 
 
 def test_four_point_passes_through_its_corners():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fdnf.ops import latents
+from tests import floats
 
 PARTS = ((2, 3), (4,))
 
@@ -34,7 +35,7 @@ def test_temperatures_scale_the_same_noise():
     for given, each in ((0.5, (0.5, 0.5)), ((0.1, 2.0), (0.1, 2.0))):
         found = latents.draw(key, 5, PARTS, given)
         for part, usual, scale in zip(found, plain, each, strict=True):
-            np.testing.assert_allclose(part, scale * usual, rtol=1e-6)
+            floats.assert_close(part, scale * usual, rtol=1e-6)
     assert latents.draw(key, 5, ()) == ()
 
 

@@ -14,7 +14,7 @@ from fdnf.train import distributed, interruption, loop
 from fdnf.train.checkpoint import Checkpointer
 from fdnf.train.settings import ConfigError
 from fdnf.train.writers import read_log
-from tests import processes
+from tests import floats, processes
 
 # Seconds within which survivors of a killed process end, see `distributed.HEARTBEAT`.
 AT_THE_LATEST = 2 * distributed.HEARTBEAT + 15
@@ -180,7 +180,7 @@ def same_losses(workdir, unbroken):
         assert ours.keys() == theirs.keys()
         for name in ("loss", "gradient_norm", "val_log_prob"):
             if name in theirs:
-                np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-4)
+                floats.assert_close(ours[name], theirs[name], rtol=1e-4)
 
 
 def pair(workdir, messages, **options):

@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
@@ -13,7 +12,7 @@ from fdnf.students.rrdb import RRDBNet
 from fdnf.students.srflow import SRFlowStudent
 from fdnf.train import generators, objectives, settings
 from fdnf.train.settings import ConfigError
-from tests import laws
+from tests import floats, laws
 
 KEY = jax.random.key(0)
 TINY = {"scale": 2, "blocks": 1, "features": 4, "growth": 2, "rdbs": 1, "convs": 2}
@@ -57,8 +56,8 @@ def test_objective_is_the_loss_on_shared_latents(pair):
         return STUDENT.apply(student, z, cond), aim
 
     made, aim = images(student, teacher, z, batch["cond"])
-    np.testing.assert_allclose(loss, jnp.mean(jnp.abs(made - aim)), rtol=1e-5)
-    np.testing.assert_allclose(terms["reconstruction"], loss, rtol=1e-6)
+    floats.assert_close(loss, jnp.mean(jnp.abs(made - aim)), rtol=1e-5)
+    floats.assert_close(terms["reconstruction"], loss, rtol=1e-6)
 
 
 def test_regression_is_the_mean_distance_to_the_data(pair):
@@ -68,8 +67,8 @@ def test_regression_is_the_mean_distance_to_the_data(pair):
     objective = objectives.build(config("regression"), net, None, 1.0)
     loss, terms = jax.jit(objective)(variables["params"], {}, {}, batch, KEY, 0)
     made = jax.jit(net.apply)(variables, (), batch["cond"])
-    np.testing.assert_allclose(loss, jnp.mean(jnp.abs(made - batch["x"])), rtol=1e-5)
-    assert terms["l1"] == loss
+    floats.assert_close(loss, jnp.mean(jnp.abs(made - batch["x"])), rtol=1e-5)
+    floats.assert_close(terms["l1"], loss)
 
 
 @pytest.mark.parametrize(

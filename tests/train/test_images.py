@@ -28,7 +28,7 @@ from fdnf.train import (
 from fdnf.train.preprocess import Preprocess
 from fdnf.train.settings import ConfigError
 from fdnf.train.writers import read_log
-from tests import tiny
+from tests import floats, tiny
 
 
 def config(arg="student", **overrides):
@@ -75,7 +75,7 @@ def test_log_has_bits_per_dim(teacher):
     for row in rows:
         nats = np.asarray(row["val_log_prob"])
         expected = -nats / (16 * np.log(2))
-        np.testing.assert_allclose(row["val_bits_per_dim"], expected, rtol=1e-6)
+        floats.assert_close(row["val_bits_per_dim"], expected, rtol=1e-6)
         # Grey images of 256 levels that nobody compressed have at most 8 bits.
         assert 1 < expected[0] < 12
 
@@ -223,7 +223,7 @@ def accumulated(parts):
 
 def test_accumulated_gradient_is_that_of_the_batch():
     (whole, log), (parts, other) = accumulated(1), accumulated(4)
-    np.testing.assert_allclose(log["loss"], other["loss"], rtol=1e-5)
+    floats.assert_close(log["loss"], other["loss"], rtol=1e-5)
     jax.tree.map(
         functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-5),
         whole.params,

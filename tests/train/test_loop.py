@@ -20,7 +20,7 @@ from fdnf.train import checkpoint, loop, objectives, teachers
 from fdnf.train.checkpoint import CheckpointError
 from fdnf.train.settings import ConfigError
 from fdnf.train.writers import read_log
-from tests import tiny
+from tests import floats, tiny
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -167,7 +167,7 @@ def test_runs_side_by_side_are_the_seeds_alone(unbroken, tmp_path):
     config.runs = 2
     loop.train_and_evaluate(config, tmp_path)
     for row, alone in zip(read_log(tmp_path), read_log(unbroken), strict=True):
-        np.testing.assert_allclose(row["loss"][0], alone["loss"][0], rtol=1e-4)
+        floats.assert_close(row["loss"][0], alone["loss"][0], rtol=1e-4)
         assert abs(row["loss"][1] - alone["loss"][0]) > 1e-4
 
 
@@ -219,12 +219,12 @@ def test_best_is_by_validation(tmp_path):
     best = int(np.argmax(values))
     assert best < len(rows) - 1, "it should have got worse at this learning rate"
     assert result["best_step"] == [rows[best]["step"]]
-    np.testing.assert_allclose(result["best_val_log_prob"], values[best], rtol=1e-6)
+    floats.assert_close(result["best_val_log_prob"], values[best], rtol=1e-6)
     trained = teachers.load(tmp_path)
     flow, variables = teachers.run_of(trained)
     val = jnp.asarray(datasets.build(config.data).val)
     found = flow.apply(variables, val, method="log_prob").mean()
-    np.testing.assert_allclose(found, values[best], rtol=1e-5)
+    floats.assert_close(found, values[best], rtol=1e-5)
 
 
 def test_teacher_is_trained_first_and_only_once(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from fdnf.flows import build as flows
 from fdnf.losses import distillation, presets
 from fdnf.train import objectives
-from tests import tiny
+from tests import floats, tiny
 
 KEY = jax.random.key(0)
 X = jax.random.normal(jax.random.key(1), (16, 3))
@@ -43,8 +43,8 @@ def test_nll_is_the_negative_mean_log_density():
     objective = objectives.build(config, flow, None, 1.0)
     loss, terms = objective(variables["params"], {}, {}, {"x": X}, KEY, 0)
     expected = -jnp.mean(flow.apply(variables, X, method="log_prob"))
-    np.testing.assert_allclose(loss, expected, rtol=1e-6)
-    np.testing.assert_allclose(terms["nll"], expected, rtol=1e-6)
+    floats.assert_close(loss, expected, rtol=1e-6)
+    floats.assert_close(terms["nll"], expected, rtol=1e-6)
     assert not objectives.needs_teacher(config)
 
 
@@ -58,7 +58,7 @@ def test_latent_methods_are_combined_with_the_presets_arguments(method, preset):
     loss, terms = objective(0)
     arguments = presets.preset(preset, method)
     expected, aux = distillation.combined(*flows_, X, pairs="ratio", **arguments)
-    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    floats.assert_close(loss, expected, rtol=1e-5)
     assert set(terms) == set(aux.terms) == {"nll", method}
     assert terms[method] > 1e-3  # the flows do differ
 
@@ -77,7 +77,7 @@ def test_config_overrides_the_preset():
     }
     objective, _, flows_ = made(config)
     expected, _ = distillation.combined(*flows_, X, **objectives.arguments(config))
-    np.testing.assert_allclose(objective(0)[0], expected, rtol=1e-5)
+    floats.assert_close(objective(0)[0], expected, rtol=1e-5)
 
 
 def test_distillation_fades_out():
@@ -87,14 +87,14 @@ def test_distillation_fades_out():
     for step, share in ((0, 1.0), (50, 1.0), (60, 0.6), (75, 0.0), (99, 0.0)):
         loss, terms = objective(step)
         expected = 0.9 * terms["nll"] + share * 0.1 * terms["ilkd"]
-        np.testing.assert_allclose(loss, expected, rtol=1e-5)
+        floats.assert_close(loss, expected, rtol=1e-5)
 
 
 def test_without_fading_the_last_step_counts_in_full():
     objective, _, _ = made(tiny.config("ilkd", steps=100))
     loss, terms = objective(99)
     expected = 0.9 * terms["nll"] + 0.1 * terms["ilkd"]
-    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    floats.assert_close(loss, expected, rtol=1e-5)
 
 
 def test_samples_are_compared_from_the_start_on():
@@ -103,16 +103,14 @@ def test_samples_are_compared_from_the_start_on():
     objective, params, (student, teacher, variables, fixed) = made(config)
     loss, terms = objective(29)
     assert terms["skd"] == 0
-    np.testing.assert_allclose(
-        loss, 0.85 * terms["nll"] + 0.075 * terms["ilkd"], rtol=1e-5
-    )
+    floats.assert_close(loss, 0.85 * terms["nll"] + 0.075 * terms["ilkd"], rtol=1e-5)
     loss, terms = objective(30)
     z = student.draw(KEY, (8, 3))
     expected, _ = distillation.skd(student, teacher, variables, fixed, z, limit=30.0)
-    np.testing.assert_allclose(terms["skd"], expected, rtol=1e-5)
+    floats.assert_close(terms["skd"], expected, rtol=1e-5)
     assert terms["skd"] > 1e-3
     parts = 0.85 * terms["nll"] + 0.075 * (terms["ilkd"] + terms["skd"])
-    np.testing.assert_allclose(loss, parts, rtol=1e-5)
+    floats.assert_close(loss, parts, rtol=1e-5)
     gradient = jax.grad(lambda p: objective(30, p)[0])(params)
     before = jax.grad(lambda p: objective(29, p)[0])(params)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))

@@ -8,6 +8,7 @@ import optax
 import pytest
 
 from fdnf.train import optim
+from tests import floats
 
 
 def _config(**changes):
@@ -84,7 +85,7 @@ def test_names_mean_the_optimisers_of_optax(name, reference):
         theirs = reference(0.1, weight_decay=0.0)
     a, _ = ours.update(grads, ours.init(params), params)
     b, _ = theirs.update(grads, theirs.init(params), params)
-    np.testing.assert_allclose(a["kernel"], b["kernel"], rtol=1e-6)
+    floats.assert_close(a["kernel"], b["kernel"], rtol=1e-6)
 
 
 def test_clip_bounds_the_global_norm():
@@ -94,8 +95,8 @@ def test_clip_bounds_the_global_norm():
     grads = {"a": jnp.array(30.0), "b": jnp.array(40.0)}
     updates, _ = transform.update(grads, transform.init(params), params)
     # With b1 = b2 = 0 the update is -lr g / (|g| + eps), g = (0.6, 0.8) clipped.
-    np.testing.assert_allclose(updates["a"], -0.1 * 0.6 / 1.6, rtol=1e-5)
-    np.testing.assert_allclose(updates["b"], -0.1 * 0.8 / 1.8, rtol=1e-5)
+    floats.assert_close(updates["a"], -0.1 * 0.6 / 1.6, rtol=1e-5)
+    floats.assert_close(updates["b"], -0.1 * 0.8 / 1.8, rtol=1e-5)
 
 
 def test_adamw_decays_kernels_only():
@@ -148,7 +149,7 @@ def test_side_by_side_only_the_run_concerned_is_skipped():
     for run in (0, 2):
         alone = transform.init({"kernel": params["kernel"][run]})
         row, _ = transform.update({"kernel": grads["kernel"][run]}, alone)
-        np.testing.assert_allclose(updates["kernel"][run], row["kernel"], rtol=1e-6)
+        floats.assert_close(updates["kernel"][run], row["kernel"], rtol=1e-6)
 
 
 def test_bad_steps_wants_a_state_of_make():
@@ -163,9 +164,9 @@ def test_ema_closed_form():
     for step in range(30):
         ema = jax.jit(optim.ema_update, static_argnums=2)(ema, params, 0.5, step)
         factor *= min(0.5, (1 + step) / (10 + step))
-    np.testing.assert_allclose(ema["w"], 3.0 - 4.0 * factor, rtol=1e-6)
+    floats.assert_close(ema["w"], 3.0 - 4.0 * factor, rtol=1e-6)
     early = optim.ema_update({"w": jnp.array([-1.0])}, params, 0.999, 0)
-    np.testing.assert_allclose(early["w"], 3.0 - 4.0 * 0.1, rtol=1e-6)
+    floats.assert_close(early["w"], 3.0 - 4.0 * 0.1, rtol=1e-6)
 
 
 def test_ema_starts_as_a_copy_or_not_at_all():
@@ -188,10 +189,10 @@ def test_moments_start_anew_and_the_schedule_goes_on(name):
     for _ in range(3):
         left, one = restarted.update(small, one, params)
         right, other = plain.update(small, other, params)
-        np.testing.assert_allclose(left["kernel"], right["kernel"], rtol=1e-5)
+        floats.assert_close(left["kernel"], right["kernel"], rtol=1e-5)
     rate = optim.schedule(config, 10)(3)
     left, one = restarted.update(large, one, params)
     # Adam's first step is one learning rate long, whatever the gradient.
-    np.testing.assert_allclose(left["kernel"], -rate, rtol=1e-3)
+    floats.assert_close(left["kernel"], -rate, rtol=1e-3)
     right, other = plain.update(large, other, params)
     assert np.all(np.abs(right["kernel"] + rate) > 0.1 * rate)

@@ -14,7 +14,7 @@ from fdnf.train import checkpoint, interruption, loop, packs
 from fdnf.train.interruption import StoppedBySignalError
 from fdnf.train.program import Member
 from fdnf.train.writers import Writer, read_log
-from tests import processes, tiny
+from tests import floats, processes, tiny
 
 
 def member(workdir, method="nll", teacher=None, **overrides):
@@ -215,7 +215,7 @@ def test_stopped_by_a_signal_all_are_saved(alone, tmp_path, monkeypatch):
     trained(points(tmp_path, eval_every=12))
     for name in POINTS:
         ours, theirs = read_log(tmp_path / name), read_log(alone / name)
-        np.testing.assert_allclose(
+        floats.assert_close(
             [row["loss"] for row in ours], [row["loss"] for row in theirs], rtol=1e-4
         )
 
@@ -235,7 +235,7 @@ def test_one_that_diverges_fails_and_the_others_finish(alone, tmp_path):
         assert result["skipped_steps"] == [0]
         assert not (tmp_path / name / "failed.json").exists()
         rows, expected = read_log(tmp_path / name), read_log(alone / name)
-        np.testing.assert_allclose(
+        floats.assert_close(
             [row["loss"] for row in rows], [row["loss"] for row in expected], rtol=1e-4
         )
 

@@ -27,7 +27,7 @@ from fdnf.train import (
     step,
 )
 from fdnf.train.shares import Share
-from tests import tiny
+from tests import floats, tiny
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -216,10 +216,8 @@ def test_losses_on_1_2_and_4_devices(case, four):
     for ours in (losses(case, 2), four[case]):
         for step_ours, step_one in zip(ours, one, strict=True):
             for name, value in step_one.items():
-                np.testing.assert_allclose(
-                    step_ours[name], value, rtol=1e-4, err_msg=name
-                )
+                floats.assert_close(step_ours[name], value, rtol=1e-4, err_msg=name)
 
 
 def test_densities_on_2_and_4_devices(four):
-    np.testing.assert_allclose(densities(), four["densities"], rtol=1e-5)
+    floats.assert_close(densities(), four["densities"], rtol=1e-5)

@@ -11,7 +11,7 @@ from fdnf.data import build as datasets
 from fdnf.flows import build as flows
 from fdnf.train import density, initial, objectives, optim, sampling, side_by_side, step
 from fdnf.train.settings import ConfigError
-from tests import tiny
+from tests import floats, tiny
 
 CONFIG = tiny.config()
 DATA = datasets.build(CONFIG.data)
@@ -128,7 +128,7 @@ def test_mapped_runs_are_the_runs_alone():
             rtol=1e-5,
             atol=1e-8,
         )
-        np.testing.assert_allclose(
+        floats.assert_close(
             [row["loss"][r] for row in log],
             [row["loss"][0] for row in log_alone],
             rtol=1e-6,
@@ -156,7 +156,7 @@ def test_steps_a_call_do_not_matter():
     assert_close(one.params, six.params, rtol=1e-5, atol=1e-6)
     assert_close(one.ema, six.ema, rtol=1e-5, atol=1e-6)
     mean = np.mean([row["loss"] for row in log_one], axis=0)
-    np.testing.assert_allclose(log_six[0]["loss"], mean, rtol=1e-5)
+    floats.assert_close(log_six[0]["loss"], mean, rtol=1e-5)
 
 
 def test_the_state_is_donated():

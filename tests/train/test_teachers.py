@@ -14,7 +14,7 @@ from fdnf.train.checkpoint import Checkpointer, CheckpointError
 from fdnf.train.preprocess import Preprocess
 from fdnf.train.preprocess_pairs import Speech, SuperResolution
 from fdnf.train.settings import ConfigError
-from tests import tiny
+from tests import floats, tiny
 
 CONFIG = tiny.config()
 FLOW = flows.build(CONFIG.model)
@@ -51,7 +51,7 @@ def test_what_was_saved_is_loaded(tmp_path, runs):
     jax.tree.map(np.testing.assert_array_equal, loaded.variables["params"], params)
     flow, one = teachers.run_of(loaded, runs - 1)
     expected = jax.tree.map(lambda leaf: leaf[-1], params)
-    np.testing.assert_allclose(
+    floats.assert_close(
         flow.apply(one, X, method="log_prob"),
         FLOW.apply({"params": expected}, X, method="log_prob"),
     )

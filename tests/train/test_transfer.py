@@ -12,7 +12,7 @@ from fdnf import types
 from fdnf.flows import build as flows
 from fdnf.losses import density, expansion, inverse_matching
 from fdnf.train import settings, shares, state, transfer
-from tests import laws
+from tests import floats, laws
 
 KEY = jax.random.key(0)
 EVENT = (3,)
@@ -65,7 +65,7 @@ def test_kl_is_the_loss_of_its_name_on_latents_of_the_key(path):
     z = student.module.draw(key, x.shape)
     flows_ = both(student, teacher)
     expected, aux = density.reverse_kl(*flows_, z, path=path)
-    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    floats.assert_close(loss, expected, rtol=1e-5)
     assert set(terms) == set(aux.terms) | {"expansion"}
     again, _ = objective(key=jax.random.key(1))
     assert again != loss
@@ -80,11 +80,11 @@ def test_z_is_the_loss_of_its_name(distance):
     expected, _ = inverse_matching.z_reconstruction(
         *both(student, teacher), z, distance=distance, reduction="sum"
     )
-    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    floats.assert_close(loss, expected, rtol=1e-5)
     assert set(terms) == {"z", "kl", "variance", "expansion"}
     divergence, aux = density.reverse_kl(*both(student, teacher), z)
     for name, value in (("kl", divergence), ("variance", aux.terms["variance"])):
-        np.testing.assert_allclose(terms[name], value, rtol=1e-4)
+        floats.assert_close(terms[name], value, rtol=1e-4)
 
 
 @pytest.mark.parametrize("method", ["x", "oracle"])
@@ -92,12 +92,12 @@ def test_x_and_oracle_learn_from_the_batch(method):
     objective, student, teacher, x = made(small(method))
     loss, terms = objective()
     expected, _ = inverse_matching.x_reconstruction(*both(student, teacher), x)
-    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    floats.assert_close(loss, expected, rtol=1e-5)
     assert set(terms) - {"rejected"} == {method}
     # On the teacher's own samples the oracle is the same prediction, made by decode.
     z = teacher.apply(x, method="encode").z
     predicted, _ = inverse_matching.oracle(*both(student, teacher), z)
-    np.testing.assert_allclose(loss, predicted, rtol=1e-4)
+    floats.assert_close(loss, predicted, rtol=1e-4)
     noisy, _ = made(small(method, noise=0.5))[0]()
     assert abs(noisy - loss) > 1e-3
 
@@ -132,12 +132,14 @@ def test_the_warm_start_is_by_x_reconstruction(method):
     expected, _ = inverse_matching.x_reconstruction(*both(student, teacher), x)
     for step in (0, 4):
         loss, terms = objective(step)
-        np.testing.assert_allclose(loss, expected, rtol=1e-5)
-        assert (terms["x"], terms["warm"], terms[method]) == (loss, 1, 0)
+        floats.assert_close(loss, expected, rtol=1e-5)
+        found = (terms["x"], terms["warm"], terms[method])
+        floats.assert_close(found, (loss, 1, 0))
     for step in (5, 19):
         loss, terms = objective(step)
-        np.testing.assert_allclose(loss, alone, rtol=1e-5)
-        assert (terms["x"], terms["warm"], terms[method]) == (0, 0, loss)
+        floats.assert_close(loss, alone, rtol=1e-5)
+        found = (terms["x"], terms["warm"], terms[method])
+        floats.assert_close(found, (0, 0, loss))
 
 
 def test_the_branch_that_is_not_taken_is_not_computed():
@@ -175,7 +177,7 @@ def test_two_devices_see_what_one_does(method):
     x = batch["x"]
     halves = [loss(x[:8], 0), loss(x[8:], 1)]
     assert halves[0] != halves[1]
-    np.testing.assert_allclose(np.mean(halves), loss(x, 0), rtol=1e-5)
+    floats.assert_close(np.mean(halves), loss(x, 0), rtol=1e-5)
 
 
 def test_steps_of_the_warm_start():
@@ -296,7 +298,7 @@ def test_the_expansion_signal_of_the_first_rows_is_logged(method, centre):
     args = (*both(student, teacher), (z[0][:8],))
     middle = expansion.CENTRES[centre](*args)
     expected = expansion.expansion_signal(*args, centre=middle)
-    np.testing.assert_allclose(terms["expansion"], expected)
+    floats.assert_close(terms["expansion"], expected)
     without, _, _, _ = made(small(method, expansion=0))
     assert "expansion" not in without()[1]
 

@@ -3,13 +3,13 @@
 import json
 
 import jax
-import numpy as np
 import pytest
 
 from fdnf.losses import inverse_matching
 from fdnf.train import loop, models, program, teachers
 from fdnf.train.program import Member
 from fdnf.train.writers import read_log
+from tests import floats
 from tests.train.test_transfer import small
 
 
@@ -43,7 +43,7 @@ def test_it_is_the_loss_on_whole_batches_of_the_validation_rows(teacher, tmp_pat
         fixed,
         jax.numpy.asarray(built.data.val[:whole]),
     )
-    np.testing.assert_allclose(found.loss, expected, rtol=1e-4)
+    floats.assert_close(found.loss, expected, rtol=1e-4)
 
 
 def test_rows_fewer_than_a_batch_are_taken_again(teacher, tmp_path):
@@ -56,7 +56,7 @@ def test_rows_fewer_than_a_batch_are_taken_again(teacher, tmp_path):
         built = program.build([Member(config, tmp_path, teacher)])
         state = built.state
         losses.append(built.validate(state.params, state.constants, built.teacher).loss)
-    np.testing.assert_allclose(*losses, rtol=1e-5)
+    floats.assert_close(*losses, rtol=1e-5)
 
 
 @pytest.mark.parametrize("method", ["kl", "oracle"])

@@ -3,6 +3,7 @@ import pytest
 
 from fdnf.data.builders import bsds300
 from fdnf.data.tabular import DataError
+from tests import floats
 
 h5py = pytest.importorskip("h5py")
 
@@ -16,7 +17,7 @@ def test_reads_the_three_groups(tmp_path):
     made = bsds300.preprocess(*bsds300.parse(tmp_path / "b.hdf5"))
     for part, name in zip(made, ("train", "validation", "test"), strict=True):
         assert part.dtype == np.float32
-        np.testing.assert_allclose(part, rows[name], rtol=1e-6)
+        floats.assert_close(part, rows[name], rtol=1e-6)
 
 
 def test_group_that_is_not_there(tmp_path):

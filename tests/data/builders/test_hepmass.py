@@ -5,6 +5,7 @@ import pytest
 
 from fdnf.data.builders import hepmass
 from fdnf.data.tabular import DataError
+from tests import floats
 
 
 def table(rows, seed):
@@ -28,7 +29,7 @@ def test_parse_drops_the_last_column_of_test(tmp_path):
     write(tmp_path / "test.csv.gz", np.concatenate([rows, rows[:, :1]], axis=1), 29)
     for name in ("train", "test"):
         parsed = hepmass.parse(tmp_path / f"{name}.csv.gz")
-        np.testing.assert_allclose(parsed, rows, rtol=1e-9)
+        floats.assert_close(parsed, rows, rtol=1e-9)
 
 
 def test_parse_of_too_few_columns(tmp_path):
