@@ -18,6 +18,7 @@ import jax  # noqa: E402
 import pytest  # noqa: E402
 
 from fdnf.train import process  # noqa: E402
+from tests import memory  # noqa: E402
 
 # As programs on images have it. It also compiles convolutions, most of what the tests
 # wait for, in a third of the time.
@@ -56,10 +57,13 @@ def x64():
         yield
 
 
+# A laptop runs two such processes; what is loaded and not let go takes 400 MB.
+_MEMORY = 2 * 2**30
 _finished = itertools.count(1)
 
 
 def pytest_runtest_teardown():
     """Counting the mappings takes a while, so not after every test."""
     if next(_finished) % 10 == 0:
-        process.release_programs()
+        memory.forget_modules()
+        process.release_programs(memory=_MEMORY)

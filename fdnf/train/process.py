@@ -81,23 +81,57 @@ def keep_freed_memory(limit: int = 2**31 - 1) -> bool:
     )
 
 
-def release_programs(limit: int = 25_000) -> bool:
-    """Lets go of compiled programs before the process runs out of memory mappings.
+def release_programs(limit: int = 25_000, memory: int | None = None) -> bool:
+    """Lets go of compiled programs before they use up the process.
 
-    Each takes hundreds; Linux allows a process 65,530 by default, and XLA dies of a
-    segmentation fault beyond that. What is needed again comes from the cache on disk.
+    Each takes hundreds of memory mappings; Linux allows a process 65,530 by default,
+    and XLA dies of a segmentation fault beyond that. Each also takes a megabyte and
+    more, most of it for the module that it was compiled from. What is needed again
+    comes from the cache on disk.
 
     Args:
       limit: number of mappings up to which nothing is done.
+      memory: bytes in memory beyond which programs are let go as well; None for no
+        such limit.
 
     Returns:
       Whether programs were let go.
     """
     maps = pathlib.Path("/proc/self/maps")
-    if not maps.exists() or maps.read_bytes().count(b"\n") <= limit:
+    if not maps.exists():
         return False
+    if not (memory is not None and resident_memory() > memory):
+        if maps.read_bytes().count(b"\n") <= limit:
+            return False
     import jax
 
     jax.clear_caches()
     gc.collect()
+    return_freed_memory()
+    return True
+
+
+def resident_memory() -> int:
+    """Bytes of this process that are in memory; 0 where /proc does not tell."""
+    statm = pathlib.Path("/proc/self/statm")
+    if not statm.exists():
+        return 0
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def return_freed_memory() -> bool:
+    """Gives what is free in every arena of glibc back to the kernel.
+
+    glibc by itself returns the end of its heap only, and nothing at all after
+    `keep_freed_memory`: freed programs lie between what is still in use.
+
+    Returns:
+      Whether the allocator could; False where it is not glibc's.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is None:
+        return False
+    trim(0)
     return True

@@ -1,5 +1,6 @@
 """Process settings, as far as they can be seen from inside."""
 
+import ctypes
 import sys
 
 import pytest
@@ -40,3 +41,24 @@ def test_image_programs_ask_for_plain_fusions(monkeypatch):
 def test_programs_are_let_go_beyond_the_limit():
     assert not process.release_programs(10**9)
     assert process.release_programs(0)
+    assert not process.release_programs(10**9, memory=2**50)
+    assert process.release_programs(10**9, memory=2**20)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc is Linux's")
+def test_memory_that_is_free_between_what_is_used_goes_back():
+    process.keep_freed_memory()
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype = ctypes.c_void_p
+    libc.free.argtypes = [ctypes.c_void_p]
+    libc.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+    blocks = [libc.malloc(8192) for _ in range(8192)]
+    for block in blocks:
+        libc.memset(block, 1, 8192)
+    last = blocks.pop()
+    for block in blocks:
+        libc.free(block)
+    before = process.resident_memory()
+    assert process.return_freed_memory()
+    assert before - process.resident_memory() > 48 * 2**20
+    libc.free(last)
