@@ -119,7 +119,8 @@ def save(
       `weights.npz`, `load.py` and `sampler.json`.
 
     Raises:
-      ValueError: for weights of a type that an .npz cannot hold.
+      ValueError: for weights of a type that an .npz cannot hold, and programs that
+        call more than a reader runs.
     """
     folder = pathlib.Path(folder)
     sampler = export_programs.folded(sampler)
@@ -130,6 +131,12 @@ def save(
     programs = export_programs.lower(
         sampler, weights, rows, temperature, tuple(platforms)
     )
+    for name, made in programs.items():
+        if foreign := export_reader.foreign_calls(made.exported.mlir_module()):
+            raise ValueError(
+                f"the {name} of {type(sampler.model).__name__} calls {foreign} outside"
+                f" of StableHLO, which {LOADER} refuses to run: export another model"
+            )
     contents = {
         f"{name}.stablehlo": made.exported.mlir_module_serialized
         for name, made in programs.items()

@@ -11,6 +11,12 @@ dtypes, and what they return. The `.stablehlo` files are portable StableHLO, low
 `jax.export`; the function `main` in each takes the index of the platform in
 `platforms` (int32; only if there are several), the weights in the order of
 `weights.arrays`, then the inputs.
+
+A program is code, and so is this file: run those of people you trust. What is read
+here are files of this folder alone, each with the sum that `sampler.json` has of it;
+entries that are damaged or unknown are refused, and so are programs that call anything
+outside of StableHLO but the routines in `CALLS`. A program may still take all memory or
+never end, and the sums tell damage, not who wrote the folder.
 """
 
 import dataclasses
@@ -18,7 +24,9 @@ import functools
 import hashlib
 import json
 import pathlib
+import re
 import zipfile
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +39,23 @@ MANIFEST = "sampler.json"
 FORMAT = 1
 # Stands in shapes for a batch of any size.
 ANY = "batch"
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+# What programs may call outside of StableHLO: triangular systems, LU, random bits, and
+# the look at sizes that are known when it runs.
+CALLS = frozenset(
+    {f"lapack_{kind}{name}_ffi" for kind in "sd" for name in ("trsm", "getrf")}
+    | {"LuDecomposition", "cusolver_getrf_ffi", "hipsolver_getrf_ffi"}
+    | {f"{maker}_lu_pivots_to_permutation" for maker in ("cu", "hip")}
+    | {f"{maker}_threefry2x32_ffi" for maker in ("cu", "hip")}
+    | {"shape_assertion"}
+)
+_DTYPES = ("bool", "float16", "bfloat16", "float32", "float64") + tuple(
+    f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
+)
+_DAMAGE = (
+    *(ValueError, TypeError, KeyError, OSError, EOFError, MemoryError),
+    *(NotImplementedError, zipfile.BadZipFile, zlib.error),
+)
 
 
 class DamagedError(ValueError):
@@ -41,30 +66,28 @@ def read(folder: str | pathlib.Path) -> dict[str, Any]:
     """The contents of `sampler.json`, after a look at every file's sha256.
 
     Raises:
-        DamagedError: for a file that is missing or not as it was written.
+        DamagedError: for an entry that is damaged or unknown, or a file that is
+            missing or not as it was written.
     """
     folder = pathlib.Path(folder)
+    manifest = folder / MANIFEST
     try:
-        told = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        told = json.loads(manifest.read_text(encoding="utf-8"))
         version = told["format"]
     except FileNotFoundError as error:
         raise DamagedError(f"{folder} holds no {MANIFEST}: export it again") from error
-    except (ValueError, TypeError, KeyError) as error:
+    except (*_DAMAGE, RecursionError) as error:
         raise DamagedError(
-            f"{folder / MANIFEST} is damaged ({type(error).__name__}: {error}): copy "
-            "or export it again"
+            f"{manifest} is damaged ({type(error).__name__}: {error}): copy or export "
+            "it again"
         ) from error
     if version != FORMAT:
         raise DamagedError(
-            f"{folder / MANIFEST} has format {version}, this reads {FORMAT}: use the "
-            "load.py that was written beside it"
+            f"{manifest} has format {version!r}, this reads {FORMAT}: use the load.py "
+            "that was written beside it"
         )
-    lost = {"files", "platforms", "programs", "weights"} - told.keys()
-    if lost:
-        raise DamagedError(
-            f"{folder / MANIFEST} is damaged: it does not tell {sorted(lost)}: copy or "
-            "export it again"
-        )
+    if fault := _fault(told):
+        raise DamagedError(f"{manifest} is damaged: {fault}: copy or export it again")
     for name, expected in told["files"].items():
         path = folder / name
         if not path.is_file():
@@ -79,8 +102,81 @@ def read(folder: str | pathlib.Path) -> dict[str, Any]:
     return told
 
 
+def _fault(told: dict[str, Any]) -> str | None:
+    """What is wrong with the entries that are used; others are for people."""
+    if lost := {"files", "platforms", "programs", "weights"} - told.keys():
+        return f"it does not tell {sorted(lost)}"
+    files, programs, weights = told["files"], told["programs"], told["weights"]
+    if not isinstance(files, dict) or not all(
+        _plain(name)
+        and isinstance(sha256, str)
+        and re.fullmatch("[0-9a-f]{64}", sha256)
+        for name, sha256 in files.items()
+    ):
+        return "'files' is no table of plain names, without folders, and sha256"
+    platforms = told["platforms"]
+    if (
+        not isinstance(platforms, list)
+        or not platforms
+        or set(map(str, platforms)) - set(PLATFORMS)
+    ):
+        return f"'platforms' is {platforms!r}"
+    if not isinstance(programs, dict) or not programs:
+        return "'programs' is no table of programs"
+    for name, entry in programs.items():
+        expected = {"file", "inputs", "outputs", *_NUMBERS}
+        if not isinstance(entry, dict) or entry.keys() != expected:
+            return f"program {name!r} does not have just the entries {sorted(expected)}"
+        if entry["file"] not in list(files):
+            return f"program {name!r} names a file that has no sum in 'files'"
+        if not all(isinstance(entry[key], kind) for key, kind in _NUMBERS.items()):
+            return f"program {name!r} has other values than {sorted(_NUMBERS)} take"
+        for key, fields in (("inputs", _INPUT), ("outputs", _OUTPUT)):
+            given = entry[key]
+            if not isinstance(given, list) or not all(
+                _is_array(each, fields) for each in given
+            ):
+                return f"program {name!r} has {key} that are no arrays"
+        if len(entry["outputs"]) != 1:
+            return f"program {name!r} has not just one output"
+    if not isinstance(weights, dict) or weights.keys() != {"file", "arrays"}:
+        return "'weights' does not have just the entries ['arrays', 'file']"
+    if weights["file"] not in list(files):
+        return "'weights' names a file that has no sum in 'files'"
+    arrays = weights["arrays"]
+    if not isinstance(arrays, dict) or not all(
+        _is_array(each, set()) and ANY not in each["shape"] for each in arrays.values()
+    ):
+        return "'weights' has entries that are no arrays"
+    return None
+
+
+_NUMBERS = {"calling_convention_version": int, "uses_global_constants": bool}
+_INPUT, _OUTPUT = {"name", "meaning"}, {"name"}
+
+
+def _plain(name: str) -> bool:
+    """Whether it names a file in the folder itself, whatever the system."""
+    kinds = (pathlib.PurePosixPath, pathlib.PureWindowsPath)
+    whole = all(kind(name).parts == (name,) for kind in kinds)
+    return whole and name not in ("..", MANIFEST) and name.isprintable()
+
+
+def _is_array(told: Any, further: set[str]) -> bool:
+    """Whether it is a shape and a type, and further strings."""
+    if not isinstance(told, dict) or told.keys() != {"shape", "dtype", *further}:
+        return False
+    if told["dtype"] not in _DTYPES or not isinstance(told["shape"], list):
+        return False
+    sizes = all(n == ANY or (type(n) is int and 0 <= n < 2**31) for n in told["shape"])
+    return sizes and all(isinstance(told[key], str) for key in further)
+
+
 def check(folder: str | pathlib.Path) -> dict[str, Any]:
-    """Verifies every file's sha256, and that the programs have the shapes told.
+    """Verifies entries, sums, calls of programs, and that they have the shapes told.
+
+    Nothing is run. That a folder passes means that it is whole, not that its author
+    means well: a program is code, see above.
 
     Args:
         folder: what was written, `sampler.json` and its files.
@@ -89,7 +185,7 @@ def check(folder: str | pathlib.Path) -> dict[str, Any]:
         The contents of `sampler.json`.
 
     Raises:
-        DamagedError: naming the file that is wrong.
+        DamagedError: naming the file and what is wrong.
     """
     told = read(folder)
     held = _weights(folder, told)
@@ -97,12 +193,16 @@ def check(folder: str | pathlib.Path) -> dict[str, Any]:
         inputs = [_spec(spec, 2) for spec in entry["inputs"]]
         try:
             called = jax.jit(_rebuilt(folder, told, name).call)
-            called.trace(held, *inputs).lower(lowering_platforms=("cpu",))
+            platform = told["platforms"][0]
+            called.trace(held, *inputs).lower(lowering_platforms=(platform,))
+        except DamagedError:
+            raise
         # What MLIR says of a program that is not as it is called.
         except Exception as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise DamagedError(
                 f"{entry['file']} in {folder} does not have the inputs and outputs "
-                f"that {MANIFEST} tells ({str(error).splitlines()[0]}): export it again"
+                f"that {MANIFEST} tells ({reason}): export it again"
             ) from error
     return told
 
@@ -120,7 +220,8 @@ def program(folder: str | pathlib.Path, name: str = "sampler") -> Callable[..., 
         differentiated.
 
     Raises:
-        DamagedError: for a file that is missing or damaged.
+        DamagedError: for a file that is missing or damaged, and a program with calls
+            that are not in `CALLS`.
         KeyError: for another name.
     """
     told = read(folder)
@@ -133,10 +234,16 @@ def program(folder: str | pathlib.Path, name: str = "sampler") -> Callable[..., 
 def _weights(folder: str | pathlib.Path, told: dict[str, Any]) -> dict[str, np.ndarray]:
     path, expected = pathlib.Path(folder) / told["weights"]["file"], told["weights"]
     try:
+        # They are written as they are. A file that is packed may hold any amount.
+        with zipfile.ZipFile(path) as archive:
+            size = sum(info.file_size for info in archive.infolist())
+        if size > path.stat().st_size:
+            raise ValueError(f"{size:,} bytes of arrays in {path.stat().st_size:,}")
         with np.load(path, allow_pickle=False) as archive:
             found = {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
-        raise DamagedError(f"{path} is damaged ({error}): export it again") from error
+    except _DAMAGE as error:
+        reason = str(error) or type(error).__name__
+        raise DamagedError(f"{path} is damaged ({reason}): export it again") from error
     shapes = {
         name: {"shape": list(array.shape), "dtype": array.dtype.name}
         for name, array in found.items()
@@ -173,13 +280,45 @@ def _rebuilt(
     inputs = [_spec(spec, size) for spec in entry["inputs"]]
     jitted = jax.jit(stand_in, keep_unused=True)
     made = export.export(jitted, platforms=told["platforms"])(weights, *inputs)
-    return dataclasses.replace(
+    rebuilt = dataclasses.replace(
         made,
         fun_name=name,
         mlir_module_serialized=(pathlib.Path(folder) / entry["file"]).read_bytes(),
         calling_convention_version=entry["calling_convention_version"],
         uses_global_constants=entry["uses_global_constants"],
     )
+    try:
+        text = rebuilt.mlir_module()
+        if "@main(" not in text:
+            raise ValueError("it has no function main")
+        foreign = foreign_calls(text)
+    # What MLIR says of bytes that are no program.
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DamagedError(
+            f"{entry['file']} in {folder} is no program ({reason}): export it again"
+        ) from error
+    if foreign:
+        raise DamagedError(
+            f"{entry['file']} in {folder} calls {foreign}, which is outside of "
+            "StableHLO: it was not written by this package, or was changed"
+        )
+    return rebuilt
+
+
+def foreign_calls(text: str) -> list[str]:
+    """What a program calls outside of StableHLO that is not in `CALLS`.
+
+    Such a call runs what the process holds under its name, with arguments that the
+    program chooses.
+
+    Args:
+        text: the program, as `Exported.mlir_module` gives it.
+    """
+    found = re.findall(r"stablehlo\.custom_call @([\w.$]+)\(", text)
+    # Names that need quotes, other ways to write a call, and what looks like one.
+    others = text.count("custom_call") - len(found)
+    return sorted(set(found) - CALLS) + ["something by a quoted name"] * bool(others)
 
 
 def _spec(told: dict[str, Any], size: Any) -> jax.ShapeDtypeStruct:

@@ -1,6 +1,9 @@
 """Samplers as files: what is written, read back, and refused."""
 
+import hashlib
+import io
 import json
+import zipfile
 
 import flax.linen as nn
 import jax
@@ -152,6 +155,184 @@ def test_another_format_is_refused(copy):
     edit(copy, lambda told: told.update(format=2))
     with pytest.raises(export.DamagedError, match="has format 2, this reads 1"):
         export.check(copy)
+
+
+def resummed(folder, name, content):
+    """Writes a file with the sum that it is to have."""
+    (folder / name).write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    edit(folder, lambda told: told["files"].update({name: digest}))
+
+
+def renamed(told, where, name):
+    """Names another file, and gives it the old one's sum."""
+    entry = told["weights"] if where == "weights" else told["programs"]["decoder"]
+    told["files"][name] = told["files"].pop(entry["file"])
+    entry["file"] = name
+
+
+@pytest.mark.parametrize("where", ["weights", "decoder"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("../outside", "sub/inside", "{absolute}", "..", "", "C:file"),
+        *("sub\\inside", "new\nline", "sampler.json"),
+    ],
+)
+def test_files_of_other_folders_are_not_read(copy, tmp_path, where, name):
+    name = name.format(absolute=tmp_path.parent / "outside")
+    old = copy / ("weights.npz" if where == "weights" else "decoder.stablehlo")
+    (copy / "sub").mkdir()
+    for place in (copy.parent / "outside", copy / "sub" / "inside"):
+        place.write_bytes(old.read_bytes())
+    edit(copy, lambda told: renamed(told, where, name))
+    with pytest.raises(export.DamagedError, match="no table of plain names"):
+        export.check(copy)
+    with pytest.raises(export.DamagedError, match="no table of plain names"):
+        export.program(copy)
+
+
+@pytest.mark.parametrize("where", ["weights", "decoder"])
+def test_files_without_a_sum_are_not_read(copy, where):
+    def drop(told):
+        entry = told["weights"] if where == "weights" else told["programs"]["decoder"]
+        del told["files"][entry["file"]]
+
+    edit(copy, drop)
+    with pytest.raises(export.DamagedError, match="a file that has no sum in 'files'"):
+        export.program(copy)
+
+
+def entry(told):
+    return told["programs"]["decoder"]
+
+
+DAMAGED = {
+    "files as a list": lambda t: t.update(files=list(t["files"])),
+    "a sum that is none": lambda t: t["files"].update({"load.py": None}),
+    "platforms as text": lambda t: t.update(platforms="cpu"),
+    "no platform": lambda t: t.update(platforms=[]),
+    "an unknown platform": lambda t: t.update(platforms=["cpu", "toaster"]),
+    "no programs": lambda t: t.update(programs={}),
+    "programs as a list": lambda t: t.update(programs=[t["programs"]]),
+    "a program as text": lambda t: t["programs"].update(decoder="decoder.stablehlo"),
+    "a file as a list": lambda t: entry(t).update(file=["decoder.stablehlo"]),
+    "an unknown entry": lambda t: entry(t).update(hook="load.py"),
+    "a lost entry": lambda t: entry(t).pop("uses_global_constants"),
+    "no version": lambda t: entry(t).update(calling_convention_version=None),
+    "inputs as a table": lambda t: entry(t).update(inputs={}),
+    "a negative size": lambda t: entry(t)["inputs"][0].update(shape=[-1, 3]),
+    "a size as text": lambda t: entry(t)["inputs"][0].update(shape=["rows", 3]),
+    "an unknown type": lambda t: entry(t)["inputs"][0].update(dtype="object"),
+    "two outputs": lambda t: entry(t).update(outputs=2 * entry(t)["outputs"]),
+    "no output": lambda t: entry(t).update(outputs=[]),
+    "weights as text": lambda t: t.update(weights="weights.npz"),
+    "weights in a list": lambda t: t["weights"].update(file=["weights.npz"]),
+    "arrays as a list": lambda t: t["weights"].update(arrays=[]),
+    "any number of weights": lambda t: t["weights"]["arrays"].update(
+        more={"shape": ["batch"], "dtype": "float32"}
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_damaged_and_unknown_entries_are_found(copy, kind):
+    edit(copy, DAMAGED[kind])
+    for read in (export.check, export.program):
+        with pytest.raises(export.DamagedError, match=r"sampler\.json is damaged: "):
+            read(copy)
+
+
+@pytest.mark.parametrize("text", [b"\xff\xfe\x00", b"[" * 100_000])
+def test_a_manifest_that_is_no_text(copy, text):
+    (copy / "sampler.json").write_bytes(text)
+    with pytest.raises(export.DamagedError, match=r"sampler\.json is damaged"):
+        export.check(copy)
+
+
+def program_of(call):
+    """A decoder that makes a call, in the form of the one that was exported."""
+
+    def decode(weights, z):
+        return call(z)
+
+    weights = {
+        "params/Dense_0/bias": jax.ShapeDtypeStruct((3,), jnp.float32),
+        "params/Dense_0/kernel": jax.ShapeDtypeStruct((3, 3), jnp.float32),
+    }
+    (batch,) = jax.export.symbolic_shape("batch")
+    z = jax.ShapeDtypeStruct((batch, 3), jnp.float32)
+    lowered = jax.export.export(
+        jax.jit(decode, keep_unused=True),
+        platforms=("cpu", "cuda", "tpu"),
+        disabled_checks=[
+            jax.export.DisabledSafetyCheck.custom_call(name)
+            for name in ("end_the_process", 'a "quoted" name')
+        ],
+    )(weights, z)
+    return lowered.mlir_module_serialized
+
+
+@pytest.mark.parametrize("name", ["end_the_process", 'a "quoted" name'])
+def test_a_call_outside_of_stablehlo_is_refused(copy, name):
+    def call(z):
+        return jax.ffi.ffi_call(name, jax.ShapeDtypeStruct(z.shape, z.dtype))(z)
+
+    resummed(copy, "decoder.stablehlo", program_of(call))
+    told = "end_the_process" if name == "end_the_process" else "a quoted name"
+    with pytest.raises(export.DamagedError, match=rf"decoder\.stablehlo .*{told}"):
+        export.check(copy)
+    with pytest.raises(export.DamagedError, match="outside of StableHLO"):
+        export.program(copy, "decoder")
+
+
+def test_linear_algebra_may_be_called(copy):
+    def call(z):
+        lower = jnp.eye(3, dtype=z.dtype)
+        return jax.scipy.linalg.solve_triangular(lower, z.T, lower=True).T
+
+    resummed(copy, "decoder.stablehlo", program_of(call))
+    export.check(copy)
+    z = jnp.arange(6.0, dtype=jnp.float32).reshape(2, 3)
+    np.testing.assert_allclose(export.program(copy, "decoder")(z), z)
+
+
+@pytest.mark.parametrize("content", [b"", b"no program", b"ML\xefR\rStableHLO_v1.15"])
+def test_bytes_that_are_no_program(copy, content):
+    resummed(copy, "decoder.stablehlo", content)
+    for read in (export.check, lambda folder: export.program(folder, "decoder")):
+        with pytest.raises(export.DamagedError, match=r"decoder\.stablehlo .*no prog"):
+            read(copy)
+
+
+def test_weights_that_are_packed_are_not_unpacked(copy):
+    with np.load(copy / "weights.npz") as archive:
+        arrays = {name: np.zeros_like(archive[name]) for name in archive.files}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays, bomb=np.zeros(1 << 20))
+    resummed(copy, "weights.npz", buffer.getvalue())
+    with pytest.raises(export.DamagedError, match=r"weights\.npz is damaged \(8,"):
+        export.check(copy)
+
+
+def test_an_array_that_announces_more_than_there_is(copy):
+    def announcing(shape):
+        head = io.BytesIO()
+        fields = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(head, fields)
+        return head.getvalue() + bytes(12)
+
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("params/Dense_0/bias.npy", announcing((10**14,)))
+    resummed(copy, "weights.npz", buffer.getvalue())
+    with pytest.raises(export.DamagedError, match=r"weights\.npz is damaged"):
+        export.check(copy)
+
+
+def test_a_program_for_another_platform_is_checked(tmp_path):
+    export.save(tmp_path, linear(), rows=2, platforms=("cuda",))
+    assert export.check(tmp_path)["platforms"] == ["cuda"]
 
 
 @pytest.mark.parametrize("where", ["inputs", "outputs"])
