@@ -22,11 +22,15 @@ Modes:
           need nothing but jax: export/run_*/.
 
 A run that was stopped goes on where it stood when the same command is given again. On
-SIGTERM, SIGUSR1 or SIGUSR2 it saves and ends with exit status 75; 2 says that something
-must be put right first. Several processes train one run when each is told
---coordinator, --num_processes and --process_id, or srun starts them. Any
-key of the config can be set: --config.train.steps=1000. A word after the config's colon
-picks a variant: configs/maf_gas.py:student, or :smoke for seconds on synthetic data.
+SIGTERM, SIGUSR1, SIGUSR2 or SIGHUP (a closed terminal) it saves and ends with exit
+status 75, which a launcher takes for "start it again"; on SIGINT (Ctrl-C) it saves and
+ends by that signal, 130 to a shell, so that loops and launchers around it stop too. A
+second signal ends it at once. 2 says that something must be put right first.
+
+Several processes train one run when each is told --coordinator, --num_processes and
+--process_id, or srun starts them. Any key of the config can be set:
+--config.train.steps=1000. A word after the config's colon picks a variant:
+configs/maf_gas.py:student, or :smoke for seconds on synthetic data.
 """
 
 import contextlib
@@ -36,6 +40,12 @@ import pathlib
 import sys
 from collections.abc import Sequence
 from typing import Any
+
+from fdnf.train import interruption
+
+if __name__ == "__main__":
+    # The imports below take seconds.
+    interruption.watch()
 
 import jax
 from absl import app, flags
@@ -49,8 +59,8 @@ from fdnf.evaluation import export as export_mode
 from fdnf.evaluation import sampling as sampling_mode
 from fdnf.train import (
     distributed,
-    interruption,
     loop,
+    meeting,
     objectives,
     process,
     settings,
@@ -133,22 +143,21 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     message, found, trace = message.partition("Traceback (most recent call last):")
     if found:
         message = message.strip() + "\n" + trace.strip().splitlines()[-1]
-    print(f"fdnf: {message}\nSee --help.", file=sys.stderr)
+    print(f"fdnf: {message}\nSee --help.", file=sys.stderr, flush=True)
+    distributed.refuse(message, sys.argv[1:])
     raise SystemExit(2)
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the mode; the exit status."""
     if len(argv) > 1:
-        print(f"fdnf: unknown arguments {list(argv[1:])}", file=sys.stderr)
-        return 2
+        return _refused(f"unknown arguments {list(argv[1:])}")
     # Orbax tells at length what it does at every save; our own lines stay.
     if not flags.FLAGS["verbosity"].present:
         absl_logging.set_verbosity(absl_logging.WARNING)
     logging.getLogger("fdnf").setLevel(logging.INFO)
     if bool(_WORKDIR.value) == bool(_POINTS.value):
-        print("fdnf: give --workdir, or --points for several", file=sys.stderr)
-        return 2
+        return _refused("give --workdir, or --points for several")
     process.prepare(images=settings.convolves(_CONFIG.value))
     if _CACHE.value:
         jax.config.update("jax_compilation_cache_dir", os.path.expanduser(_CACHE.value))
@@ -160,6 +169,7 @@ def main(argv: Sequence[str]) -> int:
                 _COORDINATOR.value,
                 _PROCESSES.value,
                 _PROCESS.value,
+                _told(_CONFIG.value),
             )
             status = _run(_MODE.value, _CONFIG.value)
             # Not at the exit, where those that wait for process 0, which evaluates,
@@ -168,14 +178,38 @@ def main(argv: Sequence[str]) -> int:
             return status
     except interruption.StoppedBySignalError as error:
         _say(f"fdnf: {error}")
-        return distributed.leave(interruption.EXIT_CODE, agreed=error.agreed)
+        status = distributed.leave(error.status, agreed=error.agreed)
+        return interruption.leave(status) if distributed.count() == 1 else status
     except _EXPECTED as error:
-        _say(f"fdnf: {type(error).__name__}: {error}")
+        text = f"{type(error).__name__}: {error}"
+        _say(f"fdnf: {text}")
+        distributed.refuse(text, sys.argv[1:])
         return distributed.leave(2)
     except Exception as error:
         if distributed.count() == 1:
             raise
         distributed.abandon(error)
+
+
+def _refused(text: str) -> int:
+    """The exit status of a command that is wrong; all processes of its run hear why."""
+    _say(f"fdnf: {text}")
+    distributed.refuse(text, sys.argv[1:])
+    return 2
+
+
+def _told(config: Any) -> dict[str, str]:
+    """What all processes of a run must have been told alike."""
+    points = pathlib.Path(_POINTS.value) if _POINTS.value else None
+    return {
+        "code": meeting.code(),
+        "jax": f"{jax.__version__}, {jax.dtypes.canonicalize_dtype(float)}",
+        "--mode": _MODE.value,
+        "--pack": _PACK.value,
+        "--workdir": os.path.abspath(_WORKDIR.value or "."),
+        "--points": points.read_text(encoding="utf-8") if points else "",
+        **meeting.flat(config.to_dict(), "config."),
+    }
 
 
 def _say(text: str) -> None:

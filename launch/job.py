@@ -27,6 +27,9 @@ STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SI
 # Ends that nobody asked for, one after the other without a further step.
 _MOST_INTERRUPTIONS = 10
 _LONGEST_PAUSE = 30.0
+# How a program that has saved ends for Ctrl-C: by the signal, or with what shells make
+# of it.
+_INTERRUPTED = (-signal.SIGINT, 128 + signal.SIGINT)
 _TOLD = re.compile(r"^(fdnf: .*|[\w.]*(Error|Exception|Exit|Interrupt)\b.*)$")
 
 
@@ -61,7 +64,8 @@ class Runner:
         self._together, self._record = together, record
         self._child: int | None = None
         self._open: dict[str, Any] | None = None
-        self._reached = self._first = self._step()
+        self._reached = {point.name: self._step(point) for point in self.points}
+        self._first = sum(self._reached.values())
 
     @property
     def retries(self) -> int:
@@ -76,7 +80,8 @@ class Runner:
     @property
     def advanced(self) -> bool:
         """Whether there are more steps than at its start."""
-        return max(self._reached, self._step()) > self._first
+        self._has_advanced(self.points)
+        return sum(self._reached.values()) > self._first
 
     def stop(self, *_: Any) -> None:
         """Asks the child to save and end; `run` then returns."""
@@ -91,36 +96,56 @@ class Runner:
             self._end(processes.outcome(self._child, block=True))
 
     def run(self) -> int:
-        """Runs the points; the exit status, see the module."""
-        groups: list[list[Point]] = [self.points]
-        interruptions = 0
+        """Runs the points; the exit status, see the module.
+
+        Points that are refused together are tried one by one, and those that crash
+        together by halves, so that one of them does not stop the others.
+        """
+        groups: list[tuple[list[Point], int]] = [(self.points, self.crashes)]
+        interruptions, crash = 0, EX_OK
         while groups:
-            group = [point for point in groups.pop(0) if not self._is_done(point)]
+            points, self.crashes = groups.pop(0)
+            group = [point for point in points if not self._is_done(point)]
             if not group:
                 continue
             if self.asked:
                 return EX_TEMPFAIL
             rc = self._attempt(group)
+            if rc in _INTERRUPTED:
+                # By hand, which no launcher undoes.
+                self.asked, rc = True, EX_TEMPFAIL
             left = [point for point in group if self._can_go_on(point)]
+            alone = len(group) == 1 or self._together
             if self.asked:
-                undone = left or any(map(self._can_go_on, sum(groups, [])))
-                return EX_TEMPFAIL if undone else self._verdict()
+                undone = [*left, *(p for more, _ in groups for p in more)]
+                if any(map(self._can_go_on, undone)):
+                    return EX_TEMPFAIL
+                return crash or self._verdict()
             if rc == EX_TEMPFAIL:
-                interruptions = 1 if self._has_advanced() else interruptions + 1
+                interruptions = 1 if self._has_advanced(group) else interruptions + 1
                 if self._together or interruptions > _MOST_INTERRUPTIONS:
                     return EX_TEMPFAIL
-                groups.insert(0, left)
+                groups.insert(0, (left, self.crashes))
             elif rc in (EX_OK, EX_REFUSED):
-                if rc == EX_REFUSED and len(group) > 1 and not self._together:
-                    # One of them is refused, which need not stop the others.
-                    groups = [[point] for point in left] + groups
+                if rc == EX_REFUSED and not alone:
+                    groups = [([point], 0) for point in left] + groups
             else:
-                self.crashes = 1 if self._has_advanced() else self.crashes + 1
-                if self._together or self.crashes > self.retries:
+                self.crashes = 1 if self._has_advanced(group) else self.crashes + 1
+                if self._together:
                     return rc
-                groups.insert(0, left)
+                if self.crashes <= (self.retries if alone else min(1, self.retries)):
+                    groups.insert(0, (left, self.crashes))
+                elif alone:
+                    crash = rc
+                    continue
+                else:
+                    half = -(-len(left) // 2)
+                    # A part of several has no whole to be tried as once more.
+                    parts = [part for part in (left[:half], left[half:]) if part]
+                    again = [0 if len(part) == 1 else 1 for part in parts]
+                    groups[:0] = zip(parts, again, strict=True)
                 self._pause(min(2.0**self.crashes / 2, _LONGEST_PAUSE))
-        return self._verdict()
+        return crash or self._verdict()
 
     def _attempt(self, group: Sequence[Point]) -> int:
         command = self._command(group)
@@ -210,13 +235,15 @@ class Runner:
     def _verdict(self) -> int:
         return EX_OK if all(map(self._is_done, self.points)) else EX_REFUSED
 
-    def _step(self) -> int:
-        return sum(status.progress(self.folder, point.name)[0] for point in self.points)
+    def _step(self, point: Point) -> int:
+        return status.progress(self.folder, point.name)[0]
 
-    def _has_advanced(self) -> bool:
-        """Whether there are more steps than when it was last asked."""
-        before, self._reached = self._reached, max(self._reached, self._step())
-        return self._reached > before
+    def _has_advanced(self, group: Sequence[Point]) -> bool:
+        """Whether one of them has more steps than when it was last asked."""
+        before = {point.name: self._reached[point.name] for point in group}
+        for point in group:
+            self._reached[point.name] = max(before[point.name], self._step(point))
+        return any(self._reached[name] > step for name, step in before.items())
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds

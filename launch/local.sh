@@ -61,7 +61,8 @@ for ((try = 0; try <= ${RETRIES:-3}; try++)); do
   once "$@"
   rc=$?
   [ -n "$stopped" ] && [ "$rc" -ne 0 ] && [ "$rc" -ne 2 ] && exit 75
-  if [ "$rc" -eq 0 ] || [ "$rc" -eq 2 ]; then
+  # 130: somebody interrupted a process by hand.
+  if [ "$rc" -eq 0 ] || [ "$rc" -eq 2 ] || [ "$rc" -eq 130 ]; then
     exit "$rc"
   fi
   echo "local.sh: ended with $rc" >&2

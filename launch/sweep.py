@@ -46,6 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SweepError as error:
         print(f"sweep: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("sweep: interrupted; the same command goes on", file=sys.stderr)
+        return 128 + signal.SIGINT
 
 
 def _run(given: argparse.Namespace, command: str) -> int:
@@ -100,10 +103,11 @@ def _local(given, folder: Folder, wanted: list[Point], pack) -> dict[str, State]
         take_over=given.take_over,
         interval=given.interval or 0.5,
     )
-    before = {
-        signum: signal.signal(signum, engine.stop)
-        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    }
+    stops = [signal.SIGINT, signal.SIGTERM]
+    # What nohup has us ignore stays ignored.
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        stops.append(signal.SIGHUP)
+    before = {signum: signal.signal(signum, engine.stop) for signum in stops}
     states = engine.run()
     for signum, handler in before.items():
         signal.signal(signum, handler)

@@ -35,7 +35,7 @@ from fdnf.evaluation import (
     proposition_report,
 )
 from fdnf.evaluation.gaussian_training import Settings, StudyError
-from fdnf.train import process, progress
+from fdnf.train import interruption, process, progress
 
 RESULTS, ARRAYS, TABLE = "results.json", "arrays.npz", "table.md"
 # Draws behind each case of Proposition 1, and teachers of each T.
@@ -223,4 +223,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    interruption.watch()
     sys.exit(main())

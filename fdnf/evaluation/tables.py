@@ -15,6 +15,7 @@ from fdnf.evaluation import cells, costs, image_tables, markup, quantities, reco
 from fdnf.evaluation.cells import Asked
 from fdnf.evaluation.markup import Table
 from fdnf.evaluation.records import Record
+from fdnf.train import interruption
 
 read_records = records.read_records
 cost_table = costs.cost_table
@@ -290,4 +291,5 @@ def _better(runs: Sequence[Record], columns: Sequence[quantities.Column]) -> str
 
 
 if __name__ == "__main__":
+    interruption.watch()
     sys.exit(main())

@@ -28,7 +28,7 @@ from fdnf.evaluation import (
 )
 from fdnf.evaluation.transfer_records import DATA, FILENAME, TEACHER, Record, Speed
 from fdnf.evaluation.transfer_scores import Model, Settings
-from fdnf.train import loop, process, teachers
+from fdnf.train import interruption, loop, process, teachers
 from fdnf.train.checkpoint import CheckpointError
 from fdnf.train.settings import ConfigError
 from fdnf.train.teachers import Trained
@@ -279,4 +279,5 @@ def _replace(path: pathlib.Path, text: str) -> None:
 
 
 if __name__ == "__main__":
+    interruption.watch()
     sys.exit(main())

@@ -6,15 +6,18 @@ writes files and decides what is restored; the others are told.
 
 import contextlib
 import os
+import re
 import sys
 import traceback
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import jax
 import numpy as np
 
 from fdnf.train import interruption
+from fdnf.train.meeting import PARTING, Meeting
 from fdnf.train.settings import ConfigError
 
 MODES = ("auto", "slurm", "off")
@@ -24,14 +27,19 @@ HEARTBEAT = 30
 # Seconds that processes which are done wait for process 0, which evaluates alone.
 PATIENCE = 12 * 3600
 
+_meetings: list[Meeting] = []
+
 
 def start(
     mode: str = "auto",
     coordinator: str | None = None,
     processes: int | None = None,
     index: int | None = None,
+    own: Mapping[str, str] | None = None,
 ) -> None:
     """Joins the other processes of this run, if there are any; before any computation.
+
+    They first meet, see `meeting`, and compare what they were told to do.
 
     Args:
       mode: "slurm" takes number and index of the processes, and where to meet, from
@@ -39,10 +47,11 @@ def start(
       coordinator: "host:port" of process 0, where all meet; the three go together.
       processes: their number.
       index: that of this one, from 0.
+      own: what this process was told, which must be the same in all.
 
     Raises:
-      ConfigError: for arguments that do not fit together, or when not all processes
-        come within five minutes.
+      ConfigError: for arguments that do not fit together, processes that do not, or
+        when not all of them come within five minutes.
     """
     if mode not in MODES:
         raise ConfigError(f"--distributed={mode}; known: {MODES}")
@@ -70,6 +79,15 @@ def start(
                 "processes with srun"
             )
         known = {"cluster_detection_method": "slurm"}
+        if found := _slurm_place(os.environ):
+            # Said to JAX too, so that it is the same.
+            coordinator, processes, index = found
+            known["coordinator_address"] = coordinator
+    meeting: Meeting | None = None
+    if coordinator is not None and processes is not None and index is not None:
+        meeting = Meeting(coordinator, processes, index)
+        _meetings.append(meeting)
+        meeting.join(own or {})
     # It would take SIGTERM for itself.
     jax.config.update("jax_enable_preemption_service", False)
     # Only read where processes are CPUs'.
@@ -87,6 +105,77 @@ def start(
             f"the processes of this run did not meet ({error}): start all of them, "
             "with one --coordinator that they can reach"
         ) from error
+    if meeting is not None:
+        meeting.listen(_end)
+
+
+def refuse(text: str, argv: Sequence[str]) -> None:
+    """Tells the other processes, if there are any, why this one ends with 2.
+
+    Args:
+      text: why.
+      argv: its arguments as they were given, for one that did not get as far as
+        `start`: what is wrong may be any of them.
+    """
+    for meeting in _meetings:
+        meeting.refuse(text)
+    if _meetings:
+        return
+    words, given = "\n".join(argv), []
+    for name in ("coordinator", "num_processes", "process_id"):
+        given += re.findall(rf"^--?{name}[=\n](.*)$", words, re.MULTILINE)[-1:]
+    found = tuple(given) if len(given) == 3 else _slurm_place(os.environ)
+    if found is None:
+        return
+    with contextlib.suppress(ConfigError, ValueError):
+        meeting = Meeting(found[0], int(found[1]), int(found[2]))
+        if meeting.count > 1:
+            meeting.join({}, refused=text, patience=PARTING)
+
+
+def _end(text: str) -> None:
+    """Ends this process because another one is refused."""
+    with contextlib.suppress(OSError):
+        print(f"fdnf: {text}", file=sys.stderr, flush=True)
+    interruption.end_at_once(2)
+
+
+def same(what: str, rows: np.ndarray) -> None:
+    """Refuses processes that do not have the same rows; all of them.
+
+    Args:
+      what: they are, for the message.
+      rows: of this process.
+
+    Raises:
+      ConfigError: they differ.
+    """
+    if count() == 1:
+        return
+    digest = zlib.crc32(np.asarray(rows).tobytes())
+    found = concatenate(np.array([digest], np.uint32))
+    others = np.flatnonzero(found != found[0]).tolist()
+    if others:
+        raise ConfigError(
+            f"process 0 and process(es) {others} of this run have other {what}: give "
+            "all of them the same files"
+        )
+
+
+def _slurm_place(environment: Mapping[str, str]) -> tuple[str, int, int] | None:
+    """Where the tasks of a SLURM step meet, their number and that of this one.
+
+    At the first node, at a port of the job's own above those that Linux deals out.
+    None where SLURM's variables are not all set.
+    """
+    names = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID")
+    job, nodes, tasks, index = (environment.get(name, "") for name in names)
+    # Such as "node001", "node001,other" and "node[001-015,017],other".
+    first = re.match(r"([^,\[]+)(?:\[([^-,\]]+))?", nodes)
+    if not first or not all(text.isdecimal() for text in (job, tasks, index)):
+        return None
+    host = first[1] + (first[2] or "")
+    return f"{host}:{61440 + int(job) % 4096}", int(tasks), int(index)
 
 
 def _slurm_step() -> bool:
@@ -179,12 +268,9 @@ def leave(status: int, agreed: bool = False) -> int:
       status: of the exit.
       agreed: whether all processes end here.
     """
-    if count() == 1 or agreed:
-        return status
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError):
-            stream.flush()
-    os._exit(status)
+    if count() > 1 and not agreed:
+        interruption.end_at_once(status)
+    return status
 
 
 def abandon(error: Exception) -> NoReturn:

@@ -100,7 +100,9 @@ def train_together(
     Raises:
       As `train_and_evaluate`; TrainingStoppedError when all have failed.
     """
-    with interruption.deferred():
+    # Several processes stop together, which takes a step; one alone stops at once while
+    # it has made none.
+    with interruption.deferred(begun=distributed.count() > 1):
         return _train(members, label)
 
 
@@ -155,6 +157,7 @@ def _train(members: Sequence[Member], label: str) -> list[dict[str, Any] | None]
             told = [*told[-1:], scalars.pop("stop")]
             now += train.steps_per_call
             pace.called(scalars, train.steps_per_call)
+            interruption.begin()
             due = now % train.eval_every == 0 or now == train.steps
             if not due and now % train.log_every:
                 continue

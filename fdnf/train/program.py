@@ -19,6 +19,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from fdnf.data import build as datasets
 from fdnf.students.base import Student
 from fdnf.train import (
+    distributed,
     feeding,
     generators,
     initial,
@@ -99,6 +100,7 @@ def build(members: Sequence[Member]) -> Program:
 
     reach = prepared.reach(data.train)
     drawn = feeding.feed(members[0], data, prepared, taught, reach)
+    distributed.same("training data", data.train)
     replicated = _replicated()
     on_device = jax.device_put(drawn.arrays, replicated)
 

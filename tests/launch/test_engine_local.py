@@ -77,6 +77,15 @@ def test_a_stopped_sweep_goes_on(sweep, root):
     assert 0 < reached < 100
 
 
+def test_what_nohup_starts_outlives_its_terminal(sweep, root):
+    words = ["nohup", *local(sweep, root, "-s", "steps=40", "-s", "seeds=1")]
+    process = harness.start(words, 0.02)
+    harness.wait_for(lambda: len(harness.steps(root, "teacher0")) > 3, "steps")
+    process.send_signal(signal.SIGHUP)
+    told, _ = process.communicate(timeout=40)
+    assert process.returncode == 0, told
+
+
 def test_disturbances_change_no_result(sweep, root, undisturbed):
     """Child and wrapper killed, child and wrapper signalled: all ends as without."""
     process = harness.start(local(sweep, root, "--jobs", "4", "--pack", "1"), 0.1)

@@ -91,6 +91,18 @@ def test_crashes_without_a_further_step(start):
     assert folder.attempts("p0")[-1]["error"] == "killed by SIGSEGV"
 
 
+@pytest.mark.parametrize("retries", [0, 2])
+def test_a_point_that_crashes_does_not_stop_the_others(retries, start):
+    keys = [{"seed": seed, "train.steps": 5} for seed in range(5)]
+    keys[3]["fake.crash_always_at"] = 1
+    folder, words = start(*keys, retries=retries)
+    assert harness.run(words, 0.0)[0] == 128 + signal.SIGSEGV
+    assert sorted(harness.values(folder.path)) == ["p0", "p1", "p2", "p4"]
+    # Together (twice where that is allowed), in two halves on the way to it, alone.
+    assert results(folder, "p3") == [-11] * (2 + min(1, retries) + 1 + retries)
+    assert results(folder, "p0")[-1] == 0
+
+
 def test_a_program_that_cannot_start(start):
     folder, words = start({"seed": 0}, retries=0)
     path = folder.job("a-0")
@@ -113,6 +125,17 @@ def test_a_signal_is_handed_on_and_awaited(start, signum):
     reached = harness.steps(folder.path, "p0")[-1]
     saved = json.loads((folder.path / "p0" / "state.json").read_text())
     assert saved[0] == reached
+
+
+@pytest.mark.parametrize("end", ["os.kill(os.getpid(), 2)", "sys.exit(130)"])
+def test_what_is_interrupted_by_hand_is_not_started_again(start, end):
+    folder, words = start({"seed": 0}, retries=2)
+    path = folder.job("a-0")
+    code = f"import os, signal, sys; signal.signal(2, signal.SIG_DFL); {end}"
+    spec = {**json.loads(path.read_text()), "main": [sys.executable, "-c", code]}
+    path.write_text(json.dumps(spec))
+    assert harness.run(words)[0] == 75
+    assert len(results(folder, "p0")) == 1
 
 
 def test_a_signal_before_the_program_can_catch_it(start):

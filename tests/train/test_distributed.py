@@ -1,5 +1,6 @@
 """Several processes: joining, agreeing, stopping together, and losing one."""
 
+import contextlib
 import resource
 import signal
 import subprocess
@@ -177,7 +178,8 @@ def same_losses(workdir, unbroken):
     rows = read_log(workdir)
     assert [row["step"] for row in rows] == [row["step"] for row in unbroken]
     for ours, theirs in zip(rows, unbroken, strict=True):
-        assert ours.keys() == theirs.keys()
+        # The first call after a start, which compiles, has no pace.
+        assert ours.keys() ^ theirs.keys() <= {"steps_per_second"}
         for name in ("loss", "gradient_norm", "val_log_prob"):
             if name in theirs:
                 floats.assert_close(ours[name], theirs[name], rtol=1e-4)
@@ -247,4 +249,81 @@ def test_a_failure_of_one_process_ends_both(tmp_path):
         first = runs[0].ended(AT_THE_LATEST)
         second = runs[1].ended(AT_THE_LATEST)
     assert first == 2, runs[0].stderr()
-    assert second in (interruption.EXIT_CODE, -signal.SIGABRT), runs[1].stderr()
+    # It hears of it, and is not left to be requeued for ever.
+    assert second == 2, runs[1].stderr()
+    assert "fdnf: process 0 of 2: CheckpointError: writing" in runs[1].stderr()
+
+
+@contextlib.contextmanager
+def unlike(tmp_path, first, second, environments=({}, {}), config=None):
+    """Two processes of one run, each with arguments and environment of its own."""
+    more = {"config": config} if config else {}
+    coordinator = f"--coordinator=127.0.0.1:{processes.free_port()}"
+    with contextlib.ExitStack() as stack:
+        yield [
+            stack.enter_context(
+                processes.started(
+                    *(coordinator, "--num_processes=2", f"--process_id={i}"),
+                    f"--workdir={tmp_path / 'run'}",
+                    *own,
+                    messages=tmp_path / f"stderr.{i}",
+                    overrides=processes.SMALL,
+                    environment=environments[i],
+                    **more,
+                )
+            )
+            for i, own in enumerate((first, second))
+        ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (
+            ["--config.optim.lr=0.5", "--config.seed=9", "--workdir=other"],
+            ["--workdir (", "config.optim.lr (0.003 and 0.5), config.seed (0 and 9)"],
+        ),
+        (["--config.train.stepz=5"], ["process 1 of 2: an override names an unknown"]),
+    ],
+)
+def test_processes_that_do_not_fit_together(arguments, told, tmp_path):
+    with unlike(tmp_path, [], arguments) as runs:
+        assert [run.ended(40) for run in runs] == [2, 2], runs[0].stderr()
+    for run in runs:
+        assert "Traceback" not in run.stderr()
+        assert all(text in run.stderr() for text in told), run.stderr()
+    assert not (tmp_path / "run").exists()
+
+
+HOMELY = """
+import ml_collections
+from configs import maf_gas
+
+def get_config(arg=""):
+    config = maf_gas.get_config("teacher,smoke")
+    data = {"name": "npz", "args": {"path": "~/rows.npz"}}
+    return ml_collections.ConfigDict(config.to_dict() | {"data": data})
+"""
+
+
+@pytest.mark.parametrize(
+    ("second", "told"),
+    [
+        ("none", "process 1 of 2: DataError: "),
+        ("other", "process(es) [1] of this run have other training data"),
+    ],
+)
+def test_data_of_one_machine_only(second, told, tmp_path):
+    """Found out after they met; process 0 may wait in a computation by then."""
+    (tmp_path / "config.py").write_text(HOMELY)
+    rng = np.random.default_rng(0)
+    for name in ("first", "other", "none"):
+        (tmp_path / name).mkdir()
+        if name != "none":
+            rows = {k: rng.normal(size=(256, 4)) for k in ("train", "val", "test")}
+            np.savez(tmp_path / name / "rows.npz", **rows)
+    homes = [{"HOME": str(tmp_path / name)} for name in ("first", second)]
+    config = str(tmp_path / "config.py")
+    with unlike(tmp_path, [], [], homes, config) as runs:
+        assert [run.ended(60) for run in runs] == [2, 2], runs[0].stderr()
+    assert told in runs[0].stderr()

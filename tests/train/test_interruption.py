@@ -1,5 +1,6 @@
 """Signals: noted within a loop, raised elsewhere, and left as they were."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -15,13 +16,80 @@ def send(number):
     os.kill(os.getpid(), number)
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGUSR2"])
+@pytest.fixture(autouse=True)
+def heeded():
+    """A shell's background job ignores SIGINT, and what nohup starts SIGHUP."""
+    names = (signal.SIGINT, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in names}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGUSR2", "SIGINT", "SIGHUP"])
 def test_raised_at_once_outside_a_loop(name):
     with (
         interruption.handled(),
         pytest.raises(StoppedBySignalError, match=f"stopped by {name}"),
     ):
         send(signal.Signals[name])
+
+
+def test_what_is_ignored_stays_ignored():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with interruption.handled():
+        send(signal.SIGHUP)
+        assert interruption.requested() == ""
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGHUP", 75), ("SIGINT", 130)])
+def test_status(name, status):
+    with pytest.raises(StoppedBySignalError, match="same command") as found:
+        handle(lambda: send(signal.Signals[name]))
+    assert found.value.status == status
+
+
+def handle(does):
+    with interruption.handled():
+        does()
+
+
+def test_no_catch_all_takes_it_for_a_broken_file():
+    def read():
+        """As `stored.newest`, which passes over what cannot be read."""
+        with contextlib.suppress(Exception):
+            send(signal.SIGTERM)
+
+    with pytest.raises(StoppedBySignalError):
+        handle(read)
+
+
+def test_an_error_that_is_its_consequence():
+    def call_back():
+        try:
+            send(signal.SIGTERM)
+        except StoppedBySignalError as error:
+            raise RuntimeError("callback failed") from error
+
+    with pytest.raises(StoppedBySignalError) as found:
+        handle(call_back)
+    assert isinstance(found.value.__cause__, RuntimeError)
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_deferred_only_once_there_is_something_to_save(begun):
+    found = []
+
+    def train():
+        with interruption.deferred(begun=False):
+            if begun:
+                interruption.begin()
+            send(signal.SIGTERM)
+            found.append("noted")
+
+    with pytest.raises(StoppedBySignalError):
+        handle(train)
+    assert found == ["noted"] * begun
 
 
 def loop(*numbers, found=None):

@@ -1,7 +1,12 @@
 """A signal stops training at a step, saved; the same command goes on from there."""
 
 import os
+import pathlib
 import signal
+import subprocess
+import sys
+import textwrap
+import time
 
 import pytest
 
@@ -33,7 +38,17 @@ def signalled(config, workdir, number, step, monkeypatch):
         loop.train_and_evaluate(config, workdir)
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGUSR2"])
+@pytest.fixture(autouse=True)
+def heeded():
+    """A shell's background job ignores SIGINT, and what nohup starts SIGHUP."""
+    names = (signal.SIGINT, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in names}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGUSR2", "SIGINT", "SIGHUP"])
 def test_saved_at_the_step_and_resumed(name, unbroken, tmp_path, monkeypatch):
     config = tiny.config()
     says = rf"stopped by {name} at step 9, saved in {tmp_path}/checkpoints: the same"
@@ -98,3 +113,164 @@ def test_the_command_ends_with_75(tmp_path):
     loop.train_and_evaluate(config, tmp_path / "unbroken")
     tiny.same_rows(read_log(workdir), read_log(tmp_path / "unbroken"))
     tiny.same_best(workdir, tmp_path / "unbroken")
+
+
+def catches(pid, number):
+    """Whether a process has a handler for a signal."""
+    lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+    (mask,) = [line.split()[1] for line in lines if line.startswith("SigCgt")]
+    return bool(int(mask, 16) >> (number - 1) & 1)
+
+
+def says_one_thing(says, told):
+    """One line says it, and nothing else is there but what the program logs."""
+    assert says.count(told) == 1, says
+    for noise in ("Traceback", "Exception ignored", "Thread", "Error"):
+        assert noise not in says, says
+
+
+@pytest.mark.parametrize(
+    ("name", "when", "status", "told"),
+    [
+        ("SIGTERM", "import", 75, "fdnf: stopped by SIGTERM: the same command goes on"),
+        ("SIGINT", "import", -2, "fdnf: stopped by SIGINT: the same command goes on"),
+        ("SIGINT", "training", -2, "fdnf: stopped by SIGINT at step"),
+        ("SIGHUP", "evaluation", 75, "fdnf: stopped by SIGHUP: the same command goes"),
+    ],
+)
+def test_the_command_at_any_time(name, when, status, told, tmp_path):
+    number, workdir = signal.Signals[name], tmp_path / "run"
+    steps = 3000 if when == "training" else 20
+    with processes.started(
+        f"--workdir={workdir}",
+        messages=tmp_path / "stderr",
+        overrides=processes.SMALL | {"train.steps": steps},
+    ) as run:
+        happens = {
+            "import": lambda: catches(run.process.pid, signal.SIGTERM),
+            "training": lambda: processes.rows(workdir) > 2,
+            "evaluation": (workdir / loop.FINISHED).exists,
+        }
+        processes.until(happens[when], [run])
+        run.signal(number)
+        assert run.ended(20) == status, run.stderr()
+    says_one_thing(run.stderr(), told)
+    if when == "training":
+        assert Checkpointer(workdir).steps()[0] == read_log(workdir)[-1]["step"]
+
+
+# What no handler of Python's interrupts, as XLA's compiler.
+DEAF = "import hashlib; hashlib.pbkdf2_hmac('sha256', b'', b'', 10**8)"
+ANY_TIME = "import time; time.sleep(60)"
+POOL = """
+from concurrent import futures
+with futures.ThreadPoolExecutor(2) as pool:
+    list(pool.map(time.sleep, [0.05] * 10_000))
+"""
+
+
+def program(does, prelude="", begun=False):
+    """A program that watches signals; says "ready" when it does what it does."""
+    return textwrap.dedent(
+        f"""
+        import sys, time
+        from fdnf.train import interruption
+        interruption.watch()
+        interruption.GRACE = 0.5
+        {prelude}
+        try:
+            with interruption.handled(), interruption.deferred(begun={begun}):
+                print("ready", flush=True)
+                exec({does!r})
+        except interruption.StoppedBySignalError as error:
+            print("fdnf:", error, file=sys.stderr)
+            sys.exit(interruption.leave(error.status))
+        """
+    )
+
+
+def started(code, **options):
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=processes.ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+@pytest.mark.parametrize("does", [DEAF, ANY_TIME, POOL])
+@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 75), ("SIGINT", -2)])
+def test_with_nothing_to_save_it_ends(does, name, status):
+    process = started(program(does))
+    process.send_signal(signal.Signals[name])
+    _, says = process.communicate(timeout=20)
+    assert process.returncode == status, says
+    assert says == f"fdnf: stopped by {name}: the same command goes on\n"
+
+
+@pytest.mark.parametrize("does", [DEAF, "while True: pass"])
+@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 75), ("SIGINT", -2)])
+def test_twice_is_at_once(does, name, status):
+    process = started(program(does, begun=True))
+    assert process.stderr
+    process.send_signal(signal.Signals[name])
+    assert "saving after this step; once more" in process.stderr.readline()
+    begun = time.monotonic()
+    process.send_signal(signal.Signals[name])
+    _, says = process.communicate(timeout=20)
+    assert time.monotonic() - begun < 2
+    assert process.returncode == status, says
+    assert says == (
+        f"fdnf: stopped by {name} before it had saved: the same command goes on\n"
+    )
+
+
+def test_raised_where_no_error_can_be():
+    """In a finalizer, which Python only grumbles about."""
+    prelude = "import os, signal"
+    does = """
+class Dying:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(1000):
+            pass
+Dying()
+time.sleep(60)
+"""
+    process = started(program(does, prelude))
+    _, says = process.communicate(timeout=20)
+    assert process.returncode == 75
+    assert says == "fdnf: stopped by SIGTERM: the same command goes on\n"
+
+
+def test_a_terminal_that_is_closed(tmp_path):
+    """What is printed after that is no error."""
+    saved = tmp_path / "saved"
+    does = f"""
+while not interruption.requested():
+    time.sleep(0.01)
+print("saving", flush=True)
+print("saving", file=sys.stderr, flush=True)
+open({str(saved)!r}, "w").write(interruption.requested())
+"""
+    # A new session takes the terminal for its own.
+    prelude = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)"
+    ours, its = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", program(does, prelude, begun=True)],
+        cwd=processes.ROOT,
+        stdin=its,
+        stdout=its,
+        stderr=its,
+        start_new_session=True,
+    )
+    os.close(its)
+    assert b"ready" in os.read(ours, 1000)
+    os.close(ours)
+    assert process.wait(20) == 75
+    assert saved.read_text() == "SIGHUP"
