@@ -16,16 +16,42 @@ MD5 = hashlib.md5(CONTENT).hexdigest()
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
+PAGE = b"\n <!DOCTYPE html><title>Log in</title>"
+PAGES = {"/login": PAGE, "/untold": PAGE, "/text": b"a text", "/empty": b""}
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/gone":
             self.send_error(404)
             return
         self.send_response(200)
-        self.send_header("Content-Length", str(len(CONTENT)))
+        if self.path in PAGES:
+            if self.path == "/login":
+                self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.end_headers()
+            self.wfile.write(PAGES[self.path])
+            return
+        if self.path in ("/endless", "/slow"):
+            self.end_headers()
+            self.endless()
+            return
+        announced = 1 << 50 if self.path == "/announced" else len(CONTENT)
+        self.send_header("Content-Length", str(announced))
         self.end_headers()
         half = self.path == "/half"
         self.wfile.write(CONTENT[: len(CONTENT) // 2] if half else CONTENT)
+
+    def endless(self):
+        """Bytes until nobody reads them; a few at a time if slow."""
+        try:
+            while True:
+                self.wfile.write(b"1\n" if self.path == "/slow" else CONTENT)
+                self.wfile.flush()
+                if self.path == "/slow":
+                    time.sleep(0.02)
+        except OSError:
+            pass
 
     def log_message(self, *args):
         pass
@@ -97,6 +123,64 @@ def test_first_copy_is_trusted_and_later_ones_must_agree(server, path):
     with pytest.raises(DataError, match="the first copy's was 000"):
         download.fetch([f"{server}/set"], path)
     assert not path.exists()
+
+
+def test_a_sum_that_nobody_published_is_shown(server, path, caplog):
+    download.fetch([f"{server}/set"], path)
+    assert f"SHA-256 is {SHA256}" in caplog.text
+    assert "No checksum" in caplog.text
+    assert f"Delete {path}.sha256" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("address", "name", "fault"),
+    [
+        ("login", "set.zip", "answers with a web page, as for a login"),
+        ("untold", "set.csv", "it is a web page, as for a login"),
+        ("text", "set.zip", r"begins with b'a text', as no \.zip file does"),
+        ("text", "set.csv.gz", r"as no \.gz file does"),
+        ("text", "set.tar", r"as no \.tar file does"),
+        ("empty", "set.csv", "it is empty"),
+    ],
+)
+def test_what_is_another_file_is_not_trusted(server, path, address, name, fault):
+    path = path.with_name(name)
+    with pytest.raises(DataError, match=fault):
+        download.fetch([f"{server}/{address}"], path)
+    assert os.listdir(path.parent) == []
+    path.write_bytes(PAGES[f"/{address}"])
+    if address != "login":
+        with pytest.raises(DataError, match=f"is not the expected file: .*{fault}"):
+            download.fetch([f"{server}/{address}"], path)
+        assert os.listdir(path.parent) == [name]
+
+
+@pytest.mark.parametrize(
+    ("address", "fault"),
+    [
+        ("announced", "announces 1,125,899,906,842,624 bytes, expected at most 50,000"),
+        ("endless", "does not end after 50,000 bytes"),
+        ("slow", "too slow to end"),
+    ],
+)
+def test_a_download_has_limits(server, path, monkeypatch, address, fault):
+    monkeypatch.setattr(download, "PACE_SECONDS", 0.3)
+    for sums in ({}, {"md5": MD5}):
+        with pytest.raises(DataError, match=fault):
+            download.fetch([f"{server}/{address}"], path, most=50_000, **sums)
+    assert os.listdir(path.parent) == []
+
+
+def test_more_than_the_disk_has(server, path):
+    with pytest.raises(DataError, match=r"on the disk are [\d,]+ free"):
+        download.fetch([f"{server}/announced"], path, most=1 << 60)
+
+
+def test_a_link_in_the_place_of_the_sum_is_not_followed(server, path, tmp_path):
+    path.parent.mkdir()
+    path.with_name("set.csv.sha256").symlink_to(tmp_path / "elsewhere")
+    download.fetch([f"{server}/set"], path)
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_directory_that_cannot_be_made(server, tmp_path):

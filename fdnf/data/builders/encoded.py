@@ -14,6 +14,8 @@ from absl import logging
 from fdnf.data import download, paths, prepared
 from fdnf.data.tabular import DataError
 
+# Of an archive whose size is not known for certain; Flickr2K's has 12 GB.
+MOST_BYTES = 32 << 30
 _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError)
 
 
@@ -92,7 +94,8 @@ class Encoded(tfds.core.GeneratorBasedBuilder):
                     f" {archive.size:,}. Delete it to download it again from"
                     f" {archive.urls[0]}."
                 )
-            download.fetch(archive.urls, path, sha256=archive.sha256)
+            most = archive.size or MOST_BYTES
+            download.fetch(archive.urls, path, sha256=archive.sha256, most=most)
 
     @classmethod
     @abc.abstractmethod

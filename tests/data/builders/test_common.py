@@ -105,7 +105,7 @@ def test_repeats_are_counted_of_the_smallest_value():
 
 def test_a_failed_preparation_leaves_no_cache(tmp_path):
     (tmp_path / "manual").mkdir()
-    (tmp_path / "manual" / "MiniBooNE_PID.txt").write_text("<html>")
+    (tmp_path / "manual" / "MiniBooNE_PID.txt").write_text("no counts")
     with pytest.raises(DataError, match="should count"):
         prepare.prepare("miniboone", str(tmp_path))
     assert cache.load("miniboone-1.0.0") is None

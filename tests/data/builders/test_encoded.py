@@ -17,7 +17,7 @@ def alone(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
 
-    def fetch(urls, path, sha256=None):
+    def fetch(urls, path, sha256=None, most=None):
         if not path.is_file():
             raise DataError(f"no network to get {urls[0]} to {path}")
 
