@@ -51,7 +51,7 @@ class Run:
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
 
-    def ended(self, seconds: float = 90) -> int:
+    def ended(self, seconds: float = 240) -> int:
         """Its exit status, minus the number of the signal that ended it."""
         try:
             status = self.process.wait(seconds)
@@ -151,7 +151,10 @@ def free_port() -> int:
 
 
 def until(
-    happened: Callable[[], bool], runs: Sequence[Run], seconds: float = 90
+    happened: Callable[[], bool],
+    runs: Sequence[Run],
+    seconds: float = 240,
+    pause: float = 0.005,
 ) -> None:
     """Waits for it; fails at the deadline, or when a process ends before it."""
     deadline = time.monotonic() + seconds
@@ -160,7 +163,7 @@ def until(
             ended = run.process.poll()
             assert ended is None or happened(), f"ended ({ended}): {run.stderr()}"
         assert time.monotonic() < deadline, f"never: {runs[0].stderr()[-2000:]}"
-        time.sleep(0.005)
+        time.sleep(pause)
 
 
 def rows(workdir: pathlib.Path) -> int:

@@ -32,7 +32,7 @@ def command(*arguments, **environment):
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=400,
     )
 
 
@@ -187,7 +187,7 @@ def test_no_network(tmp_path, monkeypatch):
     begun = time.monotonic()
     with pytest.raises(DataError) as caught:
         main._one("train", maf_gas.get_config(), tmp_path / "run")
-    assert time.monotonic() - begun < 15
+    assert time.monotonic() - begun < 60
     text = str(caught.value)
     assert "Could not download" in text
     assert f"put that file at {tmp_path}" in text

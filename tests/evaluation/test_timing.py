@@ -16,7 +16,7 @@ def test_measure_times_a_sleep():
     assert found.p10_s <= found.median_s <= found.p90_s
     # The upper bound leaves room for a busy machine.
     assert 0.02 <= found.p10_s
-    assert found.median_s < 0.2
+    assert found.median_s < 2
     assert found.in_ms()[0] == pytest.approx(1000 * found.median_s)
 
 

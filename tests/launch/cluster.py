@@ -149,7 +149,7 @@ class Cluster:
             capture_output=True,
             text=True,
             check=False,
-            timeout=30,
+            timeout=120,
         )
         return done.stdout.strip()
 
@@ -178,7 +178,7 @@ class Cluster:
                 )
             )
 
-    def _wait(self, what, told: str, timeout: float = 20) -> None:
+    def _wait(self, what, told: str, timeout: float = 120) -> None:
         until = time.monotonic() + timeout
         while not what():
             if time.monotonic() > until:

@@ -4,6 +4,10 @@ A point takes train.steps steps of FAKE_STEP seconds each. Its result is a numbe
 depends on the seed, the teacher's result, and on each step being taken exactly once.
 Further keys make it misbehave: fake.refuse, fake.diverge_at, fake.crash_at (once),
 fake.crash_always_at, fake.crash_every (once at each multiple).
+
+A point whose directory FAKE_HOLD names (several with commas) stands still at step
+HELD_AT until it is asked to stop or killed, or has a file `struck`: what a test does to
+it then comes while it runs, however busy the machine.
 """
 
 import ast
@@ -16,6 +20,8 @@ import time
 
 STEP = float(os.environ.get("FAKE_STEP", "0.01"))
 SAVE_EVERY = 5
+HELD_AT = 6
+HOLD = os.environ.get("FAKE_HOLD", "").split(",")
 stop = False
 
 
@@ -74,6 +80,10 @@ class Run:
             os.kill(os.getpid(), signal.SIGKILL)
         if self.step % SAVE_EVERY == 0:
             self.save()
+
+    def is_held(self):
+        held = self.dir.name in HOLD and self.step == HELD_AT
+        return held and not (self.dir / "struck").exists()
 
     def save(self):
         write(self.dir / "state.json", [self.step, self.value])
@@ -155,6 +165,8 @@ def main(argv):
         time.sleep(STEP)
         for run in active:
             run.take_step()
+        while any(run.is_held() for run in active) and not stop:
+            time.sleep(0.01)
     for run in runs:
         if not run.failed:
             run.finish()

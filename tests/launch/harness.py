@@ -6,7 +6,10 @@ import pathlib
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+
+from launch import processes
+from tests.launch import fake_main
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 MAIN = f"{sys.executable} {pathlib.Path(__file__).with_name('fake_main.py')}"
@@ -49,13 +52,26 @@ def command(sweep: pathlib.Path | str, root: pathlib.Path, *more: str) -> list[s
 
 
 def start(
-    words: list[str], step: float = 0.01, cwd: pathlib.Path = REPOSITORY, **env: str
+    words: list[str],
+    step: float = 0.01,
+    cwd: pathlib.Path = REPOSITORY,
+    hold: Iterable[str] = (),
+    **env: str,
 ) -> subprocess.Popen:
-    """Starts a command at the repository's root; steps take `step` seconds."""
+    """Starts a command at the repository's root.
+
+    Args:
+      words: of the command.
+      step: seconds that a step takes.
+      cwd: where it runs.
+      hold: points that stand still in the middle until they are stopped or struck.
+      env: further variables of its environment.
+    """
+    given = {"FAKE_STEP": str(step), "FAKE_HOLD": ",".join(hold)}
     return subprocess.Popen(
         words,
         cwd=cwd,
-        env={**os.environ, "FAKE_STEP": str(step), **env},
+        env={**os.environ, **given, **env},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -65,7 +81,7 @@ def start(
 def run(
     words: list[str],
     step: float = 0.01,
-    timeout: float = 60,
+    timeout: float = 240,
     cwd: pathlib.Path = REPOSITORY,
     **env: str,
 ) -> tuple[int, str]:
@@ -106,25 +122,46 @@ def attempts(root: pathlib.Path, name: str) -> list[dict]:
     return [json.loads(line) for line in lines]
 
 
+def held(root: pathlib.Path, name: str) -> bool:
+    """Whether a point has got to where it is held."""
+    return len(steps(root, name)) >= fake_main.HELD_AT
+
+
+def let_go(root: pathlib.Path, name: str) -> None:
+    """Holds a point no longer."""
+    (root / name / "struck").touch()
+
+
 def disturb(
     root: pathlib.Path,
     blows: Mapping[str, Callable[[dict], object]],
-    after: int = 6,
-    timeout: float = 60,
+    after: int = fake_main.HELD_AT,
+    timeout: float = 240,
 ) -> None:
-    """Deals each point its blow, given its start, once it has logged some rows."""
-    left = dict(blows)
+    """Deals each point its blow, given its start, once it has logged some rows.
+
+    A blow that returns False comes later. A point that is held is let go once the
+    process that was struck is gone, so that no step passes between the two.
+    """
+    left, struck = dict(blows), {}
 
     def deal() -> bool:
         for name in list(left):
             if len(steps(root, name)) >= after:
-                left.pop(name)(attempts(root, name)[-1])
-        return not left
+                row = attempts(root, name)[-1]
+                if left[name](row) is not False:
+                    left.pop(name)
+                    struck[name] = row["child"], row["child_identity"]
+        for name, process in list(struck.items()):
+            if not processes.is_alive(*process):
+                let_go(root, name)
+                struck.pop(name)
+        return not left and not struck
 
-    wait_for(deal, f"{after} rows of {sorted(left)}", timeout)
+    wait_for(deal, f"blows to {sorted(left)}, ends of {sorted(struck)}", timeout)
 
 
-def wait_for(what: Callable[[], object], told: str = "", timeout: float = 60):
+def wait_for(what: Callable[[], object], told: str = "", timeout: float = 120):
     """Waits until something is true, and returns it."""
     until = time.monotonic() + timeout
     while time.monotonic() < until:

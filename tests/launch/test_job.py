@@ -116,10 +116,10 @@ def test_a_program_that_cannot_start(start):
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
 def test_a_signal_is_handed_on_and_awaited(start, signum):
     folder, words = start({"seed": 0})
-    process = harness.start(words, 0.05)
-    harness.wait_for(lambda: len(harness.steps(folder.path, "p0")) > 2, "steps")
+    process = harness.start(words, hold=["p0"])
+    harness.wait_for(lambda: harness.held(folder.path, "p0"), "steps")
     process.send_signal(signum)
-    assert process.wait(10) == 75
+    assert process.wait(120) == 75
     process.communicate()
     assert results(folder, "p0") == [75]
     reached = harness.steps(folder.path, "p0")[-1]
@@ -147,7 +147,7 @@ def test_a_signal_before_the_program_can_catch_it(start):
     process = harness.start(words)
     harness.wait_for(lambda: folder.attempts("p0"), "a start")
     process.terminate()
-    assert process.wait(10) == 75
+    assert process.wait(120) == 75
     process.communicate()
     assert results(folder, "p0") == [75]
 

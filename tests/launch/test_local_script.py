@@ -30,10 +30,10 @@ def test_a_crash_is_tried_again(tmp_path):
 @pytest.mark.parametrize("processes", ["1", "2"])
 def test_a_signal_saves_and_ends_it(tmp_path, processes):
     env = {**ENV, "PROCESSES": processes}
-    process = harness.start(words(tmp_path), 0.1, **env)
-    harness.wait_for(lambda: len(harness.steps(tmp_path, "run")) > 2, "steps")
+    process = harness.start(words(tmp_path), hold=["run"], **env)
+    harness.wait_for(lambda: harness.held(tmp_path, "run"), "steps")
     process.send_signal(signal.SIGTERM)
-    told, _ = process.communicate(timeout=20)
+    told, _ = process.communicate(timeout=120)
     assert process.returncode == 75, told
     assert not harness.finished(tmp_path / "run")
     assert harness.run(words(tmp_path), 0.0, **env)[0] == 0
@@ -42,7 +42,7 @@ def test_a_signal_saves_and_ends_it(tmp_path, processes):
 
 def test_processes_know_of_each_other_and_have_a_gpu_each(tmp_path):
     env = {**ENV, "PER": "gpu", "CUDA_VISIBLE_DEVICES": "4,7"}
-    process = harness.start(words(tmp_path), 0.1, **env)
+    process = harness.start(words(tmp_path), hold=["run"], **env)
     path = tmp_path / "run" / "peer"
     harness.wait_for(lambda: path.exists() and path.read_text(), "the second process")
     peer = int(path.read_text())
@@ -50,7 +50,8 @@ def test_processes_know_of_each_other_and_have_a_gpu_each(tmp_path):
     assert {"--num_processes=2", "--process_id=1"} <= set(given)
     assert "CUDA_VISIBLE_DEVICES=7" in open(f"/proc/{peer}/environ").read().split("\0")
     os.kill(peer, signal.SIGKILL)
-    told, _ = process.communicate(timeout=20)
+    harness.let_go(tmp_path, "run")
+    told, _ = process.communicate(timeout=120)
     assert process.returncode == 0, told
     assert "ended with 137" in told
 

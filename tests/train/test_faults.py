@@ -20,7 +20,7 @@ from tests import processes, tiny
 
 # Saves take about as long as the steps between them.
 OFTEN = processes.SMALL | {
-    "train.steps": 300,
+    "train.steps": 600,
     "train.steps_per_call": 5,
     "train.log_every": 5,
     "train.eval_every": 20,
@@ -58,12 +58,26 @@ def killed(workdir, messages, overrides, rng, aimed):
         more = rng.randrange(4, 12)
         processes.until(lambda: processes.rows(workdir) > rows + more, [run])
         time.sleep(rng.uniform(0, 0.02))
-        deadline = time.monotonic() + 2
-        while saving(workdir) != aimed and time.monotonic() < deadline:
-            pass
+        stop_when(lambda: saving(workdir) == aimed, run)
         run.signal(signal.SIGKILL)
         assert run.ended() == -signal.SIGKILL, "it ended before it was killed"
     return saving(workdir)
+
+
+def stop_when(happens, run):
+    """Stops a process while something holds, and lets it run on if it came too late."""
+    stat = pathlib.Path(f"/proc/{run.process.pid}/stat")
+
+    def stopped():
+        return stat.read_text().rpartition(")")[2].split()[0] in "TZ"
+
+    while True:
+        processes.until(happens, [run], pause=0)
+        run.signal(signal.SIGSTOP)
+        processes.until(stopped, [run])
+        if happens():
+            return
+        run.signal(signal.SIGCONT)
 
 
 def kills(tmp_path, count, overrides, seed):

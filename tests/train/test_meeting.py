@@ -66,7 +66,7 @@ def test_one_that_cannot_start_ends_all(index, address):
     begun = time.monotonic()
     found = joined(address, {i: {} for i in range(3)}, refused={index: "no such key"})
     assert same_text(found) == f"process {index} of 3: no such key"
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 60
 
 
 def test_two_of_one_number(address, monkeypatch):
@@ -178,13 +178,13 @@ def test_strangers_do_no_harm(says, address):
                 with contextlib.suppress(OSError):
                     return socket.create_connection((host, int(port)))
 
-            deadline = time.monotonic() + 5
+            deadline = time.monotonic() + 60
             while (link := connected()) is None and time.monotonic() < deadline:
                 pass
             assert link
             stack.enter_context(link).sendall(says)
-            pool.submit(Meeting(address, 2, 1).join, {}).result(timeout=10)
-            first.result(timeout=10)
+            pool.submit(Meeting(address, 2, 1).join, {}).result(timeout=120)
+            first.result(timeout=120)
 
 
 @pytest.mark.parametrize("index", [0, 1])
@@ -206,10 +206,10 @@ def test_a_later_refusal_reaches_all_others(index, address):
         place.listen(hear(i))
     begun = time.monotonic()
     found[index].refuse("ConfigError: no")
-    assert time.monotonic() - begun < 4
+    assert time.monotonic() - begun < 60
     others = sorted({0, 1, 2} - {index})
     for i in others:
-        assert heard[i].wait(5)
+        assert heard[i].wait(60)
     assert texts == dict.fromkeys(others, f"process {index} of 3: ConfigError: no")
 
 

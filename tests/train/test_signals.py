@@ -95,7 +95,7 @@ def test_at_the_last_step_the_run_is_finished_and_then_stops(tmp_path, monkeypat
 
 
 def test_the_command_ends_with_75(tmp_path):
-    overrides = processes.SMALL | {"train.steps": 300}
+    overrides = processes.SMALL | {"train.steps": 900}
     workdir, messages = tmp_path / "run", tmp_path / "stderr"
     with processes.started(
         f"--workdir={workdir}", messages=messages, overrides=overrides, devices=2
@@ -153,7 +153,7 @@ def test_the_command_at_any_time(name, when, status, told, tmp_path):
         }
         processes.until(happens[when], [run])
         run.signal(number)
-        assert run.ended(20) == status, run.stderr()
+        assert run.ended() == status, run.stderr()
     says_one_thing(run.stderr(), told)
     if when == "training":
         assert Checkpointer(workdir).steps()[0] == read_log(workdir)[-1]["step"]
@@ -208,7 +208,7 @@ def started(code, **options):
 def test_with_nothing_to_save_it_ends(does, name, status):
     process = started(program(does))
     process.send_signal(signal.Signals[name])
-    _, says = process.communicate(timeout=20)
+    _, says = process.communicate(timeout=50)
     assert process.returncode == status, says
     assert says == f"fdnf: stopped by {name}: the same command goes on\n"
 
@@ -222,8 +222,9 @@ def test_twice_is_at_once(does, name, status):
     assert "saving after this step; once more" in process.stderr.readline()
     begun = time.monotonic()
     process.send_signal(signal.Signals[name])
-    _, says = process.communicate(timeout=20)
-    assert time.monotonic() - begun < 2
+    _, says = process.communicate(timeout=50)
+    # Before what it does would have ended.
+    assert time.monotonic() - begun < 20
     assert process.returncode == status, says
     assert says == (
         f"fdnf: stopped by {name} before it had saved: the same command goes on\n"
@@ -243,7 +244,7 @@ Dying()
 time.sleep(60)
 """
     process = started(program(does, prelude))
-    _, says = process.communicate(timeout=20)
+    _, says = process.communicate(timeout=50)
     assert process.returncode == 75
     assert says == "fdnf: stopped by SIGTERM: the same command goes on\n"
 
