@@ -64,6 +64,7 @@ from fdnf.train import (
     objectives,
     process,
     settings,
+    workdirs,
 )
 from fdnf.train.checkpoint import CheckpointError
 from fdnf.train.settings import ConfigError
@@ -263,12 +264,15 @@ def _one(mode: str, config: Any, workdir: pathlib.Path) -> None:
             methods = (config.label or config.loss.method,)
         table = study.run(config, workdir, methods, config.runs)
     else:
-        if mode == "train":
-            loop.train_and_evaluate(config, workdir, label=config.role)
-        if not distributed.is_first():
-            return
-        data = datasets.build(config.data)
-        table = study.report(workdir, {config.role: workdir}, data, config.eval)
+        with contextlib.ExitStack() as stack:
+            if mode == "train":
+                settings.check(config)
+                stack.enter_context(workdirs.alone([workdir]))
+                loop.train_and_evaluate(config, workdir, label=config.role)
+            if not distributed.is_first():
+                return
+            data = datasets.build(config.data)
+            table = study.report(workdir, {config.role: workdir}, data, config.eval)
     if not distributed.is_first():
         return
     print(table)

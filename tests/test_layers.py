@@ -8,9 +8,11 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
-# What each package may import, besides itself. `types` stands with `ops`, below all.
+# What each package may import, besides itself. `types` and `files` stand with `ops`,
+# below all.
 BELOW = {
     "types": set(),
+    "files": set(),
     "ops": set(),
     "nets": {"types", "ops"},
     "bijectors": {"types", "ops", "nets"},
@@ -18,7 +20,7 @@ BELOW = {
     "students": {"types", "ops", "nets"},
     "metrics": {"types", "ops", "nets"},
     "losses": {"types", "ops", "metrics"},
-    "data": {"types", "ops"},
+    "data": {"types", "files", "ops"},
 }
 BELOW["train"] = {*BELOW}
 BELOW["evaluation"] = {*BELOW}
@@ -26,7 +28,17 @@ BELOW["main"] = {*BELOW}
 # Third parties of the pure layers; effects bring their own libraries.
 PURE = {"jax", "jaxtyping", "numpy", "flax", "scipy", "dm_pix"}
 PURE_LAYERS = {
-    *("types", "ops", "nets", "bijectors", "flows", "students", "metrics", "losses")
+    *(
+        "types",
+        "files",
+        "ops",
+        "nets",
+        "bijectors",
+        "flows",
+        "students",
+        "metrics",
+        "losses",
+    )
 }
 NEVER = {"tensorflow", "tensorflow_probability", "clu", "torch"}
 NEEDED_BY_MAIN = {

@@ -1,5 +1,6 @@
 """The pictures of a study: curves and levels of any flow, then those of its data."""
 
+import logging
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -21,6 +22,8 @@ from fdnf.losses import distillation, pairing
 from fdnf.train import objectives, teachers, transfer
 from fdnf.train.teachers import Trained
 from fdnf.train.writers import read_log
+
+_log = logging.getLogger(__name__)
 
 NAMES = {
     "teacher": "teacher",
@@ -66,7 +69,7 @@ def draw(
     )
     paths = []
     if not samplers or "teacher" in trained:
-        paths.append(_training(folder / "training.png", where, data))
+        paths += _training(folder / "training.png", where, data)
     # What learns to sample has levels of another kind than its teacher's, or none.
     if "teacher" in trained and len(trained) > 1 and not samplers:
         paths.append(_levels(folder / "levels.png", trained, data))
@@ -84,7 +87,8 @@ def draw(
 
 def _training(
     path: pathlib.Path, where: Mapping[str, pathlib.Path], data: Tabular | Images
-) -> pathlib.Path:
+) -> list[pathlib.Path]:
+    """The curves of those that have a log; without any log there is no picture."""
     key, label = "val_log_prob", "validation log-likelihood (nats)"
     if isinstance(data, Images):
         key, label = "val_bits_per_dim", "validation bits/dim"
@@ -96,8 +100,12 @@ def _training(
             continue
         values = np.array([row[key] for row in rows]).T
         curves[name(method)] = (np.array([row["step"] for row in rows]), values)
+    if not curves:
+        path.unlink(missing_ok=True)  # One of another time would be taken for it.
+        _log.warning("%s is not drawn: no log has rows with %s", path, key)
+        return []
     title = f"{data.name}, validation"
-    return figures.training_curves(curves, path, ylabel=label, title=title)
+    return [figures.training_curves(curves, path, ylabel=label, title=title)]
 
 
 def _levels(

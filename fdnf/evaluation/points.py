@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from fdnf.data import build as datasets
 from fdnf.evaluation import study, sweeps
-from fdnf.train import distributed, objectives, packs, settings
+from fdnf.train import distributed, objectives, packs, settings, workdirs
 from fdnf.train.program import Member
 from fdnf.train.settings import ConfigError
 
@@ -75,7 +75,17 @@ def run(members: Sequence[Member], pack: str) -> list[pathlib.Path]:
 
     Returns:
       The directories of those that failed.
+
+    Raises:
+      WorkdirError: another process writes one of the directories.
     """
+    for each in members:
+        settings.check(each.config)
+    with workdirs.alone(each.workdir for each in members):
+        return _run(members, pack)
+
+
+def _run(members: Sequence[Member], pack: str) -> list[pathlib.Path]:
     failed, data, name = [], None, ""
     label = "train"
     if len(members) == 1:

@@ -78,13 +78,13 @@ def read(
     # Brings jax, for which not every report has a use.
     from fdnf.train import writers
 
+    place, told, rows = sweeps.place(root, folder / sweeps.LOG), [], []
     try:
-        return writers.read_log(folder)
-    except (ValueError, OSError) as error:
-        place = sweeps.place(root, folder / sweeps.LOG)
-        told = str(error).replace(f"{folder / sweeps.LOG}, ", "")
-        problems.append(f"{place}: no curves of it ({told})")
-        return []
+        rows = writers.read_log(folder, told)
+    except OSError as error:
+        told.append(f"no curves of it ({error})")
+    problems += [f"{place}: {each}" for each in told]
+    return rows
 
 
 def curve(run: Run, rows: Sequence[Mapping[str, Any]]) -> Curve:

@@ -5,7 +5,6 @@ differ in the loss alone.
 """
 
 import copy
-import json
 import logging
 import pathlib
 from collections.abc import Sequence
@@ -23,7 +22,6 @@ from fdnf.evaluation import (
     transfer_report,
 )
 from fdnf.train import (
-    checkpoint,
     distributed,
     levels,
     loop,
@@ -33,6 +31,7 @@ from fdnf.train import (
     settings,
     teachers,
     transfer,
+    workdirs,
 )
 from fdnf.train.preprocessing import Data
 
@@ -58,6 +57,7 @@ def run(
 
     Raises:
       ConfigError: for an unknown method, or a config that names no teacher.
+      WorkdirError: another process writes the directory.
     """
     workdir = pathlib.Path(workdir)
     known = {"student", *objectives.METHODS, *config.study.recipes} - {"nll"}
@@ -70,7 +70,11 @@ def run(
     plans = {method: _plan(config, method, runs) for method in methods}
     for plan in plans.values():
         settings.check(plan)
-    checkpoint.check_writable(workdir)
+    with workdirs.alone([workdir]):
+        return _run(config, workdir, plans, runs)
+
+
+def _run(config: Any, workdir: pathlib.Path, plans: dict[str, Any], runs: int) -> str:
     data = datasets.build(config.data)
     where = {"teacher": pathlib.Path(config.teacher.workdir or workdir / "teacher")}
     if config.teacher.workdir:  # Refused now, not once the plain student is trained.
@@ -211,10 +215,10 @@ def report(
 
 
 def _skipped(workdir: pathlib.Path) -> list[int]:
-    path = workdir / loop.FINISHED
-    if not path.exists():
+    result = workdirs.result(workdir)
+    if result is None:
         raise settings.ConfigError(
-            f"the run in {workdir} is not finished ({path.name} is missing): give its "
-            "training command again, which goes on where it stood"
+            f"the run in {workdir} is not finished ({loop.FINISHED} is missing): give "
+            "its training command again, which goes on where it stood"
         )
-    return json.loads(path.read_text(encoding="utf-8"))["skipped_steps"]
+    return result["skipped_steps"]

@@ -4,7 +4,6 @@ Arrays are saved as host numpy, named by their path in the tree, so that a check
 can be read on any number of devices and without knowing the classes it came from.
 """
 
-import json
 import logging
 import shutil
 import tempfile
@@ -18,6 +17,7 @@ import jax
 import numpy as np
 import optax
 
+from fdnf import files
 from fdnf.train import distributed, stored
 from fdnf.train import flat as flat_trees
 from fdnf.train.stored import CheckpointError
@@ -90,8 +90,9 @@ class Checkpointer:
             "best": flat_trees.flatten(best),
         }
         record = {
+            "format": stored.FORMAT,
             "versions": _versions(),
-            **json.loads(json.dumps(dict(meta))),
+            **files.plain(meta),
             "step": int(step),
             "zero_size": {name: _zero_size(tree) for name, tree in trees.items()},
         }
@@ -283,6 +284,18 @@ def load_best(workdir: str | Path) -> tuple[Any, Any, dict[str, Any]]:
     best = flat_trees.nest(trees["best"])
     meta["best"] = {"value": best["value"].tolist(), "step": best["step"].tolist()}
     return best.get("params", {}), best.get("constants", {}), meta
+
+
+def config_of(workdir: str | Path) -> dict[str, Any] | None:
+    """The config in a workdir's newest checkpoint; None without a checkpoint.
+
+    Raises:
+        CheckpointError: when there are checkpoints and none can be read.
+    """
+    directory = _absolute(workdir) / SUBDIRECTORY
+    if not stored.steps(directory):
+        return None
+    return stored.newest(directory, ())[2].get("config")
 
 
 def _absolute(path: str | Path) -> Path:

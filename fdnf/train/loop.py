@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from fdnf import files
 from fdnf.data import build as datasets
 from fdnf.train import (
     distributed,
@@ -60,14 +61,17 @@ def train_and_evaluate(config: Any, workdir: str | pathlib.Path, label: str = "t
       TrainingStoppedError: after `train.max_bad_steps` steps in a row whose loss or
         gradient was not finite.
       StoppedBySignalError: when a signal asked for it; all is saved.
+      WorkdirError: another process writes there, or the directory is gone.
     """
     workdir = pathlib.Path(workdir)
-    finished = check(config, workdir)
-    if finished is not None:
-        _log.info("%s is finished; nothing to train", workdir)
-        return finished
-    member = Member(config, workdir, **_trained_first(config, workdir))
-    return train_together([member], label)[0]
+    settings.check(config)
+    with workdirs.alone([workdir]):
+        finished = workdirs.finished(config, workdir)
+        if finished is not None:
+            _log.info("%s is finished; nothing to train", workdir)
+            return finished
+        member = Member(config, workdir, **_trained_first(config, workdir))
+        return train_together([member], label)[0]
 
 
 def check(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
@@ -102,7 +106,11 @@ def train_together(
     """
     # Several processes stop together, which takes a step; one alone stops at once while
     # it has made none.
-    with interruption.deferred(begun=distributed.count() > 1):
+    begun = distributed.count() > 1
+    with (
+        workdirs.alone(m.workdir for m in members),
+        interruption.deferred(begun=begun),
+    ):
         return _train(members, label)
 
 
@@ -129,7 +137,7 @@ def _train(members: Sequence[Member], label: str) -> list[dict[str, Any] | None]
             for member in members:
                 (member.workdir / workdirs.FAILED).unlink(missing_ok=True)
                 content = settings.to_dict(member.config)
-                workdirs.write_json(member.workdir / "config.json", content)
+                files.write_json(member.workdir / workdirs.CONFIG, content)
         train_state, hyper = jax.device_put(
             (train_state, built.hyper), built.replicated
         )
@@ -191,15 +199,17 @@ def _train(members: Sequence[Member], label: str) -> list[dict[str, Any] | None]
         _, skipped = optim.bad_steps(jax.device_get(train_state.opt_state))
         for i in alive:
             of = built.runs[i]
-            results[i] = {
+            found = {
                 "steps": train.steps,
                 "skipped_steps": np.asarray(skipped)[of].tolist(),
                 **validation.final(built.measure, np.asarray(best.value)[of]),
                 "best_step": np.asarray(best.step)[of].tolist(),
                 "config": settings.to_dict(members[i].config),
             }
+            results[i] = files.plain(found)
             if distributed.is_first():
-                workdirs.write_json(members[i].workdir / FINISHED, results[i])
+                workdirs.check_held(members[i].workdir)
+                files.write_json(members[i].workdir / FINISHED, results[i])
     # What the first process wrote is there for all.
     distributed.wait("trained")
     return results
@@ -236,6 +246,7 @@ def _save(kept, alive, built: Program, now, train_state, best, metas) -> None:
         return
     train_state, best = jax.device_get((train_state, best))
     for i in alive:
+        workdirs.check_held(kept[i].directory.parent)
         runs = built.runs[i]
         mine = jax.tree.map(lambda leaf, runs=runs: leaf[runs], best)
         kept[i].save(now, state.take(train_state, runs), mine, metas[i])
@@ -262,6 +273,8 @@ def _named_checkpoint(kept: Sequence[Checkpointer]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno in _GONE:
+            workdirs.check_held(kept[0].directory.parent)
         if error.errno not in _DISK:
             raise
         raise CheckpointError(
@@ -273,6 +286,7 @@ def _named_checkpoint(kept: Sequence[Checkpointer]) -> Iterator[None]:
 
 _NONE = "none was saved yet"
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
+_GONE = {errno.ENOENT, errno.ENOTDIR, errno.ESTALE}
 
 
 def _last(checkpointer: Checkpointer) -> str:

@@ -11,11 +11,18 @@ import numpy as np
 
 from fdnf.train import flat as flat_trees
 
+# Of what a checkpoint holds; raise it when older versions could not read it.
+FORMAT = 1
+
 _log = logging.getLogger(__name__)
 
 
 class CheckpointError(RuntimeError):
     """A checkpoint cannot be written, found, read or used."""
+
+
+class LaterFormatError(CheckpointError):
+    """A whole checkpoint that only a later version of fdnf understands."""
 
 
 def steps(directory: Path) -> list[int]:
@@ -35,7 +42,7 @@ def newest(
         path = directory / str(step)
         try:
             trees, meta = _read(path, names)
-        except MemoryError:
+        except (MemoryError, LaterFormatError):
             raise
         except Exception as error:
             reasons[path] = f"{type(error).__name__}: {first_line(error)}"
@@ -61,7 +68,7 @@ def one(directory: Path, step: int, names: tuple[str, ...]) -> dict[str, Any]:
     path = directory / str(step)
     try:
         return _read(path, names)[0]
-    except MemoryError:
+    except (MemoryError, LaterFormatError):
         raise
     except Exception as error:
         raise CheckpointError(
@@ -122,6 +129,14 @@ def _read(path: Path, names: tuple[str, ...]) -> tuple[dict[str, Any], dict[str,
     options = alone()
     with ocp.Checkpointer(ocp.JsonCheckpointHandler(), **options) as reader:
         record = reader.restore(path / "meta")
+    if not isinstance(record, dict):
+        raise ValueError(f"meta is {type(record).__name__}, not an object")
+    given = record.get("format", FORMAT)
+    if isinstance(given, int) and given > FORMAT:
+        raise LaterFormatError(
+            f"checkpoint {path} has format {given}, this version of fdnf reads up to "
+            f"{FORMAT}: use the version that wrote it, {record.get('versions')}"
+        )
     checksums = record.pop("checksums")
     if meta_checksum(record) != checksums["meta"]:
         raise ValueError("the checksum of meta differs from the one saved")

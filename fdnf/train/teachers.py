@@ -1,5 +1,6 @@
 """Trained flows from a workdir, as teachers or for evaluation."""
 
+import logging
 import pathlib
 from typing import Any, NamedTuple
 
@@ -7,11 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fdnf import files
 from fdnf.ops import trees
-from fdnf.train import checkpoint, models, preprocessing, settings
+from fdnf.train import checkpoint, models, preprocessing, settings, workdirs
 from fdnf.train.preprocess import Preprocess
 from fdnf.train.preprocessing import Prepared
 from fdnf.train.settings import ConfigError
+
+_log = logging.getLogger(__name__)
 
 
 class Trained(NamedTuple):
@@ -49,12 +53,40 @@ def load(workdir: str | pathlib.Path) -> Trained:
     """The flow of a workdir with its best parameters.
 
     Raises:
-      CheckpointError: if the workdir or a readable checkpoint in it is missing.
+      CheckpointError: if the workdir or a readable checkpoint in it is missing, if
+        that of the last step of a finished run is, or if it is of a model that this
+        version does not know.
     """
     params, constants, meta = checkpoint.load_best(workdir)
-    config = settings.from_dict(meta["config"])
+    _check_last(pathlib.Path(workdir), meta["step"])
     variables = {"params": params, "constants": constants}
-    return Trained(models.build(config.model), variables, config, meta)
+    try:
+        config = settings.from_dict(meta["config"])
+        model = models.build(config.model)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise checkpoint.CheckpointError(
+            f"the checkpoint in {workdir} describes a model that this version of fdnf "
+            f"cannot make ({type(error).__name__}: {error}): use the version that "
+            f"trained it, or train it anew; libraries then: {meta.get('versions')}"
+        ) from error
+    return Trained(model, variables, config, meta)
+
+
+def _check_last(workdir: pathlib.Path, step: int) -> None:
+    """Refuses an older checkpoint in place of the last one of a finished run."""
+    try:
+        result = workdirs.result(workdir)
+    except files.DamagedError as damaged:
+        _log.warning("%s", damaged)
+        return
+    if result is not None and step < result["steps"]:
+        path = workdir / workdirs.FINISHED
+        raise checkpoint.CheckpointError(
+            f"{workdir} is finished at step {result['steps']}, but its newest "
+            f"checkpoint that can be read is of step {step}: restore that of the last "
+            f"step from a copy, or remove {path} and give the training command again, "
+            "which trains the missing steps"
+        )
 
 
 def run_of(trained: Trained, run: int = 0) -> tuple[models.Model, dict[str, Any]]:

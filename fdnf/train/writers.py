@@ -6,7 +6,6 @@ import io
 import json
 import logging
 import math
-import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import Any
 
 import jax
 import numpy as np
+
+from fdnf import files
 
 _log = logging.getLogger(__name__)
 
@@ -63,12 +64,14 @@ class Writer:
                 if path.exists():
                     path.replace(path.with_name(f"{name}.old"))
         else:
-            lines = [
-                line
-                for line, row in _parse(self._workdir / _JSONL)
-                if row["step"] <= resume_step
-            ]
-            _replace(self._workdir / _JSONL, "".join(f"{line}\n" for line in lines))
+            path = self._workdir / _JSONL
+            rows, damage = _parse(path)
+            if damage:
+                _log.warning("%s: %s", path, damage)
+                # What could not be read may still say something to its owner.
+                path.replace(path.with_name(f"{_JSONL}.damaged"))
+            lines = [line for line, row in rows if row["step"] <= resume_step]
+            files.write_text(path, "".join(f"{line}\n" for line in lines))
         self._columns = self._rewrite_csv()
         self._jsonl = open(self._workdir / _JSONL, "a", encoding="utf-8")
         self._csv = open(self._workdir / _CSV, "a", encoding="utf-8", newline="")
@@ -135,7 +138,7 @@ class Writer:
         writer = _csv_writer(text, columns)
         writer.writeheader()
         writer.writerows(rows)
-        _replace(self._workdir / _CSV, text.getvalue())
+        files.write_text(self._workdir / _CSV, text.getvalue())
         return columns
 
     def _write_tensorboard(self, step: int, cells: Mapping[str, Any]) -> None:
@@ -171,15 +174,24 @@ def _is_writing(tensorboard: Any) -> bool:
     return tensorboard.file_writer.event_writer._worker.is_alive()
 
 
-def read_log(workdir: str | Path) -> list[dict[str, Any]]:
+def read_log(
+    workdir: str | Path, problems: list[str] | None = None
+) -> list[dict[str, Any]]:
     """Reads the rows of `log.jsonl`, NaN and infinities restored.
 
-    A last line cut off by a crash is left out; an absent file has no rows.
+    A last line cut off by a crash is left out; an absent file has no rows. Lines that
+    are no rows are left out too: they cost a part of the curves, and nothing else.
 
-    Raises:
-        ValueError: names a line before the last that is not JSON.
+    Args:
+        workdir: directory of the run.
+        problems: gets a sentence if lines are left out; by default it is a warning.
     """
-    return [row for _, row in _parse(Path(workdir) / _JSONL)]
+    rows, damage = _parse(Path(workdir) / _JSONL)
+    if damage and problems is None:
+        _log.warning("%s: %s", Path(workdir) / _JSONL, damage)
+    elif damage and problems is not None:
+        problems.append(damage)
+    return [row for _, row in rows]
 
 
 def _plain(name: str, value: Any) -> Any:
@@ -224,6 +236,8 @@ def _dump(row: Mapping[str, Any]) -> str:
 
 def _load(line: str) -> dict[str, Any]:
     row = json.loads(line)
+    if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+        raise ValueError("no object with a step")
     for key, value in row.pop("nonfinite", {}).items():
         name, _, run = key.rpartition("/")
         if isinstance(row.get(name), list):
@@ -233,30 +247,27 @@ def _load(line: str) -> dict[str, Any]:
     return row
 
 
-def _parse(path: Path) -> list[tuple[str, dict[str, Any]]]:
+def _parse(path: Path) -> tuple[list[tuple[str, dict[str, Any]]], str]:
+    """Each row with its line, and a sentence about lines that are none, if any."""
     if not path.exists():
-        return []
+        return [], ""
     # A line without its newline was being written when the process died. Splitting
     # bytes keeps a cut through a multi-byte character out of the way.
     *lines, _ = path.read_bytes().split(b"\n")
-    rows = []
+    rows, wrong = [], []
     for number, line in enumerate(lines, start=1):
         try:
             text = line.decode("utf-8")
             rows.append((text, _load(text)))
-        except ValueError as error:
-            raise ValueError(
-                f"{path}, line {number} is not a log row ({error}): repair or remove"
-                " it."
-            ) from error
-    return rows
+        except (ValueError, TypeError, AttributeError, IndexError, RecursionError):
+            wrong.append(number)
+    if not wrong:
+        return rows, ""
+    return rows, (
+        f"{len(wrong)} of {len(lines)} lines are no log rows (the first is line "
+        f"{wrong[0]}) and are left out of the curves"
+    )
 
 
 def _csv_writer(file: Any, columns: list[str]) -> Any:
     return csv.DictWriter(file, columns, lineterminator="\n")
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8", newline="")
-    os.replace(temporary, path)

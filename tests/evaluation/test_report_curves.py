@@ -89,12 +89,12 @@ def test_long_logs_are_thinned():
 
 def test_broken_log_is_named_and_an_absent_one_is_none(tmp_path):
     (tmp_path / "a").mkdir()
-    (tmp_path / "a/log.jsonl").write_text('{"step": 1}\nnonsense\n')
+    (tmp_path / "a/log.jsonl").write_text("[1]\nnonsense\n")
     problems = []
     runs = [run(tmp_path / "a"), run(tmp_path / "b")]
     assert report_curves.pictures(runs, tmp_path, problems) == []
     assert len(problems) == 1
-    assert problems[0].startswith("a/log.jsonl: no curves of it (line 2")
+    assert problems[0].startswith("a/log.jsonl: 2 of 2 lines are no log rows")
 
 
 def test_colors_that_come_again_are_dashed():

@@ -155,7 +155,7 @@ def test_killed_after_the_last_step_trains_nothing_more(
 
     config = tiny.config(eval_every=3)
     with monkeypatch.context() as patch:
-        patch.setattr(loop.workdirs, "write_json", dies)
+        patch.setattr(loop.files, "write_json", dies)
         with pytest.raises(Killed):
             loop.train_and_evaluate(config, tmp_path)
     rows = read_log(tmp_path)

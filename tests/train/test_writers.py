@@ -91,10 +91,19 @@ def test_new_run_keeps_the_old_log_aside(tmp_path):
     assert (tmp_path / "log.csv.old").read_text() == "step,loss\n1,1.0\n"
 
 
-def test_broken_line_in_the_middle_is_named(tmp_path):
-    (tmp_path / "log.jsonl").write_text('{"step": 1}\n{"st\n{"step": 3}\n')
-    with pytest.raises(ValueError, match=r"log\.jsonl, line 2"):
-        writers.read_log(tmp_path)
+@pytest.mark.parametrize("line", ['{"st', "", "null", "[1]", '{"loss": 1}', "\xff"])
+def test_broken_line_in_the_middle_costs_that_line(line, tmp_path, caplog):
+    text = '{"step": 1}\n' + line + '\n{"step": 3}\n'
+    (tmp_path / "log.jsonl").write_text(text, encoding="latin-1")
+    told = []
+    assert writers.read_log(tmp_path, told) == [{"step": 1}, {"step": 3}]
+    assert "the first is line 2" in told[0]
+    with writers.Writer(tmp_path, resume_step=2) as writer:
+        writer.write(4, {"loss": 1.0})
+    assert [row["step"] for row in writers.read_log(tmp_path)] == [1, 4]
+    assert "log.jsonl: 1 of 3 lines" in caplog.text
+    damaged = tmp_path / "log.jsonl.damaged"
+    assert damaged.read_text(encoding="latin-1") == text
 
 
 def test_wrong_scalars_are_named(tmp_path):
