@@ -9,6 +9,7 @@ ROOT/jobs/<job>.json, .log      what one process was given, and what it printed
 import json
 import os
 import pathlib
+import secrets
 import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -93,12 +94,29 @@ class Folder:
         Raises:
           SweepError: no sweep was started here.
         """
-        known = read_json(self.path / SWEEP)
+        known = self._known()
         if known is None:
             raise SweepError(
                 f"no {SWEEP} in {self.root}: start a sweep there, or name one"
             )
         return known["sweep"], [read_point(entry) for entry in known["points"]]
+
+    def _known(self) -> dict[str, Any] | None:
+        """What `sweep.json` holds; None if there is none."""
+        path = self.path / SWEEP
+        found = read_json(path)
+        try:
+            if found is not None:
+                str(found["sweep"]), [read_point(entry) for entry in found["points"]]
+            elif path.exists():
+                raise TypeError("no JSON object")
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise SweepError(
+                f"{path} is damaged ({type(error).__name__}: {error}): remove it and "
+                "give the command that started the sweep again; points that are done "
+                "stay so"
+            ) from error
+        return found
 
     def write(
         self,
@@ -117,7 +135,7 @@ class Folder:
             meaning.
         """
         before: list[dict[str, Any]] = []
-        known = read_json(self.path / SWEEP)
+        known = self._known()
         if known is not None:
             if known["sweep"] != sweep:
                 raise SweepError(
@@ -169,7 +187,7 @@ class Folder:
 
 def is_done(workdir: pathlib.Path) -> bool:
     """Whether a point is trained and evaluated."""
-    if not (workdir / "finished.json").exists():
+    if read_json(workdir / "finished.json") is None:
         return False
     results = workdir / "results"
     if any(results.glob("*/*/result.json")):
@@ -186,19 +204,23 @@ def flag_text(value: Any) -> str:
     return str(value)
 
 
-def read_json(path: pathlib.Path) -> Any:
-    """The content of a JSON file; None where there is none, or half of one."""
+def read_json(path: pathlib.Path) -> dict[str, Any] | None:
+    """The object in a JSON file; None where there is none, or something else."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        found = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
         return None
+    return found if isinstance(found, dict) else None
 
 
 def write_json(path: pathlib.Path, content: Any) -> None:
     """Writes a JSON file at once: a reader sees the old or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    # "x" opens nothing that is there, a link that somebody has laid included.
+    with open(temporary, "x", encoding="utf-8") as file:
+        file.write(text)
     os.replace(temporary, path)
 
 

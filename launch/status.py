@@ -1,6 +1,7 @@
 """How the points of a sweep stand, from their directories and who runs them."""
 
 import dataclasses
+import math
 import socket
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -105,14 +106,15 @@ def progress(folder: Folder, name: str) -> tuple[int, int, float | None]:
     """`(step, steps, metric)` of a point; see `State`."""
     workdir = folder.workdir(name)
     finished = folders.read_json(workdir / "finished.json")
-    if finished is not None:
+    if finished is not None and _count(finished.get("steps")):
         metric = _mean(finished.get("best_val_log_prob", finished.get("val_loss")))
         return finished["steps"], finished["steps"], metric
     config = folders.read_json(workdir / "config.json") or {}
-    steps = config.get("train", {}).get("steps", 0)
+    train = config.get("train")
+    steps = _count(train.get("steps")) if isinstance(train, dict) else 0
     step, metric = 0, None
     for row in reversed(folders.read_lines(workdir / "log.jsonl", _TAIL)):
-        step = max(step, row.get("step", 0))
+        step = max(step, _count(row.get("step")))
         metric = _mean(row.get("val_log_prob", row.get("val_loss")))
         if metric is not None:
             break
@@ -214,9 +216,16 @@ def _blocked(point: Point, states: Mapping[str, State]) -> str:
     return f"for {first.name} ({first.state}){more}"
 
 
+def _count(value: Any) -> int:
+    """A number of steps; 0 for what is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
 def _mean(values: Any) -> float | None:
-    if isinstance(values, int | float):
-        return float(values)
-    if not isinstance(values, list) or not values or None in values:
+    """The mean of numbers that are all finite; None of anything else."""
+    if not isinstance(values, list):
+        values = [values]
+    if not values or not all(isinstance(value, int | float) for value in values):
         return None
-    return sum(values) / len(values)
+    mean = sum(values) / len(values)
+    return float(mean) if math.isfinite(mean) else None

@@ -160,7 +160,7 @@ def _show(given, folder: Folder, wanted: list[Point], pack) -> int:
     states = status.survey(folder, wanted, Queue(folder)(), given.take_over)
     done = all(state.state == DONE for state in states.values())
     if given.json:
-        print(json.dumps(status.as_json(states.values()), indent=1))
+        print(json.dumps(status.as_json(states.values()), indent=1, allow_nan=False))
     elif given.status:
         print(status.table(list(states.values())))
     elif not given.gather:

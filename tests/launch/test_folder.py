@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from launch import folder as folders
+from launch import status
 from launch.folder import Folder
 from launch.points import Point, SweepError, workdir_of
 
@@ -151,3 +152,61 @@ def test_baselines_are_not_all(tmp_path, name):
     assert not folders.is_done(tmp_path)
     (tmp_path / "table.md").write_text("")
     assert folders.is_done(tmp_path)
+
+
+DAMAGES = {
+    "empty": b"",
+    "cut": b'{"steps": 12, "conf',
+    "binary": bytes(range(256)),
+    "null": b"null",
+    "a list": b"[1, 2]",
+    "without keys": b"{}",
+    "of other types": b'{"steps": "12", "train": 3, "points": 4, "sweep": 5}',
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize(
+    "name", ["finished.json", "config.json", "failed.json", "log.jsonl", "point.json"]
+)
+def test_damaged_files_of_a_point_stop_nobody(name, damage, tmp_path, sweep):
+    folder = Folder(tmp_path / "root")
+    folder.write("small", {}, "the command", sweep)
+    (folder.workdir(sweep[0].name) / name).write_bytes(DAMAGES[damage] + b"\n")
+    found = status.survey(folder, sweep)
+    assert found[sweep[0].name].state in (status.WAITING, status.FAILED)
+    assert status.table(list(found.values()))
+    folder.write("small", {}, "the command", sweep)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_sweep_is_named_with_the_way_out(damage, tmp_path, sweep):
+    folder = Folder(tmp_path / "root")
+    folder.write("small", {}, "the command", sweep)
+    (folder.path / "sweep.json").write_bytes(DAMAGES[damage])
+    with pytest.raises(SweepError, match=r"sweep\.json is damaged .* remove it"):
+        folder.read()
+    with pytest.raises(SweepError, match=r"sweep\.json is damaged .* remove it"):
+        folder.write("small", {}, "the command", sweep)
+    (folder.path / "sweep.json").unlink()
+    folder.write("small", {}, "the command", sweep)
+    assert [point.name for point in folder.read()[1]] == [p.name for p in sweep]
+
+
+def test_states_are_strict_json(tmp_path, sweep):
+    folder = Folder(tmp_path / "root")
+    folder.write("small", {}, "the command", sweep)
+    workdir = folder.workdir(sweep[0].name)
+    (workdir / "finished.json").write_text('{"steps": 3, "best_val_log_prob": [NaN]}')
+    rows = status.as_json(status.survey(folder, sweep).values())
+    assert json.loads(json.dumps(rows, allow_nan=False))[0]["metric"] is None
+
+
+def test_temporary_files_follow_no_link(tmp_path, monkeypatch):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    monkeypatch.setattr(folders.secrets, "token_hex", lambda size: "known")
+    (tmp_path / ".file.known.tmp").symlink_to(victim)
+    with pytest.raises(FileExistsError):
+        folders.write_json(tmp_path / "file", {})
+    assert victim.read_text() == "mine"
