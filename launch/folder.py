@@ -18,7 +18,7 @@ from typing import Any
 from launch import points
 from launch.points import Point, SweepError
 
-CONDITIONAL = ("super_resolution.json", "speech.json")
+RECORDS = ("result.json", "super_resolution.json", "speech.json")
 SWEEP, POINT, ATTEMPTS = "sweep.json", "point.json", "attempts.jsonl"
 MAIN = ("python", "-m", "fdnf.main")
 
@@ -189,11 +189,8 @@ def is_done(workdir: pathlib.Path) -> bool:
     """Whether a point is trained and evaluated."""
     if read_json(workdir / "finished.json") is None:
         return False
-    results = workdir / "results"
-    if any(results.glob("*/*/result.json")):
-        return True
-    # Of images given smaller ones, and speech, baselines come first, the table last.
-    found = (any(results.glob(f"*/*/{name}")) for name in CONDITIONAL)
+    found = (any((workdir / "results").glob(f"*/*/{name}")) for name in RECORDS)
+    # The records come first, then pictures, the table last.
     return (workdir / "table.md").exists() and any(found)
 
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fdnf import files
 from fdnf.data.images import Images
 from fdnf.data.tabular import Tabular
 from fdnf.evaluation import codec, image_judge, records, timing, vector_scores
@@ -230,8 +231,4 @@ def write(found: list[Record], folder: pathlib.Path) -> None:
     """Writes `<folder>/<method>/seed_<n>/result.json` for each record."""
     for record in found:
         path = folder / record.method / f"seed_{record.seed}"
-        path.mkdir(parents=True, exist_ok=True)
-        # Whole or not at all: that it is there says that the run is done.
-        temporary = path / f"{records.FILENAME}.tmp"
-        temporary.write_text(record.to_json(), encoding="utf-8")
-        temporary.replace(path / records.FILENAME)
+        files.write_text(path / records.FILENAME, record.to_json())

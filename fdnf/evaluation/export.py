@@ -9,6 +9,7 @@ products on CPU) are those of the machine that exports: the programs run everywh
 and fastest on what they were exported on (`traced_on`).
 """
 
+import contextlib
 import hashlib
 import io
 import json
@@ -20,6 +21,7 @@ import jax
 import numpy as np
 
 import fdnf
+from fdnf import files
 from fdnf.evaluation import export_programs, export_reader, image_sampling
 from fdnf.evaluation.export_programs import Program, Sampler, Temperature
 from fdnf.train import flat, preprocessing, teachers
@@ -219,10 +221,8 @@ def _archive(weights: dict[str, np.ndarray]) -> bytes:
 
 def _put(folder: pathlib.Path, contents: dict[str, bytes]) -> list[pathlib.Path]:
     """Writes all beside, then puts each in its place, whole; the manifest last."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in contents.items():
-        (folder / f"{name}.tmp").write_bytes(content)
     paths = [folder / name for name in contents]
-    for path in paths:
-        path.with_name(f"{path.name}.tmp").replace(path)
+    with contextlib.ExitStack() as stack:
+        for path in reversed(paths):  # What is entered first is put in place last.
+            stack.enter_context(files.replacing(path)).write(contents[path.name])
     return paths

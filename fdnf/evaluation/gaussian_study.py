@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from fdnf import files
 from fdnf.evaluation import (
     gaussian_figures,
     gaussian_numbers,
@@ -72,11 +73,10 @@ def run(
         workdir.mkdir(parents=True, exist_ok=True)
         results, arrays = _trained(settings)
         held: dict[str, Any] = dict(arrays)
-        np.savez_compressed(workdir / ARRAYS, **held)
-        # Last, and at once: results that are there are whole.
-        partial = workdir / f"{RESULTS}.partial"
-        partial.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
-        partial.replace(workdir / RESULTS)
+        with files.replacing(workdir / ARRAYS) as file:
+            np.savez_compressed(file, **held)
+        # Last: results that are there are whole.
+        files.write_json(workdir / RESULTS, results, indent=1)
     return _draw(workdir, centres)
 
 
@@ -162,7 +162,7 @@ def _draw(workdir: pathlib.Path, centres: Sequence[str]) -> str:
         gaussian_figures.signals(results, arrays, path, centres, with_signal[0])
     proposition_report.figure(results, workdir / "proposition_1.png")
     table = gaussian_table.page(results)
-    (workdir / TABLE).write_text(table, encoding="utf-8")
+    files.write_text(workdir / TABLE, table)
     return table
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from fdnf import files
+
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
 
@@ -83,7 +85,8 @@ def draw(
         ]
         for i in range(0, len(tiled), wrap):
             lines.append(_Line("" if i else label, dict(tiled[i : i + wrap])))
-    _compose(lines, total, title, note).save(_folder(path), format="PNG")
+    with files.replacing(path) as file:
+        _compose(lines, total, title, note).save(file, format="PNG")
     return pathlib.Path(path)
 
 
@@ -267,9 +270,3 @@ def _font(size: int, *, bold: bool = False) -> "FreeTypeFont":
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     faces = pathlib.Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     return ImageFont.truetype(str(faces / name), size)
-
-
-def _folder(path: Path) -> pathlib.Path:
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from fdnf import files
 from fdnf.evaluation import codec as codecs
 from fdnf.evaluation import grids
 from fdnf.evaluation.codec import Codec, Latents, Temperature
@@ -134,7 +135,8 @@ def write(trained: Trained, folder: pathlib.Path, seed: int) -> list[pathlib.Pat
             arrays |= {f"z_{i}": part for i, part in enumerate(drawn.z)}
             if drawn.labels is not None:
                 arrays["labels"] = drawn.labels
-            np.savez(path, **arrays)  # pyright: ignore[reportArgumentType]
+            with files.replacing(path) as file:
+                np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
             paths += [path, _grid(drawn, path.with_suffix(".png"), preprocess.levels)]
     return paths
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fdnf import files
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -51,8 +53,8 @@ def saved(path: str | pathlib.Path, width: float, height: float) -> "Iterator[Fi
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure
-        pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=DPI, format="png")
+        with files.replacing(path) as file:
+            figure.savefig(file, dpi=DPI, format="png")
 
 
 def colors(labels: Iterable[str]) -> dict[str, str]:

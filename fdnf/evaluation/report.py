@@ -8,7 +8,6 @@ no clock, host name or path of the directory is in them.
 import argparse
 import importlib.metadata
 import json
-import os
 import pathlib
 import platform
 import sys
@@ -16,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from fdnf import files
 from fdnf.evaluation import (
     cells,
     markup,
@@ -73,7 +73,7 @@ def write(root: str | pathlib.Path, latex: bool = False) -> Written:
     if latex:
         texts[LATEX] = "\n".join(markup.to_latex(table) for table in made)
     for name, text in texts.items():
-        _replace(folder / name, text)
+        files.write_text(folder / name, text)
     return Written(markdown, wrong, tuple(folder / name for name in texts))
 
 
@@ -266,12 +266,3 @@ def _commands(found: Gathered) -> Iterator[markup.Block]:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" + "s" * (number != 1)
-
-
-def _replace(path: pathlib.Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from fdnf import files
 from fdnf.data import build as datasets
 from fdnf.evaluation import conditional, figures, image_sampling
 from fdnf.train import teachers
@@ -52,7 +53,8 @@ def write(workdir: pathlib.Path, config) -> list[pathlib.Path]:
         for run in range(trained.runs)
     }
     archive = folder / "samples.npz"
-    np.savez(archive, **drawn)  # pyright: ignore[reportArgumentType]
+    with files.replacing(archive) as file:
+        np.savez(file, **drawn)  # pyright: ignore[reportArgumentType]
     data: Any = datasets.build(trained.config.data)
     shown = {"data": data.test[: config.eval.samples], "samples": drawn["run_0"]}
     return [archive, *pictures(shown, folder)]

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import jax.numpy as jnp
 import numpy as np
 
+from fdnf import files
 from fdnf.evaluation import plotting, speech_synthesis
 from fdnf.ops import mel, stft
 from fdnf.train.preprocess_pairs import FULL
@@ -28,8 +29,7 @@ def write_wav(path: pathlib.Path, samples: np.ndarray, rate: int) -> pathlib.Pat
             f"samples of {samples.dtype} and shape {samples.shape}: expected int16 "
             "[time]"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with wave.open(str(path), "wb") as file:
+    with files.replacing(path) as whole, wave.open(whole, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(rate)

@@ -7,6 +7,8 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from fdnf import files
+
 FILENAME = "speech.json"
 # Rows that are no model.
 TRUTH, GRIFFIN_LIM = "truth", "griffin_lim"
@@ -130,10 +132,7 @@ class Record:
 def write(record: Record, folder: pathlib.Path) -> pathlib.Path:
     """Writes `<folder>/<method>/seed_<n>/speech.json`, whole or not at all."""
     path = folder / record.method / f"seed_{record.seed}" / FILENAME
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(record.to_json(), encoding="utf-8")
-    temporary.replace(path)
+    files.write_text(path, record.to_json())
     return path
 
 

@@ -9,6 +9,7 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from fdnf import files
 from fdnf.data.speech import Clips
 from fdnf.evaluation import (
     speech_cells,
@@ -83,8 +84,9 @@ def report(
             heard[record.method] = [sounds[i] for i in first]
         records.append(made)
     text = speech_table.page(records)
-    (workdir / TABLE).write_text(text, encoding="utf-8")
     _show(workdir, judged, first, heard, records, settings, evaluation)
+    # Last: that it is there says that all is.
+    files.write_text(workdir / TABLE, text)
     return text
 
 

@@ -1,11 +1,11 @@
 """Scores, tables and pictures of a study of super-resolution."""
 
-import json
 import logging
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from fdnf import files
 from fdnf.data.super_resolution import Pairs
 from fdnf.evaluation import (
     sr_cells,
@@ -66,14 +66,13 @@ def report(
             found = sr_scores.evaluate(model, data, method, judge, settings)
         for record in found:
             path = sr_records.path_of(record, folder / RESULTS)
-            _replace(path, record.to_json())
+            files.write_text(path, record.to_json())
         records += found
         process.release_programs()
     short = [summary.to_plain() for summary in sr_summary.summaries(records)]
-    _replace(folder / RESULTS / SUMMARY, json.dumps(short, indent=1) + "\n")
+    files.write_json(folder / RESULTS / SUMMARY, short, indent=1)
     text = sr_table.page(records)
-    _replace(folder / TABLE, text)
-    _replace(folder / LATEX, sr_table.latex(records))
+    files.write_text(folder / LATEX, sr_table.latex(records))
     models = {sr_cells.label(m): sr_upscale.of(model) for m, model in trained.items()}
     sr_pictures.draw(
         folder / FIGURES,
@@ -82,12 +81,6 @@ def report(
         strips=evaluation.strips,
         temperature=settings.temperature,
     )
+    # Last: that it is there says that all is.
+    files.write_text(folder / TABLE, text)
     return text
-
-
-def _replace(path: pathlib.Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Whole or not at all: that it is there says that it is done.
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

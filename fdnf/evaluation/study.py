@@ -10,6 +10,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+from fdnf import files
 from fdnf.data import build as datasets
 from fdnf.data.images import Images
 from fdnf.evaluation import (
@@ -209,8 +210,9 @@ def report(
             table += "\n" + markup.to_markdown(image_tables.sample_table(runs))
     else:
         table = tables.write(workdir / RESULTS) + judge.footnote()
-    (workdir / "table.md").write_text(table, encoding="utf-8")
     pictures.draw(workdir / "figures", where, trained, data)
+    # Last: that it is there says that all is.
+    files.write_text(workdir / "table.md", table)
     return table
 
 

@@ -146,12 +146,9 @@ def place(root: pathlib.Path, path: pathlib.Path) -> str:
 
 def evaluated(folder: pathlib.Path) -> bool:
     """Whether a run's results are there, all of them."""
-    results = folder / RESULTS
-    if any(results.glob(f"*/*/{records.FILENAME}")):
-        return True
-    # Baselines come first, the table last.
-    names = (sr_records.FILENAME, speech_records.FILENAME)
-    found = (any(results.glob(f"*/*/{name}")) for name in names)
+    names = (records.FILENAME, sr_records.FILENAME, speech_records.FILENAME)
+    found = (any((folder / RESULTS).glob(f"*/*/{name}")) for name in names)
+    # The records come first, then pictures, the table last.
     return (folder / TABLE).exists() and any(found)
 
 

@@ -11,6 +11,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
+from fdnf import files
 from fdnf.evaluation import cells, costs, image_tables, markup, quantities, records
 from fdnf.evaluation.cells import Asked
 from fdnf.evaluation.markup import Table
@@ -219,10 +220,10 @@ def write(workdir: str | pathlib.Path, latex: bool = False) -> str:
     found = every_table(records.read_records(workdir))
     text = "\n".join(markup.to_markdown(table) for table in found)
     folder = pathlib.Path(workdir)
-    (folder / "table.md").write_text(text, encoding="utf-8")
+    files.write_text(folder / "table.md", text)
     if latex:
         tex = "\n".join(markup.to_latex(table) for table in found)
-        (folder / "table.tex").write_text(tex, encoding="utf-8")
+        files.write_text(folder / "table.tex", tex)
     return text
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from fdnf import files
 from fdnf.data import build as datasets
 from fdnf.data.images import Images
 from fdnf.data.tabular import DataError, Tabular
@@ -104,10 +105,11 @@ def write(
         # The first run of a method carries its speed.
         taken = speed.pop(method, None)
         made = Record(data.name, method, seed, data.source, scored.scores, taken)
-        _replace(folder / FOLDER / method / f"seed_{seed}" / FILENAME, made.to_json())
+        place = folder / FOLDER / method / f"seed_{seed}"
+        files.write_text(place / FILENAME, made.to_json())
         records.append(made)
     text = transfer_table.page(records)
-    _replace(folder / TABLE, text)
+    files.write_text(folder / TABLE, text)
     order = [m for m in transfer_cells.LABELS if m in pictured]
     order += [m for m in pictured if m not in order]
     title = f"{data.name}: samples under the teacher (seed {teacher.config.seed})"
@@ -268,14 +270,6 @@ def _rows(trained: Trained, stored: np.ndarray, count: int, seed: int) -> np.nda
     key = jax.random.fold_in(jax.random.key(seed), 2)
     encoded: Any = trained.preprocess.encode(key, jax.numpy.asarray(stored[picked]))
     return np.asarray(encoded[0])
-
-
-def _replace(path: pathlib.Path, text: str) -> None:
-    """Writes a file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
 
 
 if __name__ == "__main__":

@@ -138,18 +138,18 @@ class Checkpointer:
 
     def restore_at(
         self, step: int, state_template: Any, best_template: Any
-    ) -> tuple[Any, Any]:
-        """`(state, best)` of the checkpoint of one step, as `restore`.
+    ) -> tuple[Any, Any, dict[str, Any]]:
+        """`(state, best, meta)` of the checkpoint of one step, as `restore`.
 
         Raises:
             CheckpointError: when it is not whole, or does not fit the templates.
         """
         self.wait()
         path = self.directory / str(step)
-        trees = stored.one(self.directory, step, ("state", "best"))
+        trees, meta = stored.one(self.directory, step, ("state", "best"))
         state = _fit(state_template, trees["state"], path)
         best = _fit(best_template, trees["best"], path)
-        return state, best
+        return state, best, meta
 
     def discard_after(self, step: int) -> None:
         """Removes newer checkpoints, which are not what comes from that step now."""
@@ -286,16 +286,16 @@ def load_best(workdir: str | Path) -> tuple[Any, Any, dict[str, Any]]:
     return best.get("params", {}), best.get("constants", {}), meta
 
 
-def config_of(workdir: str | Path) -> dict[str, Any] | None:
-    """The config in a workdir's newest checkpoint; None without a checkpoint.
+def meta_of(workdir: str | Path) -> dict[str, Any]:
+    """The meta of a workdir's newest checkpoint, without arrays; {} without one.
+
+    `mark` in it changes with the best parameters.
 
     Raises:
         CheckpointError: when there are checkpoints and none can be read.
     """
     directory = _absolute(workdir) / SUBDIRECTORY
-    if not stored.steps(directory):
-        return None
-    return stored.newest(directory, ())[2].get("config")
+    return stored.newest(directory, ())[2] if stored.steps(directory) else {}
 
 
 def _absolute(path: str | Path) -> Path:

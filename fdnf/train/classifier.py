@@ -7,7 +7,6 @@ classifiers do not compare.
 """
 
 import hashlib
-import io
 import json
 import os
 import pathlib
@@ -22,6 +21,7 @@ from flax import linen as nn
 from flax import traverse_util
 from jaxtyping import Array, Float
 
+from fdnf import files
 from fdnf.data.images import Images
 from fdnf.metrics import weights
 from fdnf.metrics.batched import BatchedExtractor
@@ -228,13 +228,9 @@ def save(path: str | os.PathLike[str], classifier: Classifier) -> None:
     path = pathlib.Path(path)
     about = classifier._asdict() | {"sha256": classifier.sha256}
     del about["params"]
-    file = io.BytesIO()
     arrays: dict[str, Any] = {"about": np.array(json.dumps(about))}
-    np.savez(file, **arrays, **_flat(classifier.params))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(file.getvalue())
-    partial.replace(path)
+    with files.replacing(path) as file:
+        np.savez(file, **arrays, **_flat(classifier.params))
 
 
 def load(path: str | os.PathLike[str]) -> Classifier:

@@ -13,6 +13,7 @@ import numpy as np
 from fdnf import files
 from fdnf.data import build as datasets
 from fdnf.train import (
+    checkpoint,
     distributed,
     interruption,
     models,
@@ -66,7 +67,7 @@ def train_and_evaluate(config: Any, workdir: str | pathlib.Path, label: str = "t
     workdir = pathlib.Path(workdir)
     settings.check(config)
     with workdirs.alone([workdir]):
-        finished = workdirs.finished(config, workdir)
+        finished = _finished(config, workdir)
         if finished is not None:
             _log.info("%s is finished; nothing to train", workdir)
             return finished
@@ -82,7 +83,21 @@ def check(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
     """
     settings.check(config)
     check_writable(workdir)
-    return workdirs.finished(config, workdir)
+    return _finished(config, workdir)
+
+
+def _finished(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
+    """The result of a finished run, of the teacher that is there."""
+    found = workdirs.finished(config, workdir)
+    named = {k: pathlib.Path(config[k].workdir or workdir / k) for k in _asked(config)}
+    if found is not None and named:
+        resume.check(
+            workdir,
+            checkpoint.meta_of(workdir),
+            resume.marks(Member(config, workdir, **named)),
+            config.train.get("accept_changes", False),
+        )
+    return found
 
 
 def train_together(
@@ -119,7 +134,11 @@ def _train(members: Sequence[Member], label: str) -> list[dict[str, Any] | None]
     here = jax.local_device_count()
     # Data, models, teachers, the step.
     built = program.build(members)
-    metas = [{"config": settings.to_dict(m.config), **built.meta} for m in members]
+    rests_on = resume.foundations(members, built.data)
+    metas = [
+        {"config": settings.to_dict(m.config), **built.meta, "rests_on": below}
+        for m, below in zip(members, rests_on, strict=True)
+    ]
 
     with contextlib.ExitStack() as stack:
         # Restore.
@@ -128,7 +147,12 @@ def _train(members: Sequence[Member], label: str) -> list[dict[str, Any] | None]
             for m in members
         ]
         restored, train_state, best = resume.restore(
-            kept, built.state, built.best, built.runs
+            kept,
+            built.state,
+            built.best,
+            built.runs,
+            rests_on,
+            all(m.config.train.get("accept_changes", False) for m in members),
         )
         start = restored or 0
         if start:
@@ -294,10 +318,15 @@ def _last(checkpointer: Checkpointer) -> str:
     return str(checkpointer.directory / str(saved[0])) if saved else _NONE
 
 
+def _asked(config: Any) -> list[str]:
+    """Which models must be there before this one."""
+    asked = ["teacher"] if objectives.needs_teacher(config) else []
+    return asked + (["pretrained"] if config.get("pretrained") else [])
+
+
 def _trained_first(config: Any, workdir: pathlib.Path) -> dict[str, pathlib.Path]:
     """Teacher and pretrained model of a config, trained if only their configs are."""
-    asked = ["teacher"] if objectives.needs_teacher(config) else []
-    asked += ["pretrained"] if config.get("pretrained") else []
+    asked = _asked(config)
     if not all(config[name].workdir for name in asked):
         # Before time is spent on them; otherwise the first trace will tell.
         data = datasets.build(config.data)

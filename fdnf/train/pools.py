@@ -1,10 +1,8 @@
 """Pools of a teacher's samples, drawn once and kept beside the teacher."""
 
-import contextlib
 import hashlib
 import json
 import logging
-import os
 import pathlib
 import zipfile
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from fdnf import files
 from fdnf.train import distributed, teachers
 from fdnf.train.teachers import Trained
 
@@ -87,15 +86,9 @@ def _read(path: pathlib.Path, key: str) -> dict[str, np.ndarray] | None:
 
 
 def _write(path: pathlib.Path, key: str, drawn: dict[str, np.ndarray]) -> None:
-    # Several runs may draw the same pool at a time: each writes a file of its own,
-    # and the last to be done names it.
-    temporary = path.with_name(f"{path.stem}.{os.getpid()}.tmp")
+    # Several runs may draw the same pool at a time: the last to be done names it.
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        with files.replacing(path) as file:
             np.savez(file, key=np.array(key), **drawn)  # pyright: ignore[reportArgumentType]
-        temporary.replace(path)
     except OSError as error:
         _log.warning("the pool of samples is not kept in %s: %s", path.parent, error)
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)

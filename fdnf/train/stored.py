@@ -59,15 +59,17 @@ def newest(
     )
 
 
-def one(directory: Path, step: int, names: tuple[str, ...]) -> dict[str, Any]:
-    """Reads the named trees of one step.
+def one(
+    directory: Path, step: int, names: tuple[str, ...]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Reads the named trees of one step, and its meta.
 
     Raises:
         CheckpointError: when they cannot be read.
     """
     path = directory / str(step)
     try:
-        return _read(path, names)[0]
+        return _read(path, names)
     except (MemoryError, LaterFormatError):
         raise
     except Exception as error:
@@ -140,6 +142,8 @@ def _read(path: Path, names: tuple[str, ...]) -> tuple[dict[str, Any], dict[str,
     checksums = record.pop("checksums")
     if meta_checksum(record) != checksums["meta"]:
         raise ValueError("the checksum of meta differs from the one saved")
+    # By which a model that others learned from is known again.
+    record["mark"] = checksums["best"]
     zero_size = record.pop("zero_size")
     trees = {}
     for name in names:

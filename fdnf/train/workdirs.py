@@ -190,7 +190,7 @@ def finished(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
         path = workdir / CONFIG
         before = _unless_damaged(lambda: files.read_json(path, way_out))
     if before is None:
-        before = checkpoint.config_of(workdir)
+        before = checkpoint.meta_of(workdir).get("config")
     if before is None:
         return None
     ours = files.plain(settings.to_dict(config))

@@ -1,15 +1,19 @@
 """Points of a sweep: their file, what is refused, and what is done again."""
 
+import contextlib
 import json
+import pathlib
 
 import pytest
 from absl import flags
 from absl.testing import flagsaver
+from PIL import Image
 
-from fdnf import main
+from fdnf import files, main
 from fdnf.evaluation import points, study, sweeps
 from fdnf.train import packs
 from fdnf.train.settings import ConfigError
+from launch import folder
 from tests import tiny
 
 
@@ -98,6 +102,7 @@ def test_done_ones_are_not_done_again(tmp_path, monkeypatch):
         found = workdir / study.RESULTS / next(iter(where)) / "seed_0"
         found.mkdir(parents=True)
         (found / "result.json").write_text("{}")
+        (workdir / "table.md").write_text("")
 
     def train(members, pack, label):
         for member in members:
@@ -129,6 +134,41 @@ def test_points_are_trained_and_evaluated_each_in_its_directory(tmp_path):
         assert result.parent.name == f"seed_{seed}"
         assert name in (workdir / "table.md").read_text()
         assert sweeps.evaluated(workdir)
+
+
+class Killed(BaseException):
+    """Stands for a kill."""
+
+
+@pytest.mark.parametrize("at", ["training.png", "marginals.png", "table.md"])
+def test_killed_while_it_writes_is_not_done(at, tmp_path, monkeypatch):
+    replacing = files.replacing
+
+    @contextlib.contextmanager
+    def dies(path):
+        with replacing(path) as file:
+            yield file
+            if pathlib.Path(path) in (workdir / at, workdir / "figures" / at):
+                raise Killed
+
+    workdir = tmp_path / "point"
+    members = [points.member(tiny.config(), workdir)]
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "replacing", dies)
+        with pytest.raises(Killed):
+            points.run(members, "auto")
+    assert any((workdir / "results").glob("*/*/result.json"))
+    assert not sweeps.evaluated(workdir)
+    assert not folder.is_done(workdir)
+    assert not (workdir / at).exists()
+    assert not (workdir / "figures" / at).exists()
+    assert points.run(members, "auto") == []
+    assert sweeps.evaluated(workdir)
+    assert folder.is_done(workdir)
+    for name in ("training.png", "marginals.png"):
+        with Image.open(workdir / "figures" / name) as image:
+            image.load()
+    assert not list(workdir.rglob("*.tmp"))
 
 
 def flagged(*arguments):

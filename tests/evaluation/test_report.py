@@ -81,6 +81,7 @@ class Sweep:
         found = record(name, seed, data, test)
         put(folder / f"results/{name}/seed_{seed}/result.json", found.to_json())
         put(folder / "finished.json", {"steps": 100})
+        put(folder / "table.md", "")
         versions = {"versions": {"jax": "9.8.7", "flax": "0.1"}}
         put(folder / "checkpoints/100/meta/metadata", versions)
         put(folder / "checkpoints/20/meta/metadata", {"versions": {"jax": "9.0"}})

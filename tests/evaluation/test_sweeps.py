@@ -89,6 +89,8 @@ def test_done_wants_training_and_results(tmp_path):
     write(tmp_path / "finished.json", {})
     assert state(tmp_path) == sweeps.State("preempted", "trained, not evaluated")
     write(tmp_path / "results/lkd/seed_0/result.json", {})
+    assert state(tmp_path) == sweeps.State("preempted", "trained, not evaluated")
+    write(tmp_path / "table.md", "")
     assert state(tmp_path).kind == "done"
 
 

@@ -97,6 +97,7 @@ class Run:
         folder = self.dir / "results" / name / f"seed_{self.keys.get('seed', 0)}"
         folder.mkdir(parents=True, exist_ok=True)
         write(folder / "result.json", {"value": self.value})
+        write(self.dir / "table.md", "the table")
 
     def is_done(self):
         return (self.dir / "finished.json").exists()

@@ -97,6 +97,8 @@ def test_done_is_trained_and_evaluated(tmp_path):
     (tmp_path / "results" / "m" / "seed_0").mkdir(parents=True)
     assert not folders.is_done(tmp_path)
     (tmp_path / "results" / "m" / "seed_0" / "result.json").write_text("{}")
+    assert not folders.is_done(tmp_path)
+    (tmp_path / "table.md").write_text("")
     assert folders.is_done(tmp_path)
 
 

@@ -50,7 +50,7 @@ def test_encoder_stands_still_for_half_the_training(trained):
     folder = workdir / checkpoint.SUBDIRECTORY
     seen = []
     for step in (1, 2):
-        tree = stored.one(folder, step, ("state",))["state"]
+        tree = stored.one(folder, step, ("state",))[0]["state"]
         after = {
             name.removeprefix(PARAMS): leaf
             for name, leaf in tree.items()

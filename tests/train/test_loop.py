@@ -150,7 +150,7 @@ def test_killed_while_writing_the_config(unbroken, tmp_path, monkeypatch):
 
     workdir = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(pathlib.Path, "replace", dies)
+        patch.setattr(os, "replace", dies)
         with pytest.raises(KeyboardInterrupt):
             loop.train_and_evaluate(tiny.config(), workdir)
     loop.train_and_evaluate(tiny.config(), workdir)

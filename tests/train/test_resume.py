@@ -167,3 +167,68 @@ def test_killed_after_the_last_step_trains_nothing_more(
         json.loads((path / loop.FINISHED).read_text()) for path in (tmp_path, unbroken)
     )
     assert ours == theirs
+
+
+def saved_rows(path, seed):
+    rng = np.random.default_rng(seed)
+    parts = {"train": 400, "val": 100, "test": 100}
+    np.savez(path, **{k: rng.normal(size=(n, 3)) for k, n in parts.items()})
+
+
+@pytest.mark.parametrize("accept", [False, True])
+def test_replaced_data_are_not_gone_on_with(accept, tmp_path, monkeypatch, caplog):
+    def config(**train):
+        built = tiny.config(eval_every=3, **train)
+        built.data = {"name": "npz", "args": {"path": str(tmp_path / "rows.npz")}}
+        return built
+
+    saved_rows(tmp_path / "rows.npz", 0)
+    killed_at(config(), tmp_path / "run", 9, monkeypatch)
+    saved_rows(tmp_path / "rows.npz", 1)
+    if accept:
+        loop.train_and_evaluate(config(accept_changes=True), tmp_path / "run")
+        assert "the data changed since step 6: going on" in caplog.text
+        (tmp_path / "run" / loop.FINISHED).unlink()
+    else:
+        with pytest.raises(CheckpointError, match="the data changed since step 6"):
+            loop.train_and_evaluate(config(), tmp_path / "run")
+        saved_rows(tmp_path / "rows.npz", 0)
+    loop.train_and_evaluate(config(), tmp_path / "run")
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_retrained_teacher_is_not_gone_on_with(finished, tmp_path, monkeypatch):
+    def config(**train):
+        built = tiny.config("lkd", eval_every=3, **train)
+        built.teacher.workdir = str(tmp_path / "teacher")
+        return built
+
+    def teach(seed):
+        built = tiny.config()
+        built.seed = seed
+        shutil.rmtree(tmp_path / "teacher", ignore_errors=True)
+        loop.train_and_evaluate(built, tmp_path / "teacher")
+
+    workdir = tmp_path / "run"
+    teach(0)
+    if finished:
+        loop.train_and_evaluate(config(), workdir)
+    else:
+        killed_at(config(), workdir, 9, monkeypatch)
+    teach(1)
+    with pytest.raises(CheckpointError, match="its teacher model changed since step"):
+        loop.train_and_evaluate(config(), workdir)
+    teach(0)  # The same to the bit.
+    loop.train_and_evaluate(config(), workdir)
+    teach(1)
+    loop.train_and_evaluate(config(accept_changes=True), workdir)
+
+
+def test_checkpoint_that_says_nothing_of_its_data_is_gone_on_with(
+    tmp_path, monkeypatch
+):
+    config = tiny.config(eval_every=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.resume, "foundations", lambda members, data: [{}])
+        killed_at(config, tmp_path, 9, monkeypatch)
+    loop.train_and_evaluate(config, tmp_path)
