@@ -142,6 +142,9 @@ GENERAL = {
     "train.accumulate": _spare(
         whole(1, ROWS), "parts a batch is cut into, for memory", 1
     ),
+    "train.accept_changes": _spare(
+        yes_no(), "go on though data or models that it rests on have changed", False
+    ),
     "loss.method": Key(one_of(objectives.METHODS), "what is minimised", "nll"),
     "loss.units": _spare(one_of(likelihood.UNITS), "of the likelihood", "nats"),
 }

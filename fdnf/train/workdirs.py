@@ -14,7 +14,7 @@ import filelock
 import numpy as np
 
 from fdnf import files
-from fdnf.train import checkpoint, distributed, settings, stored
+from fdnf.train import checkpoint, distributed, faults, settings, stored
 from fdnf.train.settings import ConfigError
 
 CONFIG, FINISHED, FAILED = "config.json", "finished.json", "failed.json"
@@ -193,7 +193,11 @@ def finished(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
         before = checkpoint.meta_of(workdir).get("config")
     if before is None:
         return None
-    ours = files.plain(settings.to_dict(config))
+    ours = settings.to_dict(config)
+    with contextlib.suppress(AttributeError, KeyError, TypeError):
+        # Written before there were all keys; what is no config differs in any case.
+        before, ours = faults.complete(before), faults.complete(ours)
+    ours = files.plain(ours)
     changed = _differences(_trained_by(files.plain(before)), _trained_by(ours))
     if changed:
         raise ConfigError(
