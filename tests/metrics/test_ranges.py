@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fdnf.metrics import backbones, diversity, image, inception, lpips, ranges
+from tests import floats
 from tests.metrics.tiny_lpips import tiny_params
 
 RNG = np.random.default_rng(0)
@@ -67,7 +68,7 @@ def test_rounding_is_let_through_and_half_precision_widened():
     assert half.dtype == jnp.float32
     near = UNIT.astype(jnp.float16)
     wide = image.psnr(near.astype(jnp.float32), UNIT)
-    np.testing.assert_allclose(image.psnr(near, UNIT), wide, rtol=1e-6)
+    floats.assert_close(image.psnr(near, UNIT), wide, rtol=1e-6)
 
 
 def test_values_that_are_not_at_hand_are_not_looked_at():
