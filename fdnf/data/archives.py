@@ -36,13 +36,18 @@ def extract_member(
 
     Raises:
         DataError: If the archive is damaged, or has no such member, or the member is
-            a link or anything but a regular file.
+            a link or anything but a regular file, or larger than the disk has room.
     """
     archive, target = pathlib.Path(archive), pathlib.Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=".part-", dir=target.parent)
     try:
-        with os.fdopen(handle, "wb") as out, _open_member(archive, member) as source:
+        with (
+            os.fdopen(handle, "wb") as out,
+            _open_member(
+                archive, member, shutil.disk_usage(target.parent).free
+            ) as source,
+        ):
             shutil.copyfileobj(source, out, 1 << 20)
         os.replace(temporary, target)
     except _DAMAGE as error:
@@ -57,12 +62,13 @@ def extract_member(
 
 
 @contextmanager
-def _open_member(archive: pathlib.Path, member: str) -> Iterator[IO[bytes]]:
+def _open_member(archive: pathlib.Path, member: str, room: int) -> Iterator[IO[bytes]]:
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as contents:
             if member not in (names := contents.namelist()):
                 raise DataError(_absent(archive, member, names))
             info = contents.getinfo(member)
+            _check_room(archive, member, info.file_size, room)
             if info.is_dir() or stat.S_ISLNK(info.external_attr >> 16):
                 raise DataError(_irregular(archive, member))
             with contents.open(info) as source:
@@ -76,12 +82,21 @@ def _open_member(archive: pathlib.Path, member: str) -> Iterator[IO[bytes]]:
                 continue
             if not info.isreg():
                 raise DataError(_irregular(archive, member))
+            _check_room(archive, member, info.size, room)
             source = contents.extractfile(info)
             assert source is not None  # isreg() said so
             with source:
                 yield source
             return
         raise DataError(_absent(archive, member, names))
+
+
+def _check_room(archive: pathlib.Path, member: str, size: int, room: int) -> None:
+    if size > room:
+        raise DataError(
+            f"'{member}' in {archive} announces {size:,} bytes; on the disk are"
+            f" {room:,} free. Make room, or if it is not so large, get it again."
+        )
 
 
 def _absent(archive: pathlib.Path, member: str, names: list[str]) -> str:

@@ -9,7 +9,7 @@ import tempfile
 import numpy as np
 from absl import logging
 
-from fdnf.data import paths
+from fdnf.data import npz, paths
 from fdnf.data.tabular import SPLITS
 
 Splits = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -30,7 +30,7 @@ def load(key: str) -> Splits | None:
         return None
     try:
         train, val, test = (
-            np.load(directory / f"{split}.npy", allow_pickle=False) for split in SPLITS
+            npz.read_npy(directory / f"{split}.npy") for split in SPLITS
         )
     except (OSError, ValueError, EOFError) as error:
         logging.warning("Ignoring the damaged cache %s: %s", directory, error)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fdnf.data import cache, decoding, images, paths, prepared
+from fdnf.data import cache, decoding, images, limits, paths, prepared
 from fdnf.data.images import Images
 from fdnf.data.tabular import DataError
 
@@ -200,7 +200,11 @@ def _faces(contents: zipfile.ZipFile, names: list[str]) -> np.ndarray:
     def streams() -> Iterator[bytes]:
         for name in names:
             try:
-                yield contents.read(name)
+                info = contents.getinfo(name)
+                limits.packed(
+                    info.file_size, info.compress_size, f"'{name}' in {where}"
+                )
+                yield contents.read(info)
             except KeyError:
                 raise DataError(f"{where} has no member '{name}'.") from None
 

@@ -1,6 +1,7 @@
 """The idx format of MNIST's files: a magic number, sizes, then bytes."""
 
 import gzip
+import math
 import os
 import pathlib
 import struct
@@ -8,6 +9,7 @@ import zlib
 
 import numpy as np
 
+from fdnf.data import limits
 from fdnf.data.tabular import DataError
 
 _UINT8 = 8
@@ -42,18 +44,22 @@ def read(path: str | os.PathLike[str], axes: int) -> np.ndarray:
                     f" {axes} axes begins with 0000{_UINT8:02x}{axes:02x}. Is it"
                     " another file under this name?"
                 )
-            # Sizes are the file's word; what is read is bounded by what there is.
-            body = file.read()
+            # Sizes are the file's word, and may be any.
+            expected = math.prod(sizes)
+            held = path.stat().st_size
+            limits.packed(expected, held, f"{path}, {' x '.join(map(str, sizes))},")
+            # One more, to tell a file that goes on.
+            body = file.read(expected + 1)
     except FileNotFoundError:
         raise DataError(f"No such file: {path}.") from None
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(
             f"{path} is damaged or cut short: {error}. Copy or download it again."
         ) from None
-    expected = int(np.prod([int(size) for size in sizes], dtype=object))
     if len(body) != expected:
+        more = "more" if len(body) > expected else f"{len(body):,}"
         raise DataError(
             f"{path} announces {' x '.join(map(str, sizes))} = {expected:,} bytes and"
-            f" has {len(body):,}. Copy or download it again."
+            f" has {more}. Copy or download it again."
         )
     return np.frombuffer(body, np.uint8).reshape(sizes)

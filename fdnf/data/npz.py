@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 
-from fdnf.data import tabular
+from fdnf.data import limits, tabular
 from fdnf.data.tabular import SPLITS, DataError, Tabular
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError)
@@ -33,12 +33,10 @@ def read_npz(
     path = pathlib.Path(path)
     splits = []
     for split, rows in zip(SPLITS, read_arrays(path, *SPLITS), strict=True):
+        where = f"'{split}' in {path}"
         if rows.dtype.kind not in "fiu":
-            raise DataError(
-                f"'{split}' in {path} has type {rows.dtype}; expected real numbers."
-            )
-        with np.errstate(over="ignore"):
-            splits.append(np.ascontiguousarray(rows, np.float32))
+            raise DataError(f"{where} has type {rows.dtype}; expected real numbers.")
+        splits.append(tabular.to_float32(rows, where))
     return tabular.validate(
         Tabular(name or path.stem, *splits, source=source or f"from {path}")
     )
@@ -72,8 +70,9 @@ def read_arrays(path: str | os.PathLike[str], *names: str) -> list[np.ndarray]:
         The arrays.
 
     Raises:
-        DataError: If the file is missing or damaged, holds pickled objects, or lacks
-            one of the arrays; each case in its own words.
+        DataError: If the file is missing, of another format or damaged, announces more
+            than it has, holds pickled objects, or lacks one of the arrays; each case
+            in its own words.
     """
     path = pathlib.Path(path)
     wanted = "Expected an .npz file with the arrays " + ", ".join(map(repr, names))
@@ -81,17 +80,17 @@ def read_arrays(path: str | os.PathLike[str], *names: str) -> list[np.ndarray]:
         raise DataError(f"No such data file: {path}. {wanted}.")
     part = "the file"
     try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise DataError(f"{path} holds a single array. {wanted}.")
+        if (other := _other_format(path)) is not None:
+            raise DataError(_not_npz(path, *other, wanted, names))
         arrays = []
-        with archive:
+        with np.load(path, allow_pickle=False) as archive:
             for part in names:
                 if part not in archive.files:
                     raise DataError(
                         f"{path} has no array '{part}'; it has:"
                         f" {', '.join(archive.files) or 'none'}. {wanted}."
                     )
+                _check_member(archive.zip, part, path)
                 arrays.append(archive[part])
     except PermissionError:
         raise DataError(f"No permission to read {path}.") from None
@@ -111,6 +110,89 @@ def read_arrays(path: str | os.PathLike[str], *names: str) -> list[np.ndarray]:
             f" {error or type(error).__name__}. Copy or make it again."
         ) from None
     return arrays
+
+
+def read_npy(path: str | os.PathLike[str]) -> np.ndarray:
+    """Reads the array of an .npy file, once it is known to have what it announces.
+
+    Raises:
+        ValueError: If it is damaged or holds Python objects.
+        OSError: If it does not read.
+    """
+    with open(path, "rb") as file:
+        limits.array(file, os.fstat(file.fileno()).st_size)
+        file.seek(0)
+        return np.load(file, allow_pickle=False)
+
+
+def _check_member(archive: zipfile.ZipFile, name: str, path: pathlib.Path) -> None:
+    info = archive.getinfo(f"{name}.npy")
+    limits.packed(info.file_size, info.compress_size, f"'{name}' in {path}")
+    with archive.open(info) as stream:
+        limits.array(stream, info.file_size)
+
+
+# What a file is that is no .npz, by its first bytes, and what reads its rows.
+_FORMATS = (
+    (b"\x93NUMPY", "holds a single array, as .npy files do", "np.load({!r})"),
+    (b"PAR1", "is a Parquet table", "pandas.read_parquet({!r}).to_numpy()"),
+    (b"ARROW1", "is an Arrow table", "pandas.read_feather({!r}).to_numpy()"),
+    (b"\x89HDF", "is an HDF5 file", "h5py.File({!r})['rows'][:]"),
+    (b"MATLAB", "is a MATLAB file", "scipy.io.loadmat({!r})['rows']"),
+    (b"\x1f\x8b", "is a gzip file", "np.loadtxt({!r}, delimiter=',')"),
+    (b"SQLite", "is an SQLite data base", None),
+)
+# Members by which zip files of other programs are known.
+_MEMBERS = (
+    ("[Content_Types].xml", "is a spreadsheet", "pandas.read_excel({!r}).to_numpy()"),
+    ("/data.pkl", "is a file of PyTorch", "torch.load({!r}).numpy()"),
+)
+_TEXT = "np.loadtxt({!r}, delimiter=',', skiprows=1)"
+
+
+def _other_format(path: pathlib.Path) -> tuple[str, str | None] | None:
+    """What a file is, and code that reads it; None for zip files and the unknown."""
+    with open(path, "rb") as file:
+        start = file.read(1 << 12)
+    for mark, what, code in _FORMATS:
+        if start.startswith(mark):
+            return what, code
+    if start.startswith(b"PK"):
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+        for end, what, code in _MEMBERS:
+            if any(name.endswith(end) for name in names):
+                return what, code
+        return None
+    try:
+        # A letter of several bytes may be cut at the end.
+        text = start.decode() if len(start) < 1 << 12 else start[:-3].decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    if not text.strip() or not all(c.isprintable() or c.isspace() for c in text):
+        return None
+    if text.lstrip("\ufeff \r\n\t").lower().startswith(("<!doctype html", "<html")):
+        return "is a web page, as for a login", None
+    return "is text, perhaps comma-separated", _TEXT
+
+
+def _not_npz(
+    path: pathlib.Path,
+    what: str,
+    code: str | None,
+    wanted: str,
+    names: tuple[str, ...],
+) -> str:
+    told = f"{path} {what}. {wanted}."
+    if code is None or names != SPLITS:
+        return f"{told} Copy the right file there."
+    made = str(path.with_suffix(".npz"))
+    return (
+        f"{told} Make one of rows in random order:\n"
+        f"  rows = {code.format(str(path))}\n"
+        "  a, b = int(0.8 * len(rows)), int(0.9 * len(rows))\n"
+        f"  np.savez({made!r}, train=rows[:a], val=rows[a:b], test=rows[b:])"
+    )
 
 
 def _is_pickle(path: pathlib.Path) -> bool:

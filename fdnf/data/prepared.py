@@ -105,6 +105,7 @@ def read(
         source = builder.as_data_source(
             split=split, decoders={"image": tfds.decode.SkipDecoding()}
         )
+        _check_count(directory, len(source))
         pixels = decoding.decode(
             streams(source), len(source), event, where, convert, sizes
         )
@@ -117,6 +118,13 @@ def read(
             " directory and prepare the set again."
         ) from None
     return pixels, np.array(labels, np.int32)
+
+
+def _check_count(directory: pathlib.Path, count: int) -> None:
+    """The number of images is the word of a text file beside them."""
+    held = sum(file.stat().st_size for file in directory.iterdir() if file.is_file())
+    if count > held:
+        raise ValueError(f"{_INFO} announces {count:,} images in {held:,} bytes")
 
 
 def _version(info: pathlib.Path) -> tuple[int, ...]:

@@ -5,6 +5,14 @@ from typing import NamedTuple
 import numpy as np
 
 SPLITS = ("train", "val", "test")
+# Beyond float32, of which squares are still in it; and the spread whose square is.
+LARGEST, LARGE, SMALL = 3.4e38, 1e18, 1e-18
+# Values of a column that float32 has to keep apart.
+STEPS = 256
+_REMEDY = (
+    "Subtract the mean of each column over the training rows and divide by its"
+    " standard deviation, in float64, before saving."
+)
 
 
 class DataError(ValueError):
@@ -43,6 +51,9 @@ class Tabular(NamedTuple):
 def validate(tabular: Tabular) -> Tabular:
     """Checks that the splits are float32 matrices of one width, full and finite.
 
+    Values whose squares leave float32 are refused too: any density of them is infinite
+    or that of a constant.
+
     Args:
         tabular: The data set to check.
 
@@ -75,8 +86,46 @@ def validate(tabular: Tabular) -> Tabular:
                 " splits must have the same columns."
             )
         dim = rows.shape[1]
-        _check_finite(rows, where)
+        low, high = rows.min(axis=0), rows.max(axis=0)
+        _check_finite(rows, low, high, where)
+        _check_size(low, high, where)
     return tabular
+
+
+def to_float32(rows: np.ndarray, where: str) -> np.ndarray:
+    """Rows in the type they are trained in, if it can tell them apart.
+
+    Args:
+        rows: Real numbers of any type, `[rows, dim]`.
+        where: What they are, for errors.
+
+    Returns:
+        The rows, float32, contiguous.
+
+    Raises:
+        DataError: If a finite value is beyond float32, or a column has so little
+            spread beside its size that fewer than `STEPS` values of it are left.
+    """
+    with np.errstate(over="ignore", under="ignore"):
+        cast = np.ascontiguousarray(rows, np.float32)
+    if rows.ndim != 2 or rows.size == 0 or np.can_cast(rows.dtype, np.float32):
+        return cast
+    low, high = (np.asarray(end, np.float64) for end in (rows.min(0), rows.max(0)))
+    ends = np.maximum(np.abs(low), np.abs(high))
+    for column in np.flatnonzero(np.isfinite(ends) & (ends > LARGEST)):
+        raise DataError(
+            f"{where}: column {column} goes from {low[column]:g} to {high[column]:g},"
+            f" beyond float32. {_REMEDY}"
+        )
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        step, spread = np.spacing(ends.astype(np.float32)).astype(float), high - low
+    for column in np.flatnonzero((spread > 0) & (spread < STEPS * step)):
+        raise DataError(
+            f"{where}: column {column} goes from {low[column]:.12g} to"
+            f" {high[column]:.12g}, of which float32 keeps"
+            f" {1 + int(spread[column] / step[column])} values. {_REMEDY}"
+        )
+    return cast
 
 
 def limit(tabular: Tabular, rows: int | None) -> Tabular:
@@ -131,9 +180,25 @@ def split_tail(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return rest[:-val_count], rest[-val_count:], test
 
 
-def _check_finite(rows: np.ndarray, where: str) -> None:
+def _check_size(low: np.ndarray, high: np.ndarray, where: str) -> None:
+    largest, spread = np.maximum(-low, high), high - low
+    for column in np.flatnonzero(largest > LARGE):
+        raise DataError(
+            f"{where}: column {column} goes from {low[column]:g} to {high[column]:g},"
+            f" whose squares are beyond float32. {_REMEDY}"
+        )
+    for column in np.flatnonzero((spread > 0) & (spread < SMALL)):
+        raise DataError(
+            f"{where}: column {column} goes from {low[column]:g} to {high[column]:g};"
+            f" the square of so small a spread is 0 in float32. {_REMEDY}"
+        )
+
+
+def _check_finite(
+    rows: np.ndarray, low: np.ndarray, high: np.ndarray, where: str
+) -> None:
     # The extremes carry any NaN or infinity and need no array of flags.
-    if np.isfinite(rows.max()) and np.isfinite(rows.min()):
+    if np.isfinite(low).all() and np.isfinite(high).all():
         return
     bad = ~np.isfinite(rows)
     row, column = (int(index) for index in np.argwhere(bad)[0])

@@ -147,8 +147,12 @@ def _npz(data: bytes) -> dict[str, np.ndarray]:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise ValueError(f"damaged archive: {error}") from None
+    # Of memory: an array may announce any size.
+    except (
+        *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError),
+        MemoryError,
+    ) as error:
+        raise ValueError(f"damaged archive: {error or type(error).__name__}") from None
 
 
 def _safetensors(data: bytes) -> dict[str, np.ndarray]:

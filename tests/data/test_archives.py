@@ -1,3 +1,4 @@
+import collections
 import io
 import os
 import stat
@@ -10,6 +11,7 @@ from fdnf.data import archives
 from fdnf.data.tabular import DataError
 
 CONTENT = b"rows" * 10_000
+Usage = collections.namedtuple("Usage", ["total", "used", "free"])
 
 
 def tar(path, *members):
@@ -98,3 +100,17 @@ def test_truncated_archive_leaves_no_file(tmp_path, target, kind, keep):
 def test_absent_archive(tmp_path, target):
     with pytest.raises(DataError, match="No such file"):
         archives.extract_member(tmp_path / "none.zip", "a", target)
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_member_larger_than_the_disk_has_room(tmp_path, target, monkeypatch, kind):
+    if kind == "tar":
+        archive = tar(tmp_path / "a.tar.gz", (tarfile.TarInfo("b"), CONTENT))
+    else:
+        archive = tmp_path / "a.zip"
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+            file.writestr("b", CONTENT)
+    monkeypatch.setattr(archives.shutil, "disk_usage", lambda _: Usage(9, 0, 9))
+    with pytest.raises(DataError, match="announces 40,000 bytes; on the disk are 9 fr"):
+        archives.extract_member(archive, "b", target)
+    assert os.listdir(target.parent) == []

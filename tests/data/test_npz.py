@@ -1,9 +1,12 @@
+import io
 import pickle
+import textwrap
+import zipfile
 
 import numpy as np
 import pytest
 
-from fdnf.data import npz
+from fdnf.data import limits, npz
 from fdnf.data.tabular import DataError
 from tests import floats
 
@@ -59,10 +62,95 @@ def test_flipped_bytes(path, compressed):
         npz.read_npz(path)
 
 
-def test_text_that_calls_itself_npz(path):
-    path.write_text("<html>404</html>")
-    with pytest.raises(DataError, match="damaged or cut short"):
+def parquet():
+    return b"PAR1" + bytes(90) + b"PAR1"
+
+
+def spreadsheet():
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("[Content_Types].xml", "<Types/>")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "text", "code"),
+    [
+        ("a.csv", b"x,y\n1,2\n" * 900, "is text, perhaps comma-sep", "np.loadtxt"),
+        ("a.csv", "température\n1\n".encode(), "is text", "np.loadtxt"),
+        ("a.parquet", parquet(), "is a Parquet table", "pandas.read_parquet"),
+        ("a.feather", b"ARROW1\0\0", "is an Arrow table", "pandas.read_feather"),
+        ("a.h5", b"\x89HDF\r\n\x1a\n", "is an HDF5 file", "h5py.File"),
+        ("a.mat", b"MATLAB 5.0 MAT-file", "is a MATLAB file", "scipy.io.loadmat"),
+        ("a.csv.gz", b"\x1f\x8b\x08\0", "is a gzip file", "np.loadtxt"),
+        ("a.xlsx", spreadsheet(), "is a spreadsheet", "pandas.read_excel"),
+        ("a.npy", b"\x93NUMPY\x01\0", "holds a single array", "np.load"),
+    ],
+)
+def test_other_formats_are_named_with_the_way_to_an_npz(
+    tmp_path, name, content, text, code
+):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(DataError) as caught:
         npz.read_npz(path)
+    told = str(caught.value)
+    assert f"{path} {text}" in told
+    assert f"rows = {code}('{path}'" in told
+    assert f"np.savez('{path.with_suffix('.npz')}', train=" in told
+    for wrong in ("damaged", "pickle", "unsafe"):
+        assert wrong not in told
+
+
+def test_the_way_to_an_npz_leads_there(tmp_path):
+    path = tmp_path / "a.csv"
+    np.savetxt(path, np.arange(60.0).reshape(20, 3), delimiter=",", header="x,y,z")
+    with pytest.raises(DataError) as caught:
+        npz.read_npz(path)
+    _, *code = str(caught.value).split("\n")
+    exec(textwrap.dedent("\n".join(code)), {"np": np})
+    data = npz.read_npz(tmp_path / "a.npz")
+    assert [len(part) for part in data[1:4]] == [16, 2, 2]
+
+
+def test_web_page_that_calls_itself_npz(path):
+    path.write_text("<html>404</html>")
+    with pytest.raises(DataError, match="is a web page.*Copy the right file"):
+        npz.read_npz(path)
+
+
+def head(shape, dtype="<f8"):
+    """An .npy header and a few bytes."""
+    buffer = io.BytesIO()
+    fields = {"descr": dtype, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(buffer, fields)
+    return buffer.getvalue() + bytes(64)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_terabytes_that_are_announced_are_not_made_room_for(path, compression):
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("train.npy", head((10**13, 1)))
+    with pytest.raises(DataError, match=r"damaged .*announces 10000000000000 x 1"):
+        npz.read_npz(path)
+    # Just as little where memory would do.
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("train.npy", head((1000, 1)))
+    with pytest.raises(DataError, match="8,000 bytes, and 64 follow"):
+        npz.read_npz(path)
+
+
+def test_what_is_packed_too_well_is_not_unpacked(path, monkeypatch):
+    np.savez_compressed(path, **arrays(train=np.zeros((1 << 20, 1))))
+    monkeypatch.setattr(limits, "memory", lambda: 1 << 20)
+    with pytest.raises(DataError, match=r"'train' in .*npz announces 8,388,\d+ byte"):
+        npz.read_npz(path)
+
+
+def test_an_npy_file_that_announces_more(tmp_path):
+    (tmp_path / "a.npy").write_bytes(head((10**13,)))
+    with pytest.raises(ValueError, match="80,000,000,000,000 bytes, and 64 follow"):
+        npz.read_npy(tmp_path / "a.npy")
 
 
 class Trap:
@@ -101,7 +189,7 @@ def test_missing_split(path):
 def test_single_array(path):
     with open(path, "wb") as file:
         np.save(file, np.ones((2, 3)))
-    with pytest.raises(DataError, match="holds a single array"):
+    with pytest.raises(DataError, match="holds a single array, as .npy files do"):
         npz.read_npz(path)
 
 
@@ -122,8 +210,29 @@ def test_nan_row(path):
 
 def test_beyond_float32_is_no_finite_number(path):
     np.savez(path, **arrays(train=np.full((5, 3), 1e300)))
-    with pytest.raises(DataError, match="row 0, column 0 is inf"):
+    with pytest.raises(DataError, match=r"column 0 goes from 1e\+300 .*beyond float32"):
         npz.read_npz(path)
+
+
+@pytest.mark.parametrize("size", [1e30, 1e-30])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_values_whose_squares_leave_float32(path, size, dtype):
+    rows = np.random.default_rng(0).normal(size=(50, 3))
+    rows[:, 1] *= size
+    np.savez(path, **arrays(train=rows.astype(dtype)))
+    with pytest.raises(DataError, match="column 1 goes from .*divide by its standard"):
+        npz.read_npz(path)
+
+
+def test_values_that_float32_cannot_tell_apart(path):
+    seconds = 1.7e9 + np.arange(500.0)
+    rows = np.stack([seconds - seconds[0], seconds, seconds**0], axis=1)
+    np.savez(path, **arrays(train=rows))
+    with pytest.raises(DataError, match="column 1 .*1700000499, of which .* keeps 4 v"):
+        npz.read_npz(path)
+    # Constants and whole numbers that fit are let through.
+    np.savez(path, **arrays(train=np.delete(rows, 1, axis=1)[:, [0, 1, 1]].astype(int)))
+    assert npz.read_npz(path).train[-1].tolist() == [499, 1, 1]
 
 
 def test_unlike_dimensions(path):

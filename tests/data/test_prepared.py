@@ -159,6 +159,18 @@ def test_damaged_copy(home):
         prepared.read(directory, "train", (4, 4, 1))
 
 
+def test_more_images_announced_than_there_are_bytes(home):
+    _, content = labelled((4, 4, 1), (2, 2))
+    directory = write(home, "mnist", (4, 4, 1), content)
+    info = directory / "dataset_info.json"
+    told = json.loads(info.read_text())
+    told["splits"][0]["shardLengths"] = [str(10**13)]
+    info.write_text(json.dumps(told))
+    name = told["splits"][0]["name"]
+    with pytest.raises(DataError, match="announces 10,000,000,000,000 images in"):
+        prepared.read(directory, name, (4, 4, 1))
+
+
 def test_broken_image_is_named(home):
     content = {"train": [example(np.zeros((4, 4), np.uint8), 1)]}
     content["train"][0]["image"] = content["train"][0]["image"][:40]

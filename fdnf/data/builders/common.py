@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import tensorflow_datasets as tfds
 
-from fdnf.data import archives, download, paths, published
+from fdnf.data import archives, download, npz, paths, published
 from fdnf.data.tabular import DataError
 
 Splits = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -164,7 +164,7 @@ def read_array(path: pathlib.Path, columns: int) -> np.ndarray:
         DataError: If it does not read or has another form.
     """
     try:
-        rows = np.load(path, allow_pickle=False)
+        rows = npz.read_npy(path)
     except (ValueError, OSError, EOFError) as error:
         raise DataError(f"{path} is no plain array: {error}") from None
     if rows.ndim != 2 or rows.shape[1] != columns or rows.dtype.kind != "f":

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import tensorflow_datasets as tfds
 from absl import logging
 
-from fdnf.data import download, paths, prepared
+from fdnf.data import download, limits, paths, prepared
 from fdnf.data.tabular import DataError
 
 # Of an archive whose size is not known for certain; Flickr2K's has 12 GB.
@@ -175,6 +175,8 @@ def contents(manual: pathlib.Path, archive: Archive) -> Iterator[tuple[str, byte
             with zipfile.ZipFile(path) as file:
                 for name in sorted(file.namelist()):
                     if _wanted(name, archive):
+                        size = file.getinfo(name).file_size
+                        limits.fits(size, f"'{name}' in {path}")
                         yield pathlib.PurePosixPath(name).name, file.read(name)
             return
         # A stream: seeking in a compressed file starts again from its beginning.
@@ -183,6 +185,7 @@ def contents(manual: pathlib.Path, archive: Archive) -> Iterator[tuple[str, byte
                 if info.isreg() and _wanted(info.name, archive):
                     member = file.extractfile(info)
                     assert member is not None  # isreg() said so
+                    limits.fits(info.size, f"'{info.name}' in {path}")
                     yield pathlib.PurePosixPath(info.name).name, member.read()
     except _DAMAGE as error:
         raise DataError(
