@@ -28,6 +28,8 @@ def marginals(
 ) -> pathlib.Path:
     """Draw two-dimensional marginals: a column a sample, a row a pair of features.
 
+    Of a single feature the histograms of all samples are drawn in one frame.
+
     Limits are the 0.5 % and 99.5 % quantiles of the first sample, the data; within
     a row the colour scale is one, up to the fullest cell of the data. Where more than
     4 % of a sample lies beyond the limits, its share is printed.
@@ -37,23 +39,24 @@ def marginals(
         path: where to write.
         pairs: features (horizontal, vertical) of each row; three, spread over the
             features, by default.
-        bins: cells a side.
+        bins: cells a side, or of a histogram.
         title: above the figure.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: no sample, fewer than two features, unequal numbers of features,
-            or a pair beyond them.
+        ValueError: no sample, unequal numbers of features, or a pair beyond them.
     """
     arrays = _vectors(samples)
     data = next(iter(arrays.values()))
     width = data.shape[1]
+    if width == 1 and not pairs:
+        return _histograms(arrays, path, bins, title)
     chosen = list(pairs) or _spread_pairs(width)
     if width < 2 or any(not 0 <= i < width for pair in chosen for i in pair):
         raise ValueError(
-            f"pairs {chosen} of {width} features: expected at least two features and "
+            f"pairs {chosen} of {width} features: expected at least one feature and "
             f"indices from 0 to {width - 1}"
         )
     with plotting.saved(
@@ -148,6 +151,43 @@ def _vectors(samples: Mapping[str, Array]) -> dict[str, np.ndarray]:
     return arrays
 
 
+def _limits(data: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Quantiles of each column that a picture shows, apart where a column is flat."""
+    low, high = np.quantile(data, (0.005, 0.995), axis=0)
+    flat = low == high
+    return low - 0.5 * flat, high + 0.5 * flat
+
+
+def _histograms(
+    arrays: Mapping[str, np.ndarray], path: Path, bins: int, title: str
+) -> pathlib.Path:
+    """One feature of all samples, as densities; the data filled."""
+    (low,), (high,) = _limits(next(iter(arrays.values())))
+    edges = np.linspace(low, high, bins + 1)
+    colors = plotting.colors(arrays)
+    with plotting.saved(path, 6.4, 4.0) as figure:
+        axes = figure.subplots()
+        for k, (label, array) in enumerate(arrays.items()):
+            counts, _ = np.histogram(array, edges)
+            share = counts / len(array)
+            outside = 1 - share.sum()
+            if outside > 0.04:
+                label += f", {100 * outside:.0f} % outside"
+            axes.stairs(
+                share / np.diff(edges),
+                edges,
+                label=label,
+                color="#BBBBBB" if k == 0 else colors[list(arrays)[k]],
+                fill=k == 0,
+                linewidth=1.8,
+            )
+        axes.set_xlabel("feature 0")
+        axes.set_ylabel("density")
+        axes.legend(frameon=False)
+        axes.set_title(title)
+    return pathlib.Path(path)
+
+
 def _spread_pairs(width: int) -> list[tuple[int, int]]:
     starts = np.unique(np.linspace(0, max(width - 2, 0), 3).astype(int))
     return [(int(i), int(i) + 1) for i in starts]
@@ -159,9 +199,7 @@ def _marginal_row(
     from matplotlib import colors
 
     data = next(iter(arrays.values()))[:, pair]
-    low, high = np.quantile(data, (0.005, 0.995), axis=0)
-    flat = low == high
-    low, high = low - 0.5 * flat, high + 0.5 * flat
+    low, high = _limits(data)
     box = np.stack([low, high], axis=1)
     peak = None
     for axes, array in zip(row, arrays.values(), strict=True):

@@ -78,6 +78,17 @@ def test_marginals(tmp_path):
     pixels(path, 1.1 + 1.9 * 3, 0.7 + 1.9 * 2)
 
 
+def test_one_feature_has_a_histogram(tmp_path):
+    rng = np.random.default_rng(0)
+    samples = {"data": rng.normal(size=(400, 1)), "teacher": np.full((9, 1), np.nan)}
+    path = figures.marginals(samples, tmp_path / "m.png", title="title")
+    # Something is drawn in the grey of the data.
+    image = np.asarray(Image.open(path).convert("RGB"), int)
+    assert (np.abs(image - 0xBB).max(axis=-1) < 2).mean() > 0.02
+    # A constant column has limits, too.
+    figures.marginals({"data": np.ones((4, 1))}, path)
+
+
 def test_marginals_choose_pairs_over_the_features():
     assert sample_figures._spread_pairs(63) == [(0, 1), (30, 31), (61, 62)]
     assert sample_figures._spread_pairs(2) == [(0, 1)]
@@ -133,7 +144,7 @@ def test_known_labels_keep_their_color():
         (figures.level_distances, {}, "0 students"),
         (figures.level_distances, {"a": [1.0], "b": [1.0, 2.0]}, "levels"),
         (figures.marginals, {}, "shapes"),
-        (figures.marginals, {"data": np.ones((4, 1))}, "at least two features"),
+        (figures.marginals, {"data": np.ones((4, 0))}, "at least one feature"),
         (figures.pixel_patches, {"data": np.ones((4, 60))}, "square less one"),
         (
             figures.pixel_patches,
