@@ -1,5 +1,6 @@
 """Experiments that train side by side in one program: which, and how many."""
 
+import contextlib
 import json
 import logging
 import pathlib
@@ -8,8 +9,17 @@ from typing import Any
 
 import jax
 
-from fdnf.train import loop, objectives, process, settings, stored, workdirs
-from fdnf.train.checkpoint import SUBDIRECTORY
+from fdnf.data.tabular import DataError
+from fdnf.train import (
+    distributed,
+    loop,
+    objectives,
+    process,
+    settings,
+    stored,
+    workdirs,
+)
+from fdnf.train.checkpoint import SUBDIRECTORY, CheckpointError
 from fdnf.train.loop import TrainingStoppedError
 from fdnf.train.program import Member
 from fdnf.train.settings import ConfigError
@@ -17,6 +27,8 @@ from fdnf.train.settings import ConfigError
 # What a group holds at most if nothing is asked for. It is halved when a device's
 # memory does not suffice.
 LARGEST, LARGEST_OF_IMAGES = 16, 4
+# What is wrong with one member, and need not be with the others.
+REFUSALS = (ConfigError, DataError, CheckpointError)
 
 _log = logging.getLogger(__name__)
 
@@ -74,20 +86,30 @@ def train(
       label: name on the progress display.
 
     Yields:
-      Each with the contents of its `finished.json`, or None if it failed
-      (`failed.json`), as groups are done.
+      Each with the contents of its `finished.json`, or None if it failed or was
+      refused (`failed.json`), as groups are done.
 
     Raises:
-      ConfigError, DataError, CheckpointError: before training, for what is wrong.
+      ConfigError, DataError, CheckpointError: before training, for what is wrong with
+        an only member; of several, the others go on.
       StoppedBySignalError: when a signal asked for it; all is saved.
     """
     images = bool(members) and settings.convolves(members[0].config)
-    most = limit(pack, images)
-    finished = [loop.check(member.config, member.workdir) for member in members]
-    for member, result in zip(members, finished, strict=True):
-        if result is not None:
-            yield member, result
-    todo = [m for m, done in zip(members, finished, strict=True) if done is None]
+    most, only = limit(pack, images), len(members) == 1
+    found, todo = [], []
+    for member in members:
+        try:
+            result = loop.check(member.config, member.workdir)
+        except REFUSALS as error:
+            if only:
+                raise
+            found.append((member, refuse(member, error)))
+            continue
+        if result is None:
+            todo.append(member)
+        else:
+            found.append((member, result))
+    yield from found
     waiting = plan(todo, most)
     while waiting:
         group = waiting.pop(0)
@@ -100,6 +122,17 @@ def train(
                 if not (member.workdir / workdirs.FAILED).exists():
                     workdirs.write_failed(member.workdir, error)
             results = [None] * len(group)
+        except REFUSALS as error:
+            # Of several processes each may be refused something else, and a disk that
+            # is full is so for all.
+            own = distributed.count() == 1 and not isinstance(error.__cause__, OSError)
+            if only or not own:
+                raise
+            if len(group) > 1:
+                _log.warning("not all of %d fit (%s): one by one", len(group), error)
+                waiting[:0] = [[member] for member in group]
+                continue
+            results = [refuse(group[0], error)]
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error) or len(group) == 1:
                 raise
@@ -109,6 +142,15 @@ def train(
             continue
         yield from zip(group, results, strict=True)
         process.release_programs()
+
+
+def refuse(member: Member, error: Exception) -> None:
+    """Says why a member is not trained, there and on the terminal."""
+    _log.error("%s is refused: %s", member.workdir, error)
+    # Its directory may be what is wrong.
+    with contextlib.suppress(OSError, *REFUSALS):
+        stored.place(member.workdir).mkdir(parents=True, exist_ok=True)
+        workdirs.write_failed(member.workdir, error)
 
 
 def _program(member: Member) -> str:

@@ -240,6 +240,38 @@ def test_one_that_diverges_fails_and_the_others_finish(alone, tmp_path):
         )
 
 
+def test_one_that_is_refused_does_not_stop_the_others(tmp_path, monkeypatch):
+    """Before data are loaded; when they do not fit; and as a directory."""
+    sizes = groups_of(monkeypatch)
+    good = [member(tmp_path / f"good{i}", seed=i) for i in range(2)]
+    seedless = member(tmp_path / "seedless")
+    seedless.config.seed = -1
+    # Of a teacher that is not there, which is found out once all are loaded.
+    taught = [tiny.config("lkd") for _ in range(2)]
+    orphans = [
+        packs.Member(config, tmp_path / f"orphan{i}", teacher=tmp_path / "none")
+        for i, config in enumerate(taught)
+    ]
+    patterned = packs.Member(tiny.config(), tmp_path / "[a]")
+    results = trained([seedless, *good, *orphans, patterned])
+    lost = {name for name, result in results.items() if result is None}
+    assert lost == {"seedless", "orphan0", "orphan1", "[a]"}
+    assert sizes == [2, 2, 1, 1]
+    for name in ("good0", "good1"):
+        assert (tmp_path / name / loop.FINISHED).exists()
+        assert not (tmp_path / name / "failed.json").exists()
+    for name, says in (("seedless", "seed"), ("orphan0", "none")):
+        failed = json.loads((tmp_path / name / "failed.json").read_text())
+        assert says in failed["error"]
+
+
+def test_an_only_one_is_refused_as_ever(tmp_path):
+    only = member(tmp_path / "only")
+    only.config.seed = -1
+    with pytest.raises(packs.ConfigError, match="seed"):
+        list(packs.train([only]))
+
+
 def test_all_that_diverge_fail(tmp_path):
     own = {"optim.lr": 1e30, "train.max_bad_steps": 3}
     members = [member(tmp_path / str(i), seed=i, **own) for i in range(2)]
