@@ -35,7 +35,6 @@ configs/maf_gas.py:student, or :smoke for seconds on synthetic data.
 
 import contextlib
 import logging
-import os
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -53,6 +52,7 @@ from absl import logging as absl_logging
 from ml_collections import config_flags
 
 from fdnf.data import build as datasets
+from fdnf.data import paths
 from fdnf.data.tabular import DataError
 from fdnf.evaluation import conditional, image_extractors, points, study
 from fdnf.evaluation import export as export_mode
@@ -87,8 +87,9 @@ _MODE = flags.DEFINE_enum(
 )
 _CACHE = flags.DEFINE_string(
     "compilation_cache",
-    os.path.join("~", ".cache", "fdnf", "xla"),
-    "Directory where compiled programs are kept between runs; empty for none.",
+    None,
+    "Directory where compiled programs are kept between runs, in place of xla/ in "
+    "$XDG_CACHE_HOME/fdnf or ~/.cache/fdnf; empty for none.",
 )
 _POINTS = flags.DEFINE_string(
     "points",
@@ -160,19 +161,23 @@ def main(argv: Sequence[str]) -> int:
     if bool(_WORKDIR.value) == bool(_POINTS.value):
         return _refused("give --workdir, or --points for several")
     process.prepare(images=settings.convolves(_CONFIG.value))
-    if _CACHE.value:
-        jax.config.update("jax_compilation_cache_dir", os.path.expanduser(_CACHE.value))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     try:
         with interruption.handled():
+            if _CACHE.value != "":
+                given = paths.expanded(_CACHE.value) if _CACHE.value else None
+                place = given or paths.cache_dir() / "xla"
+                jax.config.update("jax_compilation_cache_dir", str(place))
+                jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+            settings.expand(_CONFIG.value)
+            workdir = paths.expanded(_WORKDIR.value) if _WORKDIR.value else None
             distributed.start(
                 _DISTRIBUTED.value,
                 _COORDINATOR.value,
                 _PROCESSES.value,
                 _PROCESS.value,
-                _told(_CONFIG.value),
+                _told(_CONFIG.value, workdir),
             )
-            status = _run(_MODE.value, _CONFIG.value)
+            status = _run(_MODE.value, _CONFIG.value, workdir)
             # Not at the exit, where those that wait for process 0, which evaluates,
             # would be taken for dead.
             distributed.wait("done")
@@ -199,7 +204,7 @@ def _refused(text: str) -> int:
     return 2
 
 
-def _told(config: Any) -> dict[str, str]:
+def _told(config: Any, workdir: pathlib.Path | None) -> dict[str, str]:
     """What all processes of a run must have been told alike."""
     points = pathlib.Path(_POINTS.value) if _POINTS.value else None
     return {
@@ -207,7 +212,7 @@ def _told(config: Any) -> dict[str, str]:
         "jax": f"{jax.__version__}, {jax.dtypes.canonicalize_dtype(float)}",
         "--mode": _MODE.value,
         "--pack": _PACK.value,
-        "--workdir": os.path.abspath(_WORKDIR.value or "."),
+        "--workdir": str(workdir and workdir.absolute()),
         "--points": points.read_text(encoding="utf-8") if points else "",
         **meeting.flat(config.to_dict(), "config."),
     }
@@ -219,22 +224,21 @@ def _say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-def _run(mode: str, config: Any) -> int:
-    """The exit status of a mode."""
+def _run(mode: str, config: Any, workdir: pathlib.Path | None) -> int:
+    """The exit status of a mode; without a workdir there is a file of points."""
     if mode == "single":
         image_extractors.check(config.eval)
         conditional.check(config.eval)
-        if _POINTS.value:
-            members = points.read(_POINTS.value, config)
+        if workdir is None:
+            members = points.read(str(_POINTS.value), config)
         else:
-            members = [points.member(config, pathlib.Path(str(_WORKDIR.value)))]
+            members = [points.member(config, workdir)]
         failed = points.run(members, _PACK.value)
         for path in failed:
             print(f"fdnf: failed: {path}", file=sys.stderr)
         return 2 if failed else 0
-    if _POINTS.value:
+    if workdir is None:
         raise ConfigError("--points is for --mode=single")
-    workdir = pathlib.Path(str(_WORKDIR.value))
     if distributed.count() > 1 and mode != "train":
         raise ConfigError(f"--mode={mode} is for one process: start it without others")
     _one(mode, config, workdir)

@@ -1,5 +1,6 @@
 """Prompts of a telephone exchange: 25 minutes of one professional voice at 8 kHz."""
 
+import os
 import pathlib
 
 from fdnf.data import paths, recordings, speech
@@ -62,7 +63,7 @@ def asterisk(
 
 def _directory(data_dir: str | None, root: str | None) -> pathlib.Path:
     if root is not None:
-        directory = pathlib.Path(root).expanduser()
+        directory = pathlib.Path(os.path.expanduser(root))
         if not directory.is_dir():
             raise DataError(
                 f"data.args.root is {root!r}, which is no directory.{_remedy(data_dir)}"

@@ -53,7 +53,7 @@ def npz(path: str, data_dir: str | None = None, rows: int | None = None) -> Tabu
     Returns:
         The data set.
     """
-    found = pathlib.Path(path).expanduser()
+    found = pathlib.Path(os.path.expanduser(path))
     if data_dir is not None and not found.exists():
         found = pathlib.Path(data_dir) / found
     return tabular.limit(read_npz(found), rows)

@@ -1,15 +1,67 @@
 """Where data are looked for, and where what was made of them is kept."""
 
+import functools
 import os
 import pathlib
+import stat
+import tempfile
+
+from absl import logging
 
 from fdnf.data.tabular import DataError
 
 
+def home() -> pathlib.Path | None:
+    """The user's home directory; None where there is no HOME and no entry of theirs."""
+    try:
+        return pathlib.Path.home()
+    except RuntimeError:
+        return None
+
+
+def expanded(path: str | os.PathLike[str]) -> pathlib.Path:
+    """A path that is to be made, with its `~` expanded: here, and nowhere after.
+
+    Raises:
+        DataError: If it begins with `~` and there is no home directory of that name.
+    """
+    found = pathlib.Path(path)
+    try:
+        return found.expanduser()
+    except RuntimeError:
+        raise DataError(
+            f"{os.fspath(path)}: there is no home directory to put in place of"
+            f" {found.parts[0]}. Write the path out, or set HOME."
+        ) from None
+
+
 def cache_dir() -> pathlib.Path:
-    """The directory for derived files: `$XDG_CACHE_HOME/fdnf` or `~/.cache/fdnf`."""
-    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(base) / "fdnf"
+    """The directory for derived files: `$XDG_CACHE_HOME/fdnf` or `~/.cache/fdnf`.
+
+    Without a home directory it is one of the user's own among temporary files.
+    """
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return pathlib.Path(base) / "fdnf"
+    if (own := home()) is not None:
+        return own / ".cache" / "fdnf"
+    return _homeless(tempfile.gettempdir(), os.getuid())
+
+
+@functools.cache
+def _homeless(temporary: str, user: int) -> pathlib.Path:
+    place = pathlib.Path(temporary) / f"fdnf-{user}"
+    place.mkdir(mode=0o700, exist_ok=True)
+    found = place.lstat()
+    # Others may write there too, and could have put a link or files of theirs.
+    theirs = found.st_uid != user or found.st_mode & 0o022
+    if theirs or not stat.S_ISDIR(found.st_mode):
+        place = pathlib.Path(tempfile.mkdtemp(prefix=f"fdnf-{user}-", dir=temporary))
+    logging.warning(
+        "There is no home directory: derived files are kept in %s. Set"
+        " XDG_CACHE_HOME to keep them elsewhere.",
+        place,
+    )
+    return place
 
 
 def data_dir(given: str | os.PathLike[str] | None = None) -> pathlib.Path:
@@ -27,7 +79,7 @@ def data_dir(given: str | os.PathLike[str] | None = None) -> pathlib.Path:
     named = given or os.environ.get("FDNF_DATA_DIR")
     if not named:
         return cache_dir()
-    path = pathlib.Path(named).expanduser()
+    path = pathlib.Path(os.path.expanduser(named))
     if not path.is_dir():
         who = "The argument data_dir" if given else "The variable FDNF_DATA_DIR"
         raise DataError(

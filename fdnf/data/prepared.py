@@ -24,8 +24,10 @@ def places(data_dir: str | None = None) -> list[pathlib.Path]:
     given = paths.data_dir(data_dir)
     found = [given / "tfds", given, paths.cache_dir() / "tfds"]
     if named := os.environ.get("TFDS_DATA_DIR"):
-        found.append(pathlib.Path(named).expanduser())
-    return [*found, pathlib.Path.home() / "tensorflow_datasets"]
+        found.append(pathlib.Path(os.path.expanduser(named)))
+    if (home := paths.home()) is not None:
+        found.append(home / "tensorflow_datasets")
+    return found
 
 
 def find(name: str, data_dir: str | None = None) -> pathlib.Path | None:

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from fdnf import files
+from fdnf.data import paths
 from fdnf.evaluation import (
     gaussian_figures,
     gaussian_numbers,
@@ -68,7 +69,7 @@ def run(
             f"centres {list(centres)}: expected some of "
             f"{list(gaussian_figures.CENTRES)}"
         )
-    workdir = pathlib.Path(workdir)
+    workdir = paths.expanded(workdir)
     if not _finished(settings, workdir):
         workdir.mkdir(parents=True, exist_ok=True)
         results, arrays = _trained(settings)

@@ -10,8 +10,9 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from fdnf.data import build as datasets
+from fdnf.data import paths
 from fdnf.evaluation import study, sweeps
-from fdnf.train import distributed, objectives, packs, settings, workdirs
+from fdnf.train import distributed, objectives, packs, settings, stored, workdirs
 from fdnf.train.program import Member
 from fdnf.train.settings import ConfigError
 
@@ -40,7 +41,7 @@ def read(path: str | pathlib.Path, config: Any) -> list[Member]:
     twice = {w for w, _ in entries if [v for v, _ in entries].count(w) > 1}
     if twice or not entries:
         raise ConfigError(f"{path}: no point, or a workdir twice: {sorted(twice)}")
-    return [member(_changed(config, o), pathlib.Path(w)) for w, o in entries]
+    return [member(_changed(config, o), paths.expanded(w)) for w, o in entries]
 
 
 def member(config: Any, workdir: pathlib.Path) -> Member:
@@ -74,15 +75,26 @@ def run(members: Sequence[Member], pack: str) -> list[pathlib.Path]:
       pack: see `packs.limit`.
 
     Returns:
-      The directories of those that failed.
+      The directories of those that failed or were refused; the others go on.
 
     Raises:
+      ConfigError, DataError, CheckpointError: for what is wrong with an only point.
       WorkdirError: another process writes one of the directories.
     """
+    sound, failed = [], []
     for each in members:
-        settings.check(each.config)
-    with workdirs.alone(each.workdir for each in members):
-        return _run(members, pack)
+        try:
+            settings.check(each.config)
+            stored.place(each.workdir)
+        except packs.REFUSALS as error:
+            if len(members) == 1:
+                raise
+            packs.refuse(each, error)
+            failed.append(each.workdir)
+        else:
+            sound.append(each)
+    with workdirs.alone(each.workdir for each in sound):
+        return failed + _run(sound, pack)
 
 
 def _run(members: Sequence[Member], pack: str) -> list[pathlib.Path]:
@@ -124,4 +136,5 @@ def _changed(config: Any, overrides: dict[str, Any]) -> ConfigDict:
             section[last] = settings.tuples(value)
         except TypeError as error:
             raise ConfigError(f"override {key}={value!r}: {error}") from error
+    settings.expand(changed)
     return changed

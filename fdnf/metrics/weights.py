@@ -83,7 +83,7 @@ def read(path: str | os.PathLike[str], *sha256: str) -> Weights:
         WeightsError: another checksum, an unknown format, damage, or content other
             than plain arrays.
     """
-    path = pathlib.Path(path).expanduser()
+    path = pathlib.Path(os.path.expanduser(path))
     try:
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):

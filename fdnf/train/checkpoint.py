@@ -36,7 +36,7 @@ def check_writable(workdir: str | Path) -> None:
     Raises:
         CheckpointError: when either cannot be made.
     """
-    path = _absolute(workdir)
+    path = stored.place(workdir)
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path) as file:
@@ -65,7 +65,7 @@ class Checkpointer:
         """See the class."""
         if keep < 1:
             raise ValueError(f"keep={keep}: expected at least one checkpoint.")
-        self.directory = _absolute(workdir) / SUBDIRECTORY
+        self.directory = stored.place(workdir) / SUBDIRECTORY
         self._keep = keep
         self._manager: Any = None
 
@@ -268,7 +268,7 @@ def load_best(workdir: str | Path) -> tuple[Any, Any, dict[str, Any]]:
     Raises:
         CheckpointError: when the workdir, or a whole checkpoint in it, is missing.
     """
-    path = _absolute(workdir)
+    path = stored.place(workdir)
     directory = path / SUBDIRECTORY
     if not path.is_dir():
         raise CheckpointError(
@@ -294,12 +294,8 @@ def meta_of(workdir: str | Path) -> dict[str, Any]:
     Raises:
         CheckpointError: when there are checkpoints and none can be read.
     """
-    directory = _absolute(workdir) / SUBDIRECTORY
+    directory = stored.place(workdir) / SUBDIRECTORY
     return stored.newest(directory, ())[2] if stored.steps(directory) else {}
-
-
-def _absolute(path: str | Path) -> Path:
-    return Path(path).expanduser().absolute()
 
 
 def _versions() -> dict[str, str]:

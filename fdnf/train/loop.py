@@ -12,6 +12,7 @@ import numpy as np
 
 from fdnf import files
 from fdnf.data import build as datasets
+from fdnf.data import paths
 from fdnf.train import (
     checkpoint,
     distributed,
@@ -64,7 +65,8 @@ def train_and_evaluate(config: Any, workdir: str | pathlib.Path, label: str = "t
       StoppedBySignalError: when a signal asked for it; all is saved.
       WorkdirError: another process writes there, or the directory is gone.
     """
-    workdir = pathlib.Path(workdir)
+    workdir = paths.expanded(workdir)
+    settings.expand(config)
     settings.check(config)
     with workdirs.alone([workdir]):
         finished = _finished(config, workdir)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
+from fdnf.data import paths
 from fdnf.flows.base import FlowModule
 from fdnf.ops import mel
 from fdnf.train import (
@@ -119,6 +120,22 @@ def _check_hop(model: models.Model, data: Any) -> None:
             f"model.args.hop={ours}, data.mel.hop={given}: expected the same samples a "
             f"frame in both; where data.mel.hop is left out it is {mel.DEFAULT.hop}"
         )
+
+
+def expand(config: Any) -> None:
+    """Puts the home directory in place of `~` in the places that a config names.
+
+    Once, where a config enters: what reads them later need not.
+
+    Raises:
+      DataError: for a `~` that stands for nothing.
+    """
+    for name in ("teacher", "pretrained"):
+        section = config.get(name)
+        if section and section.get("workdir"):
+            section.workdir = str(paths.expanded(section.workdir))
+        if section and section.get("config"):
+            expand(section.config)
 
 
 def convolves(config: Any) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import unicodedata
 import zlib
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from fdnf.data import paths
 from fdnf.train import flat as flat_trees
 
 # Of what a checkpoint holds; raise it when older versions could not read it.
 FORMAT = 1
+# What orbax takes for a part of a pattern.
+_PATTERN = set("[]*?\\")
 
 _log = logging.getLogger(__name__)
 
@@ -23,6 +27,34 @@ class CheckpointError(RuntimeError):
 
 class LaterFormatError(CheckpointError):
     """A whole checkpoint that only a later version of fdnf understands."""
+
+
+def place(workdir: str | Path) -> Path:
+    """A workdir as an absolute path, if checkpoints below it can be read back.
+
+    Orbax takes the path for a pattern when it looks for the arrays that it wrote.
+
+    Raises:
+        CheckpointError: for characters of patterns or of control, what is no text, and
+            what is no directory of this machine.
+        DataError: for a `~` that stands for nothing.
+    """
+    path = paths.expanded(workdir).absolute()
+    told = repr(str(path))
+    if "://" in str(workdir) or any(part.endswith(":") for part in path.parts):
+        raise CheckpointError(
+            f"workdir {str(workdir)!r}: expected a directory of this machine, or one"
+            " that is mounted, with no colon at the end of its name."
+        )
+    wrong = sorted(set(str(path)) & _PATTERN)
+    wrong += [c for c in str(path) if unicodedata.category(c) in ("Cc", "Cs")]
+    if wrong:
+        raise CheckpointError(
+            f"workdir {told} has {wrong[0]!r} in it, so that no checkpoint in it could"
+            " be read: choose another --workdir, or move to a directory of another"
+            " name."
+        )
+    return path
 
 
 def steps(directory: Path) -> list[int]:

@@ -54,6 +54,14 @@ def test_overrides_change_copies(tmp_path):
     assert config.teacher.workdir == ""
 
 
+def test_the_home_directory_is_expanded_where_points_enter(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    entry = {"workdir": "~/a", "overrides": {"teacher.workdir": "~/t"}}
+    (one,) = points.read(write(tmp_path, [entry]), tiny.config("ilkd"))
+    assert (one.workdir, one.teacher) == (tmp_path / "a", tmp_path / "t")
+    assert one.config.teacher.workdir == str(tmp_path / "t")
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
@@ -117,6 +125,28 @@ def test_done_ones_are_not_done_again(tmp_path, monkeypatch):
     assert evaluated == [("a", "teacher"), ("b", "mine")]
     points.run(members, "auto")
     assert len(evaluated) == 2
+
+
+def test_bad_points_do_not_stop_the_good_ones(tmp_path, monkeypatch):
+    given = []
+
+    def train(members, pack, label):
+        for member in members:
+            given.append(member.workdir.name)
+            yield member, None
+
+    monkeypatch.setattr(packs, "train", train)
+    places = {"good": {}, "seedless": {"seed": -1}, "[a]": {}, "fine": {"seed": 1}}
+    entries = [
+        {"workdir": str(tmp_path / k), "overrides": v} for k, v in places.items()
+    ]
+    members = points.read(write(tmp_path, entries), tiny.config())
+    refused = [tmp_path / "seedless", tmp_path / "[a]"]
+    assert points.run(members, "auto")[:2] == refused
+    assert given == ["good", "fine"]
+    assert "seed" in json.loads((refused[0] / "failed.json").read_text())["error"]
+    with pytest.raises(ConfigError, match="seed"):
+        points.run(members[1:2], "auto")
 
 
 def test_points_are_trained_and_evaluated_each_in_its_directory(tmp_path):

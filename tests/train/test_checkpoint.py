@@ -331,3 +331,38 @@ def test_meta_must_be_json_and_keep_positive(tmp_path):
         checkpointer.save(1, {}, {}, {"config": object()})
     with pytest.raises(ValueError, match="keep=0"):
         checkpoint.Checkpointer(tmp_path, keep=0)
+
+
+# What shells, URLs and file systems make something of, and orbax does not.
+NAMES = ("a b'c\"d", "ü数", "a%20b#c:d", "{a,b}", "$HOME;&|", "~x", "-a", "x" * 200)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_workdir_of_this_name_is_read_back(name, tmp_path):
+    workdir = tmp_path / name
+    _save(workdir, [1])
+    assert _restore(workdir)[0] == 1
+    assert checkpoint.load_best(workdir)[2]["position"] == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["[a]", "a*b", "a?b", "a\\b", "a\nb", "a\x1b", "a\udcff", "[a]/b", "gs://a/b"],
+)
+def test_a_workdir_that_could_not_be_read_back_is_refused(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for does in (
+        checkpoint.check_writable,
+        checkpoint.Checkpointer,
+        checkpoint.load_best,
+    ):
+        with pytest.raises(checkpoint.CheckpointError, match="workdir .*(:|choose) "):
+            does(name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_directory_above_may_be_the_one(tmp_path, monkeypatch):
+    (tmp_path / "[a]").mkdir()
+    monkeypatch.chdir(tmp_path / "[a]")
+    with pytest.raises(checkpoint.CheckpointError, match="or move to a directory of"):
+        checkpoint.check_writable("run")

@@ -255,3 +255,20 @@ def test_teachers_samples_as_further_data(tmp_path, unbroken):
     ours, theirs = read_log(tmp_path / "with"), read_log(tmp_path / "without")
     assert np.isfinite([row["loss"] for row in ours]).all()
     assert ours[0]["loss"] != theirs[0]["loss"]
+
+
+def test_the_home_directory_is_meant_wherever_a_workdir_enters(tmp_path, monkeypatch):
+    """Of a run, of a teacher, and of what is pretrained; no directory is named ~."""
+    home, here = tmp_path / "home", tmp_path / "here"
+    home.mkdir()
+    here.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(here)
+    loop.train_and_evaluate(tiny.config(), "~/teacher")
+    config = tiny.config("lkd")
+    config.teacher.workdir = "~/teacher"
+    loop.train_and_evaluate(config, "~/student")
+    saved = json.loads((home / "student" / "config.json").read_text())
+    assert saved["teacher"]["workdir"] == str(home / "teacher")
+    assert sorted(path.name for path in home.iterdir()) == ["student", "teacher"]
+    assert not list(here.iterdir())
