@@ -1,5 +1,6 @@
 """One named member out of an archive, and nothing else of it."""
 
+import lzma
 import os
 import pathlib
 import shutil
@@ -12,9 +13,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
 
-from fdnf.data.tabular import DataError
+from fdnf.data.tabular import DataError, told
 
-_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError)
+# What reading a damaged archive raises; of one with a password RuntimeError.
+DAMAGE = (
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError),
+    *(EOFError, OSError, NotImplementedError, RuntimeError),
+)
 
 
 def extract_member(
@@ -50,9 +55,9 @@ def extract_member(
         ):
             shutil.copyfileobj(source, out, 1 << 20)
         os.replace(temporary, target)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise DataError(
-            f"Cannot read '{member}' from {archive}: {error or type(error).__name__}."
+            f"Cannot read '{member}' from {archive}: {told(error)}."
             " If the archive is damaged, delete it and its .sha256 file to download it"
             " again."
         ) from None

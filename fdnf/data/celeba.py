@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fdnf.data import cache, decoding, images, limits, paths, prepared
+from fdnf.data import archives, cache, decoding, images, limits, paths, prepared
 from fdnf.data.images import Images
-from fdnf.data.tabular import DataError
+from fdnf.data.tabular import DataError, told
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -189,8 +189,10 @@ def read_archive(archive: pathlib.Path, partition: pathlib.Path) -> cache.Splits
     try:
         with zipfile.ZipFile(archive) as contents:
             train, val, test = (_faces(contents, group) for group in names)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise DataError(f"{archive} is damaged: {error}. Copy it again.") from None
+    except archives.DAMAGE as error:
+        raise DataError(
+            f"{archive} is damaged: {told(error)}. Copy it again."
+        ) from None
     return train, val, test
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fdnf.data import npz
-from fdnf.data.tabular import DataError
+from fdnf.data.tabular import DataError, told
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -234,15 +234,14 @@ def _of_another_size(
 
 
 def _damaged(where: str, error: Exception) -> str:
-    told = str(error) or type(error).__name__
-    return f"{where} does not decode: {told}. Copy the file again."
+    return f"{where} does not decode: {told(error)}. Copy the file again."
 
 
 def _orientation(image: "Image.Image", content: bytes) -> int:
     """1 to 8 as EXIF counts; from 5 on width and height change places."""
     # Asking Pillow decodes a PNG file, which may tell it after its pixels.
-    told = any(mark in content for mark in _TELLS_ORIENTATION)
-    if image.format == "PNG" and not told:
+    may_tell = any(mark in content for mark in _TELLS_ORIENTATION)
+    if image.format == "PNG" and not may_tell:
         return 1
     found = image.getexif().get(_ORIENTATION, 1)
     return found if found in range(1, 9) else 1

@@ -5,12 +5,11 @@ import math
 import os
 import pathlib
 import struct
-import zlib
 
 import numpy as np
 
-from fdnf.data import limits
-from fdnf.data.tabular import DataError
+from fdnf.data import archives, limits
+from fdnf.data.tabular import DataError, told
 
 _UINT8 = 8
 
@@ -52,9 +51,9 @@ def read(path: str | os.PathLike[str], axes: int) -> np.ndarray:
             body = file.read(expected + 1)
     except FileNotFoundError:
         raise DataError(f"No such file: {path}.") from None
-    except (OSError, EOFError, zlib.error) as error:
+    except archives.DAMAGE as error:
         raise DataError(
-            f"{path} is damaged or cut short: {error}. Copy or download it again."
+            f"{path} is damaged or cut short: {told(error)}. Copy or download it again."
         ) from None
     if len(body) != expected:
         more = "more" if len(body) > expected else f"{len(body):,}"

@@ -3,14 +3,11 @@
 import os
 import pathlib
 import zipfile
-import zlib
 
 import numpy as np
 
-from fdnf.data import limits, tabular
-from fdnf.data.tabular import SPLITS, DataError, Tabular
-
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError)
+from fdnf.data import archives, limits, tabular
+from fdnf.data.tabular import SPLITS, DataError, Tabular, told
 
 
 def read_npz(
@@ -96,7 +93,7 @@ def read_arrays(path: str | os.PathLike[str], *names: str) -> list[np.ndarray]:
         raise DataError(f"No permission to read {path}.") from None
     except DataError:
         raise
-    except (ValueError, *_DAMAGE) as error:
+    except (ValueError, *archives.DAMAGE) as error:
         # numpy says so for object arrays, and guesses it of any bytes it cannot place;
         # a real pickle starts with its protocol mark.
         if "pickle" in str(error) and (part != "the file" or _is_pickle(path)):
@@ -107,7 +104,7 @@ def read_arrays(path: str | os.PathLike[str], *names: str) -> list[np.ndarray]:
             ) from None
         raise DataError(
             f"{path} is damaged or cut short ({part}; {path.stat().st_size:,} bytes):"
-            f" {error or type(error).__name__}. Copy or make it again."
+            f" {told(error)}. Copy or make it again."
         ) from None
     return arrays
 

@@ -19,6 +19,18 @@ class DataError(ValueError):
     """Data that is missing, damaged or of the wrong form; the text says which."""
 
 
+def told(error: BaseException) -> str:
+    """What an error says in its first line, with its type where that says too little.
+
+    Some say nothing (`EOFError()`), and a `KeyError` nothing but the key.
+    """
+    lines = str(error).strip().splitlines()
+    kind = type(error).__name__
+    if not lines:
+        return kind
+    return f"{kind} {lines[0]}" if isinstance(error, KeyError) else lines[0]
+
+
 class Tabular(NamedTuple):
     """A data set of vectors in three splits.
 

@@ -8,7 +8,7 @@ from io import BytesIO
 
 import numpy as np
 
-from fdnf.data.tabular import DataError
+from fdnf.data.tabular import DataError, told
 
 LJSPEECH_RATE = 22_050
 _BYTES = 2
@@ -79,7 +79,7 @@ def decode(content: bytes, where: str) -> tuple[np.ndarray, int]:
             ) from None
         raise DataError(
             f"{where} is no WAV file of plain samples:"
-            f" {str(error) or type(error).__name__}. Convert it: sox IN -b 16 -c 1"
+            f" {told(error)}. Convert it: sox IN -b 16 -c 1"
             " OUT.wav."
         ) from None
     if channels != 1 or width != _BYTES:
@@ -104,14 +104,14 @@ def _with_sizes(content: bytes) -> bytes:
     while at + 8 <= size and content[at : at + 4] != b"data":
         length = int.from_bytes(content[at + 4 : at + 8], "little")
         at += 8 + length + length % 2
-    told = int.from_bytes(content[at + 4 : at + 8], "little")
+    said = int.from_bytes(content[at + 4 : at + 8], "little")
     if at + 8 > size or end == size:
         return content
     length = size - at - 8
-    if told not in _UNKNOWN:
-        if told > length:  # Not a stream, but the beginning of a file.
+    if said not in _UNKNOWN:
+        if said > length:  # Not a stream, but the beginning of a file.
             return content
-        length = told
+        length = said
     # An odd byte is half of a sample whose other half was never written.
     length -= length % _BYTES
     parts = (size - 8, content[8 : at + 4], length, content[at + 8 : at + 8 + length])

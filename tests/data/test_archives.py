@@ -114,3 +114,15 @@ def test_member_larger_than_the_disk_has_room(tmp_path, target, monkeypatch, kin
     with pytest.raises(DataError, match="announces 40,000 bytes; on the disk are 9 fr"):
         archives.extract_member(archive, "b", target)
     assert os.listdir(target.parent) == []
+
+
+def test_member_with_a_password(tmp_path, target):
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("b", CONTENT)
+    content = bytearray(archive.read_bytes())
+    for mark, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        content[content.index(mark) + offset] |= 1
+    archive.write_bytes(content)
+    with pytest.raises(DataError, match="Cannot read 'b' .*password"):
+        archives.extract_member(archive, "b", target)

@@ -164,3 +164,16 @@ def test_real_subset(real):
     assert middle[0] > mean[:6, 22:42, 0].mean()
     # Faces are aligned: the mean is nearly its own mirror image.
     assert np.abs(mean - mean[:, ::-1]).mean() < 6
+
+
+def test_damaged_member(tmp_path):
+    official(tmp_path, LINES, {})
+    with zipfile.ZipFile(tmp_path / celeba.ZIP, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in PORTRAITS.items():
+            file.writestr(f"img_align_celeba/{name}", content)
+    content = bytearray((tmp_path / celeba.ZIP).read_bytes())
+    start = content.index(b"000001.jpg") + 10
+    content[start : start + 40] = b"\xff" * 40
+    (tmp_path / celeba.ZIP).write_bytes(content)
+    with pytest.raises(DataError, match="img_align_celeba.zip is damaged: Error -3"):
+        celeba.celeba64(str(tmp_path))

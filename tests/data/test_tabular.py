@@ -76,3 +76,16 @@ def test_split_tail_takes_test_from_the_end_then_val():
 def test_split_tail_of_too_few_rows():
     with pytest.raises(DataError, match="too few"):
         tabular.split_tail(np.arange(9))
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (EOFError(), "EOFError"),
+        (OSError("\n"), "OSError"),
+        (KeyError("name"), "KeyError 'name'"),
+        (ValueError("one\ntwo"), "one"),
+    ],
+)
+def test_an_error_always_says_something(error, text):
+    assert tabular.told(error) == text

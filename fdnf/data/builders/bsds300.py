@@ -8,7 +8,7 @@ import tensorflow_datasets as tfds
 
 from fdnf.data import limits, published
 from fdnf.data.builders import common
-from fdnf.data.tabular import DataError
+from fdnf.data.tabular import DataError, told
 
 MEMBER = "BSDS300/BSDS300.hdf5"
 # The file's own names of train, val and test.
@@ -53,7 +53,7 @@ def parse(path: pathlib.Path) -> common.Splits:
             train, val, test = (np.asarray(file[group]) for group in GROUPS)
     except (OSError, KeyError, AttributeError) as error:
         raise DataError(
-            f"{path} is not an HDF5 file with {', '.join(GROUPS)}: {error}"
+            f"{path} is not an HDF5 file with {', '.join(GROUPS)}: {told(error)}."
         ) from None
     return train, val, test
 

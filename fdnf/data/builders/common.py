@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from fdnf.data import archives, download, npz, paths, published
-from fdnf.data.tabular import DataError
+from fdnf.data.tabular import DataError, told
 
 Splits = tuple[np.ndarray, np.ndarray, np.ndarray]
 # TFDS reads some thousand examples a second, whatever their size.
@@ -153,8 +153,8 @@ def read_table(path: pathlib.Path, what: str, skip: int = 0, **options) -> np.nd
     """
     try:
         return np.loadtxt(path, skiprows=skip, ndmin=2, **options)
-    except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"{path} is not {what}: {error}") from None
+    except (ValueError, *archives.DAMAGE) as error:
+        raise DataError(f"{path} is not {what}: {told(error)}.") from None
 
 
 def read_array(path: pathlib.Path, columns: int) -> np.ndarray:
@@ -166,7 +166,7 @@ def read_array(path: pathlib.Path, columns: int) -> np.ndarray:
     try:
         rows = npz.read_npy(path)
     except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"{path} is no plain array: {error}") from None
+        raise DataError(f"{path} is no plain array: {told(error)}.") from None
     if rows.ndim != 2 or rows.shape[1] != columns or rows.dtype.kind != "f":
         raise DataError(
             f"{path}: expected real numbers [rows, {columns}], got {rows.dtype}"

@@ -4,19 +4,17 @@ import abc
 import pathlib
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import tensorflow_datasets as tfds
 from absl import logging
 
-from fdnf.data import download, limits, paths, prepared
-from fdnf.data.tabular import DataError
+from fdnf.data import archives, download, limits, paths, prepared
+from fdnf.data.tabular import DataError, told
 
 # Of an archive whose size is not known for certain; Flickr2K's has 12 GB.
 MOST_BYTES = 32 << 30
-_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError)
 
 
 class Archive(NamedTuple):
@@ -64,13 +62,13 @@ class Encoded(tfds.core.GeneratorBasedBuilder):
     @classmethod
     def files(cls) -> tuple[str, ...]:
         """Paths in a manual directory any of which shows that it is the one meant."""
-        archives = cls.ARCHIVES.values()
+        wanted = cls.ARCHIVES.values()
         unpacked = (
             f"{folder}/{archive.first}"
-            for archive in archives
+            for archive in wanted
             for folder in _folders(archive)
         )
-        return (*(archive.file for archive in archives), *unpacked)
+        return (*(archive.file for archive in wanted), *unpacked)
 
     @classmethod
     def obtain(cls, manual: pathlib.Path) -> None:
@@ -137,7 +135,8 @@ class Encoded(tfds.core.GeneratorBasedBuilder):
                 yield count, {"name": name, **self.example(content)}
             except (ValueError, EOFError) as error:
                 raise DataError(
-                    f"{archive.folder}/{name} of {archive.file} is damaged: {error}."
+                    f"{archive.folder}/{name} of {archive.file} is damaged:"
+                    f" {told(error)}."
                 ) from None
             count += 1
         if count != archive.count:
@@ -187,10 +186,9 @@ def contents(manual: pathlib.Path, archive: Archive) -> Iterator[tuple[str, byte
                     assert member is not None  # isreg() said so
                     limits.fits(info.size, f"'{info.name}' in {path}")
                     yield pathlib.PurePosixPath(info.name).name, member.read()
-    except _DAMAGE as error:
+    except archives.DAMAGE as error:
         raise DataError(
-            f"{path} is damaged: {error or type(error).__name__}. Delete it and get it"
-            " again."
+            f"{path} is damaged: {told(error)}. Delete it and get it again."
         ) from None
 
 

@@ -6,9 +6,9 @@ import pathlib
 import numpy as np
 import tensorflow_datasets as tfds
 
-from fdnf.data import published
+from fdnf.data import archives, published
 from fdnf.data.builders import common
-from fdnf.data.tabular import DataError
+from fdnf.data.tabular import DataError, told
 
 FEATURES = 27
 MEMBERS = ("1000_train.csv", "1000_test.csv")
@@ -52,8 +52,8 @@ def parse(path: pathlib.Path) -> np.ndarray:
         with opener(path, "rt") as file:
             file.readline()
             columns = len(file.readline().split(","))
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} does not read: {error}") from None
+    except (UnicodeDecodeError, *archives.DAMAGE) as error:
+        raise DataError(f"{path} does not read: {told(error)}.") from None
     if columns < 1 + FEATURES:
         raise DataError(
             f"{path}: expected a label and {FEATURES} features in a row, got {columns}"
