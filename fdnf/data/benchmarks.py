@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 
-from fdnf.data import decoding, high_resolution, npz, super_resolution
+from fdnf.data import decoding, high_resolution, super_resolution
 from fdnf.data.high_resolution import Picture
 from fdnf.data.super_resolution import Benchmark
 from fdnf.data.tabular import DataError
@@ -63,9 +63,7 @@ def _bsd100(
 ) -> Benchmark:
     directory = directory / BSD100_LR
     _numbers(directory, "LR", COUNTS["BSD100"])
-    streams = decoding.packed(photographs, "test_")
-    (ids,) = npz.read_arrays(photographs, "test_ids")
-    by_id = dict(zip(ids.tolist(), streams, strict=True))
+    by_id = decoding.numbered(photographs, "test_")
     names, hr = [], []
     for number, bsds_id, height, width in _map(directory / MAP):
         if bsds_id not in by_id:

@@ -175,7 +175,8 @@ def read_archive(archive: pathlib.Path, partition: pathlib.Path) -> cache.Splits
         DataError: If a file is damaged, or the archive lacks an image.
     """
     names: tuple[list[str], list[str], list[str]] = ([], [], [])
-    for number, line in enumerate(partition.read_text().splitlines(), start=1):
+    lines = partition.read_text(encoding="utf-8", errors="replace").splitlines()
+    for number, line in enumerate(lines, start=1):
         match line.split():
             case [name, "0" | "1" | "2" as split]:
                 names[int(split)].append(f"img_align_celeba/{name}")

@@ -68,6 +68,29 @@ def packed(path: os.PathLike[str] | str, prefix: str = "") -> list[bytes]:
     return [content[a:b].tobytes() for a, b in itertools.pairwise(offsets.tolist())]
 
 
+def numbered(path: os.PathLike[str] | str, prefix: str = "") -> dict[int, bytes]:
+    """The streams of `packed` by the numbers in `{prefix}ids`, in their order.
+
+    Raises:
+        DataError: As `packed`, and if there are not as many numbers as streams, or one
+            of them twice.
+    """
+    streams = packed(path, prefix)
+    (ids,) = npz.read_arrays(path, f"{prefix}ids")
+    if ids.dtype.kind not in "iu" or ids.shape != (len(streams),):
+        raise DataError(
+            f"{path}: {len(streams)} images, but '{prefix}ids' {ids.dtype} {ids.shape};"
+            " expected a whole number each. Copy the file again."
+        )
+    found = dict(zip(ids.tolist(), streams, strict=True))
+    if len(found) < len(streams):
+        raise DataError(
+            f"{path}: '{prefix}ids' has {len(found)} different numbers for"
+            f" {len(streams)} images. Copy the file again."
+        )
+    return found
+
+
 def picture(
     content: bytes, where: str, sizes: Collection[tuple[int, int]] | None = None
 ) -> "Image.Image":

@@ -204,7 +204,9 @@ def _fault(
     found = cache.sha256(content)
     if sha256 is not None and found != sha256:
         return f"its SHA-256 is {found}, published is {sha256}"
-    if sha256 is None and found != (kept := trusted.read_text().strip()):
+    if sha256 is None and found != (
+        kept := trusted.read_text("ascii", "replace").strip()
+    ):
         return (
             f"its SHA-256 is {found}, the first copy's was {kept} (delete {trusted}"
             " to trust the new one)"

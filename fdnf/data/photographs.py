@@ -9,7 +9,6 @@ from fdnf.data import (
     decoding,
     embedded,
     high_resolution,
-    npz,
     pairing,
     paths,
     super_resolution,
@@ -73,11 +72,9 @@ def bsds300_sr(
             " packages carry."
         )
     tested = benchmarks.load(directory / "sr", file, scale, tuple(test))
-    streams = decoding.packed(file, "train_")
-    (ids,) = npz.read_arrays(file, "train_ids")
     pictures = [
         Picture(f"Image {number} of {file}", lambda stream=stream: stream)
-        for number, stream in zip(ids.tolist(), streams, strict=True)
+        for number, stream in decoding.numbered(file, "train_").items()
     ]
     order = np.random.RandomState(bsds300.SPLIT_SEED).permutation(len(pictures))
     held = [pictures[index] for index in order[-bsds300.HELD_OUT :]]

@@ -10,7 +10,7 @@ import numpy as np
 from absl import logging
 
 from fdnf.data import cache, decoding, paths
-from fdnf.data.tabular import DataError
+from fdnf.data.tabular import DataError, told
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -45,9 +45,10 @@ def find(name: str, data_dir: str | None = None) -> pathlib.Path | None:
         versions = (place / name).glob(f"[0-9]*/{_INFO}")
         for info in sorted(versions, key=_version, reverse=True):
             try:
-                form = json.loads(info.read_text()).get("fileFormat", "tfrecord")
-            except (OSError, ValueError) as error:
-                form = f"unreadable ({error})"
+                content = json.loads(info.read_text(encoding="utf-8"))
+                form = content.get("fileFormat", "tfrecord")
+            except (OSError, ValueError, AttributeError, RecursionError) as error:
+                form = f"unreadable ({told(error)})"
             if form == "array_record":
                 return info.parent
             logging.warning(

@@ -8,6 +8,7 @@ with stand-ins that only note bytes, shape and type, and refuse every other name
 import io
 import pickle
 import zipfile
+import zlib
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -84,8 +85,13 @@ def torch_zip(data: bytes) -> Any:
                 return found
 
             return _load(_TorchReader(io.BytesIO(archive.read(program)), storage))
-    except (zipfile.BadZipFile, KeyError, StopIteration, NotImplementedError) as error:
-        raise UnpicklingError(f"damaged archive: {error}") from None
+    # Of a member that is packed wrongly, has a password, or announces any size.
+    except (
+        *(zipfile.BadZipFile, KeyError, StopIteration, NotImplementedError),
+        *(zlib.error, EOFError, RuntimeError, MemoryError),
+    ) as error:
+        told = f"{type(error).__name__} {error}".strip()
+        raise UnpicklingError(f"damaged archive: {told}") from None
 
 
 def torch_legacy(data: bytes) -> Any:

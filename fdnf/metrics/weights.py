@@ -150,9 +150,10 @@ def _npz(data: bytes) -> dict[str, np.ndarray]:
     # Of memory: an array may announce any size.
     except (
         *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError),
-        MemoryError,
+        *(RuntimeError, MemoryError),
     ) as error:
-        raise ValueError(f"damaged archive: {error or type(error).__name__}") from None
+        told = f"{type(error).__name__} {error}".strip()
+        raise ValueError(f"damaged archive: {told}") from None
 
 
 def _safetensors(data: bytes) -> dict[str, np.ndarray]:

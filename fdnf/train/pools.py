@@ -4,13 +4,13 @@ import hashlib
 import json
 import logging
 import pathlib
-import zipfile
 from typing import Any
 
 import jax
 import numpy as np
 
 from fdnf import files
+from fdnf.data import archives
 from fdnf.train import distributed, teachers
 from fdnf.train.teachers import Trained
 
@@ -79,7 +79,7 @@ def _read(path: pathlib.Path, key: str) -> dict[str, np.ndarray] | None:
     try:
         with np.load(path, allow_pickle=False) as archive:
             found = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, MemoryError, *archives.DAMAGE) as error:
         _log.warning("%s cannot be read (%s): drawing the pool anew", path, error)
         return None
     return found if str(found.pop("key", "")) == key else None

@@ -94,9 +94,10 @@ def test_hostile_name_in_the_partition_reads_no_file(tmp_path):
         celeba.celeba64(str(tmp_path))
 
 
-@pytest.mark.parametrize("line", ["000001.jpg 3", "000001.jpg", "a b 0"])
+@pytest.mark.parametrize("line", ["000001.jpg 3", "000001.jpg", "a b 0", "\xff\xfe"])
 def test_broken_partition(tmp_path, line):
-    official(tmp_path, f"{LINES}{line}\n", PORTRAITS)
+    official(tmp_path, "", PORTRAITS)
+    (tmp_path / celeba.PARTITION).write_bytes(f"{LINES}{line}\n".encode("latin-1"))
     with pytest.raises(DataError, match="line 5: expected a file name and 0, 1 or 2"):
         celeba.celeba64(str(tmp_path))
 

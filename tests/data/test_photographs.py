@@ -96,6 +96,17 @@ def test_map_that_does_not_fit(directory, row, text):
         load(directory)
 
 
+@pytest.mark.parametrize("prefix", ["train_", "test_"])
+@pytest.mark.parametrize("ids", [[1], [7.5] * 6, [[1, 2]], [3] * 6], ids=str)
+def test_numbers_that_do_not_fit(directory, prefix, ids):
+    with np.load(directory / bsds300.FILE) as held:
+        arrays = dict(held)
+    arrays[f"{prefix}ids"] = np.array(ids)[: len(arrays[f"{prefix}ids"])]
+    np.savez(directory / bsds300.FILE, **arrays)
+    with pytest.raises(DataError, match=f"'{prefix}ids' .*Copy the file again"):
+        load(directory)
+
+
 def test_benchmark_that_is_not_whole(directory):
     (directory / "sr" / "Set5" / "000_LR.png").unlink()
     with pytest.raises(DataError, match="No such file: .*000_LR.png"):

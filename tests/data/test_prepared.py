@@ -144,8 +144,9 @@ def test_files_that_only_tensorflow_reads_are_passed_over(home, caplog):
     with caplog.at_level("WARNING"):
         assert prepared.find("mnist") is None
     assert "only array_record reads" in caplog.text
-    (directory / "dataset_info.json").write_text("{")
-    assert prepared.find("mnist") is None
+    for damage in (b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000):
+        (directory / "dataset_info.json").write_bytes(damage)
+        assert prepared.find("mnist") is None
 
 
 def test_damaged_copy(home):

@@ -198,3 +198,22 @@ def test_files_of_installed_packages_are_found_without_importing():
     assert found.is_file()
     assert weights.installed("json", "absent.bin") is None
     assert weights.installed("no_such_package_here", "a") is None
+
+
+@pytest.mark.parametrize("member", ["x.npy", "archive/data.pkl"])
+def test_members_that_do_not_read(tmp_path, member):
+    head = io.BytesIO()
+    fields = {"descr": "<f4", "fortran_order": False, "shape": (10**14,)}
+    np.lib.format.write_array_header_1_0(head, fields)
+    path = tmp_path / "weights"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(member, head.getvalue())
+        archive.writestr("archive/byteorder", b"little")
+    whole = path.read_bytes()
+    locked = bytearray(whole)
+    for mark, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        locked[locked.index(mark) + offset] |= 1
+    for content in (whole, bytes(locked)):
+        path.write_bytes(content)
+        with pytest.raises(weights.WeightsError, match="no readable file of weights"):
+            weights.read(path)

@@ -1,3 +1,6 @@
+import io
+import zipfile
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -61,7 +64,17 @@ def test_another_teacher_has_another_pool(trained, tmp_path):
     np.testing.assert_array_equal(draw(trained, tmp_path), first)
 
 
-@pytest.mark.parametrize("damage", [b"", b"not a zip", None])
+def announcing():
+    """An archive with an array that announces terabytes."""
+    head, archive = io.BytesIO(), io.BytesIO()
+    fields = {"descr": "<f4", "fortran_order": False, "shape": (10**14,)}
+    np.lib.format.write_array_header_1_0(head, fields)
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("x.npy", head.getvalue())
+    return archive.getvalue()
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a zip", None, announcing()])
 def test_a_damaged_pool_is_drawn_anew(trained, tmp_path, damage):
     first = draw(trained, tmp_path)
     (path,) = (tmp_path / pools.FOLDER).iterdir()
