@@ -64,6 +64,8 @@ _finished = itertools.count(1)
 
 def pytest_runtest_teardown():
     """Counting the mappings takes a while, so not after every test."""
-    if next(_finished) % 10 == 0:
+    tenth = next(_finished) % 10 == 0
+    if tenth:
         memory.forget_modules()
+    if tenth or process.resident_memory() > _MEMORY:
         process.release_programs(memory=_MEMORY)

@@ -58,7 +58,7 @@ def test_exploded_rows_leave_no_trace(who, into):
     (loss, aux), slope = value_and_grad(student, teacher, Z)
     kept = Z[Z[:, 0] <= 2.0]
     (expected, _), expected_slope = value_and_grad(SAFE, SAFE, kept)
-    assert loss == pytest.approx(float(expected), rel=1e-6)
+    assert loss == pytest.approx(float(expected), rel=1e-5)
     assert aux.terms["rejected"] == pytest.approx(2 / 5)
     for got, wanted in zip(
         jax.tree.leaves(slope), jax.tree.leaves(expected_slope), strict=True
@@ -91,7 +91,7 @@ def test_limit_rejects_finite_samples_of_either_flow():
     assert 0 < inside.sum() < len(Z)
     assert aux.terms["rejected"] == pytest.approx(1 - inside.mean())
     (expected, _), expected_slope = value_and_grad(SAFE, SAFE, Z[inside])
-    assert loss == pytest.approx(float(expected), rel=1e-6)
+    assert loss == pytest.approx(float(expected), rel=1e-5)
     jax.tree.map(
         functools.partial(np.testing.assert_allclose, rtol=1e-6), slope, expected_slope
     )
