@@ -22,7 +22,7 @@ import numpy as np
 Path = str | os.PathLike[str]
 
 
-class DamagedError(OSError):
+class DamagedError(OSError, ValueError):
     """A file that is not what was written there; the text names the way out."""
 
 
@@ -87,6 +87,23 @@ def plain(value: Any) -> Any:
     return value
 
 
+def loads(text: str | bytes, kind: type = dict) -> Any:
+    """The content of JSON text.
+
+    Raises:
+        ValueError: it is not JSON, or not of that type; the text says which.
+    """
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        told = str(error) if text.strip() else "empty"
+        raise ValueError(f"not JSON ({told})") from error
+    if not isinstance(found, kind):
+        given, wanted = type(found).__name__, kind.__name__
+        raise ValueError(f"expected one JSON {wanted}, got {given}")
+    return found
+
+
 def read_json(path: Path, way_out: str, kind: type = dict) -> Any:
     """The content of a JSON file.
 
@@ -99,17 +116,11 @@ def read_json(path: Path, way_out: str, kind: type = dict) -> Any:
         FileNotFoundError: there is none.
         DamagedError: what is there is not JSON, or of another type.
     """
-    path = pathlib.Path(path)
-    raw = path.read_bytes()
+    raw = pathlib.Path(path).read_bytes()
     try:
-        content = json.loads(raw.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        what = "is empty" if not raw.strip() else f"is no JSON ({error})"
-        raise DamagedError(f"{path} {what}: {way_out}") from error
-    if not isinstance(content, kind):
-        found = type(content).__name__
-        raise DamagedError(f"{path} holds {found}, not {kind.__name__}: {way_out}")
-    return content
+        return loads(raw, kind)
+    except ValueError as error:
+        raise DamagedError(f"{path}: {error}; {way_out}") from error
 
 
 def print_anything() -> None:

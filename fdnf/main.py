@@ -51,6 +51,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
+from fdnf import files
 from fdnf.data import build as datasets
 from fdnf.data import paths
 from fdnf.data.tabular import DataError
@@ -127,6 +128,7 @@ _EXPECTED = (
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
     """Parses as absl does, but says what is wrong with a config in a few lines."""
+    files.print_anything()
     try:
         argv = flags.FLAGS(argv)
         # A config file that is not there is only reported at the first use.

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from launch import bundles, spec, status
+from launch import folder as folders
 from launch.bundles import Bundle
 from launch.display import Display
 from launch.folder import Folder
@@ -248,7 +249,8 @@ class SlurmEngine:
         except (RuntimeError, ValueError) as error:
             raise SweepError(f"SLURM refuses the jobs: {error}") from None
         numbers = [str(one.job_id) for one in submitted]
-        self._folder.job(batch, ".slurm").write_text("\n".join(numbers) + "\n")
+        place = self._folder.job(batch, ".slurm")
+        folders.write_text(place, "\n".join(numbers) + "\n")
         self._display.say(
             f"submitted {len(array)} jobs as {numbers[0].partition('_')[0]}"
             + (f" after {', '.join(sorted(after))}" if after else "")

@@ -211,9 +211,13 @@ def read_json(path: pathlib.Path) -> dict[str, Any] | None:
 
 
 def write_json(path: pathlib.Path, content: Any) -> None:
-    """Writes a JSON file at once: a reader sees the old or the new one."""
+    """Writes strict JSON as `write_text`."""
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Writes a file at once: a reader sees the old or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     # "x" opens nothing that is there, a link that somebody has laid included.
     with open(temporary, "x", encoding="utf-8") as file:

@@ -16,7 +16,7 @@ def identity(pid: int) -> str | None:
     A process that has ended and waits for its parent to notice is gone.
     """
     try:
-        stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+        stat = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except OSError:
         return None
     # The second field is a name in parentheses, which may hold anything.
@@ -24,7 +24,11 @@ def identity(pid: int) -> str | None:
     state, started = fields[0], fields[19]
     if state in "ZX":
         return None
-    boot = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    boot = (
+        pathlib.Path("/proc/sys/kernel/random/boot_id")
+        .read_text(encoding="utf-8")
+        .strip()
+    )
     return f"{boot}/{started}"
 
 

@@ -14,6 +14,7 @@ with 0 if all points are done. Run it from the repository's root.
 import argparse
 import contextlib
 import fcntl
+import io
 import json
 import pathlib
 import shlex
@@ -33,6 +34,9 @@ from launch.status import DONE, EX_TEMPFAIL, State
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # Names may be of any letters.
+            stream.reconfigure(errors="backslashreplace")
     argv = sys.argv[1:] if argv is None else list(argv)
     parser = options.parser(__doc__ or "")
     given = parser.parse_args(argv)

@@ -1,8 +1,10 @@
 """Files that are whole or not there, strict JSON, and text in any locale."""
 
+import ast
 import json
 import math
 import os
+import pathlib
 import stat
 import subprocess
 import sys
@@ -11,6 +13,16 @@ import numpy as np
 import pytest
 
 from fdnf import files
+from fdnf.evaluation import (
+    evaluate,
+    gaussian_study,
+    records,
+    speech_records,
+    sr_records,
+)
+from fdnf.evaluation.records import Record
+
+ROOT = pathlib.Path(__file__).parents[1]
 
 
 class Killed(BaseException):
@@ -85,7 +97,7 @@ def test_json_is_strict():
 def test_damaged_json_is_named_with_the_way_out(content, tmp_path):
     path = tmp_path / "file.json"
     path.write_bytes(content)
-    with pytest.raises(files.DamagedError, match=r"file\.json .*: make it again"):
+    with pytest.raises(files.DamagedError, match=r"file\.json: .*; make it again"):
         files.read_json(path, "make it again")
 
 
@@ -102,3 +114,97 @@ def test_any_text_can_be_printed(encoding):
     )
     wanted = {"latin-1": b"1 \xb1 2 \\u2192"}
     assert done.stdout.strip() == wanted.get(encoding, "1 \xb1 2 \u2192".encode())
+
+
+PROGRAMS = [*(ROOT / "fdnf").rglob("*.py"), *(ROOT / "launch").rglob("*.py")]
+# What writes files of its own: archives that are unpacked and fetched by a temporary
+# name that nobody else has, and what grows line by line.
+OWN = {
+    "fdnf/files.py",
+    "fdnf/data/download.py",
+    "fdnf/train/writers.py",
+    "launch/folder.py",
+    "launch/job.py",
+    "launch/sweep.py",
+}
+
+
+def calls(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            yield name, node
+
+
+def name_of(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def is_ours(node):
+    """Whether it is `files.write_text`, or that of the launchers."""
+    of = getattr(getattr(node.func, "value", None), "id", "")
+    return of in ("files", "folders")
+
+
+def test_there_is_one_way_to_write_a_file():
+    found = []
+    for path in PROGRAMS:
+        for name, node in calls(path) if name_of(path) not in OWN else ():
+            if name in ("write_text", "write_bytes") and not is_ours(node):
+                found.append(f"{name_of(path)}:{node.lineno}")
+            if name == "open" and isinstance(node.func, ast.Name):
+                modes = [a.value for a in node.args[1:2] if isinstance(a, ast.Constant)]
+                if set("".join(map(str, modes))) & set("wxa"):
+                    found.append(f"{name_of(path)}:{node.lineno}")
+    assert found == []
+
+
+def test_text_is_read_in_one_encoding():
+    found = [
+        f"{name_of(path)}:{node.lineno}"
+        for path in PROGRAMS
+        for name, node in calls(path)
+        if name in ("read_text", "write_text") and isinstance(node.func, ast.Attribute)
+        if not is_ours(node) and not node.args[name == "write_text" :]
+        if "encoding" not in {word.arg for word in node.keywords}
+    ]
+    assert found == []
+
+
+def test_a_table_is_printed_in_a_posix_locale(tmp_path):
+    (tmp_path / "results").mkdir()
+    record = Record("MAF", "gas", "student", 0, {}, 9, None, None, {}, 1, 0)
+    for seed in (0, 1):
+        found = record._replace(seed=seed, log_likelihood={"test": (1.0 + seed, 0.1)})
+        evaluate.write([found], tmp_path / "results")
+    done = subprocess.run(
+        [sys.executable, "-m", "fdnf.evaluation.tables", str(tmp_path)],
+        cwd=ROOT,
+        env=os.environ
+        | {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        capture_output=True,
+        check=False,
+    )
+    assert b"Traceback" not in done.stderr
+    assert "1.500 \xb1 6.353" in done.stdout.decode("utf-8")
+
+
+@pytest.mark.parametrize("kind", [records, sr_records, speech_records])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"null", b"[]", b"{}", b"\xff\x00", b"[" * 100_000]
+)
+def test_damaged_results_are_named_with_the_way_out(kind, content, tmp_path):
+    path = tmp_path / "m" / "seed_0" / kind.FILENAME
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    read = getattr(kind, "read", None) or kind.read_records
+    with pytest.raises(files.DamagedError, match=rf"{kind.FILENAME}: .*evaluate"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"null", b"{}", b"\xff\x00"])
+def test_damaged_results_of_the_gaussian_study_are_named(content, tmp_path):
+    for name in (gaussian_study.RESULTS, gaussian_study.ARRAYS):
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(files.DamagedError, match=r"results\.json: .*remove it"):
+        gaussian_study.run(gaussian_study.Settings(), tmp_path, ["teacher_mode"])

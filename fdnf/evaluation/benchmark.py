@@ -16,7 +16,6 @@ Everything is warmed up and blocked on; times are medians of repetitions for --s
 """
 
 import argparse
-import json
 import os
 import resource
 import time
@@ -24,6 +23,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+from fdnf import files
 
 CASES = (
     "maf_train",
@@ -268,7 +269,7 @@ def main() -> None:
     line = vars(args) | times
     line["units_per_s"] = args.batch * args.runs / times["median_s"]
     line["peak_rss_mib"] = rss
-    print(json.dumps(line))
+    print(files.dumps(line))
 
 
 if __name__ == "__main__":

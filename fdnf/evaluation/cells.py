@@ -159,7 +159,7 @@ Latency = tuple[float, float, float]
 def latency(
     group: Sequence[Record], read: Callable[[Record], Latency | None]
 ) -> Latency | None:
-    """Median over seeds of median, p10 and p90; None where nothing was timed."""
+    """Median of median, p10 and p90 over the seeds that were timed; None without."""
     found = [times for run in group if (times := read(run)) is not None]
     if not found:
         return None
@@ -177,6 +177,12 @@ def density(group: Sequence[Record]) -> Latency | None:
 def sampling(group: Sequence[Record]) -> Latency | None:
     """Time of drawing one batch, in ms."""
     return latency(group, lambda run: run.sampling_ms)
+
+
+def first(group: Sequence[Record], name: str) -> float | None:
+    """The first number by a name in records of which not all have it."""
+    found = (getattr(run, name) for run in group)
+    return next((value for value in found if value is not None), None)
 
 
 def milliseconds(times: Latency | None) -> str:

@@ -19,8 +19,8 @@ def cost_table(runs: Sequence[Record]) -> Table:
         runs: records; distilled students have the plain one's size and are left out.
 
     Returns:
-        Times in ms as median (p10-p90), each the median over seeds; parameters in
-        thousands; and the ratios of teacher to student.
+        Times in ms as median (p10-p90), each the median over the seeds that
+        were timed; parameters in thousands; and the ratios of teacher to student.
 
     Raises:
         ValueError: no records.
@@ -44,8 +44,8 @@ def cost_table(runs: Sequence[Record]) -> Table:
             rows.append((arch, "Teacher / Student", name.split(" (")[0], *ratios))
     notes = [
         "Time of one batch: median (10th-90th percentile of the repetitions), median "
-        "over seeds. Density is x to z, sampling z to x. Only times taken on one "
-        "machine compare."
+        "over the seeds that were timed: of those evaluated together the first. "
+        "Density is x to z, sampling z to x. Only times taken on one machine compare."
     ]
     if absent:
         notes.append("Missing: " + "; ".join(absent) + ".")

@@ -68,7 +68,8 @@ def evaluate(
     Log-likelihoods cover each validation and test row once: of vectors they are
     exact, of images bounds by `eval.draws` draws of noise, the same for all methods.
     Sample quality is that of `eval.samples` samples; every method of a seed gets the
-    same latents. Times and memory are of run 0, jitted, on the default device.
+    same latents. Times and memory are of run 0, jitted, on the default device, and
+    stand in its record alone: a copy would count as a measurement.
 
     Args:
       trained: the flow with its best parameters.
@@ -106,11 +107,7 @@ def evaluate(
                 parameters=timing.parameter_count(
                     {"params": teachers.run_of(trained, run)[1]["params"]}
                 ),
-                density_ms=cost.density_ms,
-                sampling_ms=cost.sampling_ms,
-                density_mib=cost.density_mib,
-                sampling_mib=cost.sampling_mib,
-                time_batch=cost.batch,
+                **(cost if run == 0 else UNTIMED)._asdict(),
                 steps=config.train.steps,
                 skipped_steps=skipped[run],
                 source=data.source,
@@ -182,13 +179,16 @@ def _bound(evaluation: Any) -> str:
 
 
 class Cost(NamedTuple):
-    """Time (median, p10, p90) and peak memory of a batch of `batch` rows."""
+    """Time (median, p10, p90) and peak memory of a batch; None what was not taken."""
 
-    batch: int
+    time_batch: int | None
     density_ms: tuple[float, float, float] | None
-    sampling_ms: tuple[float, float, float]
+    sampling_ms: tuple[float, float, float] | None
     density_mib: float | None
     sampling_mib: float | None
+
+
+UNTIMED = Cost(None, None, None, None, None)
 
 
 def measure(trained: Trained, data: Tabular | Images) -> Cost:

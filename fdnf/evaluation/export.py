@@ -12,7 +12,6 @@ and fastest on what they were exported on (`traced_on`).
 import contextlib
 import hashlib
 import io
-import json
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -165,7 +164,7 @@ def save(
         },
         "python": _snippet(programs["sampler"]),
     }
-    text = json.dumps(told, indent=1) + "\n"
+    text = files.dumps(told, indent=1) + "\n"
     return _put(folder, {**contents, export_reader.MANIFEST: text.encode()})
 
 

@@ -85,7 +85,7 @@ def _finished(settings: Settings, workdir: pathlib.Path) -> bool:
     path = workdir / RESULTS
     if not path.exists() or not (workdir / ARRAYS).exists():
         return False
-    there = json.loads(path.read_text())["settings"]
+    there = _read(path)["settings"]
     wanted = _plain(settings)
     other = sorted(k for k in wanted if there.get(k) != wanted[k])
     if other:
@@ -96,6 +96,14 @@ def _finished(settings: Settings, workdir: pathlib.Path) -> bool:
             f"the settings it has, or remove its {RESULTS}"
         )
     return True
+
+
+def _read(path: pathlib.Path) -> dict[str, Any]:
+    way_out = "remove it to train the study again"
+    found = files.read_json(path, way_out)
+    if not isinstance(found.get("settings"), dict):
+        raise files.DamagedError(f"{path}: no settings in it; {way_out}")
+    return found
 
 
 def _plain(settings: Settings) -> dict[str, Any]:
@@ -149,7 +157,7 @@ def _proposition(seed: int) -> dict[str, Any]:
 
 
 def _draw(workdir: pathlib.Path, centres: Sequence[str]) -> str:
-    results = json.loads((workdir / RESULTS).read_text())
+    results = _read(workdir / RESULTS)
     with np.load(workdir / ARRAYS) as stored:
         arrays = dict(stored)
     gaussian_figures.likelihoods(results, arrays, workdir / "figure_2.png")

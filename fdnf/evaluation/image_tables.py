@@ -215,7 +215,7 @@ def _millions(group: Sequence[Record]) -> str:
 
 def _mib(name: str) -> Callable[[Sequence[Record]], str]:
     def read(group: Sequence[Record]) -> str:
-        value = getattr(group[0], name)
+        value = cells.first(group, name)
         return cells.MISSING if value is None else f"{value:,.1f}"
 
     return read
@@ -236,12 +236,11 @@ _SIZE: dict[str, Callable[[Sequence[Record]], str]] = {
 def _ratios(sizes: dict[str, list[Record]]) -> tuple[str, ...]:
     def numbers(group: Sequence[Record]) -> list[float | None]:
         times = [cells.density(group), cells.sampling(group)]
-        first = group[0]
         return [
-            float(first.parameters),
+            float(group[0].parameters),
             *(time[0] if time else None for time in times),
-            first.density_mib,
-            first.sampling_mib,
+            cells.first(group, "density_mib"),
+            cells.first(group, "sampling_mib"),
         ]
 
     student, teacher = numbers(sizes["student"]), numbers(sizes["teacher"])

@@ -1,13 +1,12 @@
 """Results of one trained model as `result.json`, and reading many of them."""
 
-import json
 import math
 import pathlib
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import numpy as np
+from fdnf import files
 
 FILENAME = "result.json"
 
@@ -65,7 +64,7 @@ class Record(NamedTuple):
 
     def to_json(self) -> str:
         """The record as a JSON object; numbers that are not finite become null."""
-        return json.dumps(_plain(self._asdict()), indent=2, allow_nan=False) + "\n"
+        return files.dumps(self._asdict(), indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "Record":
@@ -81,12 +80,7 @@ class Record(NamedTuple):
             ValueError: not JSON, not an object, a field missing, unknown or of
                 another type.
         """
-        try:
-            fields = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"not JSON ({error})") from error
-        if not isinstance(fields, dict):
-            raise ValueError(f"expected one object, got {type(fields).__name__}")
+        fields = files.loads(text)
         missing = [k for k in cls._fields if k not in fields | cls._field_defaults]
         unknown = [k for k in fields if k not in cls._fields]
         if missing or unknown:
@@ -118,7 +112,7 @@ def read_records(workdir: str | pathlib.Path) -> list[Record]:
         try:
             record = Record.from_json(path.read_text(encoding="utf-8"))
         except (ValueError, OSError) as error:
-            raise ValueError(
+            raise files.DamagedError(
                 f"{path}: {error}; evaluate that run again, or move the file away"
             ) from error
         key = record[:4]
@@ -134,18 +128,6 @@ def read_records(workdir: str | pathlib.Path) -> list[Record]:
             f"no {FILENAME} under {root}: a run writes one when it is evaluated"
         )
     return records
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value
 
 
 def _text(key: str, value: Any) -> str:

@@ -87,6 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, 1 for a report of which something is missing or unreadable,
         2 where there was nothing to report.
     """
+    files.print_anything()
     parser = argparse.ArgumentParser(
         prog="python -m fdnf.evaluation.tables",
         description="Report on every result.json under DIR: tables, curves, samples, "

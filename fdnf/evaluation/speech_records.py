@@ -1,7 +1,6 @@
 """What a vocoder, or what stands beside vocoders in tables, was measured to be."""
 
 import dataclasses
-import json
 import math
 import pathlib
 from collections.abc import Mapping
@@ -96,7 +95,7 @@ class Record:
     def to_json(self) -> str:
         """One JSON object; numbers that are not finite become null."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return json.dumps(_plain(fields), indent=2, allow_nan=False) + "\n"
+        return files.dumps(fields, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "Record":
@@ -105,10 +104,7 @@ class Record:
         Raises:
             ValueError: not JSON, or a field is missing, unknown or of another kind.
         """
-        try:
-            found = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"not JSON ({error})") from error
+        found = files.loads(text)
         names = {f.name for f in dataclasses.fields(cls)}
         if not isinstance(found, dict) or set(found) != names:
             given = sorted(found) if isinstance(found, dict) else found
@@ -151,18 +147,9 @@ def read(folder: str | pathlib.Path) -> list[Record]:
         try:
             records.append(Record.from_json(path.read_text(encoding="utf-8")))
         except ValueError as error:
-            raise ValueError(f"{path}: {error}; evaluate the models again") from error
+            told = f"{path}: {error}; evaluate the models again"
+            raise files.DamagedError(told) from error
     return records
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value
 
 
 def _tuples(value: Any) -> Any:

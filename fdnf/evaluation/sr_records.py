@@ -1,11 +1,12 @@
 """What a model of super-resolution was measured to be, image by image, as JSON."""
 
 import dataclasses
-import json
 import math
 import pathlib
 from collections.abc import Mapping
 from typing import Any
+
+from fdnf import files
 
 FILENAME = "super_resolution.json"
 # Rows that are no student's.
@@ -60,7 +61,7 @@ class Record:
     def to_json(self) -> str:
         """One JSON object; numbers that are not finite become "nan", "inf", "-inf"."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return json.dumps(_plain(fields), indent=1, allow_nan=False) + "\n"
+        return files.dumps(_plain(fields), indent=1) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "Record":
@@ -70,10 +71,7 @@ class Record:
             ValueError: not JSON, a field missing or unknown, or values that are not
                 numbers.
         """
-        try:
-            found = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"not JSON ({error})") from error
+        found = files.loads(text)
         names = [field.name for field in dataclasses.fields(cls)]
         if not isinstance(found, dict) or set(found) != set(names):
             given = sorted(found) if isinstance(found, dict) else type(found).__name__
@@ -111,7 +109,8 @@ def read(folder: str | pathlib.Path) -> list[Record]:
         try:
             found.append(Record.from_json(path.read_text(encoding="utf-8")))
         except ValueError as error:
-            raise ValueError(f"{path}: {error}; evaluate that run again") from error
+            told = f"{path}: {error}; evaluate that run again"
+            raise files.DamagedError(told) from error
     if not found:
         raise FileNotFoundError(f"no {FILENAME} under {folder}: evaluate a run first")
     return found

@@ -1,7 +1,6 @@
 """What a student of a teacher's density was measured to be, as JSON."""
 
 import dataclasses
-import json
 import math
 import types
 import typing
@@ -9,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fdnf import files
 from fdnf.evaluation.c2st import C2ST
 from fdnf.metrics.two_sample_tests import KolmogorovSmirnov, MeanDifference
 
@@ -123,7 +123,7 @@ class Record:
 
     def to_json(self) -> str:
         """One JSON object; numbers that are not finite become "nan", "inf", "-inf"."""
-        return json.dumps(_plain(self), indent=2, allow_nan=False) + "\n"
+        return files.dumps(_plain(self), indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "Record":
@@ -132,10 +132,7 @@ class Record:
         Raises:
             ValueError: not JSON, or a field is missing, unknown or of another type.
         """
-        try:
-            found = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"not JSON ({error})") from error
+        found = files.loads(text)
         return _read(cls, found, "record")
 
 

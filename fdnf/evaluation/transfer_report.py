@@ -134,7 +134,8 @@ def read(folder: str | pathlib.Path) -> list[Record]:
         try:
             records.append(Record.from_json(path.read_text(encoding="utf-8")))
         except ValueError as error:
-            raise ValueError(f"{path}: {error}; write the report again") from error
+            told = f"{path}: {error}; write the report again"
+            raise files.DamagedError(told) from error
     return records
 
 

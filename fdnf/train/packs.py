@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 
+from fdnf import files
 from fdnf.data.tabular import DataError
 from fdnf.train import (
     distributed,
@@ -172,5 +173,7 @@ def _program(member: Member) -> str:
 
 
 def _model(teacher: pathlib.Path) -> Any:
-    path = teacher / "config.json"
-    return json.loads(path.read_text())["model"] if path.exists() else str(teacher)
+    try:
+        return files.read_json(teacher / workdirs.CONFIG, "it is not needed")["model"]
+    except (OSError, KeyError):  # Its students then train apart from those of others.
+        return str(teacher)

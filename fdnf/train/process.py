@@ -8,6 +8,8 @@ import sys
 
 from jaxlib import version
 
+from fdnf import files
+
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
@@ -17,6 +19,7 @@ def prepare(images: bool = False) -> None:
     Args:
       images: whether it works on images.
     """
+    files.print_anything()
     keep_freed_memory()
     use_one_blas_thread()
     if images:
@@ -116,7 +119,9 @@ def resident_memory() -> int:
     statm = pathlib.Path("/proc/self/statm")
     if not statm.exists():
         return 0
-    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return int(statm.read_text(encoding="utf-8").split()[1]) * os.sysconf(
+        "SC_PAGE_SIZE"
+    )
 
 
 def return_freed_memory() -> bool:

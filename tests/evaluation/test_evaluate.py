@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fdnf.data import build as datasets
-from fdnf.evaluation import evaluate, records, sampling, vector_scores
+from fdnf.evaluation import cells, evaluate, records, sampling, vector_scores
 from fdnf.flows import build as flows
 from fdnf.ops import trees
 from fdnf.train.settings import ConfigError
@@ -39,9 +39,18 @@ def test_one_record_a_run(found, trained):
         assert (record.method, record.steps) == ("student", 12)
         params = trees.take_run(trained.variables["params"], 0)
         assert record.parameters == trees.parameter_count(params)
-        for times in (record.density_ms, record.sampling_ms):
-            median, p10, p90 = times
-            assert 0 < p10 <= median <= p90
+    for times in (found[0].density_ms, found[0].sampling_ms):
+        median, p10, p90 = times
+        assert 0 < p10 <= median <= p90
+
+
+def test_what_was_timed_once_is_one_record_s(found):
+    first, second = found
+    assert first.time_batch is not None
+    taken = (second.density_ms, second.sampling_ms, second.density_mib)
+    assert (*taken, second.sampling_mib, second.time_batch) == (None,) * 5
+    assert cells.density(found) == first.density_ms
+    assert cells.first(found[::-1], "sampling_mib") == first.sampling_mib
 
 
 @pytest.mark.parametrize("split", ["val", "test"])

@@ -137,7 +137,9 @@ def test_files(records, tmp_path):
     text = speech_table.page(records)
     assert speech_table.page(list(found.values())) == text
     (tmp_path / "truth" / "seed_0" / speech_records.FILENAME).write_text("[1]")
-    with pytest.raises(ValueError, match=r"truth/seed_0/speech.json: record is \[1\]"):
+    with pytest.raises(
+        ValueError, match=r"truth/seed_0/speech.json: expected one JSON dict, got list"
+    ):
         speech_records.read(tmp_path)
     with pytest.raises(FileNotFoundError, match="speech.json"):
         speech_records.read(tmp_path / "empty")

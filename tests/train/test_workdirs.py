@@ -133,7 +133,7 @@ def workdir(trained, tmp_path):
 def test_damaged_result_is_named_and_made_anew(damage, workdir, caplog):
     path = workdir / "finished.json"
     path.write_bytes(DAMAGES[damage])
-    with pytest.raises(files.DamagedError, match=r"finished\.json .*training command"):
+    with pytest.raises(files.DamagedError, match=r"finished\.json.*training command"):
         study._skipped(workdir)
     assert workdirs.finished(tiny.config(), workdir) is None
     assert str(path) in caplog.text
