@@ -207,6 +207,11 @@ def _mel_gap(x: Array, y: Array, settings: mel.Settings) -> Array:
 def _pair(x: Clip, y: Recording) -> tuple[np.ndarray, np.ndarray]:
     if x.shape != y.shape:
         raise ValueError(f"sounds of {len(x)} and {len(y)} samples: expected equal")
+    if not all(jnp.issubdtype(sound.dtype, jnp.floating) for sound in (x, y)):
+        raise ValueError(
+            f"sounds of types {x.dtype} and {y.dtype}: expected floats in [-1, 1]. Of"
+            " 16-bit samples that is x / 32768."
+        )
     return np.asarray(x, np.float64), np.asarray(y, np.float64)
 
 

@@ -50,6 +50,13 @@ def transform(
     centred: bool = False,
 ) -> Transform:
     """STFT(x), complex; see `power` for arguments and errors."""
+    # A window of whole numbers is 0 but for its middle, and the spectrum a sample's.
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(
+            f"signals of type {x.dtype}: expected floats, in [-1, 1] of sound. Of"
+            " 16-bit samples that is x / 32768."
+        )
+    x = jnp.asarray(x, jnp.promote_types(x.dtype, jnp.float32))
     weights = jnp.asarray(window(shape, length or n_fft, n_fft), x.dtype)
     return jnp.fft.rfft(frames(x, n_fft, hop, centred) * weights, axis=-1)
 
@@ -82,8 +89,8 @@ def power(
       divided by the length.
 
     Raises:
-      ValueError: for a signal shorter than a frame (or than what is reflected), a hop
-        below 1, or a window that does not fit.
+      ValueError: for integers, a signal shorter than a frame (or than what is
+        reflected), a hop below 1, or a window that does not fit.
     """
     spectrum = transform(
         x, n_fft=n_fft, hop=hop, length=length, shape=shape, centred=centred

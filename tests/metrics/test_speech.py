@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import inspect
 
 import jax
 import jax.numpy as jnp
@@ -164,3 +165,13 @@ def test_refusals():
     higher = dataclasses.replace(SETTINGS, high=8000.0)
     with pytest.raises(ValueError, match="at 8000 samples a second"):
         speech.mel_l1(Y, Y, higher)
+
+
+@pytest.mark.parametrize("measure", [speech.stoi, speech.pesq])
+def test_samples_that_are_whole_numbers_are_refused(measure, monkeypatch):
+    # As an outsider calls it, whose types nobody checks; before the package is needed.
+    monkeypatch.setattr(speech, "_pair", inspect.unwrap(speech._pair))
+    monkeypatch.setattr(speech, "_optional", lambda name: None)
+    x = np.ones(RATE, np.int16)
+    with pytest.raises(ValueError, match="expected floats.*x / 32768"):
+        inspect.unwrap(measure)(x, x, 16_000)

@@ -1,5 +1,7 @@
 """STFT against scipy, numpy and signals of known power."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -164,3 +166,20 @@ def test_inverse_is_longer_than_the_frames_only_with_silence():
     assert np.all(found[440:] == 0)
     with pytest.raises(ValueError, match="hop 0"):
         stft.inverse(spectrum, hop=0)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint8, bool])
+def test_samples_that_are_whole_numbers_are_refused(dtype):
+    # As an outsider calls it, whose types nobody checks.
+    transform = inspect.unwrap(stft.transform)
+    for run in (transform, jax.jit(transform, static_argnames=("n_fft", "hop"))):
+        with pytest.raises(ValueError, match="expected floats.*x / 32768"):
+            run(jnp.ones((1, 64), dtype), n_fft=16, hop=4)
+
+
+def test_half_precision_is_widened():
+    half = X.astype(jnp.bfloat16)
+    wide = stft.magnitude(half.astype(jnp.float32), n_fft=32, hop=8)
+    found = stft.magnitude(half, n_fft=32, hop=8)
+    assert found.dtype == jnp.float32
+    np.testing.assert_allclose(found, wide, rtol=1e-6, atol=1e-6)
