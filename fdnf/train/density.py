@@ -16,6 +16,7 @@ from fdnf.train.settings import ConfigError
 from fdnf.train.shares import Share
 from fdnf.train.side_by_side import over_runs
 from fdnf.train.step import AXIS
+from fdnf.train.streams import fold
 
 
 def make_log_prob(
@@ -59,8 +60,7 @@ def make_log_prob(
     draws = draws if given.levels else 1
 
     def log_prob(params, constants, x, beside, batch):
-        key = jax.random.fold_in(jax.random.key(seed), batch)
-        key = jax.random.fold_in(key, 0)
+        key = fold(jax.random.key(seed), batch, 0)
         share = Share(jax.lax.axis_index(AXIS), devices)
         cond = given.condition(x, beside)
 
@@ -68,7 +68,7 @@ def make_log_prob(
             variables = {"params": run[0], "constants": run[1]}
 
             def draw(i):
-                y, log_det = given.encode(jax.random.fold_in(key, i), x, share)
+                y, log_det = given.encode(fold(key, i), x, share)
                 found: Any = flow.apply(variables, y, cond, method="log_prob")
                 return found + log_det
 

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fdnf.train import pools, preprocess, step
+from fdnf.train import pools, preprocess
 from fdnf.train.preprocessing import Data, Prepared
+from fdnf.train.streams import Run, fold
 from fdnf.train.taught import Member, Taught
 
 _TRAIN = 0  # The split.
@@ -80,6 +81,6 @@ def first_batches(
         batch = {"x": jnp.asarray(data.train[picked])}
         if beside is not None:
             batch["beside"] = jnp.asarray(beside[picked])
-        key = jax.random.fold_in(jax.random.key(seed), step.FIRST)
+        key = fold(jax.random.key(seed), Run.FIRST)
         batches.append(prepared.train(key, batch))
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *batches)

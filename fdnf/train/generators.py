@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
@@ -17,6 +16,7 @@ from fdnf.losses import feed_forward, stft
 from fdnf.metrics import lpips
 from fdnf.metrics.weights import MissingWeightsError, WeightsError
 from fdnf.train import models, shares
+from fdnf.train.streams import Noise, fold
 from fdnf.types import Flow
 
 Batch = Mapping[str, Array]
@@ -32,8 +32,6 @@ DEFAULTS = {
     "limit": None,
     "stft": None,
 }
-# The stream of an objective's key; the first two are the caller's.
-_LATENTS = 2
 
 
 def arguments(config: Any) -> dict[str, Any]:
@@ -138,7 +136,7 @@ def build(config: Any, student: models.Model, teacher: Flow | None) -> Objective
         share=shares.WHOLE,
     ):
         del step, weights  # Neither changes this loss.
-        x, drawing = batch["x"], jax.random.fold_in(key, _LATENTS)
+        x, drawing = batch["x"], fold(key, Noise.LATENTS)
         z = shares.draw(
             share,
             x.shape[0],
@@ -176,7 +174,10 @@ def _regression(student: models.Model) -> Objective:
     ):
         del teacher_variables, step, weights
         x = batch["x"]
-        z = student.draw(key, x.shape)
+        drawing = fold(key, Noise.LATENTS)
+        z = shares.draw(
+            share, x.shape[0], lambda rows: student.draw(drawing, (rows, *x.shape[1:]))
+        )
         variables = {"params": params, "constants": constants}
         made: Any = student.apply(variables, z, batch.get("cond"), method="decode")
         l1 = jnp.mean(jnp.abs(made.x - x))

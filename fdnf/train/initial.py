@@ -12,7 +12,7 @@ from jaxtyping import Array
 from fdnf.flows import surgery
 from fdnf.train import models, optim, side_by_side
 from fdnf.train.state import TrainState
-from fdnf.train.step import INIT
+from fdnf.train.streams import Run, fold
 
 
 class Inheritance(NamedTuple):
@@ -83,7 +83,7 @@ def init_state(
 
     def init(run):
         key, x, cond, own = run
-        key = jax.random.fold_in(key, INIT)
+        key = fold(key, Run.INIT)
         variables, taken = models.init(flow, key, x, cond), {}
         for i, each in enumerate(inherited):
             source = own[i] if each.by_run else each.source

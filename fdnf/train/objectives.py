@@ -10,6 +10,7 @@ from jaxtyping import Array
 
 from fdnf.losses import distillation, likelihood, presets
 from fdnf.train import generators, models, shares, transfer
+from fdnf.train.streams import Noise, fold
 from fdnf.types import Encoding, ExternalFlow, Flow
 
 Batch = Mapping[str, Array]
@@ -235,10 +236,11 @@ def _with_samples(student, teacher, config, kwargs) -> Objective:
             raise ValueError(
                 f"loss.skd.batch={skd.batch} does not divide among the devices"
             )
+        drawing = fold(key, Noise.LATENTS)
         drawn = shares.draw(
             share,
             own,
-            lambda rows: student.draw(key, (rows, *x.shape[1:]), skd.temperature),
+            lambda rows: student.draw(drawing, (rows, *x.shape[1:]), skd.temperature),
         )
         # Evenly spread: the same pairs on any number of devices.
         context = None

@@ -16,7 +16,7 @@ from fdnf.train.teachers import Trained
 
 FOLDER = "pools"
 # Raise it when the same settings would give other samples.
-VERSION = 1
+VERSION = 2
 
 _log = logging.getLogger(__name__)
 

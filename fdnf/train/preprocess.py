@@ -17,7 +17,7 @@ from jaxtyping import Array
 from fdnf.data.images import Images
 from fdnf.data.tabular import Tabular
 from fdnf.ops import dequantize
-from fdnf.train import shares
+from fdnf.train import shares, streams
 from fdnf.train.shares import Share
 
 
@@ -98,7 +98,7 @@ class Preprocess:
             return batch
         x = batch["x"]
         if self.flip:
-            coin = jax.random.fold_in(key, 1)
+            coin = streams.fold(key, streams.Preprocess.FLIP)
             keep = shares.draw(
                 share, len(x), lambda rows: jax.random.bernoulli(coin, shape=(rows,))
             )

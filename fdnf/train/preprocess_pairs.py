@@ -18,6 +18,7 @@ from jaxtyping import Array
 from fdnf.ops import mel
 from fdnf.train import shares
 from fdnf.train.shares import Share
+from fdnf.train.streams import Preprocess, fold
 
 GREY = 255.0
 # Full scale of 16-bit audio.
@@ -84,9 +85,10 @@ class SuperResolution:
         """Windows of stored tiles `x`, with those `beside` them cut alike."""
         high, low = batch["x"], batch["beside"]
         if high.shape[1] > self.crop:
-            high, low = self._window(jax.random.fold_in(key, 2), high, low, share)
+            place = fold(key, Preprocess.WINDOW)
+            high, low = self._window(place, high, low, share)
         if self.flip:
-            coin = jax.random.fold_in(key, 1)
+            coin = fold(key, Preprocess.FLIP)
             keep = shares.draw(
                 share, len(high), lambda rows: jax.random.bernoulli(coin, shape=(rows,))
             )
@@ -195,7 +197,7 @@ class Speech:
         """Windows of stored tiles `x`, `[batch, time]`, and their spectrograms."""
         x = batch["x"]
         if x.shape[1] > self.segment:
-            place = jax.random.fold_in(key, 2)
+            place = fold(key, Preprocess.WINDOW)
             last = x.shape[1] - self.segment
             at = shares.draw(
                 share, len(x), lambda rows: jax.random.randint(place, (rows,), 0, last)

@@ -9,6 +9,7 @@ from jaxtyping import Array
 from fdnf.train import shares
 from fdnf.train.settings import ConfigError
 from fdnf.train.shares import Share
+from fdnf.train.streams import Batch, fold
 
 Data = Mapping[str, Array]
 Sampler = Callable[[Array, Data, Array | int], dict[str, Array]]
@@ -63,20 +64,19 @@ def uniform(
             # As they are stored; if some have to sit out, those are drawn anew.
             def order(_: int) -> Array:
                 if rows % devices:
-                    return jax.random.permutation(key, rows)
+                    return jax.random.permutation(fold(key, Batch.ORDER), rows)
                 return jnp.arange(rows)
 
             return _rows(train, shares.draw(share, own, order))
-        key = jax.random.fold_in(key, 0)
         count = len(data["generated"]) if from_teacher else 0
 
         def draw(size: int) -> Array:
             """Rows of both sets, those of the teacher's counted on from the others."""
             shape = (size - from_teacher,)
-            picked = jax.random.randint(key, shape, 0, rows)
+            picked = jax.random.randint(fold(key, Batch.ROWS), shape, 0, rows)
             if not from_teacher:
                 return picked
-            more = jax.random.fold_in(key, 1)
+            more = fold(key, Batch.GENERATED)
             shape = (from_teacher,)
             taken = rows + jax.random.randint(more, shape, 0, count)
             return jnp.concatenate([picked, taken])

@@ -20,11 +20,9 @@ from fdnf.train.sampling import Sampler
 from fdnf.train.settings import ConfigError
 from fdnf.train.shares import Share
 from fdnf.train.state import TrainState
+from fdnf.train.streams import Noise, Run, Step, fold
 
 AXIS = "batch"
-
-# One stream of randomness per purpose, folded into each run's key.
-INIT, TRAIN, FIRST = 0, 1, 2
 
 
 def make_train_step(
@@ -73,12 +71,11 @@ def make_train_step(
 
     def draw(key, step, data):
         """The batch of a step on this device, and the key of its noise."""
-        key = jax.random.fold_in(jax.random.fold_in(key, TRAIN), step)
-        share = _share()
-        batch = sample(jax.random.fold_in(key, 0), data, share.index)
+        key, share = fold(key, Run.TRAIN, step), _share()
+        batch = sample(fold(key, Step.BATCH), data, share.index)
         # The same on every device, which takes its share of what is drawn.
-        noise = jax.random.fold_in(jax.random.fold_in(key, 1), 0)
-        return prepare(jax.random.fold_in(noise, 1), batch, share), noise
+        noise = fold(key, Step.NOISE, Step.WHOLE)
+        return prepare(fold(noise, Noise.PREPROCESS), batch, share), noise
 
     def one_run(params, average, opt_state, constants, teacher, own, step, drawn, stop):
         (batch, noise), share = drawn, _share()
@@ -227,7 +224,7 @@ def _gradient(objective: Objective, parts: int) -> Callable:
 
         def one(part):
             batch, i = part
-            noise = jax.random.fold_in(key, i)
+            noise = fold(key, Noise.PARTS, i)
             return whole(params, constants, teacher, batch, noise, step, weights, share)
 
         def body(total, part):

@@ -14,6 +14,7 @@ from fdnf.train import checkpoint, models, preprocessing, settings, workdirs
 from fdnf.train.preprocess import Preprocess
 from fdnf.train.preprocessing import Prepared
 from fdnf.train.settings import ConfigError
+from fdnf.train.streams import Pool, Run, fold
 
 _log = logging.getLogger(__name__)
 
@@ -181,10 +182,13 @@ def generate(
         labels = cond = None
         if preprocess.classes:
             labels = jax.random.randint(
-                jax.random.fold_in(key, 1), (size,), 0, preprocess.classes
+                fold(key, Pool.LABELS), (size,), 0, preprocess.classes
             )
             cond = jax.nn.one_hot(labels, preprocess.classes)
-        x: Any = trained.flow.apply(variables, key, shape, 1.0, cond, method="sample")
+        drawing = fold(key, Pool.LATENTS)
+        x: Any = trained.flow.apply(
+            variables, drawing, shape, 1.0, cond, method="sample"
+        )
         # Written so that NaN is out too.
         kept = jnp.all(jnp.abs(x).reshape(size, -1) <= limit, axis=1)
         kept &= jnp.all(jnp.isfinite(x).reshape(size, -1), axis=1)
@@ -193,7 +197,8 @@ def generate(
     found, classes = [], []
     for run in range(trained.runs):
         variables = run_of(trained, run)[1]
-        keys = jax.random.split(jax.random.key(seed + run), -(-share // size))
+        own = fold(jax.random.key(seed + run), Run.POOL)
+        keys = [fold(own, number) for number in range(-(-share // size))]
         drawn = [jax.device_get(draw(variables, key)) for key in keys]
         kept = np.concatenate([part[2] for part in drawn])[:share]
         found.append(np.concatenate([part[0] for part in drawn])[:share][kept])

@@ -17,6 +17,7 @@ from fdnf.losses import density, expansion, inverse_matching
 from fdnf.losses import distance as distances
 from fdnf.train import models, shares
 from fdnf.train.state import Best
+from fdnf.train.streams import Noise, fold
 from fdnf.types import Flow
 
 Batch = Mapping[str, Array]
@@ -38,9 +39,6 @@ DEFAULTS = {
     "expansion": 0,
     "centre": "student_mean",
 }
-
-# Streams of an objective's key; the first two are the caller's.
-_LATENTS, _NOISE = 2, 3
 
 
 def arguments(config: Any) -> dict[str, Any]:
@@ -242,13 +240,13 @@ def _losses(
         )
 
     def latents(batch, key, share):
-        key = jax.random.fold_in(key, _LATENTS)
+        key = fold(key, Noise.LATENTS)
         return draw(batch, key, share, settings["temperature"])
 
     def noise(batch, key, share):
         if not settings["noise"]:
             return None
-        key = jax.random.fold_in(key, _NOISE)
+        key = fold(key, Noise.ENCODINGS)
         return draw(batch, key, share, settings["noise"])
 
     def expanding(variables, fixed, z, cond, share):

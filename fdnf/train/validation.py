@@ -13,6 +13,7 @@ from fdnf.train.preprocessing import Data, Prepared
 from fdnf.train.shares import Share
 from fdnf.train.side_by_side import over_runs
 from fdnf.train.step import AXIS
+from fdnf.train.streams import Measure, Run, fold
 
 _VAL = 1  # The split.
 LIKELIHOOD, LOSS = MEASURES = ("val_log_prob", "val_loss")
@@ -84,10 +85,10 @@ def by_loss(
     size = -(-batch_size // devices) * devices
 
     def measured(params, constants, teacher, batch, number):
-        key = jax.random.fold_in(jax.random.key(0), number)
+        key = fold(jax.random.key(0), Run.MEASURE, number)
         share = Share(jax.lax.axis_index(AXIS), devices)
-        batch = plain.train(jax.random.fold_in(key, 0), batch, share)
-        noise = jax.random.fold_in(key, 1)
+        batch = plain.train(fold(key, Measure.PREPROCESS), batch, share)
+        noise = fold(key, Measure.NOISE)
 
         def one(run):
             params, constants, own = run

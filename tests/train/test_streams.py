@@ -1,0 +1,322 @@
+"""Randomness: of all that a step draws, and a run, no two draws share their key.
+
+A generator that writes down every key it is asked for stands in for JAX's own, whose
+numbers it gives: a draw, a `fold_in` or a `split` anywhere below is seen.
+"""
+
+import collections
+import importlib
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.extend import random as prng
+from jax.scipy import stats
+
+from fdnf.data import build as datasets
+from fdnf.flows.base import FlowModule
+from fdnf.train import (
+    density,
+    feeding,
+    objectives,
+    optim,
+    preprocessing,
+    sampling,
+    settings,
+    side_by_side,
+    step,
+    teachers,
+    validation,
+)
+from fdnf.train.preprocess import Preprocess
+from fdnf.train.state import TrainState
+from fdnf.types import Decoding, Encoding
+from tests import tiny
+
+
+class Uses:
+    """What has been done with each key: names of uses to keys to counts."""
+
+    def __init__(self):
+        self.made = collections.defaultdict(collections.Counter)
+
+    def note(self, use, data):
+        def write(data):
+            self.made[use][tuple(np.asarray(data).tolist())] += 1
+
+        jax.debug.callback(write, data)
+
+    def read(self):
+        jax.effects_barrier()
+        found, self.made = self.made, collections.defaultdict(collections.Counter)
+        return found
+
+
+USES = Uses()
+
+
+def threefry(data):
+    return jax.random.wrap_key_data(data, impl="threefry2x32")
+
+
+def bits(data, width, shape):
+    USES.note("drawn", data)
+    return jax.random.bits(threefry(data), shape, f"uint{width}")
+
+
+def split(data, shape):
+    USES.note("split", data)
+    return jax.random.key_data(jax.random.split(threefry(data), shape))
+
+
+def folded(data, number):
+    USES.note("folded", data)
+    return jax.random.key_data(jax.random.fold_in(threefry(data), number))
+
+
+ORDINARY = jax.random.key
+NOTED = prng.define_prng_impl(
+    key_shape=(2,),
+    seed=lambda seed: jax.random.key_data(ORDINARY(seed)),
+    split=split,
+    random_bits=bits,
+    fold_in=folded,
+    name="noted",
+    tag="noted",
+)
+
+
+@pytest.fixture(autouse=True)
+def one_device(monkeypatch):
+    """Keys that are written down, and a device axis of one, drawn from once."""
+    monkeypatch.setattr(jax, "device_count", lambda *_: 1)
+    monkeypatch.setattr(jax, "local_device_count", lambda *_: 1)
+
+    def mapped(function, *, axis_name, in_axes=0, out_axes=0, **_):
+        @jax.jit
+        def call(*args):
+            axes = in_axes if isinstance(in_axes, tuple) else (in_axes,) * len(args)
+            own = [
+                arg if axis is None else jax.tree.map(lambda leaf: leaf[0], arg)
+                for arg, axis in zip(args, axes, strict=True)
+            ]
+            alone = jax.vmap(lambda _: function(*own), axis_name=axis_name)
+            found = jax.tree.map(lambda leaf: leaf[0], alone(jnp.zeros(1)))
+            if out_axes is None:
+                return found
+            return jax.tree.map(lambda leaf: jnp.expand_dims(leaf, out_axes), found)
+
+        return call
+
+    monkeypatch.setattr(jax, "pmap", mapped)
+    monkeypatch.setattr(jax.random, "key", lambda seed: ORDINARY(seed, impl=NOTED))
+    USES.read()
+
+
+class Plain(FlowModule):
+    """As little arithmetic as there can be: data times a number, in three latents.
+
+    What is drawn does not depend on it, and real flows take minutes to compile.
+    """
+
+    event: tuple = ()
+
+    def latent_shapes(self, event):
+        return ((1,), (1,), (math.prod(event) - 2,))
+
+    def apply(self, variables, given, *args, method):
+        scale = variables["params"]["scale"]
+        if method == "sample":
+            return self.apply(variables, self.draw(given, args[0]), method="decode").x
+        if args and args[0] is not None:
+            scale *= jnp.mean(args[0])
+        if method == "decode":
+            x = jnp.concatenate(given, axis=1) * scale
+            x = x.reshape(len(x), *self.event)
+            return Decoding(x, jnp.zeros(len(x)) + scale, (x,))
+        x = given.reshape(len(given), -1) * scale
+        if method == "log_prob":
+            return x.sum(1)
+        z = (x[:, :1], x[:, 1:2], x[:, 2:])
+        return Encoding(z, jnp.zeros(len(x)) + scale, (x,), log_prior=-(x**2).sum(1))
+
+
+class Trainer:
+    """What `program.build` puts together, of plain flows."""
+
+    def __init__(self, config):
+        self.config = config
+        self.data = data = datasets.build(config.data)
+        self.prepared = prepared = settings.prepared(config, data)
+        self.flow = Plain(data.event)
+        self.variables = {"params": {"scale": jnp.ones(())}, "constants": {}}
+        self.taught = self.variables
+        if config.loss.method == "feed_forward":
+            self.taught = {"flow": self.taught, "feature": None}
+        reach = prepared.reach(data.train)
+        self.objective = objectives.build(config, self.flow, self.flow, reach)
+
+    def steps(self):
+        """What the first two steps make of a run's key."""
+        config, optimizer = self.config, optim.make(self.config.optim, 12)
+        arrays = {"train": self.data.train}
+        beside = self.prepared.beside(self.data, 0)
+        if beside is not None:
+            arrays["beside"] = beside
+        generated = 0.0
+        if config.get("teacher") and config.teacher.samples:
+            generated = config.teacher.share
+            arrays["generated"] = self.data.train[:8]
+            if beside is not None:
+                arrays["generated_labels"] = beside[:8]
+        take = step.make_train_step(
+            self.objective,
+            optimizer,
+            sampling.uniform(
+                len(arrays["train"]), config.train.batch_size, 1, generated
+            ),
+            steps=2,
+            ema=0.0,
+            preprocess=self.prepared,
+            accumulate=config.train.get("accumulate", 1),
+        )
+        params = self.variables["params"]
+        run = (params, self.variables["constants"], optimizer.init(params))
+        params, constants, moments = jax.tree.map(lambda leaf: leaf[None], run)
+        state = TrainState(jnp.zeros((), int), params, None, constants, moments)
+        keys = jnp.stack([jax.random.key(config.seed)])
+        hyper = side_by_side.hyper(keys, 1.0, [objectives.weights(config)])
+        stop = jnp.zeros(1, jnp.int32)
+        arrays = jax.tree.map(jnp.asarray, arrays)
+
+        take(state, stop, hyper, arrays, self.taught)
+
+
+def tabular(method, **overrides):
+    config = tiny.config(method)
+    config.update_from_flattened_dict(overrides)
+    return config
+
+
+def other(name, arg, accumulate=1, **overrides):
+    """The smoke variant of a config, some of whose rows make a batch."""
+    config = importlib.import_module(f"configs.{name}").get_config(f"{arg},smoke")
+    config.train.batch_size = 4
+    config.train.accumulate = accumulate
+    config.update_from_flattened_dict(overrides)
+    return config
+
+
+def images(method, accumulate=1, **overrides):
+    """Mirrored, of which dequantisation draws too."""
+    own = {"data.flip": True, "data.args.size": 4, "data.args.rows": 40}
+    own |= {} if method == "ilkd" else {"loss.skd.start": 0.0, "loss.skd.batch": 4}
+    return other("glow_digits_distill", method, accumulate, **own, **overrides)
+
+
+def transferred(method, **overrides):
+    own = {"loss.transfer.noise": 0.1, "loss.transfer.warm": 0.0}
+    return other("iaf_patches_pdd", method, **(own | overrides))
+
+
+def pixels(method, accumulate=1):
+    own = {"loss.transfer.warm": 0.0}
+    return other("pixelcnn_digits_pdd", method, accumulate, **own)
+
+
+REGRESSION = {"loss.method": "regression"}
+OWN = {"teacher.samples": 8, "teacher.share": 0.5}
+# Each with the least number of draws of a step that come to anything. Rows take two,
+# as all integers do, and so do the places of windows.
+CASES = {
+    "nll": (lambda: tabular("nll"), 2),
+    "lkd": (lambda: tabular("lkd"), 2),
+    "lkd, the teacher's samples": (lambda: tabular("lkd", **OWN), 4),
+    "ilkd": (lambda: tabular("ilkd"), 2),
+    "skd": (lambda: tabular("skd"), 5),
+    "skd, in parts": (lambda: tabular("skd", **{"train.accumulate": 2}), 8),
+    "kl": (lambda: transferred("kl"), 3),
+    "kl, warm": (lambda: transferred("kl", **{"loss.transfer.warm": 0.05}), 5),
+    "z": (lambda: transferred("z"), 3),
+    "x": (lambda: transferred("x"), 5),
+    "oracle": (lambda: transferred("oracle"), 5),
+    "images, nll": (lambda: images("skd", **{"loss.method": "nll"}), 4),
+    "images, ilkd": (lambda: images("ilkd"), 4),
+    "images, skd": (lambda: images("skd"), 7),
+    "images, skd, in parts": (lambda: images("skd", 2), 10),
+    "images, skd, the teacher's samples": (lambda: images("skd", **OWN), 9),
+    "pixels, kl": (lambda: pixels("kl", 2), 6),
+    "pixels, x": (lambda: pixels("x"), 3),
+    "pairs, feed-forward": (lambda: other("srflow_bsds300_student", "", 2), 10),
+    "pairs, regression": (
+        lambda: other("srflow_bsds300_student", "", 1, **REGRESSION),
+        6,
+    ),
+    "speech, feed-forward": (lambda: other("waveglow_ljspeech_student", "", 2), 10),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_no_two_draws_of_steps_share_a_key(name):
+    make, least = CASES[name]
+    Trainer(make()).steps()
+    found = USES.read()
+    drawn = found["drawn"]
+    assert drawn.total() >= 2 * least  # of two steps
+    assert [key for key, times in drawn.items() if times > 1] == []
+    # A key's children are named by numbers or made by a split, and `split(key, n)[i]`
+    # is `fold_in(key, i)`.
+    assert found["folded"].keys() & found["split"].keys() == set()
+    assert max(found["split"].values()) == 1
+
+
+def test_no_two_draws_of_a_run_share_a_key():
+    """Of a run, its teacher's samples and what is measured, all of one seed."""
+    config = images("skd", seed=0, **OWN)
+    trainer = Trainer(config)
+    data, prepared = trainer.data, trainer.prepared
+    feeding.first_batches(data, prepared, 16, [0])
+    trainer.steps()
+    leading = jax.tree.map(lambda leaf: leaf[None], trainer.variables)
+    given = leading["params"], leading["constants"]
+    judged = Trainer(pixels("kl"))
+    measured = validation.by_loss(
+        judged.objective, judged.data, judged.prepared, 8, step=12, teacher_runs=False
+    )
+    measured(*given, trainer.taught)
+    density.make_log_prob(trainer.flow, 2, prepared, draws=2)(*given, data.val)
+    meta = {"event": data.event, "preprocess": preprocessing.describe(prepared)}
+    teacher = teachers.Trained(trainer.flow, leading, config.teacher.config, meta)
+    teachers.generate(teacher, 1100, 0)
+    found = USES.read()["drawn"]
+    assert found.total() > 40
+    assert [key for key, times in found.items() if times > 1] == []
+
+
+def test_latents_of_skd_are_not_the_dequantisation_noise():
+    """Of what an image's step draws, by what reaches the flow."""
+    noise = jax.random.wrap_key_data(jnp.uint32([0, 7]))
+    trainer = Trainer(images("skd"))
+    stored = jnp.zeros((40, 4, 4, 1), jnp.uint8)
+    batch = Preprocess(levels=256).train(jax.random.fold_in(noise, 1), {"x": stored})
+    seen = []
+
+    class Seen(Plain):
+        def draw(self, *args):
+            seen.append(super().draw(*args))
+            return seen[-1]
+
+    flow = Seen(trainer.data.event)
+    objective = objectives.build(trainer.config, flow, flow, 0.5)
+    params, fixed = trainer.variables["params"], trainer.taught
+    objective(params, {}, fixed, batch, noise, jnp.zeros((), int))
+    u = np.ravel(256 * (batch["x"] + 0.5))
+    ((*parts,),) = seen
+    assert len(parts) == 3
+    for part in parts:
+        # Noise of the same bits is the distribution function of the latents.
+        value = stats.norm.cdf(part.ravel() / trainer.config.loss.skd.temperature)
+        size = min(value.size, u.size)
+        assert np.abs(value[:size] - u[:size]).max() > 0.1
