@@ -246,6 +246,7 @@ def distill(get_config: Callable[[str], ConfigDict], arg: str = "") -> ConfigDic
     teacher.config = get_config("teacher" + suffix)
     teacher.samples = 0  # rows drawn from the teacher as further training data,
     teacher.share = 0.5  # and their share of each batch
+    teacher.other_data = False  # whether it may learn other rows than the student
 
     units = config.loss.get("units")
     config.loss = loss = ConfigDict()

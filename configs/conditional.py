@@ -122,6 +122,7 @@ def taught(
     teacher.config = get_teacher(rest)
     teacher.samples = 0
     teacher.share = 0.5
+    teacher.other_data = False
 
     config.loss = loss = ConfigDict()
     loss.method = FEED_FORWARD

@@ -105,6 +105,7 @@ def _taught(
     # Drawn once and kept beside the teacher; the oracle sees them instead of data.
     teacher.samples = 0
     teacher.share = 0.5
+    teacher.other_data = False
 
     units = config.loss.get("units")
     config.loss = loss = ConfigDict()

@@ -110,6 +110,7 @@ def get_config(arg: str = "maf,bsds300"):
             part.train.log_every = part.train.eval_every
     if "few" in words:
         config.data.args.rows = 2000
+        config.teacher.other_data = True  # It sees all of them.
         config.train.batch_size = 512
     if "short" in words:
         config.train.steps = 500

@@ -54,6 +54,7 @@ def flow(data: str, size: str, scale: int) -> ConfigDict:
     pretrained.workdir = ""
     pretrained.into = "encoder"
     pretrained.frozen = 0.5  # fraction of the training in which it stands still
+    pretrained.other_data = False  # whether it may learn other rows than the flow
     pretrained.config = encoder(data, size, scale)
     return config
 

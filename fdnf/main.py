@@ -63,6 +63,7 @@ from fdnf.train import (
     loop,
     meeting,
     objectives,
+    overrides,
     process,
     settings,
     workdirs,
@@ -130,18 +131,23 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     """Parses as absl does, but says what is wrong with a config in a few lines."""
     files.print_anything()
     try:
-        argv = flags.FLAGS(argv)
+        words, given = overrides.split(argv)
+        argv = flags.FLAGS(words)
         # A config file that is not there is only reported at the first use.
         if _CONFIG.value is not None:
-            _ = _CONFIG.value.to_dict
+            known = config_flags.get_override_values(flags.FLAGS["config"])
+            overrides.apply(_CONFIG.value, overrides.of_models(known) | given)
         return argv
     # Attribute and key errors are overrides of what the config does not have.
-    except (flags.Error, AttributeError, KeyError, OSError) as error:
+    except (
+        *(flags.Error, ConfigError),
+        *(AttributeError, KeyError, OSError),
+    ) as error:
         inner: BaseException = error
         while inner.args and isinstance(inner.args[0], BaseException):
             inner = inner.args[0]
         message = str(inner.args[0] if isinstance(inner, KeyError) else inner)
-        if not isinstance(error, flags.Error | OSError):
+        if not isinstance(error, flags.Error | OSError | ConfigError):
             message = f"an override names an unknown config key: {message}"
     # An error inside a config file comes with its traceback; the last line says it.
     message, found, trace = message.partition("Traceback (most recent call last):")

@@ -159,23 +159,37 @@ def with_overrides(points: Iterable[Point], extra: Mapping[str, Any]) -> list[Po
     for point in points:
         named = point.name != name_of(point.config, point.overrides)
         renamed[point.name] = (
-            point.name if named else name_of(point.config, {**point.overrides, **extra})
+            point.name
+            if named
+            else name_of(point.config, _over(point.overrides, extra))
         )
 
     def moved(value: Any) -> Any:
         if isinstance(value, str) and value.startswith(ROOT):
-            return ROOT + renamed.get(value.removeprefix(ROOT), value)
+            name = value.removeprefix(ROOT)
+            return ROOT + renamed.get(name, name)
         return value
 
     return [
         Point(
             point.config,
-            {**{k: moved(v) for k, v in point.overrides.items()}, **extra},
+            _over({k: moved(v) for k, v in point.overrides.items()}, extra),
             tuple(renamed.get(name, name) for name in point.after),
             renamed[point.name],
         )
         for point in points
     ]
+
+
+def _over(overrides: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Overrides and those that go over them; a section keeps its other keys."""
+    found = dict(overrides)
+    for key, value in extra.items():
+        before = found.get(key)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            value = {**before, **value}
+        found[key] = value
+    return found
 
 
 def plain(value: Any) -> Any:

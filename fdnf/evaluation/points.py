@@ -12,7 +12,15 @@ from ml_collections import ConfigDict
 from fdnf.data import build as datasets
 from fdnf.data import paths
 from fdnf.evaluation import study, sweeps
-from fdnf.train import distributed, objectives, packs, settings, stored, workdirs
+from fdnf.train import (
+    distributed,
+    objectives,
+    overrides,
+    packs,
+    settings,
+    stored,
+    workdirs,
+)
 from fdnf.train.program import Member
 from fdnf.train.settings import ConfigError
 
@@ -122,19 +130,9 @@ def method(config: Any) -> str:
     return config.get("label") or (config.loss.method if distilled else config.role)
 
 
-def _changed(config: Any, overrides: dict[str, Any]) -> ConfigDict:
+def _changed(config: Any, given: dict[str, Any]) -> ConfigDict:
     """A copy of the config with the overrides, whose keys are dotted paths."""
     changed = copy.deepcopy(config)
-    for key, value in overrides.items():
-        *path, last = key.split(".")
-        section = changed
-        for part in path:
-            section = section.get(part) if isinstance(section, ConfigDict) else None
-        if not isinstance(section, ConfigDict) or last not in section:
-            raise ConfigError(f"an override names an unknown config key: {key}")
-        try:
-            section[last] = settings.tuples(value)
-        except TypeError as error:
-            raise ConfigError(f"override {key}={value!r}: {error}") from error
+    overrides.apply(changed, settings.tuples(given))
     settings.expand(changed)
     return changed

@@ -29,6 +29,7 @@ from fdnf.train import (
     models,
     objectives,
     process,
+    same_data,
     settings,
     teachers,
     transfer,
@@ -80,6 +81,7 @@ def _run(config: Any, workdir: pathlib.Path, plans: dict[str, Any], runs: int) -
     where = {"teacher": pathlib.Path(config.teacher.workdir or workdir / "teacher")}
     if config.teacher.workdir:  # Refused now, not once the plain student is trained.
         trained = teachers.load(where["teacher"])
+        same_data.check(config, "teacher", trained.config.data, where["teacher"])
         prepared = settings.prepared(config, data)
         teachers.match(trained, data.event, runs, prepared)
         _check_levels(plans, trained.flow, data.event)

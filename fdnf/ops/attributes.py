@@ -31,4 +31,7 @@ def build(table: Mapping[str, type[Built]], config: Any) -> Built:
     # JSON, from which saved configs are read back, has lists where hashable
     # attributes need tuples.
     given = {k: tuple(v) if isinstance(v, list) else v for k, v in args.items()}
+    # What is written as a whole number may be a real one, and is the same module then.
+    real = {f.name for f in dataclasses.fields(kind) if f.type is float}
+    given |= {k: float(v) for k, v in given.items() if k in real and type(v) is int}
     return kind(**given)

@@ -103,6 +103,18 @@ def of_data(data: str) -> dict[str, tuple[Rule, bool]]:
     }
 
 
+def defaults(data: str) -> dict[str, Any]:
+    """The arguments of a data set that may be left out, and what they are then."""
+    if data not in datasets.DATASETS:
+        return {}
+    parameters = inspect.signature(datasets.DATASETS[data]).parameters
+    return {
+        key: parameter.default
+        for key, parameter in parameters.items()
+        if parameter.default is not parameter.empty
+    }
+
+
 def _rule(table: Mapping[str, Rule], owner: str, attribute: str) -> Rule | None:
     return table.get(f"{owner}.{attribute}", table.get(attribute))
 

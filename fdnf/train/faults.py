@@ -44,24 +44,43 @@ def of(config: Any) -> list[str]:
     """
     if not hasattr(config, "items"):
         return [f"the config is of type {type(config).__name__}: expected a ConfigDict"]
-    values = config if isinstance(config, dict) else config.to_dict()
-    return list(_faults(values))
+    return list(_faults(plain(config)))
 
 
-def complete(values: dict[str, Any]) -> dict[str, Any]:
+def plain(config: Any) -> dict[str, Any]:
+    """A ConfigDict, or dict, as a dict of its own."""
+    return dict(config) if isinstance(config, dict) else config.to_dict()
+
+
+def unknown(key: str) -> str:
+    """What to say of an override of a key that a config lacks."""
+    near = _nearest(key, keys.of_kind(None))
+    return f"an override names an unknown config key: {key}{near}"
+
+
+def complete(values: Mapping[str, Any], *, spare: bool = False) -> dict[str, Any]:
     """A stored config with the keys that it lacks, as they are by default.
 
     It may have been written before there were such keys.
+
+    Args:
+      values: the config, and those within it.
+      spare: whether keys that may be left out are filled in too.
     """
-    values = copy.deepcopy(values)
-    for key, entry in _missing(values):
-        if entry.default is keys.NONE:
-            continue
+    values = copy.deepcopy(dict(values))
+    for key, entry in _missing(values, spare):
         *path, last = key.split(".")
+        absent = path and not isinstance(_get(values, ".".join(path)), Mapping)
+        if entry.default is keys.NONE or (spare and absent):
+            continue
         section = values
         for name in path:
             section = section.setdefault(name, {})
         section[last] = copy.deepcopy(entry.default)
+    for name in _OPTIONAL:
+        config = _get(values, f"{name}.config")
+        if isinstance(config, Mapping):
+            values[name]["config"] = complete(config, spare=spare)
     return values
 
 
@@ -133,8 +152,10 @@ def _sections(table: Mapping[str, Key]) -> set[str]:
     return found
 
 
-def _missing(values: Mapping[str, Any]) -> Iterator[tuple[str, Key]]:
-    """Keys that have to be there and are not."""
+def _missing(
+    values: Mapping[str, Any], spare: bool = False
+) -> Iterator[tuple[str, Key]]:
+    """Keys that have to be there, or may, and are not."""
     method = _get(values, "loss.method", "nll")
     for key, entry in _table(values).items():
         first = key.partition(".")[0]
@@ -142,7 +163,7 @@ def _missing(values: Mapping[str, Any]) -> Iterator[tuple[str, Key]]:
             continue
         if method not in objectives.METHODS:
             continue
-        if method in entry.needed and not _has(values, key):
+        if (spare or method in entry.needed) and not _has(values, key):
             yield key, entry
 
 

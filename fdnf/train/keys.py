@@ -249,11 +249,17 @@ OTHERS = {
     "teacher.inherit_permutations": _spare(
         yes_no(), "1x1 convolutions start with the teacher's permutations", False
     ),
+    "teacher.other_data": _spare(
+        yes_no(), "its data may be other than the student's", False
+    ),
     "pretrained.workdir": Key(text(), "of a trained model, '' to train one first", ""),
     "pretrained.config": _spare(ANY, "of the model to train first"),
     "pretrained.into": Key(name(1), "subtree of the parameters that it gives"),
     "pretrained.frozen": Key(
         _FRACTION, "fraction of the training in which that stands still", 0.0
+    ),
+    "pretrained.other_data": _spare(
+        yes_no(), "its data may be other than those here", False
     ),
     "study.methods": Key(
         several(name(1)),

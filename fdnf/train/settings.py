@@ -21,6 +21,7 @@ from fdnf.train import (
     optim,
     preprocessing,
     rules,
+    same_data,
     transfer,
 )
 from fdnf.train.faults import ConfigError
@@ -74,6 +75,10 @@ def _disagreements(config: Any, prefix: str = "") -> Iterator[str]:
         )
     elif section and not section.workdir:
         yield from _disagreements(section.config, f"{prefix}pretrained.config.")
+    for name, inner in same_data.inner(config):
+        if found := same_data.differences(name, config.data, inner.data):
+            told = same_data.said(name, found)
+            yield f"{prefix}{name}.config has other data: {told}"
 
 
 def _of_teacher(config: Any, prefix: str) -> Iterator[str]:

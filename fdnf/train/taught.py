@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fdnf.ops import trees
-from fdnf.train import settings, teachers
+from fdnf.train import same_data, settings, teachers
 from fdnf.train.preprocessing import Data, Prepared
 
 
@@ -58,6 +58,12 @@ def teachers_of(members: Sequence[Member], data: Data, prepared: Prepared) -> Ta
                 f"the teachers {members[0].teacher} and {member.teacher} are of "
                 "different architecture: train their students apart (--pack=1)"
             )
+        same_data.check(
+            member.config,
+            "teacher",
+            trained.config.data,
+            f"the teacher {member.teacher}",
+        )
         runs = member.config.runs
         variables, by_run = teachers.match(trained, data.event, runs, prepared)
         if len(loaded) == 1 and not by_run:
@@ -83,6 +89,9 @@ def pretrained_of(members: Sequence[Member]) -> Taught:
     """
     member = members[0]
     trained, runs = teachers.load(str(member.pretrained)), member.config.runs
+    for each in members:
+        theirs = trained.config.data
+        same_data.check(each.config, "pretrained", theirs, each.pretrained)
     variables = jax.tree.map(jnp.asarray, trained.variables)
     if trained.runs == 1:
         return Taught(trained, trees.take_run(variables, 0), False)

@@ -196,7 +196,7 @@ def finished(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
     ours = settings.to_dict(config)
     with contextlib.suppress(AttributeError, KeyError, TypeError):
         # Written before there were all keys; what is no config differs in any case.
-        before, ours = faults.complete(before), faults.complete(ours)
+        before, ours = (faults.complete(c, spare=True) for c in (before, ours))
     ours = files.plain(ours)
     changed = _differences(_trained_by(files.plain(before)), _trained_by(ours))
     if changed:

@@ -102,5 +102,18 @@ def test_overrides_of_all_points_keep_them_together():
     points.check(wider)
 
 
+def test_a_run_that_is_no_point_stays_under_the_root():
+    point = Point("s.py", {"teacher.workdir": "{root}/old"})
+    (wider,) = points.with_overrides([point], {"seed": 1})
+    assert wider.overrides["teacher.workdir"] == "{root}/old"
+    assert wider.resolved("runs/t")["teacher.workdir"] == "runs/t/old"
+
+
+def test_one_key_of_a_section_leaves_the_others():
+    point = Point("s.py", {"model.args": {"steps": 2, "hidden": 8}}, name="mine")
+    (wider,) = points.with_overrides([point], {"model.args": {"steps": 3}})
+    assert wider.overrides == {"model.args": {"steps": 3, "hidden": 8}}
+
+
 def test_lists_become_tuples():
     assert points.plain([1, [2, "a"], None]) == (1, (2, "a"), None)
