@@ -37,6 +37,7 @@ import contextlib
 import logging
 import pathlib
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -60,6 +61,8 @@ from fdnf.evaluation import export as export_mode
 from fdnf.evaluation import sampling as sampling_mode
 from fdnf.train import (
     distributed,
+    faults,
+    keys,
     loop,
     meeting,
     objectives,
@@ -70,6 +73,8 @@ from fdnf.train import (
 )
 from fdnf.train.checkpoint import CheckpointError
 from fdnf.train.settings import ConfigError
+
+__doc__ = f"{__doc__}\n{keys.listing()}"
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -128,34 +133,65 @@ _EXPECTED = (
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
-    """Parses as absl does, but says what is wrong with a config in a few lines."""
+    """Parses as absl does, and checks the config; what is wrong is a few lines."""
     files.print_anything()
+    whole = sys.argv
     try:
-        words, given = overrides.split(argv)
-        argv = flags.FLAGS(words)
+        # ml_collections looks for overrides there, too.
+        sys.argv, given = overrides.split(argv)
+        argv = flags.FLAGS(sys.argv)
         # A config file that is not there is only reported at the first use.
         if _CONFIG.value is not None:
+            _ = _CONFIG.value.to_dict
             known = config_flags.get_override_values(flags.FLAGS["config"])
             overrides.apply(_CONFIG.value, overrides.of_models(known) | given)
+            faults.refuse(faults.of(_CONFIG.value))
         return argv
-    # Attribute and key errors are overrides of what the config does not have.
-    except (
-        *(flags.Error, ConfigError),
-        *(AttributeError, KeyError, OSError),
-    ) as error:
-        inner: BaseException = error
-        while inner.args and isinstance(inner.args[0], BaseException):
-            inner = inner.args[0]
-        message = str(inner.args[0] if isinstance(inner, KeyError) else inner)
-        if not isinstance(error, flags.Error | OSError | ConfigError):
-            message = f"an override names an unknown config key: {message}"
-    # An error inside a config file comes with its traceback; the last line says it.
-    message, found, trace = message.partition("Traceback (most recent call last):")
-    if found:
-        message = message.strip() + "\n" + trace.strip().splitlines()[-1]
+    except Exception as error:
+        message = _misread(error, argv)
+    finally:
+        sys.argv = whole
     print(f"fdnf: {message}\nSee --help.", file=sys.stderr, flush=True)
     distributed.refuse(message, sys.argv[1:])
     raise SystemExit(2)
+
+
+def _misread(error: Exception, argv: Sequence[str]) -> str:
+    """What is wrong with a command line, or in its config file."""
+    inner: BaseException = error
+    while inner.args and isinstance(inner.args[0], BaseException):
+        inner = inner.args[0]
+    named = [word.partition("=")[2] for word in argv if word.startswith("--config=")]
+    file = named[-1].partition(":")[0] if named else ""
+    foreign = (
+        f"{file} is no config file: expected a function get_config(arg), such as those "
+        "in configs/, that returns an ml_collections.ConfigDict"
+    )
+    message = str(inner.args[0] if isinstance(inner, KeyError) else inner)
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}, line {error.lineno}: {error.msg}"
+    if "'get_config'" in message or "'to_dict'" in message:
+        return foreign
+    if "config=None" in message and file:
+        return f"{foreign}; it returns None"
+    if isinstance(error, flags.Error | OSError | ConfigError):
+        # An error inside a config file comes with its traceback; the last line says it.
+        message, found, trace = message.partition("Traceback (most recent call last):")
+        return (
+            message.strip() + "\n" + trace.strip().splitlines()[-1]
+            if found
+            else message
+        )
+    inside = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if file and os.path.abspath(frame.filename) == os.path.abspath(file)
+    ]
+    if inside:
+        return f"{file}, line {inside[-1].lineno}: {type(error).__name__}: {message}"
+    if isinstance(error, AttributeError | KeyError):
+        return f"an override names an unknown config key: {message}"
+    raise error
 
 
 def main(argv: Sequence[str]) -> int:

@@ -216,13 +216,62 @@ def test_faulty_flags(arguments, words, tmp_path):
     refused(command(f"--workdir={tmp_path}", *arguments), tmp_path, *words)
 
 
+FILES = {
+    "syntax.py": ("def get_config(:", "syntax.py, line 1: invalid syntax"),
+    "empty.py": ("", "empty.py is no config file: expected a function get_config(arg)"),
+    "none.py": ("def get_config(arg=''):\n    pass", "it returns None"),
+    "dict.py": (
+        "def get_config(arg=''):\n    return {}",
+        "an ml_collections.ConfigDict",
+    ),
+    "absent.py": (
+        "\nimport no_such_module_x",
+        "absent.py, line 2: ModuleNotFoundError",
+    ),
+    "fails.py": (
+        "def get_config(arg=''):\n    return 1 / 0",
+        "line 2: ZeroDivisionError",
+    ),
+    "binary.py": ("\0", "null bytes"),
+    "other.py": (
+        "from ml_collections import ConfigDict\n"
+        "def get_config(arg=''):\n"
+        "    return ConfigDict({'learning_rate': 0.1, 'model': 'resnet'})",
+        "learning_rate: there is no such key",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_that_are_no_config(name, tmp_path):
+    content, says = FILES[name]
+    (tmp_path / name).write_text(content)
+    done = command(f"--config={tmp_path / name}", f"--workdir={tmp_path / 'run'}")
+    refused(done, tmp_path / "run", says, "See --help.")
+
+
+def test_all_faults_of_a_config_at_once(tmp_path):
+    done = command(
+        "--config=configs/maf_gas.py:smoke",
+        f"--workdir={tmp_path / 'run'}",
+        "--config.seed=-1",
+        "--config.eval.samples=0",
+        "--config.label=../a",
+    )
+    refused(done, tmp_path, "3 faults", "seed=-1", "eval.samples=0", "label='../a'")
+
+
 @functools.cache
 def help_text():
     return command("--help").stdout
 
 
 @pytest.mark.parametrize(
-    "word", ["train ", "study ", "eval ", "sample ", "--workdir", "--config", "--mode"]
+    "word",
+    [
+        *("train ", "study ", "eval ", "sample ", "--workdir", "--config", "--mode"),
+        *("optim.lr [0.003]: learning rate", "eval.samples", "loss.args.weights"),
+    ],
 )
 def test_help(word):
     assert word in help_text()
