@@ -35,6 +35,7 @@ configs/maf_gas.py:student, or :smoke for seconds on synthetic data.
 
 import contextlib
 import logging
+import os
 import pathlib
 import sys
 import traceback
@@ -257,7 +258,7 @@ def _told(config: Any, workdir: pathlib.Path | None) -> dict[str, str]:
         "--mode": _MODE.value,
         "--pack": _PACK.value,
         "--workdir": str(workdir and workdir.absolute()),
-        "--points": points.read_text(encoding="utf-8") if points else "",
+        "--points": points.read_text("utf-8", "replace") if points else "",
         **meeting.flat(config.to_dict(), "config."),
     }
 

@@ -3,10 +3,11 @@
 import pathlib
 from typing import Any
 
+import jax
 import numpy as np
 
 from configs import common
-from fdnf.train import checkpoint
+from fdnf.train import checkpoint, models, settings, state
 
 
 def config(method: str = "nll", **train: Any):
@@ -35,6 +36,19 @@ def _flow(arg: str):
     )
     built.eval.update(batch_size=64, samples=40, time_batch=8)
     return built
+
+
+def stored(config: Any, workdir: pathlib.Path) -> pathlib.Path:
+    """A workdir as if the config had been trained in it, at its first parameters."""
+    flow = models.build(config.model)
+    x = jax.numpy.zeros((8, config.data.args.dim))
+    params = flow.init(jax.random.key(0), x)["params"]
+    best = state.first_best(jax.tree.map(lambda leaf: leaf[None], params), {}, 1)
+    event = [config.data.args.dim]
+    meta = {"config": settings.to_dict(config), "event": event, "preprocess": {}}
+    with checkpoint.Checkpointer(workdir) as checkpointer:
+        checkpointer.save(6, {"w": np.zeros(2)}, best, meta)
+    return workdir
 
 
 def same_rows(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> None:

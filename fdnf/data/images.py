@@ -11,6 +11,8 @@ from fdnf.data.tabular import SPLITS, DataError
 
 # A change to how pixels are decoded, cut or split needs a new one: caches carry it.
 RECIPE = "v1"
+# More than any set has; a number beyond is a mark of something else.
+CLASSES = 2**16
 Labels = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -237,3 +239,8 @@ def _check_labels(labels: Any, count: int, where: str) -> None:
         )
     if labels.min() < 0:
         raise DataError(f"{where}: a label is {labels.min()}; classes count from 0.")
+    if labels.max() >= CLASSES:
+        raise DataError(
+            f"{where}: a label is {labels.max():,}, which would make as many classes;"
+            f" number them from 0, below {CLASSES:,}."
+        )

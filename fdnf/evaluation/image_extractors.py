@@ -14,10 +14,10 @@ from fdnf.data.images import Images
 from fdnf.metrics import extractors
 from fdnf.metrics.batched import FeatureExtractor
 from fdnf.metrics.weights import MissingWeightsError, WeightsError
-from fdnf.train import classifier
+from fdnf.train import classifier, keys
 from fdnf.train.settings import ConfigError
 
-KNOWN = ("classifier", *extractors.PYRAMIDS, "inception")
+KNOWN = keys.EXTRACTORS
 
 _log = logging.getLogger(__name__)
 

@@ -35,13 +35,10 @@ def read(path: str | pathlib.Path, config: Any) -> list[Member]:
     Raises:
       ConfigError: for a file of another form, or a key that the config lacks.
     """
-    text = pathlib.Path(path).read_text(encoding="utf-8")
     try:
-        entries = [
-            (os.path.normpath(os.fspath(e["workdir"])), dict(e["overrides"]))
-            for e in json.loads(text)
-        ]
-    except (ValueError, TypeError, KeyError) as error:
+        text = pathlib.Path(path).read_text(encoding="utf-8")
+        entries = [_entry(each) for each in json.loads(text)]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ConfigError(
             f"{path}: expected a list of objects with workdir and overrides "
             f"({type(error).__name__}: {error})"
@@ -49,7 +46,22 @@ def read(path: str | pathlib.Path, config: Any) -> list[Member]:
     twice = {w for w, _ in entries if [v for v, _ in entries].count(w) > 1}
     if twice or not entries:
         raise ConfigError(f"{path}: no point, or a workdir twice: {sorted(twice)}")
-    return [member(_changed(config, o), paths.expanded(w)) for w, o in entries]
+    found = []
+    for workdir, given in entries:
+        try:
+            found.append(member(_changed(config, given), paths.expanded(workdir)))
+        except ConfigError as error:
+            raise ConfigError(f"{path}, the point {workdir}: {error}") from error
+    return found
+
+
+def _entry(given: Any) -> tuple[str, dict[str, Any]]:
+    """Workdir and overrides of a point."""
+    workdir, overrides = os.fspath(given["workdir"]), given["overrides"]
+    unknown = sorted(set(given) - {"workdir", "overrides"})
+    if unknown or not workdir or not isinstance(overrides, dict):
+        raise ValueError(f"got {str(given)[:200]}")
+    return os.path.normpath(workdir), overrides
 
 
 def member(config: Any, workdir: pathlib.Path) -> Member:

@@ -5,10 +5,10 @@ from typing import NamedTuple
 import numpy as np
 
 from fdnf.data.speech import Clips
+from fdnf.train import keys
 from fdnf.train.settings import ConfigError
 
-# Transforms of 2048 samples, centred, need more than half as many.
-LEAST = 1_025
+LEAST = keys.CLIP
 # Clips shorter than the longest are cut to as many of these parts of it as they fill:
 # a program is compiled for each length.
 PARTS = 16

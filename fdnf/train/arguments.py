@@ -62,8 +62,15 @@ ATTRIBUTES: dict[str, Rule] = {
 # By argument of a data set, likewise.
 ARGUMENTS: dict[str, Rule] = {
     "levels": whole(2, 256),
-    "rows": whole(1, 2**40),
+    "rate": whole(1, 10**6),
+    "rows": whole(1),
+    "segment": whole(1, 2**24),
     "seed": SEED,
+    # Those of which there are pictures.
+    "synthetic_images.channels": one_of((1, 3)),
+    # Made anew at every start.
+    "synthetic_images.size": whole(1, 2**10),
+    "synthetic.dim": whole(1, 2**12),
 }
 MODELS: Mapping[str, Any] = {**flows.FLOWS, **students.STUDENTS}
 _BY_TYPE = {int: _SIZE, float: _POSITIVE, str: text(), bool: yes_no()}

@@ -45,6 +45,9 @@ STEPS = 2**31 - 1  # Steps are counted in 32 bits.
 BOUNDS = ("uniform", "importance")
 EXTRACTORS = ("classifier", *extractors.PYRAMIDS, "inception")
 
+# Samples of a clip that is judged: transforms of 2048, centred, need more than half.
+CLIP = 1_025
+
 EVERY = objectives.METHODS
 DISTILLED = tuple(presets.PAPER)
 POOLED = (*DISTILLED, *transfer.METHODS)
@@ -277,7 +280,7 @@ _BATCH = Key(whole(1, ROWS), "rows a call when densities are taken", 8192)
 _TIME_BATCH = Key(whole(1, ROWS), "rows of the batch whose time is taken", 1024)
 _TIME_REPEATS = Key(whole(0, 10**6), "timed calls, 0 for no times", 20)
 _EXPORT = _spare(
-    several(whole(1, SIZE), least=0),
+    several(whole(1, 2**24), least=0),
     "of what an exported sampler makes, () as trained on",
     (),
 )

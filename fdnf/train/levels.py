@@ -9,17 +9,36 @@ import jax.numpy as jnp
 from fdnf.losses import distance as distances
 from fdnf.losses import pairing
 from fdnf.train import models, objectives
+from fdnf.train.faults import ConfigError
 from fdnf.types import Encoding
 
 
 def check(
-    config: Any, student: models.Model, teacher: models.Model, event: tuple[int, ...]
+    config: Any,
+    student: models.Model,
+    teacher: models.Model,
+    event: tuple[int, ...],
+    cond: tuple[int, ...] | None = None,
 ) -> None:
     """Refuses levels or latents that cannot be compared, by shapes alone.
 
+    Args:
+      config: of the student.
+      student: what is trained.
+      teacher: what it is compared with.
+      event: shape of one row of the data.
+      cond: shape of its condition, if it has one.
+
     Raises:
-      ValueError: as `distillation.ilkd` and `distillation.lkd`.
+      ConfigError: as `distillation.ilkd` and `distillation.lkd`.
     """
+    try:
+        _compare(config, student, teacher, event, cond)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"loss.method={config.loss.method!r}: {error}") from error
+
+
+def _compare(config, student, teacher, event, cond) -> None:
     if config.loss.method == "feed_forward":
         ours, theirs = (m.latent_shapes(tuple(event)) for m in (student, teacher))
         if ours != theirs:
@@ -35,7 +54,8 @@ def check(
 
     def encode(flow: models.Model) -> Encoding:
         x = jnp.zeros((2, *event))
-        return flow.init_with_output(jax.random.key(0), x)[0]
+        given = None if cond is None else jnp.zeros((2, *cond))
+        return flow.init_with_output(jax.random.key(0), x, given)[0]
 
     encodings = [
         jax.eval_shape(functools.partial(encode, f)) for f in (student, teacher)

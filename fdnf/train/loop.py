@@ -17,6 +17,7 @@ from fdnf.train import (
     checkpoint,
     distributed,
     interruption,
+    levels,
     models,
     objectives,
     optim,
@@ -333,7 +334,12 @@ def _trained_first(config: Any, workdir: pathlib.Path) -> dict[str, pathlib.Path
         # Before time is spent on them; otherwise the first trace will tell.
         data = datasets.build(config.data)
         prepared = settings.prepared(config, data)
-        settings.check_event(models.build(config.model), data, prepared)
+        flow = models.build(config.model)
+        settings.check_event(flow, data, prepared)
+        if "teacher" in asked and not config.teacher.workdir:
+            other = models.build(config.teacher.config.model)
+            cond = prepared.condition_shape(data.event)
+            levels.check(config, flow, other, data.event, cond)
     found = {}
     for name in asked:
         found[name] = pathlib.Path(config[name].workdir or workdir / name)

@@ -23,6 +23,7 @@ from fdnf.train import (
     feeding,
     generators,
     initial,
+    levels,
     models,
     objectives,
     optim,
@@ -97,6 +98,8 @@ def build(members: Sequence[Member]) -> Program:
     taught = None
     if members[0].teacher:
         taught = ancestors.teachers_of(members, data, prepared)
+        cond = prepared.condition_shape(data.event)
+        levels.check(config, flow, taught.trained.flow, data.event, cond)
 
     reach = prepared.reach(data.train)
     drawn = feeding.feed(members[0], data, prepared, taught, reach)

@@ -14,8 +14,10 @@ from fdnf.data import paths
 from fdnf.flows.base import FlowModule
 from fdnf.ops import mel
 from fdnf.train import (
+    arguments,
     faults,
     generators,
+    keys,
     models,
     objectives,
     optim,
@@ -60,6 +62,7 @@ def _disagreements(config: Any, prefix: str = "") -> Iterator[str]:
     if method in generators.METHODS:
         checks.append(lambda: generators.weights(config))
     checks.append(lambda: _check_model(models.build(config.model), config))
+    checks.append(lambda: _check_frames(config))
     for each in checks:
         try:
             each()
@@ -141,6 +144,42 @@ def expand(config: Any) -> None:
             section.workdir = str(paths.expanded(section.workdir))
         if section and section.get("config"):
             expand(section.config)
+
+
+def _check_frames(config: Any) -> None:
+    """Refuses sound too short for a frame, of what is trained on or judged."""
+    if arguments.kind_of(config.data.name) != "speech":
+        return
+    args = arguments.defaults(config.data.name) | dict(config.data.get("args") or {})
+    given = mel.Settings(rate=args["rate"], **dict(config.data.get("mel", {})))
+    try:
+        mel.filterbank(given)
+    except ValueError as error:
+        raise ValueError(
+            f"data.mel, with data.args.rate={given.rate}: {error}"
+        ) from error
+    if given.window > given.n_fft:
+        raise ValueError(
+            f"data.mel.window={given.window}: expected at most data.mel.n_fft="
+            f"{given.n_fft}"
+        )
+    least = max(given.n_fft // 2 + 1, given.hop)
+    if args["segment"] < least:
+        raise ValueError(
+            f"data.args.segment={args['segment']}: expected at least {least} samples, "
+            f"what frames of data.mel.n_fft={given.n_fft} need"
+        )
+    seconds, timed = config.eval.seconds, config.eval.time_seconds
+    if 0 < seconds * given.rate < keys.CLIP:
+        raise ValueError(
+            f"eval.seconds={seconds} at {given.rate} samples a second: expected at "
+            f"least {keys.CLIP} samples, or 0 for all of each clip"
+        )
+    if config.eval.time_batch and round(timed * given.rate) < least:
+        raise ValueError(
+            f"eval.time_seconds={timed} at {given.rate} samples a second: expected at "
+            f"least {least} samples, what a frame needs"
+        )
 
 
 def convolves(config: Any) -> bool:

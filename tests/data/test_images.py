@@ -149,3 +149,11 @@ def test_lost_labels_are_made_again(cache):
     (cache / f"toy-{images.RECIPE}-labels" / "val.npy").unlink()
     images.kept("toy", lambda: (data[1:4], data.labels), True)
     assert caching.load(f"toy-{images.RECIPE}-labels") is not None
+
+
+def test_a_label_that_would_make_a_billion_classes():
+    data = make()
+    labels = tuple(part.copy() for part in data.labels)
+    labels[1][0] = 10**9
+    with pytest.raises(DataError, match="'val': a label is 1,000,000,000"):
+        images.validate(data._replace(labels=labels))

@@ -19,7 +19,8 @@ from tests import tiny
 
 def write(tmp_path, content):
     path = tmp_path / "points.json"
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    text = content if isinstance(content, str | bytes) else json.dumps(content)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return path
 
 
@@ -78,6 +79,17 @@ def test_the_home_directory_is_expanded_where_points_enter(tmp_path, monkeypatch
         (
             [{"workdir": "a", "overrides": {}}, {"workdir": "./a/", "overrides": {}}],
             "a workdir twice",
+        ),
+        (b"\xff\xfe", "expected a list of objects .*UnicodeDecodeError"),
+        ("3", "expected a list of objects"),
+        ("null", "expected a list of objects"),
+        ("[" * 100_000, "expected a list of objects .*RecursionError"),
+        ([{"workdir": "", "overrides": {}}], "expected a list of objects"),
+        ([{"workdir": "a", "overrides": [["seed", 3]]}], "expected a list of objects"),
+        ([{"workdir": "a", "overrides": {}, "seed": 3}], "got .*seed"),
+        (
+            [{"workdir": "a", "overrides": {"seed": "x"}}],
+            "points.json, the point a: override seed='x'",
         ),
         ([{"workdir": "a", "overrides": {"sede": 3}}], "unknown config key: sede"),
         ([{"workdir": "a", "overrides": {"optim.rate": 3}}], "key: optim.rate"),

@@ -197,6 +197,23 @@ def test_teacher_of_other_scales_is_refused():
     levels.check(built, two, two.clone(steps=3), (4, 4, 1))
 
 
+def test_a_wrong_pairing_is_refused_before_anything_is_trained(tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("training started")
+
+    monkeypatch.setattr(loop.program.step, "make_train_step", refuse)
+    distilled = tiny.config("ilkd")
+    distilled.loss.args.pairs = "index"
+    with pytest.raises(ConfigError, match="student has 1 levels, teacher 2"):
+        loop.train_and_evaluate(distilled, tmp_path / "run")
+    assert not (tmp_path / "run" / "teacher").exists()
+    # One that names its teacher, as a point of a sweep does.
+    workdir = tiny.stored(distilled.teacher.config, tmp_path / "taught")
+    distilled.teacher.workdir = str(workdir)
+    with pytest.raises(ConfigError, match="student has 1 levels, teacher 2"):
+        loop.train_and_evaluate(distilled, tmp_path / "run")
+
+
 @functools.cache
 def accumulated(parts):
     built = config("student")

@@ -120,6 +120,7 @@ WRONG = {
         "data.logit": (0.5, -0.1, NAN),
         "data.flip": (3, "yes"),
         "data.args.levels": (1, 257),
+        "data.args.channels": (0, 2, 7),
         "train.accumulate": (0, -1, 0.5),
         "loss.units": ("bits",),
         "eval.samples": (0, 1, -1),
@@ -168,9 +169,11 @@ WRONG = {
         "data.mel.n_fft": (0,),
         "data.mel.hop": (0, 128),
         "data.mel.mels": (0,),
-        "data.args.segment": (0,),
-        "eval.seconds": (-1.0, NAN),
-        "eval.time_seconds": (0.0, NAN),
+        "data.args.segment": (0, 64),  # Of frames of 128.
+        "data.args.rate": (0, 4000),  # Below the filters.
+        "data.mel.window": (256,),
+        "eval.seconds": (-1.0, NAN, 0.01),
+        "eval.time_seconds": (0.0, NAN, 0.001),
         "eval.time_repeats": (0,),
         "eval.griffin_lim": (-1,),
     },
@@ -372,8 +375,9 @@ def test_rules_of_attributes_belong_to_some_model():
     known = {f"{m}.{a}" for m in arguments.MODELS for a in arguments.of_model(m)}
     short = {name.partition(".")[2] for name in known}
     assert set(arguments.ATTRIBUTES) <= known | short
-    known = {key for data in datasets.DATASETS for key in arguments.of_data(data)}
-    assert set(arguments.ARGUMENTS) <= known
+    known = {f"{d}.{a}" for d in datasets.DATASETS for a in arguments.of_data(d)}
+    short = {name.partition(".")[2] for name in known}
+    assert set(arguments.ARGUMENTS) <= known | short
 
 
 def test_a_stored_config_from_before_a_key_has_its_default():

@@ -3,33 +3,16 @@
 import copy
 import importlib
 
-import jax
-import numpy as np
 import pytest
 
 from fdnf.evaluation import points, study
-from fdnf.train import loop, same_data, settings, state
-from fdnf.train.checkpoint import Checkpointer
+from fdnf.train import loop, same_data, settings
 from fdnf.train.settings import ConfigError
 from tests import tiny
 
 
 def get(name, arg):
     return importlib.import_module(f"configs.{name}").get_config(arg)
-
-
-def stored(config, workdir):
-    """A workdir as if the config had been trained in it."""
-    flow = loop.models.build(config.model)
-    x = jax.numpy.zeros((8, config.data.args.dim))
-    params = jax.tree.map(
-        lambda leaf: leaf[None], flow.init(jax.random.key(0), x)["params"]
-    )
-    best = state.first_best(params, {}, 1)
-    meta = {"config": settings.to_dict(config), "event": [3], "preprocess": {}}
-    with Checkpointer(workdir) as checkpointer:
-        checkpointer.save(6, {"w": np.zeros(2)}, best, meta)
-    return workdir
 
 
 @pytest.fixture
@@ -60,7 +43,7 @@ def test_sections_that_differ_are_refused_before_the_teacher_is_trained(
 
 def test_a_trained_teacher_of_other_rows_is_refused(tmp_path, untrained):
     config = tiny.config("ilkd")
-    workdir = stored(config.teacher.config, tmp_path / "taught")
+    workdir = tiny.stored(config.teacher.config, tmp_path / "taught")
     config.teacher.workdir = str(workdir)
     with pytest.raises(AssertionError, match="training started"):
         loop.train_and_evaluate(copy.deepcopy(config), tmp_path / "run")
