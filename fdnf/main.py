@@ -325,7 +325,6 @@ def _one(mode: str, config: Any, workdir: pathlib.Path) -> None:
     if not distributed.is_first():
         return
     print(table)
-    print(f"Written: {workdir}/table.md, {workdir}/figures/", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,14 @@ differ in the loss alone.
 import copy
 import logging
 import pathlib
+import re
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
 from fdnf import files
 from fdnf.data import build as datasets
+from fdnf.data import fingerprint
 from fdnf.data.images import Images
 from fdnf.evaluation import (
     conditional,
@@ -19,10 +22,12 @@ from fdnf.evaluation import (
     image_tables,
     markup,
     pictures,
+    sweeps,
     tables,
     transfer_report,
 )
 from fdnf.train import (
+    checkpoint,
     distributed,
     levels,
     loop,
@@ -175,14 +180,43 @@ def report(
     """Evaluates finished runs; writes records, tables and pictures.
 
     Args:
-      workdir: gets `results/`, `table.md`, `figures/`.
+      workdir: gets `results/`, `table.md`, `figures/`. Of other data than the runs were
+        trained on, a directory of their own in `other_data/` gets them.
       where: the directory of each method.
-      data: what all were trained on.
+      data: what all were trained on, or others of the same form.
       evaluation: the `eval` section to go by, instead of those saved with the runs.
 
     Returns:
       The tables as Markdown.
     """
+    workdir = _place(workdir, where, data)
+    table = _report(workdir, where, data, evaluation)
+    _log.info("written: %s/table.md, %s/figures/", workdir, workdir)
+    return table
+
+
+def _place(
+    workdir: pathlib.Path, where: dict[str, pathlib.Path], data: Data
+) -> pathlib.Path:
+    """Where an evaluation goes, so that it takes no other's place."""
+    ours = fingerprint.of(data)
+    # A teacher may have been trained on other data than its students.
+    students = [path for method, path in where.items() if method != "teacher"]
+    for path in students or where.values():
+        saved = (checkpoint.meta_of(path).get("rests_on") or {}).get("data")
+        if saved is not None and not fingerprint.same(saved, ours):
+            name = re.sub(r"[^\w.-]+", "_", data.name).strip("._")
+            name += f"-{zlib.crc32(files.dumps(ours).encode()):08x}"
+            return workdir / sweeps.OTHER_DATA / name
+    return workdir
+
+
+def _report(
+    workdir: pathlib.Path,
+    where: dict[str, pathlib.Path],
+    data: Data,
+    evaluation: Any,
+) -> str:
     if isinstance(data, conditional.KINDS):
         return conditional.report(workdir, where, data, evaluation)
     trained = {method: teachers.load(path) for method, path in where.items()}

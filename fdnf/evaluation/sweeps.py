@@ -16,11 +16,13 @@ SWEEP, POINT = "sweep.json", "point.json"
 CONFIG, FINISHED, FAILED = "config.json", "finished.json", "failed.json"
 LOG, ATTEMPTS, RESULTS = "log.jsonl", "attempts.jsonl", "results"
 TABLE = "table.md"
+# Of a run's directory, with a directory for each evaluation on other rows than its own.
+OTHER_DATA = "other_data"
 STATES = ("failed", "unreadable", "preempted", "running", "waiting", "done")
 # Exit status of a run that saved and stopped on a signal.
 SAVED = 75
 # Directories of many files, none of which a report reads by its name.
-_CLOSED = {"checkpoints", "tensorboard", "jobs"}
+_CLOSED = {"checkpoints", "tensorboard", "jobs", OTHER_DATA}
 
 
 class Point(NamedTuple):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fdnf import files
-from fdnf.evaluation import points, study
+from fdnf.evaluation import points, study, sweeps
 from fdnf.train import loop, settings, stored, teachers, workdirs
 from fdnf.train.checkpoint import CheckpointError
 from fdnf.train.settings import ConfigError
@@ -175,6 +175,23 @@ def test_missing_log_costs_the_curves_and_nothing_else(workdir, caplog):
     assert not (workdir / "figures" / "training.png").exists()
     assert (workdir / "figures" / "marginals.png").exists()
     assert "training.png is not drawn" in caplog.text
+
+
+def test_evaluation_on_other_rows_takes_no_place_of_another(workdir):
+    config = tiny.config()
+    places = []
+    for seed in (0, 1, 2):
+        config.data.args.seed = seed
+        data = study.datasets.build(config.data)
+        study.report(workdir, {"teacher": workdir}, data, config.eval)
+        places.append((workdir / "table.md").read_text())
+    assert len(set(places)) == 1
+    others = list((workdir / "other_data").iterdir())
+    assert len(others) == 2
+    for place in others:
+        assert (place / "table.md").read_text() != places[0]
+        assert (place / "figures" / "marginals.png").exists()
+    assert len(list(sweeps.files(workdir, "result.json"))) == 1
 
 
 @pytest.mark.parametrize("how", ["gone", "cut"])
