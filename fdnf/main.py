@@ -220,7 +220,7 @@ def main(argv: Sequence[str]) -> int:
                 _COORDINATOR.value,
                 _PROCESSES.value,
                 _PROCESS.value,
-                _told(_CONFIG.value, workdir),
+                lambda: _told(_CONFIG.value, workdir),
             )
             status = _run(_MODE.value, _CONFIG.value, workdir)
             # Not at the exit, where those that wait for process 0, which evaluates,

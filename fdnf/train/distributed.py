@@ -10,7 +10,7 @@ import re
 import sys
 import traceback
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import jax
@@ -35,7 +35,7 @@ def start(
     coordinator: str | None = None,
     processes: int | None = None,
     index: int | None = None,
-    own: Mapping[str, str] | None = None,
+    own: Callable[[], Mapping[str, str]] = dict,
 ) -> None:
     """Joins the other processes of this run, if there are any; before any computation.
 
@@ -47,7 +47,8 @@ def start(
       coordinator: "host:port" of process 0, where all meet; the three go together.
       processes: their number.
       index: that of this one, from 0.
-      own: what this process was told, which must be the same in all.
+      own: gives what this process was told, which must be the same in all; asked only
+        if there are several.
 
     Raises:
       ConfigError: for arguments that do not fit together, processes that do not, or
@@ -87,7 +88,7 @@ def start(
     if coordinator is not None and processes is not None and index is not None:
         meeting = Meeting(coordinator, processes, index)
         _meetings.append(meeting)
-        meeting.join(own or {})
+        meeting.join(own())
     # It would take SIGTERM for itself.
     jax.config.update("jax_enable_preemption_service", False)
     # Only read where processes are CPUs'.

@@ -82,6 +82,7 @@ class _State:
     watched: bool = False
     terminals: tuple[int, ...] = ()
     ending = threading.Lock()
+    ends: int = 0
 
 
 _state = _State()
@@ -98,6 +99,7 @@ def watch() -> None:
     A thread sees signals also where handlers of Python wait: while a module in C
     works, such as XLA's compiler.
     """
+    _state.watched = True
     _state.terminals = tuple(fd for fd in range(3) if os.isatty(fd))
     read, write = os.pipe()
     os.set_blocking(write, False)
@@ -106,7 +108,6 @@ def watch() -> None:
     signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(read,), daemon=True).start()
     sys.unraisablehook = _unraisable
-    _state.watched = True
 
 
 @contextlib.contextmanager
@@ -238,12 +239,17 @@ def _end_with_a_word(again: bool) -> NoReturn:
 
 
 def _end(status: int, word: str = "") -> NoReturn:
-    """Ends the program, once; whoever comes second waits for that."""
-    if not _state.ending.acquire(blocking=False):
-        while True:
-            time.sleep(1)
-    if word:
-        _tell(word)
+    """Ends the program with one word, whoever of two threads is first.
+
+    A handler may come upon the main thread in here.
+    """
+    me = threading.get_ident()
+    if _state.ending.acquire(blocking=False):
+        _state.ends = me
+        if word:
+            _tell(word)
+    elif _state.ends != me:
+        time.sleep(GRACE)
     end_at_once(status)
 
 
@@ -271,4 +277,6 @@ def _die(number: signal.Signals) -> None:
     libc = ctypes.CDLL(None)
     libc.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
     libc.signal(int(number), None)
-    os.kill(os.getpid(), number)
+    # This thread takes it, before the next line.
+    signal.pthread_kill(threading.get_ident(), number)
+    time.sleep(1)

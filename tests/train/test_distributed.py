@@ -1,6 +1,7 @@
 """Several processes: joining, agreeing, stopping together, and losing one."""
 
 import contextlib
+import os
 import resource
 import signal
 import subprocess
@@ -167,6 +168,67 @@ def test_two_processes_agree_to_the_bit():
         assert process.returncode == 0, says
 
 
+@pytest.mark.parametrize(
+    ("nodes", "host"),
+    [
+        ("node001", "node001"),
+        ("node001,other", "node001"),
+        ("node[001-015],other", "node001"),
+        ("node[003,007-015]", "node003"),
+    ],
+)
+def test_where_the_tasks_of_slurm_meet(nodes, host):
+    variables = {"SLURM_JOB_ID": "5000", "SLURM_NTASKS": "4", "SLURM_PROCID": "3"}
+    found = distributed._slurm_place({**variables, "SLURM_STEP_NODELIST": nodes})
+    assert found == (f"{host}:{61440 + 5000 - 4096}", 4, 3)
+    assert distributed._slurm_place(variables) is None
+
+
+TASK = """
+import os
+from fdnf.train import distributed
+from fdnf.train.settings import ConfigError
+try:
+    distributed.start(own=lambda: {"seed": os.environ["SEED"]})
+except ConfigError as error:
+    print(error)
+else:
+    print(distributed.count(), distributed.index(), flush=True)
+    distributed.wait("end")
+"""
+
+
+@pytest.mark.parametrize("seeds", [("1", "1"), ("1", "2")])
+def test_tasks_of_slurm_meet(seeds):
+    """As srun starts them; SLURM is not asked for anything."""
+    variables = {
+        # Where they meet is a matter of the job's number.
+        "SLURM_JOB_ID": str(processes.free_port()),
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_STEP_NUM_NODES": "1",
+        "SLURM_NTASKS": "2",
+    }
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", TASK],
+            cwd=processes.ROOT,
+            env=os.environ
+            | variables
+            | {"SLURM_PROCID": str(i), "SLURM_LOCALID": str(i), "SEED": seed},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for i, seed in enumerate(seeds)
+    ]
+    says = [process.communicate(timeout=120)[0] for process in both]
+    if len(set(seeds)) == 1:
+        assert [text.splitlines()[0] for text in says] == ["2 0", "2 1"]
+    else:
+        assert says[0] == says[1]
+        assert "different: seed (1 and 2)" in says[0]
+
+
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("unbroken")
@@ -291,7 +353,7 @@ def test_processes_that_do_not_fit_together(arguments, told, tmp_path):
         assert [run.ended(40) for run in runs] == [2, 2], runs[0].stderr()
     for run in runs:
         assert "Traceback" not in run.stderr()
-        assert all(text in run.stderr() for text in told), run.stderr()
+    assert all(text in runs[0].stderr() for text in told), runs[0].stderr()
     assert not (tmp_path / "run").exists()
 
 

@@ -62,7 +62,8 @@ def test_many_differences_are_counted(address):
 
 
 @pytest.mark.parametrize("index", [0, 1])
-def test_one_that_cannot_start_ends_all(index, address):
+def test_one_that_cannot_start_ends_all(index, address, monkeypatch):
+    monkeypatch.setattr(meeting, "PARTING", 200.0)
     begun = time.monotonic()
     found = joined(address, {i: {} for i in range(3)}, refused={index: "no such key"})
     assert same_text(found) == f"process {index} of 3: no such key"
@@ -188,7 +189,8 @@ def test_strangers_do_no_harm(says, address):
 
 
 @pytest.mark.parametrize("index", [0, 1])
-def test_a_later_refusal_reaches_all_others(index, address):
+def test_a_later_refusal_reaches_all_others(index, address, monkeypatch):
+    monkeypatch.setattr(meeting, "_HEARD", 200.0)
     found = joined(address, {i: {} for i in range(3)})
     heard = {i: threading.Event() for i in found}
     texts = {}

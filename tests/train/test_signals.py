@@ -160,8 +160,8 @@ def test_the_command_at_any_time(name, when, status, told, tmp_path):
 
 
 # What no handler of Python's interrupts, as XLA's compiler.
-DEAF = "import hashlib; hashlib.pbkdf2_hmac('sha256', b'', b'', 10**8)"
-ANY_TIME = "import time; time.sleep(60)"
+DEAF = "import hashlib; hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)"
+ANY_TIME = "import time; time.sleep(600)"
 POOL = """
 from concurrent import futures
 with futures.ThreadPoolExecutor(2) as pool:
@@ -206,7 +206,9 @@ def started(code, **options):
 @pytest.mark.parametrize("does", [DEAF, ANY_TIME, POOL])
 @pytest.mark.parametrize(("name", "status"), [("SIGTERM", 75), ("SIGINT", -2)])
 def test_with_nothing_to_save_it_ends(does, name, status):
-    process = started(program(does))
+    # What ends by itself is given the time.
+    patient = "interruption.GRACE = 60" if does == ANY_TIME else ""
+    process = started(program(does, patient))
     process.send_signal(signal.Signals[name])
     _, says = process.communicate(timeout=50)
     assert process.returncode == status, says
@@ -229,6 +231,24 @@ def test_twice_is_at_once(does, name, status):
     assert says == (
         f"fdnf: stopped by {name} before it had saved: the same command goes on\n"
     )
+
+
+def test_a_second_one_while_it_ends():
+    """It comes upon what the first has begun, in the same thread."""
+    prelude = """
+import os, signal
+class Slow:
+    def write(self, text):
+        pass
+    def flush(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.2)
+"""
+    does = "sys.stdout = Slow(); os.kill(os.getpid(), signal.SIGTERM); time.sleep(600)"
+    process = started(program(does, textwrap.indent(prelude, " " * 8)))
+    _, says = process.communicate(timeout=50)
+    assert process.returncode == 75
+    assert says == "fdnf: stopped by SIGTERM: the same command goes on\n"
 
 
 def test_raised_where_no_error_can_be():
