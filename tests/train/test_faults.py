@@ -230,3 +230,29 @@ def test_full_disk(unbroken, tmp_path):
         room = ["mount", "-o", f"remount,size={20 * size}", str(disk)]
         subprocess.run(room, check=True)
         goes_on(workdir, unbroken)
+
+
+def test_a_second_process_in_a_workdir_is_refused(tmp_path):
+    workdir = tmp_path / "run"
+    overrides = processes.SMALL | {"train.steps": 2000}
+
+    def started(name, **more):
+        return processes.started(
+            f"--workdir={workdir}",
+            messages=tmp_path / name,
+            overrides=overrides | more,
+        )
+
+    with started("first") as first:
+        processes.until(lambda: processes.rows(workdir) > 2, [first])
+        with started("second", **{"optim.lr": 0.1}) as second:
+            assert second.ended() == 2, second.stderr()
+        says = second.stderr()
+        assert f"written by process {first.process.pid} on " in says
+        assert "Traceback" not in says
+        assert first.process.poll() is None
+        first.signal(signal.SIGKILL)
+        first.ended()
+    with workdirs.alone([workdir]):  # What was killed holds nothing.
+        rows = [row["step"] for row in read_log(workdir)]
+    assert rows == list(range(2, rows[-1] + 1, 2))
