@@ -3,7 +3,7 @@
 python -m fdnf.main --config=configs/iaf_bsds300_pdd.py:x \
     --workdir=runs/iaf_bsds300
 
-How its students stand to their teacher, over three seeds, is in the README.
+How its students stand to their teacher, over three seeds, is in configs/RESULTS.md.
 """
 
 from configs import maf_bsds300, pdd
