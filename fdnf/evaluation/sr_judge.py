@@ -113,5 +113,11 @@ def _fidelity(x, y):
 
 
 def floats(pixels: np.ndarray) -> jax.Array:
-    """8-bit values in [0, 1]."""
+    """8-bit values in [0, 1].
+
+    Raises:
+        ValueError: for other types than uint8.
+    """
+    if pixels.dtype != np.uint8:
+        raise ValueError(f"images of {pixels.dtype}: expected uint8, 0 to 255")
     return jnp.asarray(pixels, jnp.float32) / 255.0

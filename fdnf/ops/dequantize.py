@@ -20,20 +20,25 @@ def reduce_bits(x: Grey, bits: int) -> Grey:
     """Keeps the `bits` highest of 8 bits: floor(x / 2^(8 - bits)).
 
     Raises:
-      ValueError: for bits outside 1 to 8.
+      ValueError: for bits outside 1 to 8, and images that are no whole numbers.
 
     Reference: Kingma and Dhariwal (2018), section 6.
     """
     if not 1 <= bits <= 8:
         raise ValueError(f"bits={bits}: expected 1 to 8")
+    _check_levels(x)
     return x // (2 ** (8 - bits))
 
 
 def uniform(key: PRNGKeyArray, x: Grey) -> Real:
     """Adds noise: x + u, u uniform on [0, 1).
 
+    Raises:
+      ValueError: for images that are no whole numbers.
+
     Reference: Theis et al. (2016), A note on the evaluation of generative models.
     """
+    _check_levels(x)
     return x.astype(jnp.float32) + jax.random.uniform(key, x.shape)
 
 
@@ -70,3 +75,12 @@ def unlogit(y: Real, levels: int, margin: float) -> Real:
 def to_levels(x: Real, levels: int) -> Integer[Array, "batch *event"]:
     """The grey level that each value lies in: floor, cut to 0 .. levels - 1."""
     return jnp.clip(jnp.floor(x), 0, levels - 1).astype(jnp.uint8)
+
+
+def _check_levels(x: Array) -> None:
+    # Noise of a whole level would be as large as all of an image in [0, 1].
+    if not jnp.issubdtype(x.dtype, jnp.integer):
+        raise ValueError(
+            f"images of {x.dtype}: expected grey levels, whole numbers from 0. Of"
+            " images in [0, 1] that is round(255 * x)."
+        )

@@ -1,5 +1,7 @@
 """Dequantisation: log-determinants, round trips, units, edges."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -144,3 +146,12 @@ def test_noise_bounds_the_discrete_likelihood_from_below():
     importance = np.log(np.exp(log_prob).mean(axis=1))
     assert np.all(lower < exact - 0.01)
     np.testing.assert_allclose(importance, exact, atol=0.02)
+
+
+def test_images_that_are_no_grey_levels_are_refused():
+    # As an outsider calls it, whose types nobody checks.
+    x = jnp.full((1, 2, 2, 1), 0.5)
+    with pytest.raises(ValueError, match="float32: expected grey levels"):
+        inspect.unwrap(dequantize.uniform)(jax.random.key(0), x)
+    with pytest.raises(ValueError, match="float32: expected grey levels"):
+        inspect.unwrap(dequantize.reduce_bits)(x, 5)
