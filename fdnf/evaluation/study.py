@@ -190,6 +190,7 @@ def report(
       The tables as Markdown.
     """
     workdir = _place(workdir, where, data)
+    _check_teacher(where)
     table = _report(workdir, where, data, evaluation)
     _log.info("written: %s/table.md, %s/figures/", workdir, workdir)
     return table
@@ -209,6 +210,22 @@ def _place(
             name += f"-{zlib.crc32(files.dumps(ours).encode()):08x}"
             return workdir / sweeps.OTHER_DATA / name
     return workdir
+
+
+def _check_teacher(where: dict[str, pathlib.Path]) -> None:
+    """Says which students learned from another teacher than stands beside them."""
+    if "teacher" not in where or len(where) == 1:
+        return
+    mark = checkpoint.meta_of(where["teacher"]).get("mark")
+    for path in where.values():
+        saved = checkpoint.meta_of(path).get("rests_on") or {}
+        if saved.get("teacher", mark) != mark:
+            _log.warning(
+                "%s learned from another teacher than the one in %s, which has changed "
+                "since and stands beside it in the tables",
+                path,
+                where["teacher"],
+            )
 
 
 def _report(

@@ -194,6 +194,20 @@ def test_evaluation_on_other_rows_takes_no_place_of_another(workdir):
     assert len(list(sweeps.files(workdir, "result.json"))) == 1
 
 
+@pytest.mark.parametrize("changed", [False, True])
+def test_evaluation_says_that_a_teacher_has_changed(changed, tmp_path, monkeypatch):
+    metas = {
+        tmp_path / "teacher": {"mark": 7 + changed},
+        tmp_path / "student": {"mark": 3, "rests_on": {"data": []}},
+        tmp_path / "lkd": {"mark": 4, "rests_on": {"data": [], "teacher": 7}},
+    }
+    monkeypatch.setattr(study.checkpoint, "meta_of", metas.__getitem__)
+    warned = []
+    monkeypatch.setattr(study._log, "warning", lambda text, *a: warned.append(a[0]))
+    study._check_teacher({path.name: path for path in metas})
+    assert warned == ([tmp_path / "lkd"] if changed else [])
+
+
 @pytest.mark.parametrize("how", ["gone", "cut"])
 def test_finished_run_without_its_last_checkpoint_is_refused(how, workdir):
     last = workdir / "checkpoints" / "12"
