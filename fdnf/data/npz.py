@@ -79,6 +79,12 @@ def read_arrays(path: str | os.PathLike[str], *names: str) -> list[np.ndarray]:
     try:
         if (other := _other_format(path)) is not None:
             raise DataError(_not_npz(path, *other, wanted, names))
+        if _is_pickle(path):
+            raise DataError(_pickled(path, part))
+        with open(path, "rb") as file:
+            start = file.read(8)
+        if not start.startswith(b"PK"):
+            raise ValueError(f"it begins with {start!r}, as no .npz file does")
         arrays = []
         with np.load(path, allow_pickle=False) as archive:
             for part in names:
@@ -93,20 +99,23 @@ def read_arrays(path: str | os.PathLike[str], *names: str) -> list[np.ndarray]:
         raise DataError(f"No permission to read {path}.") from None
     except DataError:
         raise
-    except (ValueError, *archives.DAMAGE) as error:
-        # numpy says so for object arrays, and guesses it of any bytes it cannot place;
-        # a real pickle starts with its protocol mark.
-        if "pickle" in str(error) and (part != "the file" or _is_pickle(path)):
-            raise DataError(
-                f"{path} holds pickled Python objects ({part}). Reading them can run"
-                " any code, so they are not read. Save plain numeric arrays instead:"
-                " np.savez(path, train=..., val=..., test=...)."
-            ) from None
+    except (ValueError, KeyError, *archives.DAMAGE) as error:
+        # numpy says so for arrays of objects.
+        if "pickle" in str(error):
+            raise DataError(_pickled(path, part)) from None
         raise DataError(
             f"{path} is damaged or cut short ({part}; {path.stat().st_size:,} bytes):"
             f" {told(error)}. Copy or make it again."
         ) from None
     return arrays
+
+
+def _pickled(path: pathlib.Path, part: str) -> str:
+    return (
+        f"{path} holds pickled Python objects ({part}). Reading them can run any code,"
+        " so they are not read. Save plain numeric arrays instead: np.savez(path,"
+        " train=..., val=..., test=...)."
+    )
 
 
 def read_npy(path: str | os.PathLike[str]) -> np.ndarray:

@@ -171,6 +171,17 @@ def test_a_download_has_limits(server, path, monkeypatch, address, fault):
     assert os.listdir(path.parent) == []
 
 
+def test_an_address_that_leads_out_of_https(server, path, monkeypatch):
+    # As a redirect would.
+    open_ = urllib.request.urlopen
+    monkeypatch.setattr(
+        urllib.request, "urlopen", lambda *_, **__: open_(f"{server}/set")
+    )
+    with pytest.raises(DataError, match="leads to http://127.* may have changed"):
+        download.fetch(["https://here.invalid/set"], path)
+    assert os.listdir(path.parent) == []
+
+
 def test_more_than_the_disk_has(server, path):
     with pytest.raises(DataError, match=r"on the disk are [\d,]+ free"):
         download.fetch([f"{server}/announced"], path, most=1 << 60)

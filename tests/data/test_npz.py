@@ -113,6 +113,22 @@ def test_the_way_to_an_npz_leads_there(tmp_path):
     assert [len(part) for part in data[1:4]] == [16, 2, 2]
 
 
+@pytest.mark.parametrize("content", [b"\x00\x01\x02\x03" * 90, b"\xfe" * 500])
+def test_bytes_of_no_kind_are_not_called_pickled(path, content):
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="damaged .*it begins with b'") as caught:
+        npz.read_npz(path)
+    for wrong in ("pickle", "unsafe"):
+        assert wrong not in str(caught.value)
+
+
+def test_member_that_is_no_array(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("train", "no array")
+    with pytest.raises(DataError, match="'train.npy'"):
+        npz.read_npz(path)
+
+
 def test_web_page_that_calls_itself_npz(path):
     path.write_text("<html>404</html>")
     with pytest.raises(DataError, match="is a web page.*Copy the right file"):
