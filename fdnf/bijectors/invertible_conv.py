@@ -45,10 +45,12 @@ class InvertibleConv(Bijector):
 class InvertibleConvPLU(Bijector):
     """y = W x with W = P L (U + diag(s)), so that log |det W| = sum log |s|.
 
-    P and the signs of s are drawn once and kept in `constants`; L (unit lower) and U
-    (strictly upper) are stored as full matrices of which the other half is masked,
-    which is how the released code counts parameters (2 C^2 + C). The inverse is two
-    triangular solves.
+    P and the signs of s are drawn once and kept in `constants`, as booleans (True where
+    P is 1, and where s is positive): they have no gradient, and weight decay of a whole
+    tree of variables cannot move them, as it would an integer, which it rounds towards
+    0. L (unit lower) and U (strictly upper) are stored as full matrices of which the
+    other half is masked, which is how the released code counts parameters (2 C^2 + C).
+    The inverse is two triangular solves.
 
     Args:
       bound: largest |log |s||.
@@ -74,9 +76,11 @@ class InvertibleConvPLU(Bijector):
             "raw_log_s",
             lambda _: scales.inverse_soft_clamp(jnp.log(jnp.abs(s)), self.bound),
         )
-        permutation = self.variable("constants", "permutation", lambda: p).value
-        sign = self.variable("constants", "sign", lambda: jnp.sign(s)).value
-        permutation, sign = jax.lax.stop_gradient((permutation, sign))
+        chosen = self.variable("constants", "permutation", lambda: p > 0).value
+        positive = self.variable("constants", "sign", lambda: s > 0).value
+        # Older trees have floats, 0 and 1 or -1 and 1, or what an optimizer left.
+        permutation = jnp.asarray(chosen > 0, raw_lower.dtype)
+        sign = jnp.where(positive > 0, 1, -1).astype(raw_lower.dtype)
         log_s = scales.soft_clamp(raw_log_s, self.bound)
         unit_lower = jnp.tril(raw_lower, -1) + jnp.eye(channels, dtype=raw_lower.dtype)
         full_upper = jnp.triu(raw_upper, 1) + jnp.diag(sign * jnp.exp(log_s))

@@ -56,9 +56,12 @@ def _rotation(mixing: Any, drawn: Any) -> tuple[np.ndarray, np.ndarray]:
     log_s = _clamped(mixing["raw_log_s"], InvertibleConvPLU.bound)
     eye = np.eye(log_s.shape[-1])
     lower = np.tril(_double(mixing["lower"]), -1) + eye
-    diagonal = (_double(drawn["sign"]) * np.exp(log_s))[..., None] * eye
+    sign = np.where(np.asarray(drawn["sign"]) > 0, 1, -1)
+    diagonal = (sign * np.exp(log_s))[..., None] * eye
     upper = np.triu(_double(mixing["upper"]), 1) + diagonal
-    return _double(drawn["permutation"]) @ lower @ upper, log_s.sum(axis=-1)
+    return _double(np.asarray(drawn["permutation"]) > 0) @ lower @ upper, log_s.sum(
+        axis=-1
+    )
 
 
 def net(params: Any) -> dict[str, Any]:

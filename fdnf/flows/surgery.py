@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Int, Shaped
 
 from fdnf.flows import folding
 from fdnf.flows.glow import Glow
@@ -65,9 +65,10 @@ def _permutations(variables: Variables) -> dict[str, Array]:
 
 
 def _composed(
-    permutations: Float[Array, "long channels channels"], steps: int
-) -> Float[Array, "short channels channels"]:
+    permutations: Shaped[Array, "long channels channels"], steps: int
+) -> Int[Array, "short channels channels"]:
     """Products of runs of permutations, the first step applied first."""
+    permutations = jnp.asarray(permutations > 0, jnp.int32)
     ends = [-(-(k + 1) * len(permutations) // steps) for k in range(steps)]
     found = []
     for start, end in zip([0, *ends[:-1]], ends, strict=True):

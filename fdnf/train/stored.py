@@ -185,10 +185,26 @@ def _read(path: Path, names: tuple[str, ...]) -> tuple[dict[str, Any], dict[str,
             tree[leaf] = np.zeros(shape, jax.numpy.dtype(dtype))
         if flat_trees.checksum(tree) != checksums[name]:
             raise ValueError(f"the checksum of {name} differs from the one saved")
-        trees[name] = tree
+        trees[name] = _drawn(tree)
     if "config" in record:
         record["config"] = _tuples(record["config"])
     return trees, record
+
+
+def _drawn(tree: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The tree with permutations and signs of 1x1 convolutions as booleans.
+
+    The first checkpoints have floats, 0 and 1 or -1 and 1.
+    """
+    named = ("permutation", "sign")
+    found = {}
+    for name, leaf in tree.items():
+        place, _, last = name.rpartition(flat_trees.SEPARATOR)
+        beside = (f"{place}{flat_trees.SEPARATOR}{other}" for other in named)
+        drawn = last in named and all(other in tree for other in beside)
+        old = drawn and np.issubdtype(leaf.dtype, np.floating)
+        found[name] = leaf > 0 if old else leaf
+    return found
 
 
 def _tuples(value: Any) -> Any:

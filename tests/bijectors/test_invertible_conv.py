@@ -3,9 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from fdnf.bijectors.invertible_conv import InvertibleConv, InvertibleConvPLU
+from fdnf.ops import trees
 from tests import floats
 
 CHANNELS = 5
@@ -31,15 +33,55 @@ def test_is_linear_and_the_same_at_every_position(conv):
     np.testing.assert_allclose(log_det, 6 * row_log_det, atol=1e-5)
 
 
-def test_plu_constants_get_no_gradient():
+def test_plu_constants_are_booleans_without_a_gradient():
     conv = InvertibleConvPLU()
     variables = conv.init(jax.random.key(1), X)
-    assert set(variables["constants"]) == {"permutation", "sign"}
-    slope = jax.grad(lambda v: jnp.sum(jnp.sin(conv.apply(v, X)[0])))(variables)
-    assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(slope["constants"]))
-    assert all(np.any(leaf != 0) for leaf in jax.tree.leaves(slope["params"]))
-    upper = np.asarray(slope["params"]["upper"])
+    params, constants = trees.split_variables(variables)
+    assert set(constants) == {"permutation", "sign"}
+    assert {leaf.dtype for leaf in constants.values()} == {np.dtype("bool")}
+
+    def objective(variables):
+        return jnp.sum(jnp.sin(conv.apply(variables, X)[0]))
+
+    # Nobody differentiates the whole tree without being told.
+    with pytest.raises(TypeError, match="bool"):
+        jax.grad(objective)(variables)
+    slope = jax.grad(lambda p: objective({"params": p, "constants": constants}))(params)
+    assert all(np.any(leaf != 0) for leaf in jax.tree.leaves(slope))
+    upper = np.asarray(slope["upper"])
     assert np.all(upper[np.tril_indices(CHANNELS)] == 0)
+
+
+def test_weight_decay_over_all_variables_leaves_the_density_right():
+    conv = InvertibleConvPLU()
+    variables = conv.init(jax.random.key(1), X)
+    optimizer = optax.adamw(1e-2, weight_decay=0.5)
+    state, zeros = optimizer.init(variables), jax.tree.map(jnp.zeros_like, variables)
+    for _ in range(100):
+        updates, state = optimizer.update(zeros, state, variables)
+        variables = optax.apply_updates(variables, updates)
+    jacobian = jax.jacfwd(lambda x: conv.apply(variables, x[None])[0][0])(X[0])
+    y, log_det = conv.apply(variables, X)
+    np.testing.assert_allclose(log_det[0], np.linalg.slogdet(jacobian)[1], atol=1e-4)
+    back, _ = conv.apply(variables, y, method="inverse")
+    np.testing.assert_allclose(back, X, atol=1e-5)
+
+
+@pytest.mark.parametrize("moved", [1.0, 0.7])
+def test_float_constants_of_older_trees_are_read(moved):
+    """As they were kept; also where an optimizer has moved them."""
+    conv = InvertibleConvPLU()
+    variables = conv.init(jax.random.key(1), X)
+    constants = jax.tree.map(
+        lambda leaf: moved * leaf.astype(jnp.float32), variables["constants"]
+    )
+    constants["sign"] = 2 * constants["sign"] - moved
+    older = {**variables, "constants": constants}
+    for method in ("forward", "inverse"):
+        expected = conv.apply(variables, X, method=method)
+        found = conv.apply(older, X, method=method)
+        np.testing.assert_array_equal(found[0], expected[0])
+        np.testing.assert_array_equal(found[1], expected[1])
 
 
 def test_plu_permutation_is_one():

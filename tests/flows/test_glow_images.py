@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fdnf.flows.glow import Glow
+from fdnf.ops import trees
 from tests import floats, laws
 
 SMALL = Glow(1, 2, 4)
@@ -65,11 +66,13 @@ def results(way):
 
     @jax.jit
     def run(variables, x, z):
-        def objective(variables, x):
-            encoding = flow.apply(variables, x)
+        params, constants = trees.split_variables(variables)
+
+        def objective(params, x):
+            encoding = flow.apply({"params": params, "constants": constants}, x)
             return jnp.mean(encoding.log_prob), encoding
 
-        slope = jax.value_and_grad(objective, (0, 1), has_aux=True)(variables, x)
+        slope = jax.value_and_grad(objective, (0, 1), has_aux=True)(params, x)
         return slope, flow.apply(variables, z, method="decode")
 
     x = case.data()
@@ -92,8 +95,13 @@ def test_the_ways_differ_in_their_programs():
 
     def program(**way):
         flow = SMALL.clone(**way)
-        slope = jax.grad(lambda v: jnp.sum(flow.apply(v, x).log_prob))
-        return str(jax.make_jaxpr(slope)(case.variables))
+        params, constants = trees.split_variables(case.variables)
+
+        def objective(params):
+            variables = {"params": params, "constants": constants}
+            return jnp.sum(flow.apply(variables, x).log_prob)
+
+        return str(jax.make_jaxpr(jax.grad(objective))(params))
 
     assert "remat" in program(remat=True)
     assert "remat" not in program(remat=False)
@@ -250,4 +258,6 @@ def test_parameters_are_float32_where_x64_is_on(width):
         made = jax.eval_shape(
             case.module.init, jax.random.key(0), case.data(), case.cond()
         )
-    assert {leaf.dtype for leaf in jax.tree.leaves(made)} == {np.dtype("float32")}
+    params, constants = trees.split_variables(made)
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype("float32")}
+    assert {leaf.dtype for leaf in jax.tree.leaves(constants)} == {np.dtype("bool")}

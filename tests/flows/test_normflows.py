@@ -95,7 +95,10 @@ def step_of(weights, prefix, plu):
             "upper": weights[f"{at}.U"],
             "raw_log_s": raw(weights[f"{at}.log_S"], LOG_S_BOUND),
         }
-        drawn = {"permutation": weights[f"{at}.P"], "sign": weights[f"{at}.sign_S"]}
+        drawn = {
+            "permutation": weights[f"{at}.P"] > 0,
+            "sign": weights[f"{at}.sign_S"] > 0,
+        }
     else:
         mixing = {"weight": weights[f"{prefix}.flows.1.W"]}
     conditioner = {

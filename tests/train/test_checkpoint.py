@@ -11,6 +11,8 @@ import ml_collections
 import numpy as np
 import pytest
 
+from fdnf.flows.glow import TabularGlow
+from fdnf.ops import trees
 from fdnf.train import checkpoint, optim, state
 
 RUNS = 2
@@ -270,6 +272,37 @@ def test_load_best_needs_no_template_and_passes_over_broken(tmp_path, caplog):
     _assert_same(params, _trees(10)[0].params)
     assert "using step 10" in caplog.text
     assert (directory / "20").is_dir()
+
+
+def test_permutations_and_signs_that_were_floats_are_read_as_booleans(tmp_path):
+    """As the first checkpoints have them: for a teacher and for a run that goes on."""
+    flow = TabularGlow(steps=2, hidden=4, depth=1, plu=True)
+    x = jax.random.normal(jax.random.key(0), (8, 3))
+    params, constants = trees.split_variables(jax.jit(flow.init)(jax.random.key(1), x))
+    stacked = jax.tree.map(lambda leaf: leaf[None], (params, constants))
+    drawn = stacked[1]["stack"]["step"]["parts_1"]
+    older = {
+        "permutation": drawn["permutation"].astype(jnp.float32),
+        "sign": jnp.where(drawn["sign"], 1.0, -1.0),
+    }
+    floats = {"stack": {"step": {"parts_1": older}}}
+    with checkpoint.Checkpointer(tmp_path) as checkpointer:
+        best = state.first_best(stacked[0], floats, 1)
+        checkpointer.save(3, {"constants": floats}, best, {})
+    read_params, read, _ = checkpoint.load_best(tmp_path)
+    _assert_same(read, stacked[1])
+    variables = jax.tree.map(
+        lambda leaf: leaf[0], {"params": read_params, "constants": read}
+    )
+    np.testing.assert_array_equal(
+        flow.apply(variables, x, method="log_prob"),
+        flow.apply({"params": params, "constants": constants}, x, method="log_prob"),
+    )
+    template = state.first_best(*stacked, 1)
+    with checkpoint.Checkpointer(tmp_path) as checkpointer:
+        _, resumed, best, _ = checkpointer.restore({"constants": stacked[1]}, template)
+    _assert_same(resumed["constants"], stacked[1])
+    _assert_same(best.constants, stacked[1])
 
 
 def test_load_best_says_what_is_missing(tmp_path):
