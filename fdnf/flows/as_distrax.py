@@ -8,11 +8,13 @@ Latents are flattened into one vector, whatever parts the flow factors out.
     x, log_prob = distribution.sample_and_log_prob(seed=key, sample_shape=1000)
 """
 
+import itertools
 import math
 from typing import Any
 
 import distrax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
 from fdnf.flows.base import FlowModule
@@ -22,6 +24,18 @@ Latent = Float[Array, "*batch latent"]
 Data = Float[Array, "*batch_and_event"]
 LogDet = Float[Array, "*batch"]
 Condition = Float[Array, "*context"]
+
+
+_uses = itertools.count()
+
+
+def _unlike(x: Array) -> Array:
+    """The same values, in a program whose text is that of no other.
+
+    distrax takes two bijectors for equal whose programs print alike, and weights that
+    a program closes over are printed without their values. The name costs nothing.
+    """
+    return checkpoint_name(x, f"fdnf_flow_{next(_uses)}")
 
 
 class FlowBijector(distrax.Bijector):
@@ -70,7 +84,7 @@ class FlowBijector(distrax.Bijector):
             self._variables, tuple(z), self._conds(rows.shape[0]), method="decode"
         )
         data = decoding.x.reshape(*batch, *self._event)
-        return data, decoding.log_det.reshape(batch)
+        return _unlike(data), decoding.log_det.reshape(batch)
 
     def inverse_and_log_det(self, y: Data) -> tuple[Latent, LogDet]:
         """Encodes data; log |det dz/dx|."""
@@ -81,10 +95,14 @@ class FlowBijector(distrax.Bijector):
         )
         flat = [part.reshape(rows.shape[0], -1) for part in encoding.z]
         latent = jnp.concatenate(flat, axis=1).reshape(*batch, self.latent_size)
-        return latent, encoding.log_det.reshape(batch)
+        return _unlike(latent), encoding.log_det.reshape(batch)
 
     def same_as(self, other: distrax.Bijector) -> bool:
-        """Whether both are the same object: equal parameters cannot be told early."""
+        """Whether both are the same object: equal parameters cannot be told early.
+
+        The KL divergence of two flows is therefore refused, and 0 for one object;
+        estimate it from samples, `mean(p.log_prob(x) - q.log_prob(x))`, x of p.
+        """
         return self is other
 
 

@@ -97,6 +97,44 @@ def test_chains_with_distrax():
     )
 
 
+def ways_to_wrap():
+    """From a flow's bijector to bijectors that distrax might take for equal ones."""
+    return {
+        "alone": lambda b: b,
+        "chain": lambda b: distrax.Chain([b]),
+        "scaled": lambda b: distrax.Chain(
+            [distrax.Block(distrax.ScalarAffine(0.0, 2.0), 1), b]
+        ),
+        "inverse": distrax.Inverse,
+    }
+
+
+@pytest.mark.parametrize("way", ways_to_wrap())
+def test_kl_of_two_flows_of_one_architecture_is_refused(way):
+    case, wrap = CASES[0], ways_to_wrap()[way]
+    other = laws.perturb(case.variables, 0.5, seed=9)
+    base = distrax.MultivariateNormalDiag(jnp.zeros(DIM))
+    one, two = (
+        distrax.Transformed(
+            base, wrap(as_distrax.as_bijector(case.module, variables, case.event))
+        )
+        for variables in (case.variables, other)
+    )
+    with pytest.raises(NotImplementedError, match="not possible to guarantee"):
+        one.kl_divergence(two)
+
+
+def test_kl_is_never_that_of_other_weights_in_the_same_object():
+    case = CASES[0]
+    one = as_distrax.as_distribution(case.module, case.variables, case.event)
+    assert one.kl_divergence(one) == 0.0
+    moved = jax.tree.map(lambda leaf: leaf + 1.0, one)
+    with pytest.raises(NotImplementedError, match="not possible to guarantee"):
+        one.kl_divergence(moved)
+    with pytest.raises(NotImplementedError, match="not possible to guarantee"):
+        jax.jit(lambda a, b: a.kl_divergence(b))(one, moved)
+
+
 def test_condition_is_used_for_every_row():
     case = laws.Case("maf_cond", MAF(unroll=1, steps=2, hidden=(8,)), (DIM,), 2)
     x, cond = case.data(), jnp.asarray([0.5, -1.0])
