@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import jax
 from jaxtyping import Array, Float
 
 Variables = Any
@@ -11,6 +12,12 @@ Variables = Any
 
 For flows of this package what `init` returns: the collections `params` and, for some,
 `constants`. Other libraries' flows bring their own kinds of tree.
+"""
+
+Given = Any
+"""What comes from outside: an array of any library and number's kind, or a list.
+
+Models and losses look at it and cast it where it enters, see `ops.entering`.
 """
 
 Events = Float[Array, "batch *event"]
@@ -21,6 +28,20 @@ LogDet = Float[Array, " batch"]
 Scalar = Float[Array, ""]
 
 
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class Passed:
+    """Which channels of each level a flow passes on; the others it splits off.
+
+    Static: no leaf of a tree, and the same object's worth in and out of `jit`.
+
+    Attributes:
+      channels: one (start, stop) a level, along the last axis.
+    """
+
+    channels: tuple[tuple[int, int], ...]
+
+
 class Encoding(NamedTuple):
     """What a flow says of data: its latents and its density.
 
@@ -29,12 +50,14 @@ class Encoding(NamedTuple):
       log_det: `[batch]`, log |det dz/dx| in nats.
       levels: the activation at the end of each level, in data order.
       log_prior: `[batch]`, log density of `z` under the flow's prior, in nats.
+      passed: what of each level is passed on; None if every level is, as a whole.
     """
 
     z: tuple[Array, ...]
     log_det: Array
     levels: tuple[Array, ...]
     log_prior: Array
+    passed: Passed | None = None
 
     @property
     def log_prob(self) -> Array:

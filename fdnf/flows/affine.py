@@ -1,5 +1,7 @@
 """The affine Gaussian flow: one matrix and one shift."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -7,6 +9,7 @@ from jaxtyping import Array, Float
 
 from fdnf.flows.base import FlowModule, Latents
 from fdnf.ops import linear
+from fdnf.ops.entering import Made
 from fdnf.types import Context, Events
 
 STARTS = ("identity", "normal")
@@ -16,7 +19,7 @@ class Affine(FlowModule):
     """x = mu + R z with a full matrix R: every Gaussian N(mu, R R^T).
 
     log |det dx/dz| = log |det R|, and z = R^-1 (x - mu) by an LU factorisation. For
-    vectors; context is ignored. The one level is the latent.
+    vectors, and without a condition. The one level is the latent.
 
     Args:
       start: "identity", R = I; "normal", R_ij ~ N(0, 1). mu starts at 0.
@@ -25,6 +28,12 @@ class Affine(FlowModule):
     """
 
     start: str = "identity"
+
+    event_axes = ("dim",)
+    conditional = False
+
+    def _made_with(self, params: Any) -> Made | None:
+        return Made(params["mu"].shape, None)
 
     @nn.compact
     def _parameters(
@@ -42,22 +51,14 @@ class Affine(FlowModule):
         return mu, self.param("R", first)
 
     def _encode(self, x: Events, cond: Context | None):
-        mu, R = self._parameters(_dim(x))
+        mu, R = self._parameters(x.shape[1])
         z = linear.solve(R, (x - mu).T).T
         log_det = jnp.broadcast_to(-linear.log_abs_det(R), x.shape[:1])
         return (z,), log_det, (z,)
 
     def _decode(self, z: Latents, cond: Context | None):
         (flat,) = z
-        mu, R = self._parameters(_dim(flat))
+        mu, R = self._parameters(flat.shape[1])
         x = mu + jnp.matmul(flat, R.T, precision="highest")
         log_det = jnp.broadcast_to(linear.log_abs_det(R), flat.shape[:1])
         return x, log_det, (flat,)
-
-
-def _dim(x: Events) -> int:
-    if x.ndim != 2:
-        raise ValueError(
-            f"an affine flow takes vectors [batch, dim], not {x.shape}: flatten events"
-        )
-    return x.shape[1]

@@ -1,17 +1,17 @@
 """What a flow is: encode, decode, log_prob, sample over any stack of bijectors."""
 
 import math
+from typing import Any
 
-import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from fdnf.bijectors.combinators import Chain, Repeat
-from fdnf.ops import latents, rows
-from fdnf.types import Context, Decoding, Encoding, Events, LogDet
+from fdnf.ops import entering, rows
+from fdnf.types import Context, Decoding, Encoding, Events, Given, LogDet, Passed
 
 Latents = tuple[Array, ...]
-Temperature = latents.Temperature
+Temperature = entering.Temperature
 
 
 def standard_normal_log_prob(z: Latents) -> LogDet:
@@ -30,7 +30,7 @@ def largest_gap(a: Latents, b: Latents) -> Float[Array, " batch"]:
     return rows.largest(jnp.stack(gaps, axis=1))
 
 
-class FlowModule(nn.Module):
+class FlowModule(entering.Model):
     """A flow with a standard normal prior on every latent.
 
     Subclasses give `_encode(x, cond) -> (z, log_det, levels)` and
@@ -40,6 +40,9 @@ class FlowModule(nn.Module):
 
     `variables = flow.init(key, x)` with a real batch: data-dependent parameters take
     their statistics there.
+
+    What enters is looked at and cast in `encode`, `decode` and `draw`, see
+    `entering.Model`; `_encode` and `_decode` may rely on it.
     """
 
     def _encode(self, x: Events, cond: Context | None):
@@ -48,32 +51,48 @@ class FlowModule(nn.Module):
     def _decode(self, z: Latents, cond: Context | None):
         raise NotImplementedError
 
-    def latent_shapes(self, event: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
-        """Shape of each latent for data of shape `event`; by default one, the same."""
-        return (event,)
+    def _passed(self, levels: Latents) -> Passed | None:
+        """What of each level is passed on; None, the default, for all of all."""
+        del levels
+        return None
 
-    def encode(self, x: Events, cond: Context | None = None) -> Encoding:
-        """Data to latents, with the exact density of the data."""
-        z, log_det, levels = self._encode(x, cond)
-        return Encoding(z, log_det, levels, standard_normal_log_prob(z))
+    def encode(self, x: Given, cond: Given | None = None) -> Encoding:
+        """Data to latents, with the exact density of the data.
+
+        Args:
+          x: data `[batch, *event]`.
+          cond: context, one row for each of `x`, of a flow that was made with one.
+
+        Raises:
+          ValueError: for data or a condition other than those the flow was made with.
+        """
+        x = self._given_data(x)
+        z, log_det, levels = self._encode(x, self._given_condition(cond, len(x)))
+        prior = standard_normal_log_prob(z)
+        return Encoding(z, log_det, levels, prior, self._passed(levels))
 
     def decode(
-        self, z: Latents, cond: Context | None = None, *, residual: bool = False
+        self, z: Given, cond: Given | None = None, *, residual: bool = False
     ) -> Decoding:
         """Latents to data.
 
         Args:
           z: one array per latent, as `encode` gives them.
-          cond: context.
+          cond: context, as of `encode`.
           residual: also encode the result and report the round-trip error of each
             row, max |encode(x).z - z|. A stiff flow loses digits on the way, in any
             library; this says where.
+
+        Raises:
+          ValueError: for latents or a condition other than those of the flow.
         """
+        z = self._given_latents(z)
+        cond = self._given_condition(cond, len(z[0]))
         x, log_det, levels = self._decode(z, cond)
         error = largest_gap(self._encode(x, cond)[0], z) if residual else None
         return Decoding(x, log_det, levels, error)
 
-    def log_prob(self, x: Events, cond: Context | None = None) -> LogDet:
+    def log_prob(self, x: Given, cond: Given | None = None) -> LogDet:
         """Log density of each row of `x`, in nats."""
         return self.encode(x, cond).log_prob
 
@@ -82,7 +101,7 @@ class FlowModule(nn.Module):
         key: PRNGKeyArray,
         shape: tuple[int, ...],
         temperature: Temperature = 1.0,
-        cond: Context | None = None,
+        cond: Given | None = None,
     ) -> Events:
         """Draws data of shape `(batch, *event)`.
 
@@ -95,27 +114,7 @@ class FlowModule(nn.Module):
         """
         return self.decode(self.draw(key, shape, temperature), cond).x
 
-    def draw(
-        self,
-        key: PRNGKeyArray,
-        shape: tuple[int, ...],
-        temperature: Temperature = 1.0,
-    ) -> Latents:
-        """Latents for `decode`: teacher and student given the same ones share noise.
-
-        Args:
-          key: randomness; the same latents at every temperature but for their scale.
-          shape: batch and event.
-          temperature: standard deviation of all latents, or one a latent, in the
-            order of `latent_shapes`: those split off first, the top last.
-
-        Raises:
-          ValueError: if there are not as many temperatures as latents.
-        """
-        parts = self.latent_shapes(tuple(shape[1:]))
-        return latents.draw(key, shape[0], parts, temperature)
-
-    def __call__(self, x: Events, cond: Context | None = None) -> Encoding:
+    def __call__(self, x: Given, cond: Given | None = None) -> Encoding:
         """Runs `encode`; what `init` calls."""
         return self.encode(x, cond)
 
@@ -140,3 +139,29 @@ class StackFlow(FlowModule):
 
     def _decode(self, z: Latents, cond: Context | None):
         return self.stack.trace_inverse(z[0], cond)
+
+
+def beside(coupling: Any, width: int) -> tuple[int | None, ...] | None:
+    """Shape of the condition that a coupling's network was made with, or None.
+
+    Args:
+      coupling: parameters of a coupling whose conditioner is an MLP, ConvBlock or
+        ConvResNet, see there: what of its input is not x is the condition.
+      width: channels of x that it sees.
+    """
+    net = coupling["conditioner"]
+    if "context" in net:
+        return (net["context"]["kernel"].shape[-2],)
+    images = "conv_in" in net
+    # A network without hidden layers has one kernel.
+    first = net["conv_in"] if images else net.get("dense_0", net.get("output"))
+    extra = first["kernel"].shape[-2] - width
+    if not extra:
+        return None
+    return (None, None, extra) if images else (extra,)
+
+
+def leading_halves(levels: Latents, splits: int) -> Passed:
+    """`Passed` of a flow that splits the first `splits` levels in the middle."""
+    widths = [level.shape[-1] for level in levels]
+    return Passed(tuple((0, w // 2 if i < splits else w) for i, w in enumerate(widths)))

@@ -1,5 +1,7 @@
 """Glow: activation norm, an invertible linear map, a coupling; K times a level."""
 
+from typing import Any
+
 from fdnf.bijectors.actnorm import ActNorm
 from fdnf.bijectors.base import Bijector
 from fdnf.bijectors.combinators import Chain, Repeat
@@ -7,10 +9,12 @@ from fdnf.bijectors.coupling import Coupling
 from fdnf.bijectors.folded_conv import FoldedConv
 from fdnf.bijectors.invertible_conv import InvertibleConv, InvertibleConvPLU
 from fdnf.bijectors.squeeze import Squeeze
+from fdnf.flows import base
 from fdnf.flows.base import StackFlow
 from fdnf.flows.multiscale import MultiScale
 from fdnf.nets.conv import ConvBlock
 from fdnf.nets.mlp import MLP
+from fdnf.ops.entering import Made
 
 DTYPES = ("float32", "bfloat16")
 
@@ -40,6 +44,13 @@ class TabularGlow(StackFlow):
     plu: bool = False
     output_scale: float = 0.05
     unroll: int | None = None
+
+    event_axes = ("dim",)
+
+    def _made_with(self, params: Any) -> Made | None:
+        step = params["stack"]["step"]
+        dim = step["parts_0"]["bias"].shape[-1]
+        return Made((dim,), base.beside(step["parts_2"], dim // 2))
 
     def _stack(self) -> Repeat:
         net = MLP(
@@ -108,6 +119,13 @@ class Glow(MultiScale):
 
     def _learn_top(self) -> bool:
         return self.learn_top
+
+    def _made_with(self, params: Any) -> Made | None:
+        step = params["stacks_0"]["parts_1"]["step"]
+        channels = step["parts_0"]["bias"].shape[-1]
+        coupling = step["parts_1" if self.folded else "parts_2"]
+        cond = base.beside(coupling, channels // 2)
+        return Made((None, None, channels // 4), cond)
 
     def _level(self, i: int) -> Bijector:
         dtype = None if self.dtype == "float32" else self.dtype

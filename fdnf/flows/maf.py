@@ -1,5 +1,7 @@
 """Masked autoregressive flow and its inverse."""
 
+from typing import Any
+
 import jax.numpy as jnp
 
 from fdnf.bijectors.autoregressive import MaskedAffine
@@ -8,6 +10,8 @@ from fdnf.bijectors.combinators import Chain, Invert, Repeat
 from fdnf.bijectors.permutation import Reverse
 from fdnf.flows.base import Latents, StackFlow
 from fdnf.nets.made import MADE
+from fdnf.ops.attributes import Ints
+from fdnf.ops.entering import Made
 from fdnf.types import Context, Events
 
 
@@ -32,12 +36,21 @@ class MAF(StackFlow):
     """
 
     steps: int = 5
-    hidden: tuple[int, ...] = (32, 32)
+    hidden: Ints = (32, 32)
     activation: str = "relu"
     bound: float = 5.0
     inverse: str = "auto"
     tolerance: float = 1e-5
     unroll: int | None = None
+
+    event_axes = ("dim",)
+
+    def _made_with(self, params: Any) -> Made | None:
+        first = params["stack"]["step"]["parts_0"]
+        made = first.get("bijector", first)["made"]
+        cond = made.get("context_kernel")
+        dim = made["dense_0_kernel"].shape[-2]
+        return Made((dim,), None if cond is None else (cond.shape[-2],))
 
     def _masked_affine(self) -> Bijector:
         return MaskedAffine(

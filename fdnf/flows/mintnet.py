@@ -1,5 +1,7 @@
 """MintNet: masked convolutions of alternating order, inverted by fixed points."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -8,7 +10,9 @@ from fdnf.bijectors.combinators import Chain
 from fdnf.bijectors.masked_conv import MaskedConv, MaskedConvStack, Report
 from fdnf.flows.base import FlowModule, Latents
 from fdnf.ops import squeeze
-from fdnf.types import Context, Decoding, Events
+from fdnf.ops.attributes import Ints
+from fdnf.ops.entering import Made
+from fdnf.types import Context, Decoding, Events, Given
 
 
 class MintNet(FlowModule):
@@ -37,7 +41,7 @@ class MintNet(FlowModule):
     """
 
     levels: int = 1
-    steps: int | tuple[int, ...] = 4
+    steps: int | Ints = 4
     hidden: int = 32
     actnorm: bool = True
     bound: float = 3.0
@@ -48,6 +52,12 @@ class MintNet(FlowModule):
     unroll: int | None = 1
     remat: bool = True
 
+    conditional = False
+
+    def _made_with(self, params: Any) -> Made | None:
+        slope = params["stacks_0"]["step"]["parts_0"]["raw_log_slope"]
+        return Made(slope.shape[1:], None)
+
     def _depths(self) -> tuple[int, ...]:
         depths = self.steps
         if isinstance(depths, int):
@@ -57,7 +67,7 @@ class MintNet(FlowModule):
                 f"MintNet(levels={self.levels}, steps={self.steps}): expected at least "
                 "one level, and one number of pairs, at least 1, or one a level"
             )
-        return depths
+        return tuple(depths)
 
     def setup(self):
         """Makes the stacks."""
@@ -94,8 +104,6 @@ class MintNet(FlowModule):
         return ((height // factor, width // factor, channels * factor**2),)
 
     def _encode(self, x: Events, cond: Context | None):
-        _refuse(cond)
-        self.latent_shapes(x.shape[1:])
         h, log_det = x, jnp.zeros(x.shape[:1], x.dtype)
         if self.actnorm:
             h, log_det = self.norm.forward(h)
@@ -107,11 +115,13 @@ class MintNet(FlowModule):
         return (h,), log_det, tuple(levels)
 
     def _decode(self, z: Latents, cond: Context | None):
-        _refuse(cond)
-        return self.decode_with_report(z)[0][:3]
+        return self._with_report(z)[0][:3]
 
-    def decode_with_report(self, z: Latents) -> tuple[Decoding, Report]:
+    def decode_with_report(self, z: Given) -> tuple[Decoding, Report]:
         """`decode`, with residual and iterations of every layer's inverse."""
+        return self._with_report(self._given_latents(z))
+
+    def _with_report(self, z: Latents) -> tuple[Decoding, Report]:
         (h,) = z
         log_det = jnp.zeros(h.shape[:1], h.dtype)
         levels, reports = [], []
@@ -127,10 +137,3 @@ class MintNet(FlowModule):
             log_det += change
         report = jax.tree.map(lambda *parts: jnp.concatenate(parts), *reports[::-1])
         return Decoding(h, log_det, tuple(reversed(levels))), report
-
-
-def _refuse(cond: Context | None) -> None:
-    if cond is not None:
-        raise ValueError(
-            "MintNet takes no condition: leave data.conditional at False, or take glow"
-        )

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from fdnf.bijectors.base import Bijector
+from fdnf.flows import base
 from fdnf.flows.base import FlowModule, Latents
 from fdnf.nets import conv
 from fdnf.ops import scales
-from fdnf.types import Context, Events, LogDet
+from fdnf.types import Context, Events, LogDet, Passed
 
 
 class SplitPrior(nn.Module):
@@ -131,11 +132,13 @@ class MultiScale(FlowModule):
                 channels = passed
         return (*shapes, (height, width, channels))
 
+    def _passed(self, levels: Latents) -> Passed:
+        return base.leading_halves(levels, len(self.priors))
+
     def _has_top(self, cond: Context | None) -> bool:
         return self._learn_top() or (cond is not None and cond.ndim == 2)
 
     def _encode(self, x: Events, cond: Context | None):
-        self._check(x.shape[1:])
         h, log_det = x, jnp.zeros(x.shape[:1], x.dtype)
         z, levels = [], []
         for i, stack in enumerate(self.stacks):
@@ -155,11 +158,6 @@ class MultiScale(FlowModule):
 
     def _decode(self, z: Latents, cond: Context | None):
         *rest, h = z
-        if len(rest) != len(self.priors):
-            raise ValueError(
-                f"{len(z)} latents: expected {len(self.priors) + 1}, one a level; "
-                "see `latent_shapes` and `draw`"
-            )
         log_det = jnp.zeros(h.shape[:1], h.dtype)
         if self._has_top(cond):
             h, change = self.top.restore(h, cond)

@@ -1,12 +1,16 @@
 """NICE: additive couplings and one diagonal scaling."""
 
 import math
+from typing import Any
 
 from fdnf.bijectors.actnorm import Scaling
 from fdnf.bijectors.combinators import Chain
 from fdnf.bijectors.coupling import Coupling
+from fdnf.flows import base
 from fdnf.flows.base import Latents, StackFlow
 from fdnf.nets.mlp import MLP
+from fdnf.ops.attributes import Ints
+from fdnf.ops.entering import Made
 from fdnf.types import Context, Events, Mapped
 
 
@@ -28,8 +32,13 @@ class NICE(StackFlow):
     """
 
     steps: int = 4
-    hidden: tuple[int, ...] = (64, 64)
+    hidden: Ints = (64, 64)
     activation: str = "relu"
+
+    def _made_with(self, params: Any) -> Made | None:
+        stack = params["stack"]
+        (dim,) = stack[f"parts_{self.steps}"]["raw_log_scale"].shape
+        return Made(dim, base.beside(stack["parts_0"], dim))
 
     def _stack(self) -> Chain:
         couplings = tuple(

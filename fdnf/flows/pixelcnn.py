@@ -1,11 +1,14 @@
 """PixelCNN++ with Gaussian conditionals as a flow, and its inverse."""
 
+from typing import Any
+
 from fdnf.bijectors.base import Bijector
 from fdnf.bijectors.combinators import Chain, Invert
 from fdnf.bijectors.permutation import Reverse
 from fdnf.bijectors.pixel_affine import PixelAffine
 from fdnf.flows.base import StackFlow
 from fdnf.nets.pixelcnn import CausalUNet
+from fdnf.ops.entering import Made
 
 # Of height and of width: the last pixel becomes the first.
 _TURN = (Reverse(1), Reverse(2))
@@ -35,6 +38,16 @@ class PixelCNN(StackFlow):
     bound: float = 5.0
     inverse: str = "auto"
     tolerance: float = 1e-6
+
+    event_axes = ("height", "width", "channels")
+
+    def _made_with(self, params: Any) -> Made | None:
+        first = params["stack"]["parts_0"]
+        net = first.get("bijector", first)["net"]
+        cond = net.get("vertical_context_kernel")
+        # Beside the channels there is one that tells the image from its border.
+        channels = net["above_kernel"].shape[-2] - 1
+        return Made((None, None, channels), None if cond is None else (cond.shape[-2],))
 
     def _affine(self) -> Bijector:
         net = CausalUNet(self.features, self.blocks, self.stages)

@@ -1,14 +1,19 @@
 """RealNVP, on vectors and on images."""
 
+from typing import Any
+
 from fdnf.bijectors.actnorm import ActNorm
 from fdnf.bijectors.base import Bijector
 from fdnf.bijectors.combinators import Chain, Repeat
 from fdnf.bijectors.coupling import Coupling
 from fdnf.bijectors.squeeze import Squeeze
+from fdnf.flows import base
 from fdnf.flows.base import StackFlow
 from fdnf.flows.multiscale import MultiScale
 from fdnf.nets.conv import ConvResNet
 from fdnf.nets.mlp import MLP
+from fdnf.ops.attributes import Ints
+from fdnf.ops.entering import Made
 
 
 class RealNVP(StackFlow):
@@ -28,9 +33,16 @@ class RealNVP(StackFlow):
     """
 
     steps: int = 4
-    hidden: tuple[int, ...] = (64, 64)
+    hidden: Ints = (64, 64)
     activation: str = "relu"
     unroll: int | None = None
+
+    event_axes = ("dim",)
+
+    def _made_with(self, params: Any) -> Made | None:
+        step = params["stack"]["step"]
+        dim = step["parts_0"]["bias"].shape[-1]
+        return Made((dim,), base.beside(step["parts_1"], dim))
 
     def _stack(self) -> Repeat:
         couplings = tuple(
@@ -79,6 +91,14 @@ class MultiScaleRealNVP(MultiScale):
 
     def _learn_top(self) -> bool:
         return self.learn_top
+
+    def _made_with(self, params: Any) -> Made | None:
+        first = params["stacks_0"]
+        step = first["parts_0" if self._squeezes(0) else "step"]
+        step = step.get("step", step)
+        channels = step["parts_0"]["bias"].shape[-1]
+        cond = base.beside(step["parts_1"], channels)
+        return Made((None, None, channels), cond)
 
     def _pairs(self, partition: str) -> Repeat:
         couplings = tuple(

@@ -1,6 +1,7 @@
 """SRFlow: high-resolution images given low-resolution ones."""
 
 import math
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -20,7 +21,9 @@ from fdnf.nets import rrdb
 from fdnf.nets.conv import ConvBlock
 from fdnf.nets.feature_conv import FeatureBlock
 from fdnf.ops import latents
-from fdnf.types import Context, Decoding, Encoding, Events
+from fdnf.ops.attributes import Ints
+from fdnf.ops.entering import Made
+from fdnf.types import Decoding, Encoding, Events, Given, Passed
 
 DTYPES = ("float32", "bfloat16")
 
@@ -83,7 +86,7 @@ class SRFlow(FlowModule):
     growth: int = 32
     rdbs: int = 3
     convs: int = 5
-    taps: tuple[int, ...] = (1, 8, 15, 22)
+    taps: Ints = (1, 8, 15, 22)
     floor: float = 1e-4
     dtype: str = "float32"
     folded: bool = False
@@ -117,7 +120,7 @@ class SRFlow(FlowModule):
             growth=self.growth,
             rdbs=self.rdbs,
             convs=self.convs,
-            taps=self.taps,
+            taps=tuple(self.taps),
             dtype=None if self.dtype == "float32" else self.dtype,
             remat=self.remat,
         )
@@ -126,6 +129,9 @@ class SRFlow(FlowModule):
 
     def _splits(self) -> int:
         return max(self.levels - 2, 0)
+
+    def _passed(self, levels: Latents) -> Passed:
+        return base.leading_halves(levels, self._splits())
 
     def _level(self) -> Chain:
         # Made anew for each use: one object in two places would be one set of weights.
@@ -158,7 +164,13 @@ class SRFlow(FlowModule):
         self._check(event)
         return latents.split_shapes(event, self.levels, self._splits())
 
-    def maps(self, cond: Context | None) -> Maps:
+    def _made_with(self, params: Any) -> Made | None:
+        step = params["stacks_0"][f"parts_{1 + bool(self.transitions)}"]["step"]
+        channels = step["parts_0"]["bias"].shape[-1] // 4
+        low = params["encoder"]["conv_first"]["kernel"].shape[-2]
+        return Made((None, None, channels), (None, None, low))
+
+    def maps(self, cond: Given | None) -> Maps:
         """What `encode` and `decode` take from `cond`, one map a level.
 
         They accept it in place of `cond`: the encoder then runs once for many calls.
@@ -166,16 +178,17 @@ class SRFlow(FlowModule):
         Raises:
           ValueError: if `cond` are not images of sides that the levels can halve.
         """
-        if cond is None or cond.ndim != 4:
-            given = None if cond is None else cond.shape
+        if cond is None or jnp.ndim(cond) != 4:
+            given = None if cond is None else jnp.shape(cond)
             raise ValueError(
                 f"SRFlow with a condition of {given}: expected low-resolution images "
                 "[batch, height, width, channels] in [0, 1]"
             )
-        return self.encoder(cond, tuple(range(1, self.levels + 1))).maps
+        images: Any = self._given_condition(cond, None)
+        return self.encoder(images, tuple(range(1, self.levels + 1))).maps
 
     def encode(
-        self, x: Events, cond: Context | None = None, *, maps: Maps | None = None
+        self, x: Given, cond: Given | None = None, *, maps: Maps | None = None
     ) -> Encoding:
         """Images to latents, with the exact density of the images given `cond`.
 
@@ -184,14 +197,16 @@ class SRFlow(FlowModule):
           cond: low-resolution images.
           maps: of `maps(cond)`, instead of `cond`.
         """
+        x = self._given_data(x)
         maps = self.maps(cond) if maps is None else maps
         z, log_det, levels = self._to_latents(x, maps)
-        return Encoding(z, log_det, levels, base.standard_normal_log_prob(z))
+        prior = base.standard_normal_log_prob(z)
+        return Encoding(z, log_det, levels, prior, self._passed(levels))
 
     def decode(
         self,
-        z: Latents,
-        cond: Context | None = None,
+        z: Given,
+        cond: Given | None = None,
         *,
         residual: bool = False,
         maps: Maps | None = None,
@@ -204,13 +219,13 @@ class SRFlow(FlowModule):
           residual: also report the round-trip error of each row.
           maps: of `maps(cond)`, instead of `cond`.
         """
+        z = self._given_latents(z)
         maps = self.maps(cond) if maps is None else maps
         x, log_det, levels = self._from_latents(z, maps)
         error = base.largest_gap(self._to_latents(x, maps)[0], z) if residual else None
         return Decoding(x, log_det, levels, error)
 
     def _to_latents(self, x: Events, maps: Maps):
-        self._check(x.shape[1:])
         self._check_maps(maps, x.shape[0], x.shape[1:3])
         h, log_det = x, jnp.zeros(x.shape[:1], x.dtype)
         z, levels = [], []
@@ -227,12 +242,6 @@ class SRFlow(FlowModule):
         return (*z, h), log_det, tuple(levels)
 
     def _from_latents(self, z: Latents, maps: Maps):
-        if len(z) != self._splits() + 1 or any(part.ndim != 4 for part in z):
-            raise ValueError(
-                f"latents of shapes {[part.shape for part in z]}: SRFlow of "
-                f"{self.levels} levels has {self._splits() + 1}, each [batch, height, "
-                "width, channels]; see `latent_shapes` and `draw`"
-            )
         *rest, h = z
         times = 2**self.levels
         self._check_maps(maps, len(h), (times * h.shape[1], times * h.shape[2]))
@@ -240,11 +249,6 @@ class SRFlow(FlowModule):
         levels = []
         for i in reversed(range(self.levels)):
             if i < len(self.priors):
-                if rest[i].shape != h.shape:
-                    raise ValueError(
-                        f"latent {i} has shape {rest[i].shape}: expected {h.shape}; "
-                        "see `latent_shapes` and `draw`"
-                    )
                 restored, change = self.priors[i].restore(h, rest[i])
                 log_det += change
                 h = jnp.concatenate([h, restored], axis=-1)

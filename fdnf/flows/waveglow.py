@@ -1,5 +1,7 @@
 """WaveGlow: a flow on grouped audio under a mel spectrogram, with early outputs."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from jaxtyping import Array
 
@@ -11,7 +13,8 @@ from fdnf.flows.base import FlowModule, Latents
 from fdnf.nets.mel_upsampler import Grouped, MelUpsampler
 from fdnf.nets.wavenet import WaveNet
 from fdnf.ops import grouping
-from fdnf.types import Context, Events
+from fdnf.ops.entering import Made
+from fdnf.types import Context, Events, Passed
 
 
 class WaveGlow(FlowModule):
@@ -85,6 +88,15 @@ class WaveGlow(FlowModule):
             )
         super().__post_init__()
 
+    def _made_with(self, params: Any) -> Made | None:
+        cond = params["stages_0"]["step"]["parts_1"]["conditioner"].get("cond")
+        if cond is None:
+            return Made((None, 1), None)
+        width = cond["kernel"].shape[-2]
+        if not self.upsampled:
+            width = params["upsampler"]["kernel"].shape[-2]
+        return Made((None, 1), (None, width))
+
     def _lengths(self) -> tuple[int, ...]:
         """Steps of each stage."""
         starts = range(0, self.flows, self.early_every)
@@ -125,15 +137,18 @@ class WaveGlow(FlowModule):
     def _context(self, cond: Context | None, time: int) -> Array | None:
         if cond is None or self.upsampled:
             return cond
-        if not self.is_initializing() and "upsampler" not in self.variables["params"]:
-            raise ValueError(
-                "a condition for a WaveGlow without an upsampler: it was initialised "
-                "without one; give `cond` to `init`, or none here"
-            )
         return self.upsampler(cond, time)
 
+    def _passed(self, levels: Latents) -> Passed:
+        last = len(levels) - 1
+        return Passed(
+            tuple(
+                (self.early_size if i < last else 0, level.shape[-1])
+                for i, level in enumerate(levels)
+            )
+        )
+
     def _encode(self, x: Events, cond: Context | None):
-        self._check(x.shape[1:])
         context = self._context(cond, x.shape[1])
         h, log_det = grouping.group(x, self.group), jnp.zeros(x.shape[:1], x.dtype)
         z, levels = [], []
@@ -147,19 +162,7 @@ class WaveGlow(FlowModule):
         return (*z, h), log_det, tuple(levels)
 
     def _decode(self, z: Latents, cond: Context | None):
-        if len(z) != len(self.stages) or any(part.ndim != 3 for part in z):
-            raise ValueError(
-                f"latents of shapes {[part.shape for part in z]}: expected "
-                f"{len(self.stages)}, each [batch, groups, channels]; see "
-                "`latent_shapes` and `draw`"
-            )
         *early, h = z
-        expected = self.latent_shapes((h.shape[1] * self.group, 1))
-        if tuple(part.shape[1:] for part in z) != expected:
-            raise ValueError(
-                f"latents of shapes {[part.shape for part in z]}: expected those of "
-                f"each row to be {expected}; see `latent_shapes` and `draw`"
-            )
         context = self._context(cond, h.shape[1] * self.group)
         log_det, levels = jnp.zeros(h.shape[:1], h.dtype), []
         for i in reversed(range(len(self.stages))):

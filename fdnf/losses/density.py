@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 
 from fdnf.losses import density_slope
-from fdnf.types import Aux, Context, Flow, LogDet, Scalar, Variables
+from fdnf.ops import entering
+from fdnf.types import Aux, Flow, Given, LogDet, Scalar, Variables
 
 Latents = density_slope.Latents
 LogPrior = density_slope.LogPrior
@@ -32,8 +33,8 @@ def reverse_kl(
     teacher: Flow,
     student_variables: Variables,
     teacher_variables: Variables,
-    z: Latents,
-    cond: Context | None = None,
+    z: Given,
+    cond: Given | None = None,
     *,
     path: bool = False,
     log_prior: LogPrior = standard_normal,
@@ -72,6 +73,7 @@ def reverse_kl(
     References: Huang et al. (2019), eq. 2-6; Roeder et al. (2017), "Sticking the
     landing", section 3.
     """
+    z, cond = entering.reals(z), entering.maybe(cond)
     drawn = student.apply(student_variables, z, cond, method="decode")
     fixed = jax.lax.stop_gradient(teacher_variables)
     if drawn.log_det is None:

@@ -38,7 +38,7 @@ def rowwise(
     shapes_a, shapes_b = [p.shape for p in parts_a], [p.shape for p in parts_b]
     if shapes_a != shapes_b:
         raise ValueError(f"student has shapes {shapes_a}, teacher {shapes_b}")
-    total = jnp.zeros(parts_a[0].shape[:1])
+    total = jnp.zeros(parts_a[0].shape[:1], jnp.result_type(*parts_a, *parts_b))
     size = 0
     for part_a, part_b in zip(parts_a, parts_b, strict=True):
         gap = DISTANCES[distance](part_a - part_b)

@@ -18,9 +18,9 @@ from jaxtyping import Array
 
 from fdnf.losses import distance as distances
 from fdnf.losses import likelihood, pairing, screening
-from fdnf.types import Aux, Context, Encoding, Events, Flow, Scalar, Variables
+from fdnf.ops import entering
+from fdnf.types import Aux, Encoding, Flow, Given, Scalar, Variables
 
-Latents = tuple[Array, ...]
 Weights = tuple[float, float, float]
 
 LATENTS = ("levels", "final")
@@ -33,6 +33,7 @@ _LATENT = (*_STATIC, "parts")
 def _encode_both(
     student, teacher, student_variables, teacher_variables, x, cond
 ) -> tuple[Encoding, Encoding]:
+    x, cond = entering.real(x), entering.maybe(cond)
     taught = student.apply(student_variables, x, cond, method="encode")
     teaching = teacher.apply(teacher_variables, x, cond, method="encode")
     return taught, jax.lax.stop_gradient(teaching)
@@ -52,8 +53,8 @@ def _level_gaps(
     return tuple(
         jnp.mean(
             distances.rowwise(
-                pairing.part_of(student.levels, s % len(student.levels), parts),
-                pairing.part_of(teacher.levels, t % len(teacher.levels), parts),
+                pairing.part_of(student, s % len(student.levels), parts),
+                pairing.part_of(teacher, t % len(teacher.levels), parts),
                 distance,
                 reduction,
             )
@@ -68,8 +69,8 @@ def lkd(
     teacher: Flow,
     student_variables: Variables,
     teacher_variables: Variables,
-    x: Events,
-    cond: Context | None = None,
+    x: Given,
+    cond: Given | None = None,
     *,
     distance: str = "l1",
     reduction: str = "mean",
@@ -104,8 +105,8 @@ def ilkd(
     teacher: Flow,
     student_variables: Variables,
     teacher_variables: Variables,
-    x: Events,
-    cond: Context | None = None,
+    x: Given,
+    cond: Given | None = None,
     *,
     distance: str = "l1",
     reduction: str = "mean",
@@ -152,8 +153,8 @@ def skd(
     teacher: Flow,
     student_variables: Variables,
     teacher_variables: Variables,
-    z: Latents,
-    cond: Context | None = None,
+    z: Given,
+    cond: Given | None = None,
     *,
     distance: str = "l1",
     reduction: str = "mean",
@@ -184,6 +185,7 @@ def skd(
       The loss (0 if all rows are rejected), and Aux with the terms "skd" and
       "rejected" (share of rows) and both Decodings.
     """
+    z, cond = entering.reals(z), entering.maybe(cond)
     teaching = teacher.apply(teacher_variables, z, cond, method="decode")
     teaching = jax.lax.stop_gradient(teaching)
     bad = screening.exploded(teaching, limit)
@@ -226,9 +228,9 @@ def combined(
     teacher: Flow,
     student_variables: Variables,
     teacher_variables: Variables,
-    x: Events,
-    z: Latents | None = None,
-    cond: Context | None = None,
+    x: Given,
+    z: Given | None = None,
+    cond: Given | None = None,
     *,
     weights: Weights = (0.9, 0.1, 0.0),
     latents: str = "levels",
@@ -271,9 +273,10 @@ def combined(
       `student` and `teacher` the pairs (Encoding, Decoding or None).
     """
     w_nll, w_latent, w_skd = weights
+    x, cond = entering.real(x), entering.maybe(cond)
     if latents not in LATENTS:
         raise ValueError(f"unknown latents {latents!r}; known: {LATENTS}")
-    loss = jnp.zeros(())
+    loss = jnp.zeros((), jnp.float32)
     terms: dict[str, Array] = {}
     per_level: tuple[Array, ...] = ()
     taught = teaching = drawn = target = None

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from fdnf.losses import density, density_slope
-from fdnf.types import Context, Flow, Scalar, Variables
+from fdnf.ops import entering
+from fdnf.types import Context, Flow, Given, Scalar, Variables
 
 Latents = tuple[Array, ...]
 # One event for all rows, or one a row.
@@ -25,10 +26,10 @@ def expansion_signal(
     teacher: Flow,
     student_variables: Variables,
     teacher_variables: Variables,
-    z: Latents,
-    cond: Context | None = None,
+    z: Given,
+    cond: Given | None = None,
     *,
-    centre: Centre,
+    centre: Given,
     log_prior: density_slope.LogPrior = density.standard_normal,
 ) -> Scalar:
     """P[(x - centre)^T g_x > 0], g_x = grad_x (log p_T - log q)(x), x = S(z).
@@ -58,6 +59,7 @@ def expansion_signal(
 
     Reference: Huang et al. (2019), section 3.1 and figure 3.
     """
+    z, cond, centre = entering.reals(z), entering.maybe(cond), entering.real(centre)
     student_variables, teacher_variables, z, centre = jax.lax.stop_gradient(
         (student_variables, teacher_variables, z, centre)
     )

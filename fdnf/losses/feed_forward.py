@@ -21,7 +21,18 @@ from jaxtyping import Array
 from fdnf.losses import distance as distances
 from fdnf.losses import screening, stft
 from fdnf.metrics import lpips
-from fdnf.types import Aux, Context, Decoding, Events, Flow, Mapped, Scalar, Variables
+from fdnf.ops import entering
+from fdnf.types import (
+    Aux,
+    Context,
+    Decoding,
+    Events,
+    Flow,
+    Given,
+    Mapped,
+    Scalar,
+    Variables,
+)
 
 Latents = tuple[Array, ...]
 # (feature variables, the student's samples, the teacher's) -> scalar or `[batch]`.
@@ -36,14 +47,14 @@ def feed_forward(
     teacher: Flow,
     student_variables: Variables,
     teacher_variables: Variables,
-    z: Latents,
-    cond: Context | None = None,
+    z: Given,
+    cond: Given | None = None,
     *,
     feature: Feature | None = None,
     feature_variables: Variables = None,
     alpha: float = 0.0,
     limit: float | None = None,
-    x: Mapped | None = None,
+    x: Given | None = None,
 ) -> tuple[Scalar, Aux]:
     """E |T(z, c) - S(z, c)| + alpha feature(S(z, c), T(z, c)).
 
@@ -84,10 +95,11 @@ def feed_forward(
             f"alpha={alpha} without a feature to weigh: give feature="
             "LpipsFeature() or StftFeature(), or alpha=0"
         )
+    z, cond = entering.reals(z), entering.maybe(cond)
     if x is None:
         teaching = teacher.apply(teacher_variables, z, cond, method="decode")
     else:
-        teaching = Decoding(x, None, ())
+        teaching = Decoding(entering.real(x), None, ())
     teaching = jax.lax.stop_gradient(teaching)
     bad = screening.exploded(teaching, limit)
     # Not only their loss: 0 times an infinite slope is no number.

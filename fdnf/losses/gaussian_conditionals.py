@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from fdnf.types import Aux, Scalar
+from fdnf.ops import entering
+from fdnf.types import Aux, Given, Scalar
 
 # Any shape, one for all: checked by `_check`, whose error says which is which.
 Elements = Float[Array, "..."]
@@ -26,10 +27,10 @@ WEIGHT = 4.0
 
 
 def kl(
-    mean_q: Elements,
-    log_scale_q: Elements,
-    mean_p: Elements,
-    log_scale_p: Elements,
+    mean_q: Given,
+    log_scale_q: Given,
+    mean_p: Given,
+    log_scale_p: Given,
     *,
     floor: float = FLOOR,
 ) -> Elements:
@@ -49,6 +50,9 @@ def kl(
 
     Reference: Ping et al. (2018), eq. 6.
     """
+    mean_q, log_scale_q, mean_p, log_scale_p = map(
+        entering.real, (mean_q, log_scale_q, mean_p, log_scale_p)
+    )
     _check(mean_q, log_scale_q, mean_p, log_scale_p)
     log_q = jnp.maximum(log_scale_q, floor)
     log_p = jnp.maximum(log_scale_p, floor)
@@ -60,10 +64,10 @@ def kl(
 
 @functools.partial(jax.jit, static_argnames=("weight", "floor"))
 def regularized_kl(
-    mean_q: Elements,
-    log_scale_q: Elements,
-    mean_p: Elements,
-    log_scale_p: Elements,
+    mean_q: Given,
+    log_scale_q: Given,
+    mean_p: Given,
+    log_scale_p: Given,
     *,
     weight: float = WEIGHT,
     floor: float = FLOOR,
@@ -91,6 +95,9 @@ def regularized_kl(
 
     Reference: Ping et al. (2018), eq. 7.
     """
+    mean_q, log_scale_q, mean_p, log_scale_p = map(
+        entering.real, (mean_q, log_scale_q, mean_p, log_scale_p)
+    )
     divergence = jnp.mean(kl(mean_q, log_scale_q, mean_p, log_scale_p, floor=floor))
     reg = jnp.mean((log_scale_p - log_scale_q) ** 2)
     terms = {"kl": divergence, "reg": reg}
@@ -99,7 +106,7 @@ def regularized_kl(
 
 
 def compose(
-    means: Sequence[Elements], log_scales: Sequence[Elements]
+    means: Sequence[Given], log_scales: Sequence[Given]
 ) -> tuple[Elements, Elements]:
     """The conditional of several inverse autoregressive flows in one order.
 
@@ -126,8 +133,10 @@ def compose(
             f"{len(means)} means and {len(log_scales)} log-scales: expected one of "
             "each for every flow, and at least one flow"
         )
-    mean, log_scale = means[0], log_scales[0]
-    for m, s in zip(means[1:], log_scales[1:], strict=True):
+    (mean, *means), (log_scale, *log_scales) = (
+        [entering.real(part) for part in parts] for parts in (means, log_scales)
+    )
+    for m, s in zip(means, log_scales, strict=True):
         mean, log_scale = mean * jnp.exp(s) + m, log_scale + s
     return mean, log_scale
 

@@ -15,7 +15,8 @@ from jaxtyping import Array
 
 from fdnf.losses import distance as distances
 from fdnf.losses import screening
-from fdnf.types import Aux, Context, Events, Flow, LogDet, Scalar, Variables
+from fdnf.ops import entering
+from fdnf.types import Aux, Flow, Given, LogDet, Scalar, Variables
 
 Latents = tuple[Array, ...]
 
@@ -47,8 +48,8 @@ def z_reconstruction(
     teacher: Flow,
     student_variables: Variables,
     teacher_variables: Variables,
-    z: Latents,
-    cond: Context | None = None,
+    z: Given,
+    cond: Given | None = None,
     *,
     distance: str = "l2",
     reduction: str = "mean",
@@ -72,6 +73,7 @@ def z_reconstruction(
       The loss, and Aux with the term "z", the distance of each latent as `per_level`,
       the student's Decoding and the teacher's Encoding of it.
     """
+    z, cond = entering.reals(z), entering.maybe(cond)
     drawn = student.apply(student_variables, z, cond, method="decode")
     fixed = jax.lax.stop_gradient(teacher_variables)
     back = teacher.apply(fixed, drawn.x, cond, method="encode")
@@ -89,10 +91,10 @@ def x_reconstruction(
     teacher: Flow,
     student_variables: Variables,
     teacher_variables: Variables,
-    x: Events,
-    cond: Context | None = None,
+    x: Given,
+    cond: Given | None = None,
     *,
-    noise: Latents | None = None,
+    noise: Given | None = None,
     distance: str = "l2",
     reduction: str = "mean",
 ) -> tuple[Scalar, Aux]:
@@ -115,6 +117,7 @@ def x_reconstruction(
       The loss, and Aux with the term "x", the student's Decoding of the encodings
       (with their noise) and the teacher's Encoding (without).
     """
+    x, cond = entering.real(x), entering.maybe(cond)
     encoded = teacher.apply(teacher_variables, x, cond, method="encode")
     encoded = jax.lax.stop_gradient(encoded)
     z = _noised(encoded.z, noise)
@@ -129,11 +132,11 @@ def oracle(
     teacher: Flow,
     student_variables: Variables,
     teacher_variables: Variables,
-    z: Latents,
-    cond: Context | None = None,
+    z: Given,
+    cond: Given | None = None,
     *,
-    x: Events | None = None,
-    noise: Latents | None = None,
+    x: Given | None = None,
+    noise: Given | None = None,
     distance: str = "l2",
     reduction: str = "mean",
     limit: float | None = None,
@@ -162,7 +165,8 @@ def oracle(
       limit, "rejected", the share of rows left out; the student's Decoding and the
       teacher's (None where `x` was given).
     """
-    target, teaching = x, None
+    z, cond = entering.reals(z), entering.maybe(cond)
+    target, teaching = None if x is None else entering.real(x), None
     if target is None:
         teaching = teacher.apply(teacher_variables, z, cond, method="decode")
         teaching = jax.lax.stop_gradient(teaching)
@@ -181,9 +185,10 @@ def oracle(
     return loss, Aux({"oracle": loss, **terms}, (), drawn, teaching)
 
 
-def _noised(z: Latents, noise: Latents | None) -> Latents:
+def _noised(z: Latents, noise: Given | None) -> Latents:
     if noise is None:
         return z
+    noise = entering.reals(noise)
     shapes, given = [p.shape for p in z], [n.shape for n in noise]
     if shapes != given:
         raise ValueError(f"latents have shapes {shapes}, their noise {given}")

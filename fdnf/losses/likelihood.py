@@ -6,7 +6,8 @@ import math
 import jax
 import jax.numpy as jnp
 
-from fdnf.types import Aux, Context, Encoding, Events, Flow, Scalar, Variables
+from fdnf.ops import entering
+from fdnf.types import Aux, Encoding, Flow, Given, Scalar, Variables
 
 UNITS = ("nats", "bits_per_dim")
 
@@ -15,8 +16,8 @@ UNITS = ("nats", "bits_per_dim")
 def nll(
     student: Flow,
     student_variables: Variables,
-    x: Events,
-    cond: Context | None = None,
+    x: Given,
+    cond: Given | None = None,
     *,
     units: str = "nats",
 ) -> tuple[Scalar, Aux]:
@@ -35,6 +36,7 @@ def nll(
 
     Reference: Walton et al. (2023), eq. 4, as the expectation that it stands for.
     """
+    x, cond = entering.real(x), entering.maybe(cond)
     encoding = student.apply(student_variables, x, cond, method="encode")
     loss = negative_mean(encoding, units)
     return loss, Aux({"nll": loss}, (), encoding, None)

@@ -2,7 +2,10 @@
 
 import math
 
+import jax.numpy as jnp
 from jaxtyping import Array
+
+from fdnf.types import Encoding
 
 PARTS = ("passed", "split", "both")
 PAIRINGS = ("index", "ratio")
@@ -57,16 +60,15 @@ def pairs_of(pairs: str | Pairs, student_levels: int, teacher_levels: int) -> Pa
     return tuple((int(s), int(t)) for s, t in pairs)
 
 
-def part_of(levels: tuple[Array, ...], i: int, parts: str) -> Array:
+def part_of(encoding: Encoding, i: int, parts: str) -> Array:
     """The part of level i that is compared.
 
-    A multi-scale flow passes the leading channels of a level on and splits the rest
-    off; how many follows from the size of the next level. The last level, and every
-    level of a flow that splits nothing off, is passed on whole.
+    A multi-scale flow passes some channels of a level on and splits the others off:
+    which, the encoding says (`Encoding.passed`); one that says nothing passes all on.
 
     Args:
-      levels: of one flow.
-      i: index of the level.
+      encoding: of one flow.
+      i: index of the level, negative ones from the end.
       parts: "passed", as the released code of Walton et al.; "split"; or "both", the
         whole level.
 
@@ -75,17 +77,21 @@ def part_of(levels: tuple[Array, ...], i: int, parts: str) -> Array:
     """
     if parts not in PARTS:
         raise ValueError(f"unknown parts {parts!r}; known: {PARTS}")
-    level, channels = levels[i], levels[i].shape[-1]
-    following = levels[i + 1] if -1 < i < len(levels) - 1 else level
-    passed = min(channels, channels * following[0].size // level[0].size)
-    if parts == "split" and passed == channels:
+    level = encoding.levels[i]
+    start, stop = 0, level.shape[-1]
+    if encoding.passed is not None:
+        start, stop = encoding.passed.channels[i]
+    whole = (start, stop) == (0, level.shape[-1])
+    if parts == "split" and whole:
         raise ValueError(
             f'parts="split": level {i} of shape {level.shape[1:]} splits nothing off; '
             'compare other pairs, or parts="passed" or "both"'
         )
-    if parts == "both" or passed == channels:
+    if parts == "both" or whole:
         return level
-    return level[..., :passed] if parts == "passed" else level[..., passed:]
+    if parts == "passed":
+        return level[..., start:stop]
+    return jnp.concatenate([level[..., :start], level[..., stop:]], axis=-1)
 
 
 def latents_of(z: tuple[Array, ...], parts: str) -> tuple[Array, ...]:

@@ -7,14 +7,9 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
-from fdnf.ops import stft
-from fdnf.types import Aux, Scalar
-
-# Time first, with or without channels, each of which has its own spectrum.
-Generated = Float[Array, "batch time *channels"]
-Reference = Float[Array, "rows length *others"]
+from fdnf.ops import entering, stft
+from fdnf.types import Aux, Given, Scalar
 
 
 @functools.partial(
@@ -22,8 +17,8 @@ Reference = Float[Array, "rows length *others"]
     static_argnames=(*("n_fft", "hop", "length", "window", "centred", "average"),),
 )
 def power(
-    generated: Generated,
-    reference: Reference,
+    generated: Given,
+    reference: Given,
     *,
     n_fft: int = 1024,
     hop: int = 256,
@@ -40,7 +35,8 @@ def power(
     unlike length compare too.
 
     Args:
-      generated: g, of the student.
+      generated: g, of the student; `[batch, time]`, or with channels, each of which has
+        its own spectrum.
       reference: y, a recording with the same condition; held fixed.
       n_fft: samples of a transform.
       hop: samples from one frame to the next.
@@ -57,6 +53,7 @@ def power(
     Raises:
       ValueError: for shapes that do not match, or sound shorter than a frame.
     """
+    generated, reference = entering.real(generated), entering.real(reference)
     g, y = generated.shape, reference.shape
     if (g[0], *g[2:]) != (y[0], *y[2:]) or (not average and g[1] != y[1]):
         raise ValueError(

@@ -4,20 +4,16 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
-from fdnf.ops import spectral_distance
+from fdnf.ops import entering, spectral_distance
 from fdnf.ops.spectral_distance import FLOOR, RESOLUTIONS, Resolution
-from fdnf.types import Scalar
-
-Sound = Float[Array, "batch time *channels"]
-Target = Float[Array, "rows length *others"]
+from fdnf.types import Given, Scalar
 
 
 @functools.partial(jax.jit, static_argnames=("resolutions", "floor"))
 def multi_resolution_stft(
-    x: Sound,
-    y: Target,
+    x: Given,
+    y: Given,
     resolutions: tuple[Resolution, ...] = RESOLUTIONS,
     floor: float = FLOOR,
 ) -> tuple[Scalar, Scalar]:
@@ -47,7 +43,7 @@ def multi_resolution_stft(
     """
     if not resolutions:
         raise ValueError("no resolutions: expected at least one")
-    x, y = (jnp.moveaxis(sound, 1, -1) for sound in (x, y))
+    x, y = (jnp.moveaxis(entering.real(sound), 1, -1) for sound in (x, y))
     found = [
         spectral_distance.spectral_distances(x, y, Resolution(*r), floor)
         for r in resolutions

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from fdnf.nets.mlp import activation
-from fdnf.ops import masks
+from fdnf.ops import attributes, masks
+from fdnf.ops.attributes import Ints
 
 Layers = tuple[tuple[Array, Array], ...]
 """(masked kernel [in, out], bias [out] or, in the first layer, [batch, out])."""
@@ -20,9 +21,15 @@ def masked_mlp(
 ) -> Float[Array, "batch outputs"]:
     """Dense layers with `function` between them, for kernels already masked."""
     for kernel, bias in layers[:-1]:
-        x = function(x @ kernel + bias)
+        x = function(_product(x, kernel) + bias)
     kernel, bias = layers[-1]
-    return x @ kernel + bias
+    return _product(x, kernel) + bias
+
+
+def _product(x: Array, kernel: Array) -> Array:
+    # The inverse of a flow computes these in full precision; at an accelerator's
+    # default one the two directions would not undo each other.
+    return jnp.matmul(x, kernel, precision="highest")
 
 
 def lowest_degree(cond: Array | None) -> int:
@@ -46,10 +53,14 @@ class MADE(nn.Module):
     Reference: Germain et al. (2015), eq. 8-13; Papamakarios et al. (2017), section 3.
     """
 
-    hidden: tuple[int, ...] = (32, 32)
+    hidden: Ints = (32, 32)
     activation: str = "relu"
     outputs: int = 2
     output_scale: float = 0.1
+
+    def __post_init__(self):
+        attributes.make_hashable(self)
+        super().__post_init__()
 
     @nn.compact
     def layers(
@@ -92,7 +103,7 @@ class MADE(nn.Module):
             if i == 0 and cond is not None:
                 shape = (cond.shape[-1], mask.shape[1])
                 context = self.param("context_kernel", lecun, shape, jnp.float32)
-                bias = bias + cond @ context
+                bias = bias + _product(cond, context)
             layers.append((kernel, bias))
         return tuple(layers)
 

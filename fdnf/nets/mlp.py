@@ -7,6 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from fdnf.ops import attributes
+from fdnf.ops.attributes import Ints
+
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": jax.nn.relu,
     "tanh": jnp.tanh,
@@ -38,10 +41,14 @@ class MLP(nn.Module):
         initialisation; 0 makes the output start at 0.
     """
 
-    hidden: tuple[int, ...]
+    hidden: Ints
     activation: str = "relu"
     last_activation: str | None = None
     output_scale: float = 1.0
+
+    def __post_init__(self):
+        attributes.make_hashable(self)
+        super().__post_init__()
 
     @nn.compact
     def __call__(

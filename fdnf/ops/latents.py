@@ -1,6 +1,9 @@
 """Latents drawn from a standard normal prior, one array a part."""
 
+from typing import Any
+
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 Temperature = float | Float[Array, ""] | tuple[float, ...]
@@ -34,6 +37,7 @@ def draw(
     rows: int,
     parts: tuple[tuple[int, ...], ...],
     temperature: Temperature = 1.0,
+    dtype: Any = jnp.float32,
 ) -> tuple[Array, ...]:
     """Gaussian latents `[rows, *part]` for each of `parts`.
 
@@ -42,6 +46,8 @@ def draw(
       rows: how many.
       parts: shape of each latent of one row.
       temperature: standard deviation of all latents, or a tuple of one a latent.
+      dtype: of the latents, whatever that of the temperature is; by default float32
+        where 64-bit mode is on too.
 
     Raises:
       ValueError: if there are not as many temperatures as latents.
@@ -57,6 +63,6 @@ def draw(
             f"latents of shapes {parts}: give one a latent, or one number for all"
         )
     return tuple(
-        scale * jax.random.normal(k, (rows, *part))
+        (scale * jax.random.normal(k, (rows, *part), dtype)).astype(dtype)
         for scale, k, part in zip(temperatures, keys, parts, strict=True)
     )

@@ -1,33 +1,45 @@
 """What a feed-forward student is: latents to data, without a density."""
 
-import flax.linen as nn
 from jaxtyping import Array, PRNGKeyArray
 
-from fdnf.ops import latents
-from fdnf.types import Context, Decoding, Events, Variables
+from fdnf.ops import entering
+from fdnf.types import Context, Decoding, Events, Given, Variables
 
 Latents = tuple[Array, ...]
 
 
-class Student(nn.Module):
+class Student(entering.Model):
     """A generator that a flow teaches; it need not be invertible.
 
-    Subclasses give `__call__(z, cond) -> x`, with `z` the tuple of latents that the
-    teacher's `decode` takes. `variables = student.init(key, z)`.
+    Subclasses give `_generate(z, cond) -> x`, with `z` the tuple of latents that the
+    teacher's `decode` takes. `variables = student.init(key, z)`. What enters is looked
+    at and cast in `__call__`, see `entering.Model`.
 
     Losses and samplers that only decode take a student where they take a flow:
     `decode` gives its output as a Decoding without a log-determinant.
     """
 
-    def __call__(self, z: Latents, cond: Context | None = None) -> Events:
-        """Data of latents."""
+    def _generate(self, z: Latents, cond: Context | None) -> Events:
         raise NotImplementedError
 
-    def latent_shapes(self, event: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
-        """Shape of each latent for data of shape `event`; by default one, the same."""
-        return (event,)
+    def __call__(self, z: Given = (), cond: Given | None = None) -> Events:
+        """Data of latents.
 
-    def decode(self, z: Latents, cond: Context | None = None) -> Decoding:
+        Args:
+          z: one array per latent.
+          cond: context, of a student that was made with one.
+
+        Raises:
+          ValueError: for latents or a condition other than the student was made with.
+        """
+        z = self._given_latents(z)
+        cond = self._given_condition(cond, self._rows(z))
+        return self._generate(z, cond)
+
+    def _rows(self, z: Latents) -> int | None:
+        return len(z[0]) if z else None
+
+    def decode(self, z: Given, cond: Given | None = None) -> Decoding:
         """The student's output; `log_det` is None and there are no levels."""
         return Decoding(self(z, cond), None, ())
 
@@ -56,28 +68,12 @@ class Student(nn.Module):
         del teacher
         return variables
 
-    def draw(
-        self,
-        key: PRNGKeyArray,
-        shape: tuple[int, ...],
-        temperature: latents.Temperature = 1.0,
-    ) -> Latents:
-        """Latents for `decode`, those that a flow of the same latents draws.
-
-        Args:
-          key: randomness.
-          shape: batch and event.
-          temperature: standard deviation, see `latents.draw`.
-        """
-        parts = self.latent_shapes(tuple(shape[1:]))
-        return latents.draw(key, shape[0], parts, temperature)
-
     def sample(
         self,
         key: PRNGKeyArray,
         shape: tuple[int, ...],
-        temperature: latents.Temperature = 1.0,
-        cond: Context | None = None,
+        temperature: entering.Temperature = 1.0,
+        cond: Given | None = None,
     ) -> Events:
         """Draws data of shape `(batch, *event)`."""
         return self(self.draw(key, shape, temperature), cond)

@@ -1,9 +1,12 @@
 """A residual network that sees all latents of an image at once."""
 
+from typing import Any
+
 from jaxtyping import Array, Float
 
 from fdnf.nets.conv import ConvResNet
 from fdnf.ops import squeeze
+from fdnf.ops.entering import Made
 from fdnf.students.base import Latents, Student
 from fdnf.types import Context
 
@@ -34,12 +37,22 @@ class ResNet(Student):
         """Makes the network."""
         self.net = ConvResNet(self.hidden, self.blocks)
 
+    def _made_with(self, params: Any) -> Made | None:
+        net = params["net"]
+        width = net["conv_out"]["kernel"].shape[-1]
+        if "context" in net:
+            cond = (net["context"]["kernel"].shape[-2],)
+        else:
+            extra = net["conv_in"]["kernel"].shape[-2] - width
+            cond = (None, None, extra) if extra else None
+        return Made((None, None, width // 4**self.squeezes), cond)
+
     def reach(self) -> int:
         """Pixels in each direction that every output value sees, at the least."""
         return (2 * self.blocks + 2) * 2**self.squeezes
 
-    def __call__(
-        self, z: Latents, cond: Context | None = None
+    def _generate(
+        self, z: Latents, cond: Context | None
     ) -> Float[Array, "batch height width channels"]:
         """Images of latents.
 

@@ -1,10 +1,13 @@
 """SRFlow's encoder as a super-resolution network of its own."""
 
+from typing import Any
+
 from jaxtyping import Array, Float
 
 from fdnf.nets import rrdb
+from fdnf.ops.entering import Made
 from fdnf.students.base import Latents, Student
-from fdnf.types import Context
+from fdnf.types import Context, Given
 
 
 class RRDBNet(Student):
@@ -50,20 +53,27 @@ class RRDBNet(Student):
             remat=self.remat,
         )
 
+    def _made_with(self, params: Any) -> Made | None:
+        low = params["encoder"]["conv_first"]["kernel"].shape[-2]
+        return Made((None, None, low), (None, None, low))
+
+    def _given_latents(self, z: Given) -> Latents:
+        if len(z):
+            raise ValueError(f"{len(z)} latents: RRDBNet takes none, z=()")
+        return ()
+
     def latent_shapes(self, event: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
         """There are none."""
         return ()
 
-    def __call__(
-        self, z: Latents = (), cond: Context | None = None
+    def _generate(
+        self, z: Latents, cond: Context | None
     ) -> Float[Array, "batch height width channels"]:
         """Images `scale` times as high and wide as `cond`.
 
         Raises:
-          ValueError: for latents, or a condition that is no batch of images.
+          ValueError: for a condition that is no batch of images.
         """
-        if z:
-            raise ValueError(f"{len(z)} latents: RRDBNet takes none, z=()")
         if cond is None or cond.ndim != 4:
             given = None if cond is None else cond.shape
             raise ValueError(

@@ -1,6 +1,7 @@
 """SRFlow's students: its latents and encoder, and no restriction between."""
 
 import math
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -10,6 +11,8 @@ from jaxtyping import Array, Float
 from fdnf.nets import rrdb
 from fdnf.nets.conv import Conv
 from fdnf.ops import latents, squeeze
+from fdnf.ops.attributes import Ints
+from fdnf.ops.entering import Made
 from fdnf.students.base import Latents, Student
 from fdnf.types import Context, Variables
 
@@ -55,7 +58,7 @@ class SRFlowStudent(Student):
     """
 
     scale: int = 4
-    widths: tuple[int, ...] = (6, 24, 96)
+    widths: Ints = (6, 24, 96)
     base_blocks: int = 6
     base_rdbs: int = 2
     base_convs: int = 3
@@ -66,7 +69,7 @@ class SRFlowStudent(Student):
     growth: int = 32
     rdbs: int = 3
     convs: int = 5
-    taps: tuple[int, ...] = (1, 8, 15, 22)
+    taps: Ints = (1, 8, 15, 22)
     inherits: bool = True
     dtype: str = "float32"
     remat: bool = True
@@ -87,6 +90,10 @@ class SRFlowStudent(Student):
                     "multiple of 4, out of which squares of 2x2 pixels are made"
                 )
         super().__post_init__()
+
+    def _made_with(self, params: Any) -> Made | None:
+        low = params["encoder"]["conv_first"]["kernel"].shape[-2]
+        return Made((None, None, self.channels), (None, None, low))
 
     def _split_off(self, i: int) -> int:
         """Channels of the latent of level i + 1, 0 where none is split off."""
@@ -118,8 +125,8 @@ class SRFlowStudent(Student):
         return latents.split_shapes(event, levels, max(levels - 2, 0))
 
     @nn.compact
-    def __call__(
-        self, z: Latents, cond: Context | None = None
+    def _generate(
+        self, z: Latents, cond: Context | None
     ) -> Float[Array, "batch height width channels"]:
         """Images, not clipped to [0, 1].
 
@@ -198,7 +205,7 @@ class SRFlowStudent(Student):
             growth=self.growth,
             rdbs=self.rdbs,
             convs=self.convs,
-            taps=self.taps,
+            taps=tuple(self.taps),
             dtype=self._dtype(),
             remat=self.remat,
             name="encoder",

@@ -1,5 +1,7 @@
 """What WaveGlow's students share: latents, the mel's upsampling, the way to audio."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -7,6 +9,8 @@ from jaxtyping import Array, Float
 
 from fdnf.nets.mel_upsampler import Grouped, MelUpsampler
 from fdnf.ops import grouping
+from fdnf.ops.attributes import Ints
+from fdnf.ops.entering import Made
 from fdnf.students.base import Latents, Student
 from fdnf.types import Context, Variables
 
@@ -43,7 +47,7 @@ class WaveStudent(Student):
     channels: int = 96
     blocks: int = 4
     taps: int = 3
-    latents: tuple[int, ...] = (2, 2, 4)
+    latents: Ints = (2, 2, 4)
     hop: int = 256
     upsampler_taps: int = 1024
     features: int | None = None
@@ -57,6 +61,15 @@ class WaveStudent(Student):
                 "expected the channels of at least one latent, and at least one block"
             )
         super().__post_init__()
+
+    def _made_with(self, params: Any) -> Made | None:
+        cond = params["stack"]["net"].get("cond")
+        if cond is None:
+            return Made((None, 1), None)
+        width = cond["kernel"].shape[-2]
+        if not self.upsampled:
+            width = self.variables["constants"]["upsampler"]["kernel"].shape[-2]
+        return Made((None, 1), (None, width))
 
     @property
     def group(self) -> int:
@@ -119,7 +132,7 @@ class WaveStudent(Student):
         constants = {**variables["constants"], "upsampler": copied}
         return {**variables, "constants": constants}
 
-    def __call__(self, z: Latents, cond: Context | None = None) -> Waveform:
+    def _generate(self, z: Latents, cond: Context | None) -> Waveform:
         """Waveforms of latents.
 
         Raises:

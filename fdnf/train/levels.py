@@ -74,8 +74,8 @@ def _compare(config, student, teacher, event, cond) -> None:
     for s, t in pairing.pairs_of(kwargs["pairs"], *counts):
         jax.eval_shape(
             lambda a, b, s=s, t=t: distances.rowwise(
-                pairing.part_of(a.levels, s % counts[0], parts),
-                pairing.part_of(b.levels, t % counts[1], parts),
+                pairing.part_of(a, s % counts[0], parts),
+                pairing.part_of(b, t % counts[1], parts),
                 distance,
             ),
             *encodings,

@@ -1,10 +1,16 @@
 """Which level is compared with which."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fdnf.losses import pairing
+from fdnf import types
+from fdnf.flows.glow import Glow
+from fdnf.flows.realnvp import MultiScaleRealNVP
+from fdnf.flows.waveglow import WaveGlow
+from fdnf.losses import distillation, pairing
+from tests import laws
 
 
 def test_index_pairs_equal_numbers():
@@ -54,33 +60,98 @@ def test_errors(arguments, match):
         pairing.pairs_of(*arguments)
 
 
+def encoding_of(shapes, channels=None):
+    """An encoding of levels of these shapes, each with its own numbers."""
+    levels = tuple(
+        jnp.arange(int(np.prod(shape)), dtype=jnp.float32).reshape(shape)
+        for shape in shapes
+    )
+    passed = None if channels is None else types.Passed(channels)
+    return types.Encoding(levels, jnp.zeros(2), levels, jnp.zeros(2), passed)
+
+
+SHAPES = ((2, 4, 4, 4), (2, 2, 2, 8), (2, 1, 1, 16))
+
+
+@pytest.mark.parametrize(
+    "channels", [((0, 2), (0, 4), (0, 16)), ((1, 4), (5, 8), (0, 16))], ids=str
+)
+def test_parts_of_levels_are_those_that_the_flow_names(channels):
+    encoding = encoding_of(SHAPES, channels)
+    for i, (start, stop) in enumerate(channels):
+        whole = np.asarray(encoding.levels[i])
+        np.testing.assert_array_equal(pairing.part_of(encoding, i, "both"), whole)
+        passed = pairing.part_of(encoding, i, "passed")
+        np.testing.assert_array_equal(passed, whole[..., start:stop])
+        if i < 2:
+            rest = pairing.part_of(encoding, i, "split")
+            left = np.delete(whole, np.s_[start:stop], axis=-1)
+            np.testing.assert_array_equal(rest, left)
+
+
+def test_flow_that_names_nothing_passes_all_on():
+    # Sizes that fall from level to level say nothing about which channels leave.
+    encoding = encoding_of(SHAPES)
+    assert pairing.part_of(encoding, 0, "passed").shape == SHAPES[0]
+    with pytest.raises(ValueError, match=r"level 0 of shape .* splits nothing"):
+        pairing.part_of(encoding, 0, "split")
+
+
+def multiscale_flows():
+    """Each with data, and what of a level reaches the next, by its own definition."""
+    images = jnp.asarray(
+        np.random.default_rng(0).normal(size=(3, 8, 8, 1)), jnp.float32
+    )
+    waves = images.reshape(3, 64, 1)
+
+    def leading(level):
+        return level[..., : level.shape[-1] // 2]
+
+    return [
+        (Glow(3, 1, 4), images, leading),
+        (MultiScaleRealNVP(3, 1, 4, 1), images, leading),
+        (
+            WaveGlow(6, 2, 2, 8, layers=1, channels=4),
+            waves,
+            lambda level: level[..., 2:],
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("flow", "x", "reaches"), multiscale_flows(), ids=lambda a: type(a).__name__
+)
+def test_what_is_passed_decides_what_follows(flow, x, reaches):
+    """The next levels do not see what is split off, and see all that is passed on."""
+    variables = laws.drawn(flow, x)
+    encoding = jax.eval_shape(flow.apply, variables, x)
+    for i in range(len(encoding.levels) - 1):
+        rng = np.random.default_rng(i)
+        level = jnp.asarray(rng.normal(size=encoding.levels[i].shape), jnp.float32)
+        levels = (*encoding.levels[:i], level, *encoding.levels[i + 1 :])
+        passed = pairing.part_of(encoding._replace(levels=levels), i, "passed")
+        np.testing.assert_array_equal(passed, reaches(level))
+        # As many numbers as the following level has.
+        assert passed.size == np.prod(encoding.levels[i + 1].shape)
+
+
+def test_ilkd_of_waveglow_compares_what_is_passed_on():
+    flow, x, reaches = multiscale_flows()[-1]
+    pair = [laws.drawn(flow, x, noise=noise) for noise in (0.1, 0.2)]
+    mine, theirs = (flow.apply(v, x).levels for v in pair)
+    expected = [
+        np.mean(np.abs(reaches(a) - reaches(b)))
+        for a, b in zip(mine[:-1], theirs[:-1], strict=True)
+    ]
+    expected.append(np.mean(np.abs(mine[-1] - theirs[-1])))
+    loss, aux = distillation.ilkd(flow, flow, *pair, x)
+    np.testing.assert_allclose(aux.per_level, expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(loss, np.mean(expected), rtol=1e-4, atol=1e-6)
+
+
 @pytest.fixture(name="levels")
 def multiscale_levels():
-    """Three levels of a flow on 8x8x1: 4 and 8 channels, halves passed on, the top."""
-    shapes = ((2, 4, 4, 4), (2, 2, 2, 8), (2, 1, 1, 16))
-    sizes = [int(np.prod(shape)) for shape in shapes]
-    return tuple(
-        jnp.arange(size, dtype=jnp.float32).reshape(shape)
-        for size, shape in zip(sizes, shapes, strict=True)
-    )
-
-
-def test_parts_of_levels(levels):
-    for i, passed in enumerate((2, 4, 16)):
-        whole = np.asarray(levels[i])
-        np.testing.assert_array_equal(pairing.part_of(levels, i, "both"), whole)
-        leading = pairing.part_of(levels, i, "passed")
-        np.testing.assert_array_equal(leading, whole[..., :passed])
-        if i < 2:
-            rest = pairing.part_of(levels, i, "split")
-            np.testing.assert_array_equal(rest, whole[..., passed:])
-
-
-def test_flow_that_splits_nothing_is_passed_on_whole():
-    levels = (jnp.ones((2, 5)), jnp.zeros((2, 5)))
-    assert pairing.part_of(levels, 0, "passed").shape == (2, 5)
-    with pytest.raises(ValueError, match=r"level 0 of shape \(5,\) splits nothing"):
-        pairing.part_of(levels, 0, "split")
+    return encoding_of(SHAPES).levels
 
 
 def test_parts_of_latents(levels):
@@ -93,6 +164,6 @@ def test_parts_of_latents(levels):
 
 def test_unknown_parts(levels):
     with pytest.raises(ValueError, match="unknown parts 'half'"):
-        pairing.part_of(levels, 0, "half")
+        pairing.part_of(encoding_of(SHAPES), 0, "half")
     with pytest.raises(ValueError, match="unknown parts 'half'"):
         pairing.latents_of(levels, "half")

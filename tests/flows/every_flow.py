@@ -1,0 +1,106 @@
+"""One small flow of every kind, with and without a condition, for tests over all."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fdnf.flows import build, surgery
+from fdnf.flows.affine import Affine
+from fdnf.flows.base import FlowModule
+from fdnf.flows.glow import Glow, TabularGlow
+from fdnf.flows.maf import IAF, MAF
+from fdnf.flows.mintnet import MintNet
+from fdnf.flows.nice import NICE
+from fdnf.flows.pixelcnn import PixelCNN, PixelIAF
+from fdnf.flows.realnvp import MultiScaleRealNVP, RealNVP
+from fdnf.flows.srflow import SRFlow
+from fdnf.flows.waveglow import WaveGlow
+from tests.flows.tiny_srflow import SIZES
+
+ROWS = 3
+
+
+class Kind(NamedTuple):
+    """A flow, the shape of its data, and that of one row's condition if it has one."""
+
+    name: str
+    flow: FlowModule
+    event: tuple[int, ...]
+    cond: tuple[int, ...] | None = None
+
+    def data(self, rows=ROWS, shape=None, seed=1):
+        draw = np.random.default_rng(seed).normal(size=(rows, *(shape or self.event)))
+        return jnp.asarray(draw, jnp.float32)
+
+    def context(self, rows=ROWS, seed=2):
+        if self.cond is None:
+            return None
+        return self.data(rows, self.cond, seed)
+
+    def shapes(self):
+        """Variables as shapes, without a compilation."""
+        return jax.eval_shape(
+            self.flow.init, jax.random.key(0), self.data(), self.context()
+        )
+
+    def latents(self, rows=ROWS):
+        return self.flow.draw(jax.random.key(3), (rows, *self.event))
+
+
+WAVE = WaveGlow(3, 1, 2, 8, layers=1, channels=4, hop=4, upsampler_taps=8)
+
+KINDS = [
+    Kind("affine", Affine(), (4,)),
+    Kind("maf", MAF(2, (8,)), (4,)),
+    Kind("maf_cond", MAF(2, (8,), unroll=1), (4,), (2,)),
+    Kind("iaf", IAF(2, (8,), unroll=1), (4,)),
+    Kind("iaf_cond", IAF(2, (8,)), (4,), (2,)),
+    Kind("tabular_glow", TabularGlow(2, 8, 1, unroll=1), (4,)),
+    Kind("tabular_glow_cond", TabularGlow(2, 8, 1), (5,), (2,)),
+    Kind("realnvp", RealNVP(2, (8,)), (4,)),
+    Kind("realnvp_cond", RealNVP(2, (8,), unroll=1), (4,), (2,)),
+    Kind("nice", NICE(3, (8,)), (4,)),
+    Kind("nice_image", NICE(3, (8,)), (2, 3, 2)),
+    Kind("nice_cond", NICE(3, (8,)), (4,), (2,)),
+    Kind("glow", Glow(2, 1, 4), (4, 8, 2)),
+    Kind("glow_full", Glow(1, 2, 4, plu=False, learn_top=True), (4, 4, 2)),
+    Kind("glow_cond", Glow(2, 1, 4), (4, 4, 2), (3,)),
+    Kind("glow_image_cond", Glow(1, 1, 4), (4, 4, 2), (2, 2, 3)),
+    Kind("multiscale", MultiScaleRealNVP(2, 1, 4, 1), (4, 4, 2)),
+    Kind("multiscale_image_cond", MultiScaleRealNVP(1, 1, 4, 1), (4, 4, 2), (4, 4, 3)),
+    Kind("pixelcnn", PixelCNN(2, 2, 1, 1), (4, 3, 2)),
+    Kind("pixelcnn_cond", PixelCNN(1, 2, 1, 2), (4, 4, 2), (3,)),
+    Kind("pixel_iaf", PixelIAF(2, 2, 1, 1), (3, 3, 2)),
+    Kind("pixel_iaf_cond", PixelIAF(1, 2, 1, 1), (3, 3, 2), (3,)),
+    Kind("mintnet", MintNet(2, 1, 4), (4, 4, 2)),
+    Kind("srflow", SRFlow(**SIZES), (8, 8, 3), (2, 2, 3)),
+    Kind("waveglow", WAVE, (32, 1)),
+    Kind("waveglow_cond", WAVE, (32, 1), (8, 5)),
+]
+
+
+def folded():
+    """A Glow whose layers are folded, and its variables."""
+    kind = next(kind for kind in KINDS if kind.name == "glow_cond")
+    rng = np.random.default_rng(0)
+    variables = jax.tree.map(
+        lambda leaf: (
+            np.ones(leaf.shape, bool)
+            if leaf.dtype == bool
+            else 0.2 * rng.normal(size=leaf.shape).astype(np.float32)
+        ),
+        kind.shapes(),
+    )
+    for level in variables["constants"].values():
+        drawn = level["parts_1"]["step"]["parts_1"]
+        drawn["permutation"] = np.broadcast_to(
+            np.eye(drawn["permutation"].shape[-1], dtype=bool),
+            drawn["permutation"].shape,
+        )
+    flow, variables = surgery.fold(kind.flow, variables)
+    return kind._replace(name="glow_folded", flow=flow), variables
+
+
+assert {type(kind.flow) for kind in KINDS} == set(build.FLOWS.values())
