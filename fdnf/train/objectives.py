@@ -208,6 +208,11 @@ def _encoded(student, teacher, config, kwargs) -> Objective:
     return objective
 
 
+def _floats(terms: Mapping[str, Any]) -> dict[str, Array]:
+    """In one dtype, also where 64-bit mode makes some of them float64."""
+    return {name: jnp.asarray(term, jnp.float32) for name, term in terms.items()}
+
+
 def _with_samples(student, teacher, config, kwargs) -> Objective:
     """Latent warm-up, then samples too: SKD starts at `loss.skd.start`.
 
@@ -251,8 +256,7 @@ def _with_samples(student, teacher, config, kwargs) -> Objective:
             _, aux = distillation.combined(
                 student, teacher, variables, teacher_variables, x, None, cond, **warm
             )
-            zero = jnp.zeros((), x.dtype)
-            return {**aux.terms, "skd": zero, "rejected": zero}
+            return _floats({**aux.terms, "skd": 0.0, "rejected": 0.0})
 
         def with_samples(variables):
             terms = latents_only(variables)
@@ -271,7 +275,7 @@ def _with_samples(student, teacher, config, kwargs) -> Objective:
             # Over all rows, not those that are kept: then the mean over devices, or
             # over parts of a batch, is that of the whole.
             whole = aux.terms["skd"] * (1.0 - aux.terms["rejected"])
-            return terms | aux.terms | {"skd": whole}
+            return terms | _floats(aux.terms | {"skd": whole})
 
         terms = jax.lax.cond(step >= start, with_samples, latents_only, variables)
         weights = kwargs["weights"] if weights is None else weights

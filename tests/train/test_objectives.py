@@ -130,3 +130,32 @@ def test_a_method_without_its_teacher():
     config = tiny.config("ilkd")
     with pytest.raises(ValueError, match=r"loss.method='ilkd' needs a teacher"):
         objectives.build(config, flows.build(config.model), None, 1.0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_skd_in_64_bit_mode(dtype):
+    config = tiny.config("skd")
+    student = flows.build(config.model)
+    teacher = flows.build(config.teacher.config.model)
+    with jax.enable_x64(True):
+        x = jnp.asarray(X, dtype)
+        mine, theirs = (
+            jax.tree.map(
+                lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype),
+                jax.eval_shape(flow.init, KEY, X),
+            )
+            for flow in (student, teacher)
+        )
+        objective = objectives.build(config, student, teacher, reach=10.0)
+        loss, terms = jax.eval_shape(
+            lambda mine, theirs, x, step: objective(
+                mine["params"], {}, theirs, {"x": x}, KEY, step
+            ),
+            mine,
+            theirs,
+            x,
+            jnp.asarray(0),
+        )
+        for leaf in (loss, *terms.values()):
+            assert leaf.shape == ()
+        assert {term.dtype.name for term in terms.values()} == {"float32"}
