@@ -229,6 +229,8 @@ def assert_close(a: Any, b: Any, tolerance: float, what: str) -> None:
     leaves = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
     for one, two in leaves:
         one, two = np.asarray(one), np.asarray(two)
+        if one.dtype == bool:
+            one, two = one.astype(np.float32), two.astype(np.float32)
         assert one.shape == two.shape, f"{what}: shapes {one.shape} and {two.shape}"
         assert np.all(np.isfinite(one)), f"{what}: not finite"
         error = np.max(np.abs(one - two)) / max(1.0, np.max(np.abs(one)))

@@ -7,6 +7,9 @@ same `z` goes to both flows.
     loss, aux = ilkd(student, teacher, student_variables, teacher_variables, x)
     jax.value_and_grad(ilkd, argnums=2, has_aux=True)(student, teacher, ...)
 
+The last is for flows whose variables are all parameters; of others, such as a Glow in
+PLU form, `ops.trees.split_variables` tells what to differentiate.
+
 Reference: Walton et al. (2023), "Distilling Normalizing Flows", section 3.
 """
 

@@ -78,5 +78,5 @@ class MelUpsampler(nn.Module):
             return kernel_init(self.make_rng("params"), shape, jnp.float32)
 
         kernel = self.variable("constants", "kernel", drawn).value
-        bias = self.variable("constants", "bias", jnp.zeros, shape[-1:]).value
-        return jax.lax.stop_gradient((kernel, bias))
+        bias = self.variable("constants", "bias", jnp.zeros, shape[-1:], jnp.float32)
+        return jax.lax.stop_gradient((kernel, bias.value))

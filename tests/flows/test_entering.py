@@ -207,7 +207,10 @@ def test_under_jit_grad_vmap_and_pmap():
             way(variables, x)
     conds = jnp.stack([cond, cond])
     np.testing.assert_allclose(
-        jax.vmap(total)(runs, both, conds), [total(variables, x, cond)] * 2, rtol=1e-5
+        jax.vmap(total)(runs, both, conds),
+        [total(variables, x, cond)] * 2,
+        rtol=1e-5,
+        atol=1e-5,
     )
 
 

@@ -169,7 +169,7 @@ def test_refuses_what_does_not_fit():
     with pytest.raises(ValueError, match="expected 3, those of data of shape"):
         FLOW.apply(CASE.variables, (x,), cond, method="decode")
     z = FLOW.draw(init, x.shape)
-    with pytest.raises(ValueError, match=r"such as .* \[batch, 3, 2\]\)"):
+    with pytest.raises(ValueError, match="expected 3, those of data of shape"):
         FLOW.apply(CASE.variables, 3 * z[:1], cond, method="decode")
     with pytest.raises(ValueError, match="-8 channels would reach the last step"):
         WaveGlow(flows=9, early_every=1)

@@ -10,6 +10,7 @@ import pytest
 
 from fdnf.flows.glow import Glow
 from fdnf.losses import distillation, likelihood
+from fdnf.ops import trees
 from tests import floats, laws
 
 STUDENT, TEACHER = Glow(2, 1, 4), Glow(2, 2, 4)
@@ -111,9 +112,15 @@ def test_gradient_reaches_the_student_alone():
     student, teacher, mine, theirs = both()
     z = student.draw(jax.random.key(3), X.shape, 0.7)
 
+    (mine, own), (theirs, others) = map(trees.split_variables, (mine, theirs))
+
     def loss(mine, theirs):
+        variables = (
+            {"params": mine, "constants": own},
+            {"params": theirs, "constants": others},
+        )
         return distillation.combined(
-            student, teacher, mine, theirs, X, z, weights=(0.0, 1.0, 1.0)
+            student, teacher, *variables, X, z, weights=(0.0, 1.0, 1.0)
         )[0]
 
     moved, fixed = jax.jit(jax.grad(loss, argnums=(0, 1)))(mine, theirs)
