@@ -130,7 +130,9 @@ def _typed(annotation: Any, rule: Rule | None) -> Rule:
     """A rule of one number (text, bool) as one of what the annotation says."""
     origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (types.UnionType, typing.Union):
-        told = [_typed(each, rule) for each in inner if each is not type(None)]
+        # Lists stand beside tuples, and are told by the same rule.
+        alone = [each for each in inner if typing.get_origin(each) is not list]
+        told = [_typed(each, rule) for each in alone if each is not type(None)]
         found = told[0] if len(told) == 1 else either(*told)
         return optional(found) if type(None) in inner else found
     if origin is tuple:
