@@ -10,7 +10,6 @@ import contextlib
 import itertools
 import os
 import struct
-import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -201,17 +200,15 @@ def _opened(
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with warnings.catch_warnings():
-            # Pillow warns of sizes that are refused here.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(BytesIO(content), formats=FORMATS)
+        image = Image.open(BytesIO(content), formats=FORMATS)
     except UnidentifiedImageError:
         start = f"it begins with {content[:8]!r}" if content else "it is empty"
         raise DataError(
             f"{where} does not decode: no PNG or JPEG file, {start}. Copy it again, or"
             " convert it to PNG."
         ) from None
-    except Image.DecompressionBombError as error:
+    # The warning where warnings are errors.
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(
             f"{where} announces too much in {len(content):,} bytes: {error}. Make it"
             " smaller or cut it into parts."
@@ -266,7 +263,11 @@ def _orientation(image: "Image.Image", content: bytes) -> int:
     may_tell = any(mark in content for mark in _TELLS_ORIENTATION)
     if image.format == "PNG" and not may_tell:
         return 1
-    found = image.getexif().get(_ORIENTATION, 1)
+    try:
+        found = image.getexif().get(_ORIENTATION, 1)
+    # Cameras and programs leave tables that do not read; viewers pass over them.
+    except _HOSTILE:
+        return 1
     return found if found in range(1, 9) else 1
 
 

@@ -91,6 +91,15 @@ def test_orientation_is_applied(form, orientation, turned):
             decoding.decode([content], 1, (*stored.shape, 1), "here")
 
 
+@pytest.mark.parametrize(
+    "exif", [b"Exif\0\0no table", b"Exif\0\0II*\0\xff\xff\xff\x7f"]
+)
+def test_an_orientation_that_does_not_read_is_none(exif):
+    content = saved(Image.new("L", (3, 2), 9), "JPEG", exif=exif)
+    assert np.asarray(decoding.picture(content, "it")).shape == (2, 3)
+    assert decoding.size(content, "it") == (3, 2)
+
+
 def see_through(mode):
     """Red, half of a green, and a blue that is not seen; or greys."""
     colours = np.array([[[200, 0, 0], [0, 200, 0], [0, 0, 200]]], np.uint8)
