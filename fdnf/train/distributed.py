@@ -123,6 +123,8 @@ def refuse(text: str, argv: Sequence[str]) -> None:
     if _meetings:
         return
     words, given = "\n".join(argv), []
+    if re.search(r"^--?distributed[=\n]off$", words, re.MULTILINE):
+        return
     for name in ("coordinator", "num_processes", "process_id"):
         given += re.findall(rf"^--?{name}[=\n](.*)$", words, re.MULTILINE)[-1:]
     found = tuple(given) if len(given) == 3 else _slurm_place(os.environ)

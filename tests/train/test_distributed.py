@@ -184,6 +184,30 @@ def test_where_the_tasks_of_slurm_meet(nodes, host):
     assert distributed._slurm_place(variables) is None
 
 
+@pytest.mark.parametrize(
+    ("argv", "address"),
+    [
+        (["--mode=x", "--distributed=off"], None),
+        (["--distributed", "off"], None),
+        (["--mode=x"], "node1:61441"),
+        (["--coordinator", "h:9", "--num_processes=3", "--process_id=2"], "h:9"),
+        (["--coordinator=h", "--num_processes=3", "--process_id=2"], None),
+    ],
+)
+def test_who_hears_of_a_command_that_is_wrong(argv, address, monkeypatch):
+    told = []
+    monkeypatch.setattr(
+        distributed.Meeting,
+        "join",
+        lambda self, own, refused, patience: told.append((self.address, refused)),
+    )
+    variables = {"JOB_ID": "1", "NTASKS": "2", "PROCID": "1", "STEP_NODELIST": "node1"}
+    for name, value in variables.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    distributed.refuse("no", argv)
+    assert told == ([(address, "no")] if address else [])
+
+
 TASK = """
 import os
 from fdnf.train import distributed
