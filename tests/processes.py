@@ -24,7 +24,7 @@ _DEVICES = "--xla_force_host_platform_device_count"
 # One MADE, calls of two steps, each in the log.
 SMALL = {
     "model.args.steps": 1,
-    "train.steps": 100,
+    "train.steps": 200,
     "train.steps_per_call": 2,
     "train.log_every": 2,
     "train.eval_every": 20,

@@ -83,7 +83,7 @@ def test_what_nohup_starts_outlives_its_terminal(sweep, root):
     process = harness.start(words, 0.02)
     harness.wait_for(lambda: len(harness.steps(root, "teacher0")) > 3, "steps")
     process.send_signal(signal.SIGHUP)
-    told, _ = process.communicate(timeout=40)
+    told, _ = process.communicate(timeout=240)
     assert process.returncode == 0, told
 
 

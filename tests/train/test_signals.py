@@ -293,5 +293,5 @@ open({str(saved)!r}, "w").write(interruption.requested())
     os.close(its)
     assert b"ready" in os.read(ours, 1000)
     os.close(ours)
-    assert process.wait(20) == 75
+    assert process.wait(50) == 75
     assert saved.read_text() == "SIGHUP"
