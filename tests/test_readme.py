@@ -1,11 +1,15 @@
 """The README's Python blocks run as they stand; paths and links of all pages exist."""
 
+import importlib
 import pathlib
 import re
+import shlex
 
 import jax
 import numpy as np
 import pytest
+
+from fdnf.train import overrides, settings
 
 ROOT = pathlib.Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -58,3 +62,33 @@ def test_links_lead_somewhere(page):
 
 def test_the_front_door_is_short():
     assert len(TEXT.splitlines()) <= 250
+
+
+def commands():
+    """File, variant and the values given, of every command in pages and configs."""
+    files = ROOT.glob("configs/*.py")
+    sources = [path.read_text(encoding="utf-8") for path in files]
+    sources += [text_of(page) for page in PAGES]
+    word = r"--[\w.]+(?:=(?:\"[^\"]*\"|\S+))?"
+    pattern = rf"--config=configs/(\w+)\.py:?([\w,=.]*)((?:\s+{word})*)"
+    for source in sources:
+        lines = re.sub(r"\s*\\?\n(?!\n)\s*", " ", source)
+        for file, arg, rest in re.findall(pattern, lines):
+            words = shlex.split(rest.replace("`", "").rstrip(".,;)"))
+            given = [w for w in words if w.startswith("--config.")]
+            yield pytest.param(file, arg.rstrip(",."), given, id=f"{file}:{arg}"[:40])
+
+
+@pytest.mark.parametrize(("file", "arg", "given"), list(commands()))
+def test_commands_pass_the_checks(file, arg, given):
+    config = importlib.import_module(f"configs.{file}").get_config(arg).lock()
+    rest, values = overrides.split(given)
+    for item in rest:
+        key, _, value = item.removeprefix("--config.").partition("=")
+        values[key] = overrides.read(value.strip())
+    overrides.apply(config, values)
+    settings.check(config)
+
+
+def test_there_are_commands():
+    assert len(list(commands())) > 60

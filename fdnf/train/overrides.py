@@ -47,7 +47,7 @@ def split(argv: Iterable[str]) -> tuple[list[str], dict[str, Any]]:
     rest, given, waiting = [], {}, ""
     for word in argv:
         if waiting:
-            given[waiting], waiting = _read(word), ""
+            given[waiting], waiting = read(word), ""
             continue
         found = _FLAG.fullmatch(word)
         if not found or not _is_open(found[1]):
@@ -55,7 +55,7 @@ def split(argv: Iterable[str]) -> tuple[list[str], dict[str, Any]]:
         elif found[2] is None:
             waiting = found[1]
         else:
-            given[found[1]] = _read(found[2])
+            given[found[1]] = read(found[2])
     if waiting:
         raise ConfigError(f"--config.{waiting}: a value is missing")
     return rest, given
@@ -95,7 +95,8 @@ def _set(config: ConfigDict, key: str, value: Any, given: Mapping[str, Any]) -> 
         raise ConfigError(f"override {key}={value!r}: {error}") from error
 
 
-def _read(text: str) -> Any:
+def read(text: str) -> Any:
+    """A value from a command line: what Python reads it as, else text."""
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):

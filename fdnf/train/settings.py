@@ -138,12 +138,14 @@ def expand(config: Any) -> None:
     Raises:
       DataError: for a `~` that stands for nothing.
     """
+    # What is no section, or no text, is left to `check`.
     for name in ("teacher", "pretrained"):
-        section = config.get(name)
-        if section and section.get("workdir"):
-            section.workdir = str(paths.expanded(section.workdir))
-        if section and section.get("config"):
-            expand(section.config)
+        section = config.get(name) if hasattr(config, "get") else None
+        if not hasattr(section, "get"):
+            continue
+        if isinstance(workdir := section.get("workdir"), str) and workdir:
+            section.workdir = str(paths.expanded(workdir))
+        expand(section.get("config"))
 
 
 def _check_frames(config: Any) -> None:

@@ -95,6 +95,8 @@ WRONG = {
         "loss.skd.reach": (0.0, -3.0, NAN),
         "teacher.samples": (-1, 10**12, 0.5),
         "teacher.share": (-0.1, 1.5, NAN),
+        "teacher": (3,),
+        "teacher.workdir": (3, None),
         "teacher.config": (3, {}),
         "teacher.config.seed": (-1,),
         "teacher.config.train.steps": (0,),
