@@ -84,17 +84,18 @@ def run(
 def _run(config: Any, workdir: pathlib.Path, plans: dict[str, Any], runs: int) -> str:
     data = datasets.build(config.data)
     where = {"teacher": pathlib.Path(config.teacher.workdir or workdir / "teacher")}
+    prepared = settings.prepared(config, data)
+    shapes = data.event, prepared.condition_shape(data.event)
     if config.teacher.workdir:  # Refused now, not once the plain student is trained.
         trained = teachers.load(where["teacher"])
         same_data.check(config, "teacher", trained.config.data, where["teacher"])
-        prepared = settings.prepared(config, data)
         teachers.match(trained, data.event, runs, prepared)
-        _check_levels(plans, trained.flow, data.event)
+        _check_levels(plans, trained.flow, *shapes)
     else:
         taught = copy.deepcopy(config.teacher.config)
         taught.runs = runs
         settings.check(taught)
-        _check_levels(plans, models.build(taught.model), data.event)
+        _check_levels(plans, models.build(taught.model), *shapes)
         loop.train_and_evaluate(taught, where["teacher"], label="teacher")
     for method, plan in plans.items():
         where[method] = workdir / method
@@ -129,13 +130,16 @@ def again(config: Any, workdir: str | pathlib.Path) -> str:
 
 
 def _check_levels(
-    plans: dict[str, Any], teacher: models.Model, event: tuple[int, ...]
+    plans: dict[str, Any],
+    teacher: models.Model,
+    event: tuple[int, ...],
+    cond: tuple[int, ...] | None,
 ) -> None:
     for method, plan in plans.items():
         if objectives.needs_teacher(plan):
             student = models.build(plan.model)
             try:
-                levels.check(plan, student, teacher, event)
+                levels.check(plan, student, teacher, event, cond)
             except ValueError as error:
                 raise settings.ConfigError(f"{method}: {error}") from error
 

@@ -140,7 +140,7 @@ def expand(config: Any) -> None:
     """
     # What is no section, or no text, is left to `check`.
     for name in ("teacher", "pretrained"):
-        section = config.get(name) if hasattr(config, "get") else None
+        section: Any = config.get(name) if hasattr(config, "get") else None
         if not hasattr(section, "get"):
             continue
         if isinstance(workdir := section.get("workdir"), str) and workdir:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from configs import maf_gas_distill
-from fdnf.train import checkpoint, interruption, loop, packs
+from fdnf.train import checkpoint, interruption, loop, overrides, packs
 from fdnf.train.interruption import StoppedBySignalError
 from fdnf.train.program import Member
 from fdnf.train.writers import Writer, read_log
@@ -109,6 +109,7 @@ def test_packed_equals_alone(alone, tmp_path, monkeypatch):
 def test_students_on_one_device_equal_those_alone_on_two(alone, tmp_path):
     """One device asks a teacher once for all of its students of a seed."""
     file, shared = "ilkd,smoke", {"model.args.steps": 1, "data.args.dim": 3}
+    shared["data.args.rows"] = 200  # Those of the teachers.
     points = {
         f"{seed} {weight}": {
             "seed": seed,
@@ -134,7 +135,8 @@ def test_students_on_one_device_equal_those_alone_on_two(alone, tmp_path):
         run.signal(signal.SIGKILL)
     for name in ("0 0.5", "1 0.1"):
         config = maf_gas_distill.get_config(file)
-        config.update_from_flattened_dict(shared | points[name])
+        for given in (shared, points[name]):
+            overrides.apply(config, given)
         loop.train_and_evaluate(config, tmp_path / "alone" / name)
         close(tmp_path / name, tmp_path / "alone" / name)
     losses = {str(read_log(tmp_path / name)[-1]["loss"]) for name in points}
