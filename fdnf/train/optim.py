@@ -186,29 +186,65 @@ def restarted(
     return optax.GradientTransformation(init, update)
 
 
-def delayed(name: str, until: int) -> optax.GradientTransformation:
-    """Gradients of the parameters called `name` are zero before update `until`.
+def delayed(
+    free: optax.GradientTransformation,
+    late: optax.GradientTransformation,
+    rate: optax.Schedule,
+    name: str,
+    until: int,
+    clip: float = 0.0,
+) -> optax.GradientTransformation:
+    """The parameters called `name` stand still before update `until`.
 
-    Adam leaves what never had a gradient where it is.
+    It is updates that are zero and not gradients alone: weight decay would move what
+    has none. The moments start at `until`: with the bias correction of a count that ran
+    on, the first steps would be two to three learning rates long.
 
     Args:
+        free: of all other parameters.
+        late: of those called `name`, at a rate of 1; its initial state depends on
+            shapes alone.
+        rate: what its updates are multiplied by, a function of updates so far.
         name: of a subtree of the parameters.
-        until: number of the first update with gradients.
+        until: number of the first update that they get.
+        clip: largest global norm of the gradients of what moves, 0 for none.
     """
 
-    def init(params: Any) -> Any:
+    def label(params: Any) -> Any:
         if name not in params:
             raise ValueError(
                 f"pretrained.into={name!r}: the model's parameters are {sorted(params)}"
             )
-        return jnp.zeros((), jnp.int32)
+        return {key: "late" if key == name else "free" for key in params}
+
+    fresh = restarted(late, until)
+
+    def update_late(updates: Any, state: Any, params: Any = None) -> Any:
+        moved, after = fresh.update(updates, state, params)
+        factor = rate(state.count)
+        moved = jax.tree.map(lambda u: (factor * u).astype(u.dtype), moved)
+        return _where(state.count >= until, moved), after
+
+    thawed = optax.GradientTransformation(fresh.init, update_late)
+    both = optax.multi_transform({"free": free, "late": thawed}, label)
+    clipped = optax.clip_by_global_norm(clip) if clip else optax.identity()
+
+    def init(params: Any) -> Any:
+        return jnp.zeros((), jnp.int32), both.init(params)
 
     def update(updates: Any, state: Any, params: Any = None) -> Any:
-        free = state >= until
-        own = jax.tree.map(lambda g: jnp.where(free, g, 0.0), updates[name])
-        return {**updates, name: own}, state + 1
+        count, inner = state
+        # What stands still has no share in the norm.
+        updates = {**updates, name: _where(count >= until, updates[name])}
+        updates, _ = clipped.update(updates, clipped.init(updates))
+        updates, inner = both.update(updates, inner, params)
+        return updates, (count + 1, inner)
 
     return optax.GradientTransformation(init, update)
+
+
+def _where(free: Any, updates: Any) -> Any:
+    return jax.tree.map(lambda u: jnp.where(free, u, jnp.zeros_like(u)), updates)
 
 
 def make(
@@ -244,15 +280,16 @@ def make(
             f"optim.clip={config.clip}: expected a norm above 0, or 0 for none."
         )
     rate = schedule(config, steps)
+    moments = OPTIMISERS[config.name](config, optax.constant_schedule(1.0))
     if restart:
-        moments = OPTIMISERS[config.name](config, optax.constant_schedule(1.0))
-        update = optax.chain(restarted(moments, restart), optax.scale_by_schedule(rate))
+        moments = restarted(moments, restart)
+        update = optax.chain(moments, optax.scale_by_schedule(rate))
     else:
         update = OPTIMISERS[config.name](config, rate)
-    if config.clip:
-        update = optax.chain(optax.clip_by_global_norm(config.clip), update)
     if frozen:
-        update = optax.chain(delayed(*frozen), update)
+        update = delayed(update, moments, rate, *frozen, clip=config.clip)
+    elif config.clip:
+        update = optax.chain(optax.clip_by_global_norm(config.clip), update)
     # The counter saturates at this number and so never exceeds it.
     return optax.apply_if_finite(update, int(np.iinfo(np.int32).max))
 

@@ -10,6 +10,7 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
+from configs import maf_patches
 from fdnf.flows.srflow import SRFlow
 from fdnf.ops import trees
 from fdnf.students.rrdb import RRDBNet
@@ -109,21 +110,37 @@ def test_part_that_does_not_fit(encoders):
         start(wider, initial.Inheritance(take, source))
 
 
-def test_frozen_part_stands_still_and_then_moves():
+def descended(optimizer, updates):
+    """Parameters after each update, with gradients that grow a hundredfold."""
     params = {"encoder": {"w": jnp.ones(3)}, "rest": {"w": jnp.ones(3)}}
-    make = optax.chain(optim.delayed("encoder", 2), optax.adam(0.1))
-    state, seen = make.init(params), []
-    for _ in range(4):
-        grads = jax.tree.map(lambda leaf: 2 * leaf, params)
-        updates, state = make.update(grads, state, params)
-        params = optax.apply_updates(params, updates)
-        seen.append((float(params["encoder"]["w"][0]), float(params["rest"]["w"][0])))
-    encoder, rest = zip(*seen, strict=True)
-    assert encoder[:2] == (1.0, 1.0)
-    assert 1.0 > encoder[2] > encoder[3]
-    assert 1.0 > rest[0] > rest[1]
+    state, seen = optimizer.init(params), [params]
+    for i in range(updates):
+        grads = jax.tree.map(lambda leaf, i=i: leaf * (1 + 100 * i), params)
+        moves, state = optimizer.update(grads, state, params)
+        params = optax.apply_updates(params, moves)
+        seen.append(params)
+    return [[float(each[k]["w"][0]) for each in seen] for k in ("encoder", "rest")]
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+@pytest.mark.parametrize("clip", [0.0, 1.0])
+def test_frozen_part_stands_still_and_then_moves_by_one_rate(schedule, clip):
+    config = maf_patches.get_config().optim
+    config.update(
+        name="adamw", lr=0.01, weight_decay=0.1, clip=clip, warmup=0, final=0.5
+    )
+    config.schedule = schedule
+    encoder, rest = descended(optim.make(config, 20, frozen=("encoder", 6)), 12)
+    assert encoder[:7] == [1.0] * 7
+    rate = float(optim.schedule(config, 20)(6))
+    # Adam's first step, and the decay; moments of zeros would make it 2.7 of them.
+    np.testing.assert_allclose(encoder[6] - encoder[7], rate * 1.1, rtol=1e-3)
+    assert all(a > b for a, b in zip(encoder[6:], encoder[7:], strict=False))
+    _, alone = descended(optim.make(config, 20), 6)
+    if not clip:  # Its norm is that of what moves.
+        np.testing.assert_array_equal(rest[:7], alone)
     with pytest.raises(ValueError, match="pretrained.into='encode'"):
-        optim.delayed("encode", 2).init(params)
+        optim.make(config, 20, frozen=("encode", 2)).init({"encoder": {}})
 
 
 def test_all_that_is_taken_over_is_kept():
