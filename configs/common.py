@@ -255,7 +255,8 @@ def distill(get_config: Callable[[str], ConfigDict], arg: str = "") -> ConfigDic
         loss.units = units
     loss.preset = "official" if "official" in words else "paper"
     # Arguments of fdnf.losses.distillation.combined, over those of the preset:
-    # weights, latents, distance, reduction, pairs, over_levels, parts, limit.
+    # weights, latents, distance, sample_distance, reduction, pairs, over_levels, parts,
+    # limit.
     # None leaves what the preset says.
     loss.args = ConfigDict(
         {
@@ -265,6 +266,7 @@ def distill(get_config: Callable[[str], ConfigDict], arg: str = "") -> ConfigDic
             "reduction": placeholder(str),
             "pairs": placeholder(object),
             "over_levels": placeholder(str),
+            "sample_distance": placeholder(str),
             "parts": placeholder(str),
             "limit": placeholder(float),
             "screen_student": placeholder(bool),

@@ -166,11 +166,12 @@ def skd(
 ) -> tuple[Scalar, Aux]:
     """Synthesized distillation (Walton et al., eq. 14): d(t^-1(z), s^-1(z)).
 
-    Rows whose sample is not finite, or leaves [-limit, limit], are left out of the
-    mean. Masking the loss alone would not keep their gradient out (0 * inf is NaN),
-    so such rows are also replaced on the way in, by z = 0. The teacher's samples
-    decide first; the student's then need one more decode without gradient, which
-    `screen_student=False` saves where the student's scales are bounded.
+    Rows whose sample is not finite, or leaves [-limit, limit], count as 0 in the mean,
+    which is over all rows: then the mean over devices, or over parts of a batch, is
+    that of the whole. Masking the loss alone would not keep their gradient out (0 * inf
+    is NaN), so such rows are also replaced on the way in, by z = 0. The teacher's
+    samples decide first; the student's then need one more decode without gradient,
+    which `screen_student=False` saves where the student's scales are bounded.
 
     Args:
       student: flow to train; static.
@@ -207,8 +208,7 @@ def skd(
     target = jnp.where(bad.reshape(shape), taught.x, teaching.x)
     target = jax.lax.stop_gradient(target)
     rows = distances.rowwise(taught.x, target, distance, reduction)
-    kept = jnp.sum(~bad)
-    loss = jnp.sum(jnp.where(bad, 0.0, rows)) / jnp.maximum(kept, 1)
+    loss = jnp.mean(jnp.where(bad, 0.0, rows))
     terms = {"skd": loss, "rejected": jnp.mean(bad.astype(loss.dtype))}
     return loss, Aux(terms, (), taught, teaching)
 
@@ -219,6 +219,7 @@ def skd(
         *_LATENT,
         "weights",
         "latents",
+        "sample_distance",
         "pairs",
         "over_levels",
         "units",
@@ -238,6 +239,7 @@ def combined(
     weights: Weights = (0.9, 0.1, 0.0),
     latents: str = "levels",
     distance: str = "l1",
+    sample_distance: str | None = None,
     reduction: str = "mean",
     pairs: str | pairing.Pairs = "index",
     over_levels: str = "mean",
@@ -262,6 +264,7 @@ def combined(
       weights: (w0, w1, w2); a term of weight 0 is not computed. See `presets`.
       latents: "levels" compares all paired levels (ILKD), "final" the latents (LKD).
       distance: "l1" or "l2".
+      sample_distance: of SKD, where it is another.
       reduction: over the event, "mean" or "sum".
       pairs: which levels are compared, see `pairing.pairs_of`.
       over_levels: "mean" or "sum".
@@ -309,7 +312,7 @@ def combined(
             teacher_variables,
             z,
             cond,
-            distance=distance,
+            distance=sample_distance or distance,
             reduction=reduction,
             limit=limit,
             screen_student=screen_student,

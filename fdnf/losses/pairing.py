@@ -8,7 +8,7 @@ from jaxtyping import Array
 from fdnf.types import Encoding
 
 PARTS = ("passed", "split", "both")
-PAIRINGS = ("index", "ratio")
+PAIRINGS = ("index", "ratio", "released")
 
 Pairs = tuple[tuple[int, int], ...]
 
@@ -20,15 +20,31 @@ def pairs_of(pairs: str | Pairs, student_levels: int, teacher_levels: int) -> Pa
       pairs: "index", equal indices, for flows of equally many levels (Glow's
         scales); "ratio", student step i of S with teacher step ceil(i T / S) of T
         (counted from 1), so that the ends meet and every student step stands for
-        T / S teacher steps; or the pairs themselves, indices from 0, negative ones
-        from the end.
+        T / S teacher steps; "released", as the released code of Walton et al.: of
+        equally many levels each, otherwise every second step of the student and its
+        last with every fourth of the teacher and its last; or the pairs themselves,
+        indices from 0, negative ones from the end.
       student_levels: S.
       teacher_levels: T.
 
     Raises:
-      ValueError: if the numbers differ for "index", T < S for "ratio", an index is
-        out of range, or the name is unknown.
+      ValueError: if the numbers differ for "index", T < S for "ratio", the steps of
+        "released" are not as many, an index is out of range, or the name is unknown.
     """
+    if pairs == "released":
+        if student_levels == teacher_levels:
+            return tuple((i, i) for i in range(student_levels))
+        student, teacher = (
+            [i for i in range(n) if not (i + 1) % every or i == n - 1]
+            for n, every in ((student_levels, 2), (teacher_levels, 4))
+        )
+        if len(student) != len(teacher):
+            raise ValueError(
+                f"the released code compares levels {student} of {student_levels} with "
+                f"{teacher} of {teacher_levels}, which are not as many: pair them by "
+                'pairs="ratio" or by ((student, teacher), ...)'
+            )
+        return tuple(zip(student, teacher, strict=True))
     if pairs == "index":
         if student_levels != teacher_levels:
             raise ValueError(

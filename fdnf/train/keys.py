@@ -171,6 +171,9 @@ DISTILLATION = {
     "loss.args.distance": _spare(
         optional(one_of(distance.DISTANCES)), "between activations"
     ),
+    "loss.args.sample_distance": _spare(
+        optional(one_of(distance.DISTANCES)), "between samples, where it is another"
+    ),
     "loss.args.reduction": _spare(
         optional(one_of(distance.REDUCTIONS)), "of distances over dimensions"
     ),

@@ -118,7 +118,7 @@ def arguments(config: Any) -> dict[str, Any]:
     unknown = sorted(set(given) - set(known))
     if unknown:
         raise ValueError(f"loss.args has {unknown}; known: {known}")
-    kwargs["pairs"] = "ratio"
+    kwargs.setdefault("pairs", "ratio")
     kwargs["units"] = config.loss.get("units", "nats")
     return kwargs | {k: _hashable(v) for k, v in given.items() if v is not None}
 
@@ -267,15 +267,12 @@ def _with_samples(student, teacher, config, kwargs) -> Objective:
                 teacher_variables,
                 drawn,
                 context,
-                distance=kwargs["distance"],
+                distance=kwargs.get("sample_distance") or kwargs["distance"],
                 reduction=kwargs.get("reduction", "mean"),
                 limit=kwargs["limit"],
                 screen_student=kwargs.get("screen_student", True),
             )
-            # Over all rows, not those that are kept: then the mean over devices, or
-            # over parts of a batch, is that of the whole.
-            whole = aux.terms["skd"] * (1.0 - aux.terms["rejected"])
-            return terms | _floats(aux.terms | {"skd": whole})
+            return terms | _floats(aux.terms)
 
         terms = jax.lax.cond(step >= start, with_samples, latents_only, variables)
         weights = kwargs["weights"] if weights is None else weights

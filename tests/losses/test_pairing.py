@@ -41,6 +41,19 @@ def test_ratio_rises_to_the_last_level():
             assert seconds[-1] == teacher - 1
 
 
+@pytest.mark.parametrize(
+    ("student", "teacher", "pairs"),
+    [
+        # Of tabular Glows of 3 and 5 steps, counted from 1: 2 and 3, 4 and 5.
+        (3, 5, ((1, 3), (2, 4))),
+        (1, 2, ((0, 1),)),
+        (3, 3, ((0, 0), (1, 1), (2, 2))),
+    ],
+)
+def test_released_pairs(student, teacher, pairs):
+    assert pairing.pairs_of("released", student, teacher) == pairs
+
+
 def test_explicit_pairs_count_from_either_end():
     assert pairing.pairs_of(((0, 1), (-1, -1)), 2, 4) == ((0, 1), (-1, -1))
 
@@ -49,6 +62,7 @@ def test_explicit_pairs_count_from_either_end():
     ("arguments", "match"),
     [
         (("index", 3, 6), 'student has 3 levels, teacher 6.*pairs="ratio"'),
+        (("released", 3, 12), r"compares levels \[1, 2\] of 3 with \[3, 7, 11\] of 12"),
         (("ratio", 6, 3), "student has 6 levels, more than the teacher's 3"),
         (("nearest", 3, 6), "unknown pairs 'nearest'"),
         ((((0, 6),), 3, 6), r"pair \(0, 6\) is out of range for 3 student and 6"),

@@ -83,6 +83,7 @@ WRONG = {
         ),
         "loss.args.latents": ("all",),
         "loss.args.distance": ("l3", 1),
+        "loss.args.sample_distance": ("l3", 1),
         "loss.args.reduction": ("max",),
         "loss.args.pairs": ("nearest", ((0,),), ((0, 1, 2),), (), ((0.5, 1),)),
         "loss.args.over_levels": ("max",),

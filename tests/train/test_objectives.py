@@ -56,8 +56,8 @@ def test_latent_methods_are_combined_with_the_presets_arguments(method, preset):
     assert objectives.needs_teacher(config)
     objective, _, flows_ = made(config)
     loss, terms = objective(0)
-    arguments = presets.preset(preset, method)
-    expected, aux = distillation.combined(*flows_, X, pairs="ratio", **arguments)
+    arguments = {"pairs": "ratio"} | presets.preset(preset, method)
+    expected, aux = distillation.combined(*flows_, X, **arguments)
     floats.assert_close(loss, expected, rtol=1e-5)
     assert set(terms) == set(aux.terms) == {"nll", method}
     assert terms[method] > 1e-3  # the flows do differ
