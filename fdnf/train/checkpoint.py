@@ -283,6 +283,12 @@ def load_best(workdir: str | Path) -> tuple[Any, Any, dict[str, Any]]:
     _, trees, meta, _ = stored.newest(directory, ("best",))
     best = flat_trees.nest(trees["best"])
     meta["best"] = {"value": best["value"].tolist(), "step": best["step"].tolist()}
+    if not all(meta["best"]["step"]):
+        _log.warning(
+            "%s: of run(s) %s no parameters were ever kept but the initial ones",
+            path,
+            [run for run, at in enumerate(meta["best"]["step"]) if not at],
+        )
     return best.get("params", {}), best.get("constants", {}), meta
 
 

@@ -16,6 +16,7 @@ from fdnf.data import paths
 from fdnf.train import (
     checkpoint,
     distributed,
+    initial,
     interruption,
     levels,
     models,
@@ -177,7 +178,7 @@ def _train(members: Sequence[Member], label: str) -> list[dict[str, Any] | None]
         ]
         progress = stack.enter_context(Progress(train.steps, start=start, label=label))
         alive = list(range(len(members)))
-        pace, now = Pace(), start
+        pace, now, found = Pace(), start, None
         told: list[Any] = []
         while now < train.steps:
             if _halts(told):
@@ -202,7 +203,7 @@ def _train(members: Sequence[Member], label: str) -> list[dict[str, Any] | None]
             lost = [i for i in alive if bad[built.runs[i]].any()]
             for i in lost:
                 writers[i].write(now, _of(row, built.runs[i]))
-                error = _failure(kept[i], now, bad[built.runs[i]], train.max_bad_steps)
+                error = _failure(built, i, kept[i], now, row, train.max_bad_steps)
                 if len(members) == 1:
                     raise error
                 _log.error("%s: %s", members[i].workdir, error)
@@ -211,29 +212,49 @@ def _train(members: Sequence[Member], label: str) -> list[dict[str, Any] | None]
             if not alive:
                 raise TrainingStoppedError("all runs have failed")
             if due:
-                best = _validate(built, train_state, best, now, row)
+                before, found = found, _measured(built, train_state)
+                row |= found.scalars
+                _name_rows(built, members, before, found)
+                best = _updated(built, train_state, best, found, now)
             # The log goes first: what a resumed run finds is then never ahead of it.
             for i in alive:
                 writers[i].write(now, _of(row, built.runs[i]))
             progress.update(now, **_shown(row))
             if due:
-                _save(kept, alive, built, now, train_state, best, metas)
+                last = now == train.steps
+                _save(kept, alive, built, now, train_state, best, metas, last=last)
             pace.go_on()
         for checkpointer in kept:
             checkpointer.wait()
 
         results: list[dict[str, Any] | None] = [None] * len(members)
-        _, skipped = optim.bad_steps(jax.device_get(train_state.opt_state))
+        counts = optim.bad_steps(jax.device_get(train_state.opt_state))
+        row = dict(zip(("bad_in_a_row", "skipped_steps"), counts, strict=True))
+        skipped = np.asarray(row["skipped_steps"])
+        if found is None:  # It stood at its end already.
+            found = _measured(built, train_state)
+        for i in list(alive):
+            if (skipped[built.runs[i]] >= train.steps).any():
+                error = _failure(built, i, kept[i], now, row, train.steps)
+                if len(members) == 1:
+                    raise error
+                _log.error("%s: %s", members[i].workdir, error)
+                workdirs.write_failed(members[i].workdir, error)
+                alive.remove(i)
+        if not alive:
+            raise TrainingStoppedError("all runs have failed")
         for i in alive:
             of = built.runs[i]
-            found = {
+            result = {
                 "steps": train.steps,
-                "skipped_steps": np.asarray(skipped)[of].tolist(),
+                "skipped_steps": skipped[of].tolist(),
                 **validation.final(built.measure, np.asarray(best.value)[of]),
                 "best_step": np.asarray(best.step)[of].tolist(),
                 "config": settings.to_dict(members[i].config),
             }
-            results[i] = files.plain(found)
+            if any(found.without[of]):
+                result["validation_rows_not_finite"] = found.without[of]
+            results[i] = files.plain(result)
             if distributed.is_first():
                 workdirs.check_held(members[i].workdir)
                 files.write_json(members[i].workdir / FINISHED, results[i])
@@ -255,38 +276,75 @@ def _halts(told: list[Any]) -> bool:
 
 def _halt(kept, alive, built, now, train_state, best, metas) -> None:
     """Saves, and leaves by `StoppedBySignalError`."""
-    _save(kept, alive, built, now, train_state, best, metas)
+    saved = _save(kept, alive, built, now, train_state, best, metas)
     for checkpointer in kept:
         checkpointer.wait()
+    where = f"saved in {kept[0].directory}"
+    if not saved:
+        where = (
+            f"amid steps that are not finite; last good checkpoint: {_last(kept[0])}"
+        )
     # Process 0 serves the others: nobody leaves before it has saved.
     distributed.wait("halted")
     raise interruption.StoppedBySignalError(
         f"stopped by {interruption.requested() or 'a signal to another process'} at "
-        f"step {now}, saved in {kept[0].directory}: the same command goes on",
+        f"step {now}, {where}: the same command goes on",
         agreed=True,
     )
 
 
-def _save(kept, alive, built: Program, now, train_state, best, metas) -> None:
-    """Every member's own checkpoint, or that of the only one."""
+def _save(
+    kept, alive, built: Program, now, train_state, best, metas, *, last=False
+) -> bool:
+    """Every member's own checkpoint, or that of the only one; whether it was saved.
+
+    Nothing is while steps are not finite, but for the end: it would be taken for good.
+    All have the same steps, from which they can go on together.
+    """
+    bad, _ = optim.bad_steps(jax.device_get(train_state.opt_state))
+    if not last and any(np.asarray(bad)[built.runs[i]].any() for i in alive):
+        return False
     if not distributed.is_first():
-        return
+        return True
     train_state, best = jax.device_get((train_state, best))
     for i in alive:
         workdirs.check_held(kept[i].directory.parent)
         runs = built.runs[i]
         mine = jax.tree.map(lambda leaf, runs=runs: leaf[runs], best)
         kept[i].save(now, state.take(train_state, runs), mine, metas[i])
+    return True
 
 
-def _validate(built: Program, train_state, best, now: int, row: dict[str, Any]):
-    """Adds validation figures to `row`; the best parameters so far."""
+def _measured(built: Program, train_state) -> validation.Validation:
+    """What is measured of the parameters that would be kept."""
     params = train_state.params if train_state.ema is None else train_state.ema
-    found = built.validate(params, train_state.constants, built.teacher)
-    row |= found.scalars
+    return built.validate(params, train_state.constants, built.teacher)
+
+
+def _updated(built: Program, train_state, best, found, now: int):
+    """The best parameters so far."""
+    params = train_state.params if train_state.ema is None else train_state.ema
     return jax.device_get(
         built.update(best, params, train_state.constants, found.loss, now)
     )
+
+
+def _name_rows(built: Program, members, before, found) -> None:
+    """Says which validation rows have no finite figure, when it is others than before.
+
+    Of such runs the newest parameters count until a validation is finite.
+    """
+    for i, member in enumerate(members):
+        for run, rows in enumerate(found.without[built.runs[i]]):
+            if not rows or (before and before.without[built.runs[i]][run] == rows):
+                continue
+            _log.warning(
+                "%s: run %d: the %s of validation row(s) %s is not finite",
+                member.workdir,
+                run,
+                built.measure.removeprefix("val_"),
+                validation.named(rows),
+            )
 
 
 def _of(row: dict[str, Any], runs: slice) -> dict[str, Any]:
@@ -360,11 +418,25 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
     return shown
 
 
-def _failure(checkpointer: Checkpointer, now: int, bad: np.ndarray, limit: int):
+def _failure(
+    built: Program, member: int, checkpointer: Checkpointer, now: int, row, limit: int
+) -> TrainingStoppedError:
+    """Of `limit` steps in a row that were not finite, with advice that fits."""
     checkpointer.wait()
-    return TrainingStoppedError(
-        f"step {now}: the loss or gradient of run(s) {np.flatnonzero(bad).tolist()} "
-        f"was not finite for {limit} steps in a row. Last good checkpoint: "
-        f"{_last(checkpointer)}. Lower optim.lr or optim.clip, or raise optim.warmup, "
-        "in a new --workdir"
+    of = built.runs[member]
+    bad = np.flatnonzero(np.asarray(row["bad_in_a_row"])[of] >= limit)
+    never = (np.asarray(row["skipped_steps"])[of][bad] >= now).all()
+    said = (
+        f"step {now}: the loss or gradient of run(s) {bad.tolist()} was not finite for "
+        f"{limit} steps in a row. Last good checkpoint: {_last(checkpointer)}. "
     )
+    if not never:
+        return TrainingStoppedError(
+            f"{said}Lower optim.lr or optim.clip, or raise optim.warmup, in a new "
+            "--workdir"
+        )
+    said += "No step ever was, so it is not the learning rate: look at the data"
+    if built.data.train.ndim == 2:
+        said += ", whose columns should be standardised. "
+        said += initial.columns(built.data.train)
+    return TrainingStoppedError(f"{said}, or at the model's arguments")

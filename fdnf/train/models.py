@@ -31,7 +31,14 @@ def build(config: Any) -> Model:
 def init(
     model: Model, key: Array, x: Array, cond: Array | None = None, taken: Any = None
 ) -> Any:
-    """The model's first variables from a batch of data.
+    """The model's first variables from a batch of data, see `start`."""
+    return start(model, key, x, cond, taken)[1]
+
+
+def start(
+    model: Model, key: Array, x: Array, cond: Array | None = None, taken: Any = None
+) -> tuple[Any, Any]:
+    """What a model makes of a first batch, and its variables from that batch.
 
     A student takes its statistics from latents of the prior, which it will see.
 
@@ -43,10 +50,10 @@ def init(
       taken: subtrees of the variables that are given, as
         `{"params": {"encoder": ...}}`; what depends on data depends on them.
     """
-    start = model.draw(key, x.shape) if isinstance(model, Student) else x
+    given = model.draw(key, x.shape) if isinstance(model, Student) else x
     if not taken:
-        return model.init(key, start, cond)
-    _, made = model.apply(
-        taken, start, cond, mutable=["params", "constants"], rngs={"params": key}
+        return model.init_with_output(key, given, cond)
+    result, made = model.apply(
+        taken, given, cond, mutable=["params", "constants"], rngs={"params": key}
     )
-    return {**taken, **made}
+    return result, {**taken, **made}

@@ -146,6 +146,7 @@ def build(members: Sequence[Member]) -> Program:
             config.optim.ema,
             first.get("cond"),
             _inherited(members, flow, taught),
+            density=config.loss.method not in objectives.SAMPLERS,
         )
     measured = (data, prepared, config.eval.batch_size)
     by_loss = config.loss.method in objectives.SAMPLERS

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import ml_collections
 
 from fdnf.data import paths
+from fdnf.data.tabular import DataError
 from fdnf.flows.base import FlowModule
 from fdnf.ops import mel
 from fdnf.train import (
@@ -45,7 +46,7 @@ def check(config: Any) -> None:
 def _disagreements(config: Any, prefix: str = "") -> Iterator[str]:
     """What is wrong with keys that are right by themselves."""
     train, method = config.train, config.loss.method
-    for key in ("steps", "eval_every"):
+    for key in ("steps", "eval_every", "log_every"):
         if train[key] % train.steps_per_call:
             yield (
                 f"{prefix}train.{key}={train[key]} is not a multiple of "
@@ -225,7 +226,7 @@ def explained(flow: models.Model, data: Data) -> Iterator[None]:
     """
     try:
         yield
-    except ConfigError:
+    except (ConfigError, DataError):
         raise
     except (ValueError, TypeError) as error:
         raise ConfigError(

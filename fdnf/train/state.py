@@ -38,10 +38,12 @@ class TrainState:
 class Best:
     """The parameters with the lowest validation loss, run by run.
 
+    As long as none was finite, the newest ones: those of the start stand for nothing.
+
     Attributes:
         params: parameters that were evaluated (the average, where one is kept).
         constants: the constants that belong to them.
-        value: `[runs]`, validation loss in nats; +inf before the first evaluation.
+        value: `[runs]`, validation loss in nats; +inf before the first that is finite.
         step: `[runs]` int32, the step of that evaluation.
     """
 
@@ -89,7 +91,8 @@ def update_best(
 ) -> Best:
     """Replaces the runs whose validation loss fell; pure, and works under jit.
 
-    A loss that is NaN never replaces anything.
+    A loss that is not finite replaces what had none that was, by parameters that are
+    finite: a row that a flow gives no density does not bring back the initial ones.
 
     Args:
         best: the record so far.
@@ -99,15 +102,30 @@ def update_best(
         step: scalar, steps taken so far.
     """
     value = jnp.asarray(value, best.value.dtype)
-    better = value < best.value
+    none_yet = ~jnp.isfinite(value) & ~jnp.isfinite(best.value)
+    better = (jnp.isfinite(value) & (value < best.value)) | none_yet & whole(params)
+    kept = jnp.where(jnp.isfinite(value), value, jnp.inf)
+    return replace(best, better, Best(params, constants, kept, step))
+
+
+def replace(best: Best, which: ArrayLike, new: Best) -> Best:
+    """The record with some of its runs, a mask `[runs]`, taken from another."""
+    which = jnp.asarray(which)
 
     def pick(new: ArrayLike, old: ArrayLike) -> jax.Array:
-        mask = better.reshape(better.shape + (1,) * (jnp.ndim(old) - 1))
+        mask = which.reshape(which.shape + (1,) * (jnp.ndim(old) - 1))
         return jnp.where(mask, new, old)
 
     return Best(
-        params=jax.tree.map(pick, params, best.params),
-        constants=jax.tree.map(pick, constants, best.constants),
-        value=jnp.where(better, value, best.value),
-        step=jnp.where(better, jnp.asarray(step, jnp.int32), best.step),
+        params=jax.tree.map(pick, new.params, best.params),
+        constants=jax.tree.map(pick, new.constants, best.constants),
+        value=pick(new.value, best.value),
+        step=pick(jnp.asarray(new.step, jnp.int32), best.step),
     )
+
+
+def whole(params: Any) -> jax.Array:
+    """`[runs]`, whether all parameters of a run are finite."""
+    leaves = jax.tree.leaves(params)
+    each = [jnp.isfinite(x).all(tuple(range(1, jnp.ndim(x)))) for x in leaves]
+    return jnp.stack(each).all(0)

@@ -16,6 +16,7 @@ from jaxtyping import Array
 from fdnf.losses import density, expansion, inverse_matching
 from fdnf.losses import distance as distances
 from fdnf.train import models, shares
+from fdnf.train import state as states
 from fdnf.train.state import Best
 from fdnf.train.streams import Noise, fold
 from fdnf.types import Flow
@@ -137,12 +138,14 @@ def newest(
       best: the record so far.
       params: parameters just evaluated, leading axis `runs`.
       constants: their constants, leading axis `runs`.
-      value: `[runs]`, their validation loss; recorded, not compared.
+      value: `[runs]`, their validation loss; recorded, not compared: where it is not
+        finite as infinity. Parameters that are not finite replace nothing.
       step: scalar, steps taken so far.
     """
     value = jnp.asarray(value, best.value.dtype)
-    steps = jnp.full(value.shape, step, jnp.int32)
-    return Best(params=params, constants=constants, value=value, step=steps)
+    kept = jnp.where(jnp.isfinite(value), value, jnp.inf)
+    new = Best(params=params, constants=constants, value=kept, step=step)
+    return states.replace(best, states.whole(params), new)
 
 
 def build(

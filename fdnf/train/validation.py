@@ -25,10 +25,33 @@ class Validation(NamedTuple):
     Attributes:
       loss: `[runs]`, lower is better.
       scalars: what goes into the log, `[runs]` each.
+      without: of each run the validation rows whose figure is not finite.
     """
 
     loss: np.ndarray
     scalars: dict[str, np.ndarray]
+    without: list[list[int]]
+
+
+def made(loss: Any, scalars: dict[str, Any], bad: np.ndarray) -> Validation:
+    """A validation whose log names the rows that have no figure, if there are any.
+
+    Args:
+      loss: `[runs]`.
+      scalars: `[runs]` each.
+      bad: `[runs, rows]`, whether a row's figure is not finite.
+    """
+    if bad.any():
+        first = np.where(bad.any(1), bad.argmax(1), -1)
+        scalars |= {"val_rows_not_finite": bad.sum(1), "val_first_not_finite": first}
+    return Validation(loss, scalars, [np.flatnonzero(run).tolist() for run in bad])
+
+
+def named(rows: list[int], most: int = 8) -> str:
+    """Rows in words: "3, 17 and 5 more"."""
+    more = len(rows) - most
+    shown = ", ".join(str(row) for row in rows[:most])
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 Validate = Callable[[Any, Any, Any], Validation]
@@ -50,7 +73,7 @@ def by_likelihood(
         if prepared.levels:
             bits = likelihood.bits_per_dim(mean, data.dim, quantization=1)
             scalars["val_bits_per_dim"] = np.asarray(bits)
-        return Validation(-values.mean(1), scalars)
+        return made(-values.mean(1), scalars, ~np.isfinite(values))
 
     return validate
 
@@ -111,15 +134,18 @@ def by_loss(
         return rows.reshape(devices, -1, *rows.shape[1:])[own]
 
     def validate(params: Any, constants: Any, teacher: Any) -> Validation:
-        losses = []
+        losses, bad = [], None
         for number in range(max(len(data.val) // size, 1)):
             rows = np.arange(number * size, (number + 1) * size) % len(data.val)
             batch = {"x": cut(data.val[rows])}
             if beside is not None:
                 batch["beside"] = cut(beside[rows])
             losses.append(np.asarray(mapped(params, constants, teacher, batch, number)))
+            if bad is None:
+                bad = np.zeros((len(losses[0]), len(data.val)), bool)
+            bad[:, rows] |= ~np.isfinite(losses[-1])[:, None]
         loss = np.stack(losses).mean(axis=0, dtype=np.float64)
-        return Validation(loss, {LOSS: loss})
+        return made(loss, {LOSS: loss}, np.asarray(bad))
 
     return validate
 
