@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from fdnf.bijectors.base import Bijector
-from fdnf.ops import positions, scales
+from fdnf.ops import positions, scales, statistics
 from fdnf.types import Context, Events, LogDet
 
 
@@ -15,8 +15,10 @@ class ActNorm(Bijector):
     y = (x + bias) * exp(log_scale), log_scale = soft_clamp(raw). `init` sets `bias`
     and `raw` so that each channel of its batch leaves with mean 0 and variance 1.
     That happens in `init` alone: there is no flag, so nothing is taken again when
-    parameters are loaded or replicated. An `init` through `inverse` starts at the
-    identity, since the batch that would fix the statistics is not known there.
+    parameters are loaded or replicated. A channel that is constant in this batch (all
+    are, in one row) gets the scale of the others, see `ops.statistics`. An `init`
+    through `inverse` starts at the identity, since the batch that would fix the
+    statistics is not known there.
 
     Args:
       bound: largest |log_scale|; data of a standard deviation below exp(-bound) is
@@ -37,8 +39,9 @@ class ActNorm(Bijector):
         def raw_init(_):
             if x is None:
                 return jnp.zeros(channels, jnp.float32)
-            std = jnp.std(x, axis=tuple(range(x.ndim - 1)))
-            return scales.inverse_soft_clamp(-jnp.log(std + 1e-6), self.bound)
+            std = statistics.spread(x, tuple(range(x.ndim - 1)))
+            log_std = jnp.log(std + statistics.SMALLEST)
+            return scales.inverse_soft_clamp(-log_std, self.bound)
 
         bias = self.param("bias", bias_init)
         raw = self.param("raw_log_scale", raw_init)

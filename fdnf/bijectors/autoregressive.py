@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from fdnf.bijectors.base import Bijector
 from fdnf.nets import made, mlp
-from fdnf.ops import autoregressive_inverse, scales
+from fdnf.ops import autoregressive_inverse, scales, statistics
 from fdnf.types import Context, LogDet
 
 Vectors = Float[Array, "batch dim"]
@@ -17,8 +17,9 @@ class MaskedAffine(Bijector):
     """u_i = (x_i - m_i(x_{<i})) exp(-a_i(x_{<i})), a = soft_clamp(raw).
 
     Without further layers, `init` gives each u_i mean 0 and variance 1 on its batch,
-    through the last biases of the network. The log-scale is clamped softly, the same
-    in both directions, so that no latent decodes to infinity.
+    through the last biases of the network; what does not vary there gets the scale of
+    the others, see `ops.statistics`. The log-scale is clamped softly, the same in both
+    directions, so that no latent decodes to infinity.
 
     Args:
       made: the network; it must have 2 outputs per dimension, (m | raw).
@@ -38,13 +39,15 @@ class MaskedAffine(Bijector):
     def _bias_init(self, x: Vectors, net: Array) -> Array:
         shift, raw = jnp.split(net, 2, axis=-1)
         rest = x - shift
+        still = statistics.constant(rest, 0)
         # The network's own raw log-scales vary with the row, so the two biases are
         # a fixed point; a few rounds reach it.
         mean, bias = jnp.mean(rest, axis=0), jnp.zeros(x.shape[-1], x.dtype)
         for _ in range(5):
             weight = jnp.exp(-scales.soft_clamp(raw + bias, self.bound))
             mean = jnp.sum(rest * weight, axis=0) / jnp.sum(weight, axis=0)
-            log_std = jnp.log(jnp.std((rest - mean) * weight, axis=0) + 1e-6)
+            std = statistics.spread((rest - mean) * weight, 0, still)
+            log_std = jnp.log(std + statistics.SMALLEST)
             bias = scales.inverse_soft_clamp(
                 scales.soft_clamp(bias, self.bound) + log_std, self.bound
             )

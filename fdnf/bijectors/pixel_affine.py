@@ -9,7 +9,7 @@ from fdnf.bijectors import pixel_inverse
 from fdnf.bijectors.base import Bijector
 from fdnf.nets import causal_unet
 from fdnf.nets.pixelcnn import CausalUNet
-from fdnf.ops import pixel_affine, scales
+from fdnf.ops import pixel_affine, scales, statistics
 from fdnf.types import Context, Events, LogDet, Mapped
 
 Images = Float[Array, "batch height width channels"]
@@ -24,9 +24,10 @@ class PixelAffine(Bijector):
     pixel that hardly varies nor a sample goes to infinity.
 
     `init` gives z mean 0 and variance 1 in each channel over its batch, through the
-    last biases of the network; `init` through `inverse` does so for what that returns,
-    and makes it by one round of the network from 0, since a new one is little more than
-    its last biases: the loop over pixels takes long to compile.
+    last biases of the network, where the channel varies (`ops.statistics`); `init`
+    through `inverse` does so for what that returns, and makes it by one round of the
+    network from 0, since a new one is little more than its last biases: the loop over
+    pixels takes long to compile.
 
     Args:
       net: the network.
@@ -49,13 +50,15 @@ class PixelAffine(Bijector):
         axes = (0, 1, 2)
         mean, raw, coefficients = pixel_affine.split(outputs, channels)
         rest = x - mean - pixel_affine.shifts(coefficients, x)
+        still = statistics.constant(rest, axes)
         shift, bias = jnp.mean(rest, axis=axes), jnp.zeros(channels, x.dtype)
         # The network's raw log-scales vary with the pixel, so the two biases are a
         # fixed point; a few rounds reach it.
         for _ in range(5):
             weight = jnp.exp(-scales.soft_clamp(raw + bias, self.bound))
             shift = jnp.sum(rest * weight, axis=axes) / jnp.sum(weight, axis=axes)
-            log_std = jnp.log(jnp.std((rest - shift) * weight, axis=axes) + 1e-6)
+            std = statistics.spread((rest - shift) * weight, axes, still)
+            log_std = jnp.log(std + statistics.SMALLEST)
             bias = scales.inverse_soft_clamp(
                 scales.soft_clamp(bias, self.bound) + log_std, self.bound
             )
@@ -64,7 +67,7 @@ class PixelAffine(Bijector):
 
     def _bias_of_latents(self, y: Images, outputs: Array) -> Array:
         """Of `inverse`: x has mean 0 and variance 1, if `net` is its last biases."""
-        std = jnp.std(y, axis=(0, 1, 2)) + 1e-6
+        std = statistics.spread(y, (0, 1, 2)) + statistics.SMALLEST
         raw = scales.inverse_soft_clamp(-jnp.log(std), self.bound)
         others = jnp.zeros(outputs.shape[-1] - 2 * y.shape[-1], y.dtype)
         return jnp.concatenate([-jnp.mean(y, axis=(0, 1, 2)) / std, raw, others])

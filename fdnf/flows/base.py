@@ -1,13 +1,15 @@
 """What a flow is: encode, decode, log_prob, sample over any stack of bijectors."""
 
 import math
-from typing import Any
+import warnings
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
+from jax import core
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from fdnf.bijectors.combinators import Chain, Repeat
-from fdnf.ops import entering, rows
+from fdnf.ops import entering, rows, statistics
 from fdnf.types import Context, Decoding, Encoding, Events, Given, LogDet, Passed
 
 Latents = tuple[Array, ...]
@@ -39,11 +41,16 @@ class FlowModule(entering.Model):
     an affine map of that part, counted in `log_det`: the latents stay standard normal.
 
     `variables = flow.init(key, x)` with a real batch: data-dependent parameters take
-    their statistics there.
+    their statistics there. Where it has none, in one row or a constant column, they
+    start at harmless scales (`ops.statistics`); called outside of `jit`, `init` warns
+    of it by name.
 
     What enters is looked at and cast in `encode`, `decode` and `draw`, see
     `entering.Model`; `_encode` and `_decode` may rely on it.
     """
+
+    # Whether first parameters depend on the batch of `init`.
+    takes_statistics: ClassVar[bool] = False
 
     def _encode(self, x: Events, cond: Context | None):
         raise NotImplementedError
@@ -116,7 +123,16 @@ class FlowModule(entering.Model):
 
     def __call__(self, x: Given, cond: Given | None = None) -> Encoding:
         """Runs `encode`; what `init` calls."""
-        return self.encode(x, cond)
+        encoding = self.encode(x, cond)
+        if self.takes_statistics and self.is_initializing():
+            _warn_of_constant(x)
+        return encoding
+
+
+def _warn_of_constant(x: Given) -> None:
+    said = None if isinstance(x, core.Tracer) else statistics.constant_part(x)
+    if said:
+        warnings.warn(said, stacklevel=3)
 
 
 class StackFlow(FlowModule):

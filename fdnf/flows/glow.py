@@ -1,6 +1,6 @@
 """Glow: activation norm, an invertible linear map, a coupling; K times a level."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from fdnf.bijectors.actnorm import ActNorm
 from fdnf.bijectors.base import Bijector
@@ -36,6 +36,8 @@ class TabularGlow(StackFlow):
 
     Reference: Walton et al. (2023), section 4.2; Kingma and Dhariwal (2018).
     """
+
+    takes_statistics: ClassVar[bool] = True
 
     steps: int = 3
     hidden: int = 32

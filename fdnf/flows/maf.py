@@ -1,6 +1,6 @@
 """Masked autoregressive flow and its inverse."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 
@@ -34,6 +34,8 @@ class MAF(StackFlow):
 
     Reference: Papamakarios et al. (2017).
     """
+
+    takes_statistics: ClassVar[bool] = True
 
     steps: int = 5
     hidden: Ints = (32, 32)
@@ -95,6 +97,8 @@ class IAF(MAF):
 
     Reference: Kingma et al. (2016).
     """
+
+    takes_statistics: ClassVar[bool] = False
 
     def _masked_affine(self) -> Bijector:
         return Invert(super()._masked_affine())

@@ -1,6 +1,7 @@
 """Multi-scale flows: after each level a part of the activation becomes a latent."""
 
 import math
+from typing import ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -86,6 +87,8 @@ class MultiScale(FlowModule):
     (a learned Gaussian for the top; there is one in any case where there is a
     condition) are theirs.
     """
+
+    takes_statistics: ClassVar[bool] = True
 
     def _count(self) -> int:
         raise NotImplementedError

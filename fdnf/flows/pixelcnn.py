@@ -1,6 +1,6 @@
 """PixelCNN++ with Gaussian conditionals as a flow, and its inverse."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from fdnf.bijectors.base import Bijector
 from fdnf.bijectors.combinators import Chain, Invert
@@ -30,6 +30,8 @@ class PixelCNN(StackFlow):
 
     Reference: Salimans et al. (2017); Huang et al. (2019), section 4.1.2.
     """
+
+    takes_statistics: ClassVar[bool] = True
 
     steps: int = 1
     features: int = 32

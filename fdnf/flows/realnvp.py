@@ -1,6 +1,6 @@
 """RealNVP, on vectors and on images."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from fdnf.bijectors.actnorm import ActNorm
 from fdnf.bijectors.base import Bijector
@@ -31,6 +31,8 @@ class RealNVP(StackFlow):
 
     Reference: Dinh et al. (2017), sections 3.2-3.4.
     """
+
+    takes_statistics: ClassVar[bool] = True
 
     steps: int = 4
     hidden: Ints = (64, 64)

@@ -1,7 +1,7 @@
 """SRFlow: high-resolution images given low-resolution ones."""
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -75,6 +75,8 @@ class SRFlow(FlowModule):
     Reference: Lugmayr et al. (2020), SRFlow, section 3 and released code; Baranchuk
     et al. (2021), section 3.1.
     """
+
+    takes_statistics: ClassVar[bool] = True
 
     scale: int = 4
     levels: int = 3

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from fdnf.ops import convolution, scales
+from fdnf.ops import convolution, scales, statistics
 from fdnf.types import Context
 
 Images = Float[Array, "batch height width channels"]
@@ -56,8 +56,9 @@ class Conv(nn.Module):
             return -jnp.mean(h.astype(jnp.float32), axis=(0, 1, 2))
 
         def raw_init(_):
-            std = jnp.std(h.astype(jnp.float32), axis=(0, 1, 2))
-            return scales.inverse_soft_clamp(-jnp.log(std + 1e-6), BOUND)
+            std = statistics.spread(h.astype(jnp.float32), (0, 1, 2))
+            log_std = jnp.log(std + statistics.SMALLEST)
+            return scales.inverse_soft_clamp(-log_std, BOUND)
 
         bias = self.param("bias", bias_init)
         raw = self.param("raw_log_scale", raw_init)

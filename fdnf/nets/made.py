@@ -1,13 +1,15 @@
 """MADE: a masked dense network whose outputs for x_i see only x_1 .. x_{i-1}."""
 
+import functools
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from fdnf.nets.mlp import activation
-from fdnf.ops import attributes, masks
+from fdnf.ops import attributes, masks, statistics
 from fdnf.ops.attributes import Ints
 
 Layers = tuple[tuple[Array, Array], ...]
@@ -75,7 +77,8 @@ class MADE(nn.Module):
           x: used for its width; in `init` also for `bias_init`.
           cond: context; makes the first bias one row per example.
           bias_init: in `init`, (x, outputs of the network without its last bias) ->
-            the last bias.
+            the last bias. With one, columns that are constant in x, of which the batch
+            says nothing, start with outputs of 0 beside that bias.
 
         Returns:
           One (kernel, bias) pair per layer.
@@ -93,12 +96,15 @@ class MADE(nn.Module):
         for i, mask in enumerate(made):
             is_last = i == len(made) - 1
             init = last if is_last else lecun
+            of_batch = bias_init if is_last and self.is_initializing() else None
+            if of_batch is not None:
+                init = functools.partial(self._without_still, x, last)
             kernel = self.param(f"dense_{i}_kernel", init, mask.shape, jnp.float32)
             kernel = kernel * jnp.asarray(mask, kernel.dtype)
             bias_0 = jnp.zeros(mask.shape[1], kernel.dtype)
-            if is_last and bias_init is not None and self.is_initializing():
+            if of_batch is not None:
                 net = masked_mlp((*layers, (kernel, bias_0)), x, self._function)
-                bias_0 = bias_init(x, net)
+                bias_0 = of_batch(x, net)
             bias = self.param(f"dense_{i}_bias", lambda _, value=bias_0: value)
             if i == 0 and cond is not None:
                 shape = (cond.shape[-1], mask.shape[1])
@@ -106,6 +112,17 @@ class MADE(nn.Module):
                 bias = bias + _product(cond, context)
             layers.append((kernel, bias))
         return tuple(layers)
+
+    def _without_still(
+        self, x: Array, init: Callable, key: Array, shape: tuple[int, ...], dtype: Any
+    ) -> Array:
+        """`init`, with no weights for the outputs of columns that `x` has constant.
+
+        What a new network says of these is all that varies in them, and the next layer
+        to normalise would blow it up.
+        """
+        still = jnp.tile(statistics.constant(x, 0), self.outputs)
+        return jnp.where(still, 0, init(key, shape, dtype))
 
     @property
     def _function(self) -> Callable[[Array], Array]:

@@ -1,16 +1,21 @@
 """What batches are drawn from, and the first of them."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
+from fdnf.ops import statistics
 from fdnf.train import pools, preprocess
 from fdnf.train.preprocessing import Data, Prepared
 from fdnf.train.streams import Run, fold
 from fdnf.train.taught import Member, Taught
+
+_log = logging.getLogger(__name__)
 
 _TRAIN = 0  # The split.
 
@@ -83,4 +88,11 @@ def first_batches(
             batch["beside"] = jnp.asarray(beside[picked])
         key = fold(jax.random.key(seed), Run.FIRST)
         batches.append(prepared.train(key, batch))
+    _tell_constant([batch["x"] for batch in batches])
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *batches)
+
+
+def _tell_constant(batches: Sequence[Array]) -> None:
+    """Warns of columns or channels that do not vary in some run's first batch."""
+    for said in sorted({statistics.constant_part(x) or "" for x in batches} - {""}):
+        _log.warning("%s Its rows are as many as train.init_rows says.", said)

@@ -1,0 +1,89 @@
+"""Statistics of a first batch that are safe to normalise by.
+
+A layer that takes its first scales from data divides by a standard deviation. That of
+one row, of equal rows or of a constant column is 0, or rounding, and says nothing of
+the rows to come: divided by, it makes scales of 1e5 a layer, and a test row that
+differs has a density of 0. Such a column is still: it gets the spread of the others.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+# A standard deviation up to here is none: what layers add to it before they divide.
+SMALLEST = 1e-6
+# Values of a column that differ by no more roundings than these are the same one.
+ROUNDINGS = 64
+
+
+def constant(
+    x: Float[Array | np.ndarray, "*rows columns"], axes: int | tuple[int, ...]
+) -> Bool[Array, "..."]:
+    """Which columns are one value, up to `ROUNDINGS` of its size; over `axes`.
+
+    By the range: the mean of many equal numbers is not that number, so their standard
+    deviation need not be small.
+    """
+    low, high = jnp.min(x, axis=axes), jnp.max(x, axis=axes)
+    size = jnp.maximum(jnp.abs(low), jnp.abs(high))
+    return high - low <= ROUNDINGS * float(jnp.finfo(x.dtype).eps) * size
+
+
+def spread(
+    x: Float[Array, "*rows columns"],
+    axes: int | tuple[int, ...],
+    still: Bool[Array, " columns"] | None = None,
+) -> Float[Array, " columns"]:
+    """Standard deviation of each column over `axes`, fit to divide by.
+
+    A column that is constant, or spreads by at most `SMALLEST`, gets the geometric mean
+    of the others' standard deviations, in whose units it probably is; 1 if all are
+    still. The others' numbers are the plain ones.
+
+    Args:
+      x: values, columns (channels) last.
+      axes: all others.
+      still: which columns are known to say nothing; by default those that `constant`
+        names. For values whose centre is taken off, and with it what rounding is
+        measured by.
+    """
+    std = jnp.std(x, axis=axes)
+    if still is None:
+        still = constant(x, axes)
+    still = still | (std <= SMALLEST)
+    logs = jnp.where(still, 0, jnp.log(jnp.where(still, 1, std)))
+    usual = jnp.exp(jnp.sum(logs) / jnp.maximum(jnp.sum(~still), 1))
+    return jnp.where(still, usual, std)
+
+
+def constant_part(x: Array | np.ndarray) -> str | None:
+    """Says which columns (channels) of a first batch are constant, in words.
+
+    Args:
+      x: a batch whose values are at hand, columns last.
+
+    Returns:
+      None if there is nothing to say.
+    """
+    x = np.asarray(x, np.promote_types(np.float32, np.asarray(x).dtype))
+    if not x.size:
+        return None
+    still = np.flatnonzero(constant(x, tuple(range(x.ndim - 1))))
+    if not still.size:
+        return None
+    if still.size == x.shape[-1]:
+        rows = "has one row" if len(x) == 1 else f"has {len(x)} rows that are all equal"
+        return (
+            f"the first batch {rows}: no spread can be read off it, and every layer "
+            "that takes its first scale from data starts at scale 1. Initialise with "
+            "a batch of real rows."
+        )
+    word = "column" if x.ndim == 2 else "channel"
+    first = x.reshape(-1, x.shape[-1])[0]
+    named = ", ".join(f"{i} ({first[i]:.6g})" for i in still[:8])
+    more = f" and {still.size - 8} more" if still.size > 8 else ""
+    return (
+        f"the first batch of {len(x)} rows is constant in {word} {named}{more}: it "
+        "starts with the scale of the others. Drop what never varies, or initialise "
+        "with more rows."
+    )
