@@ -16,6 +16,9 @@ from fdnf.metrics import rows
 
 # Rows whose distances to all others are held at once.
 BLOCK = 256
+# Squared distances that differ by less than this share are one distance: those of
+# features that are whole numbers but for a scale, whose sums round differently.
+TIE = 1e-12
 
 
 class Prdc(NamedTuple):
@@ -42,7 +45,9 @@ def prdc(
 ) -> Prdc:
     """Precision, recall, density and coverage of `fake` against `real`.
 
-    A point is inside a ball if its distance is strictly below the radius.
+    A point is inside a ball if its distance is strictly below the radius. Equal
+    distances, the rule where features are whole numbers, are found equal: what is too
+    close for the fast product is decided by differences.
 
     Args:
         real: features of data.
@@ -64,20 +69,20 @@ def prdc(
     # The radius is the distance to the k-th other row.
     x, y = rows.checked(real, "real", k + 1), rows.checked(fake, "fake", k + 1)
     # A common shift changes no distance and spares digits in |a - b|^2.
-    center = x.mean(axis=0)
-    x, y = x - center, y - center
+    x, y = _Set(x, x.mean(axis=0)), _Set(y, x.mean(axis=0))
     real_radii, fake_radii = _radii(x, k), _radii(y, k)
 
-    balls_around = np.zeros(len(y), np.int64)
-    inside_fake = np.zeros(len(x), bool)
-    covered = np.zeros(len(x), bool)
-    for start in range(0, len(x), BLOCK):
+    balls_around = np.zeros(len(y.rows), np.int64)
+    inside_fake = np.zeros(len(x.rows), bool)
+    covered = np.zeros(len(x.rows), bool)
+    for start in range(0, len(x.rows), BLOCK):
         block = slice(start, start + BLOCK)
-        squared = rows.squared_distances(x[block], y)
-        in_ball = squared < real_radii[block, None]
+        part = x.part(block)
+        squared = rows.squared_distances(part.centred, y.centred)
+        in_ball = _below(squared, real_radii[block, None], part, y)
         balls_around += in_ball.sum(axis=0)
         covered[block] = in_ball.any(axis=1)
-        inside_fake[block] = (squared < fake_radii).any(axis=1)
+        inside_fake[block] = _below(squared, fake_radii, part, y).any(axis=1)
     return Prdc(
         precision=float((balls_around > 0).mean()),
         recall=float(inside_fake.mean()),
@@ -86,14 +91,62 @@ def prdc(
     )
 
 
-def _radii(x: np.ndarray, k: int) -> np.ndarray:
+class _Set:
+    """Rows as given, and centred, with which products lose fewer digits."""
+
+    def __init__(self, given: np.ndarray, center: np.ndarray | float):
+        self.rows, self.centred = given, given - center
+        self.sizes = np.square(self.centred).sum(axis=1)
+
+    def part(self, block: slice) -> "_Set":
+        """Some of the rows."""
+        some = object.__new__(_Set)
+        some.rows, some.centred = self.rows[block], self.centred[block]
+        some.sizes = self.sizes[block]
+        return some
+
+
+def _slack(a: _Set, b: _Set) -> np.ndarray:
+    """`[n, m]`: by how much products may be off, as squared distances."""
+    eps = np.finfo(np.float64).eps
+    return 8 * (a.rows.shape[1] + 4) * eps * (a.sizes[:, None] + b.sizes)
+
+
+def _directly(a: _Set, i: np.ndarray, b: _Set, j: np.ndarray) -> np.ndarray:
+    """|a_i - b_j|^2 of some pairs from their differences: equal where these are."""
+    found = np.empty(len(i))
+    size = max(1, (1 << 20) // a.rows.shape[1])
+    for start in range(0, len(i), size):
+        some = slice(start, start + size)
+        difference = a.rows[i[some]] - b.rows[j[some]]
+        found[some] = np.square(difference).sum(axis=1)
+    return found
+
+
+def _below(squared: np.ndarray, radii: np.ndarray, a: _Set, b: _Set) -> np.ndarray:
+    """Whether distances are strictly below radii; close calls are decided directly."""
+    below = squared < radii
+    i, j = np.nonzero(np.abs(squared - radii) <= _slack(a, b))
+    exact = np.broadcast_to(radii, squared.shape)[i, j]
+    below[i, j] = _directly(a, i, b, j) < exact * (1 - TIE)
+    return below
+
+
+def _radii(x: _Set, k: int) -> np.ndarray:
     """Squared distance of each row to its k-th nearest other row."""
-    radii = np.empty(len(x))
-    for start in range(0, len(x), BLOCK):
-        squared = rows.squared_distances(x[start : start + BLOCK], x)
-        # The row itself is nearest whatever rounding says of its distance.
+    radii = np.empty(len(x.rows))
+    for start in range(0, len(x.rows), BLOCK):
+        part = x.part(slice(start, start + BLOCK))
+        squared = rows.squared_distances(part.centred, x.centred)
         own = np.arange(len(squared))
-        squared[own, own + start] = -1
-        squared.partition(k, axis=1)
-        radii[start : start + BLOCK] = squared[:, k]
+        # The row itself is no other row.
+        squared[own, own + start] = np.inf
+        nearest = np.partition(squared, k - 1, axis=1)[:, k - 1, None]
+        slack = _slack(part, x)
+        # Those that may be the k-th nearest, by their differences.
+        i, j = np.nonzero(np.abs(squared - nearest) <= 2 * slack)
+        squared[squared < nearest - 2 * slack] = -1
+        squared[i, j] = _directly(part, i, x, j)
+        squared.partition(k - 1, axis=1)
+        radii[start : start + BLOCK] = squared[:, k - 1]
     return radii

@@ -59,6 +59,51 @@ def test_copies_of_one_point_do_not_count_themselves_away():
     assert prdc.prdc(same, same) == (0, 0, 0, 0)
 
 
+def by_definition(real, fake, k, weights=1):
+    """In whole numbers, pair by pair; columns may have weights."""
+
+    def distances(a, b):
+        return (weights * np.square(a[:, None] - b[None])).sum(axis=-1)
+
+    def radii(a):
+        squared = distances(a, a)
+        np.fill_diagonal(squared, np.iinfo(np.int64).max)
+        return np.sort(squared, axis=1)[:, k - 1]
+
+    across = distances(real, fake)
+    in_real = across < radii(real)[:, None]
+    in_fake = across < radii(fake)
+    return (
+        in_real.any(axis=0).mean(),
+        in_fake.any(axis=1).mean(),
+        in_real.sum(axis=0).mean() / k,
+        in_real.any(axis=1).mean(),
+    )
+
+
+@pytest.mark.parametrize("scale", [1.0, 1 / 255, 0.1, 1e4 / 3])
+@pytest.mark.parametrize(
+    ("high", "features"), [(2, 12), (2, 40), (4, 3), (10, 2)], ids=str
+)
+def test_ties_of_whole_numbers_are_ties(high, features, scale, monkeypatch):
+    monkeypatch.setattr(prdc, "BLOCK", 64)
+    rng = np.random.default_rng(high * features)
+    real = rng.integers(0, high, size=(150, features))
+    # Half of them samples of other odds.
+    fake = np.minimum(rng.integers(0, high + 1, size=(120, features)), high - 1)
+    found = prdc.prdc(real * scale + 3 * scale, fake * scale + 3 * scale, 3)
+    np.testing.assert_allclose(found, by_definition(real, fake, 3), rtol=1e-12)
+
+
+def test_ties_of_standardised_columns_are_ties():
+    rng = np.random.default_rng(1)
+    real, fake = (rng.integers(0, 2, size=(n, 8)) for n in (90, 80))
+    shift, weights = real.mean(axis=0), rng.integers(4, 9, size=8)
+    found = prdc.prdc(*((each - shift) * weights**0.5 for each in (real, fake)), 3)
+    expected = by_definition(real, fake, 3, weights)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
 def test_refusals():
     rows = np.random.default_rng(0).normal(size=(6, 2))
     with pytest.raises(ValueError, match="real has 5 rows: expected at least 6"):
