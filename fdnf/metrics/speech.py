@@ -134,15 +134,26 @@ def stoi(x: Clip, y: Recording, rate: int, *, extended: bool = False) -> float:
       rate: samples a second; the measure hears 10 kHz.
       extended: ESTOI, which is stricter about modulations.
 
+    Returns:
+      The score; 0 for silence in place of speech, of which nothing is understood.
+
     Raises:
       ImportError: without the package `pystoi`.
-      ValueError: for unlike lengths, or a recording with less than about 0.4 s of
-        speech.
+      ValueError: for unlike lengths, samples that are not finite, or a recording that
+        is silent or has less than about 0.4 s of speech: that has no score.
 
     References: Taal et al. (2011); Jensen and Taal (2016).
     """
     package = _optional("pystoi")
     x, y = _pair(x, y)
+    if not np.ptp(y):
+        raise ValueError(
+            f"STOI of {len(y) / rate:.2f} s of silence: expected a recording of speech;"
+            " leave such clips out"
+        )
+    if not np.ptp(x):
+        # The package adds noise and measures that.
+        return 0.0
     with warnings.catch_warnings():
         # It says so in a warning, and gives 1e-5 as if it had measured.
         warnings.filterwarnings("error", "Not enough STFT frames")
@@ -212,7 +223,14 @@ def _pair(x: Clip, y: Recording) -> tuple[np.ndarray, np.ndarray]:
             f"sounds of types {x.dtype} and {y.dtype}: expected floats in [-1, 1]. Of"
             " 16-bit samples that is x / 32768."
         )
-    return np.asarray(x, np.float64), np.asarray(y, np.float64)
+    pair = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    bad = [int((~np.isfinite(sound)).sum()) for sound in pair]
+    if any(bad):
+        raise ValueError(
+            f"{bad[0]} samples of the sound and {bad[1]} of the recording are not "
+            "finite: such a clip has no score; leave it out and say so"
+        )
+    return pair
 
 
 def _optional(name: str) -> ModuleType:

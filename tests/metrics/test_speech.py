@@ -142,6 +142,22 @@ def test_resampling():
     np.testing.assert_array_equal(speech.resampled(t, 8000, 8000), t)
 
 
+@pytest.mark.parametrize("extended", [False, True])
+def test_stoi_of_silence_and_of_what_is_no_number(extended):
+    needs("pystoi")
+    y = voice(1.0)
+    broken = y.copy()
+    broken[[7, 9]] = np.nan
+    # Silence in place of speech is not understood; of silence there is nothing to.
+    assert speech.stoi(0 * y, y, RATE, extended=extended) == 0.0
+    with pytest.raises(ValueError, match="of silence: expected a recording"):
+        speech.stoi(y, 0 * y, RATE, extended=extended)
+    with pytest.raises(ValueError, match="2 samples of the sound and 0 of the rec"):
+        speech.stoi(broken, y, RATE, extended=extended)
+    with pytest.raises(ValueError, match="0 samples of the sound and 2 of the rec"):
+        speech.stoi(y, broken, RATE, extended=extended)
+
+
 @pytest.mark.parametrize("name", ["pystoi", "pesq"])
 def test_absent_packages_are_named(name, monkeypatch):
     def absent(_):
