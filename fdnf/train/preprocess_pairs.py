@@ -198,9 +198,12 @@ class Speech:
         x = batch["x"]
         if x.shape[1] > self.segment:
             place = fold(key, Preprocess.WINDOW)
-            last = x.shape[1] - self.segment
+            # The last of them included.
+            starts = x.shape[1] - self.segment + 1
             at = shares.draw(
-                share, len(x), lambda rows: jax.random.randint(place, (rows,), 0, last)
+                share,
+                len(x),
+                lambda rows: jax.random.randint(place, (rows,), 0, starts),
             )
             x = jax.vmap(
                 lambda row, at: jax.lax.dynamic_slice(row, (at,), (self.segment,))

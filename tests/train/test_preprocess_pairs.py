@@ -87,6 +87,16 @@ def test_windows_of_sound_and_their_spectrogram():
     assert cond.shape[1:] == SOUND.condition_shape((256, 1))
 
 
+@pytest.mark.parametrize("longer", [1, 2])
+def test_windows_start_wherever_they_fit(longer):
+    # A tile that is a few samples longer: every start is drawn, the last one too.
+    tile = np.arange(256 + longer, dtype=np.int16)
+    made = Speech(256, MEL, noise=0.0)
+    x = made.train(KEY, {"x": jnp.asarray(np.tile(tile, (60, 1)))})["x"]
+    starts = np.asarray(made.to_stored(x))[:, 0]
+    assert set(starts.tolist()) == set(range(longer + 1))
+
+
 def test_sound_gets_noise_of_a_step():
     y, log_det = SOUND.encode(KEY, jnp.zeros((20, 256), jnp.int16))
     noise = np.asarray(y) * 32768
