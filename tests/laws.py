@@ -208,7 +208,7 @@ derivatives_jitted = jax.jit(derivatives, static_argnums=0)
 def _log_det(direction, variables: Any, x: Array, cond: Array | None) -> Array:
     """`[batch]`, log |det| of the Jacobian of each row.
 
-    By reverse mode, since the inverse of a masked affine map has no forward mode.
+    By forward mode: the gradients of the laws are those of reverse mode.
     """
     size = math.prod(x.shape[1:])
 
@@ -217,7 +217,7 @@ def _log_det(direction, variables: Any, x: Array, cond: Array | None) -> Array:
             whole = flat.reshape(1, *x.shape[1:])
             return direction(variables, whole, context).value.reshape(-1)
 
-        return jnp.linalg.slogdet(jax.jacrev(value)(row.reshape(size)))[1]
+        return jnp.linalg.slogdet(jax.jacfwd(value)(row.reshape(size)))[1]
 
     if cond is None:
         return jax.vmap(lambda row: one(row, None))(x)

@@ -4,11 +4,12 @@ The inverse is the solution of x = g(x), g(x)[p] = choose(outputs(x)[p], z[p]), 
 outputs at p see pixels before p only: the Jacobian of g is strictly triangular, and
 the iteration x <- g(x) is exact after as many rounds as there are pixels.
 
-Gradients are implicit: the adjoint lam = x_bar + (dg/dx)^T lam is triangular too, and
-solved by iteration.
+Derivatives are implicit, in both modes and of every order: dx = dg + (dg/dx) dx and the
+adjoint lam = x_bar + (dg/dx)^T lam are triangular too, and solved by iteration.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -19,7 +20,7 @@ from jaxtyping import Array, Float
 from fdnf.nets import causal_unet, causal_unet_sampling
 from fdnf.nets.causal_unet import Weights
 from fdnf.ops import autoregressive_solvers as solvers
-from fdnf.ops import fixed_point, pixel_affine
+from fdnf.ops import fixed_point, pixel_affine, rules
 
 METHODS = ("auto", "pixels", "jacobi", "naive", "once")
 
@@ -59,7 +60,7 @@ def solve(plan: Plan, weights: Weights, z: Images) -> Images:
       weights: of the network.
       z: noise.
 
-    Gradients in reverse mode go to `weights` and `z`. A row that is not finite
+    Derivatives go to `weights` and `z`, in both modes. A row that is not finite
     touches no other row.
 
     Raises:
@@ -104,33 +105,51 @@ def _solution(plan: Plan, weights: Weights, z: Array) -> Array:
     return causal_unet_sampling.generate(weights, z, choose)
 
 
-_solve = jax.custom_vjp(_solution, nondiff_argnums=(0,))
+@rules.ruled(statics=1)
+def _solve(plan: Plan, weights: Weights, z: Array) -> Array:
+    return _solution(plan, weights, z)
 
 
-def _solve_forward(plan: Plan, weights: Weights, z: Array) -> tuple[Array, Any]:
-    x = _solution(plan, weights, z)
-    return x, (weights, z, x)
+@_solve.defjvp
+def _solve_jvp(plan: Plan, primals: Any, tangents: Any) -> tuple[Array, Array]:
+    weights, z = primals
+    found = _solve(plan, weights, z)
+    # The gradient of a row that the loss does not read is 0, also where x is inf, or
+    # where what the network makes of x is.
+    axes = tuple(range(1, z.ndim))
+    largest = float(jnp.finfo(z.dtype).max) ** 0.4
+    peak = jnp.maximum(jnp.abs(found), jnp.abs(z))
+    safe = jnp.all(peak <= largest, axis=axes, keepdims=True)
+    z, x = jnp.where(safe, z, 0), jnp.where(safe, found, 0)
 
+    # Nothing of it is kept for the reverse pass but its arguments.
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def at_x(weights: Weights, z: Array, x: Array) -> Array:
+        return _round(plan, weights, z, x)
 
-@functools.partial(jax.jit, static_argnums=0)
-def _solve_backward(plan: Plan, saved: Any, x_bar: Array) -> tuple[Weights, Array]:
-    weights, z, x = saved
-    # The gradient of a row that the loss does not read is 0, also where x is inf.
-    axes = tuple(range(1, x.ndim))
-    read = jnp.any(x_bar != 0, axis=axes, keepdims=True)
-    z, x = jnp.where(read, z, 0), jnp.where(read, x, 0)
-    _, pull = jax.vjp(functools.partial(_round, plan, weights, z), x)
-    peak = jnp.max(jnp.abs(x_bar), axis=axes, keepdims=True)
-    lam, _ = solvers.iterate(
-        lambda lam: (x_bar + pull(lam)[0], ()),
-        x_bar,
-        (),
-        peak,
-        z.shape[1] * z.shape[2],
-        plan.tolerance,
+    _, change = jax.jvp(
+        lambda weights, z: at_x(weights, z, x), (weights, z), tuple(tangents)
     )
-    _, pull = jax.vjp(lambda weights, z: _round(plan, weights, z, x), weights, z)
-    return pull(lam)
+    step = functools.partial(_round, plan, weights, z)
+
+    def solve(apply: Callable[[Array], Array], b: Array) -> Array:
+        """Solves v = b + A v for a strictly triangular A."""
+        size = jnp.max(jnp.abs(b), axis=axes, keepdims=True)
+        rounds = z.shape[1] * z.shape[2]
+        v, _ = solvers.iterate(
+            lambda v: (b + apply(v), ()), b, (), size, rounds, plan.tolerance
+        )
+        return jnp.where(safe | (size == 0), v, jnp.nan)
+
+    d_x = lax.custom_linear_solve(
+        lambda v: v - jax.jvp(step, (x,), (v,))[1],
+        change,
+        lambda _, b: solve(jax.linearize(step, x)[1], b),
+        transpose_solve=lambda _, b: solve(_transposed(step, x), b),
+    )
+    return found, d_x
 
 
-_solve.defvjp(_solve_forward, _solve_backward)
+def _transposed(step: Callable[[Array], Array], x: Array) -> Callable[[Array], Array]:
+    _, pull = jax.vjp(step, x)
+    return lambda v: pull(v)[0]

@@ -5,8 +5,9 @@ point x = g(x) = shift(x) + z exp(a(x)), and the Jacobian of g is strictly lower
 triangular. Evaluating the whole net once per column costs dim passes. Here each unit is
 evaluated once, in the step at which its last input is known (`autoregressive_solvers`).
 
-Gradients are implicit: the adjoint system lam = x_bar + (dg/dx)^T lam is a linear MADE
-with its columns in reverse order, and the same sweep solves it.
+Derivatives are implicit, in both modes and of every order. dx = dg + (dg/dx) dx, where
+dg is the change of g at x, is a linear MADE; the adjoint lam = x_bar + (dg/dx)^T lam is
+one with its columns in reverse order. The same sweep solves both.
 """
 
 import functools
@@ -19,6 +20,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from fdnf.ops import autoregressive_solvers as solvers
+from fdnf.ops import rules
 
 Layers = solvers.Layers
 Elementwise = solvers.Elementwise
@@ -77,10 +79,11 @@ def invert(
 ) -> Inverse:
     """Solves (x - shift(x)) exp(-a(x)) = z for x.
 
-    Reverse-mode gradients with respect to `layers` and `z` are implicit and cost about
-    as much as the inverse and one training step of the block; there is no forward mode.
-    Works under `jit`, `vmap` and `scan`. A row whose solution is not finite affects no
-    other row, and affects no gradient either if the loss does not read it.
+    Gradients with respect to `layers` and `z` are implicit and cost about as much as
+    the inverse and one training step of the block. Forward mode and second derivatives
+    are there too. Works under `jit`, `vmap` and `scan`. A row whose solution is not
+    finite, or so large that its derivatives might not be, affects no other row, and
+    affects no gradient either if the loss does not read it; if it does, that is nan.
 
     Args:
       layers: Pairs (kernel [in, out], bias [out]) of a MADE whose hidden units have the
@@ -190,42 +193,80 @@ def _solution(plan: solvers.Plan, layers: Layers, z: Array) -> Array:
     return _in_chunks(solve_rows, plan.chunk, z, layers[0][1])
 
 
-_solve = jax.custom_vjp(_solution, nondiff_argnums=(0,))
+@rules.ruled(statics=1)
+def _solve(plan: solvers.Plan, layers: Layers, z: Array) -> Array:
+    return _solution(plan, layers, z)
 
 
-def _solve_forward(plan: solvers.Plan, layers: Layers, z: Array) -> tuple[Array, Any]:
-    x = _solution(plan, layers, z)
-    return x, (layers, z, x)
+@_solve.defjvp
+def _solve_jvp(plan: solvers.Plan, primals: Any, tangents: Any) -> tuple[Array, Array]:
+    layers, z = primals
+    found = _solve(plan, layers, z)
+    # The gradient of a row that the loss does not read is 0, also where x is inf, or
+    # where what the net makes of x is.
+    largest = float(jnp.finfo(z.dtype).max) ** 0.4
+    peak = jnp.maximum(jnp.abs(found), jnp.abs(z))
+    safe = jnp.all(peak <= largest, axis=-1, keepdims=True)
+    z, x = jnp.where(safe, z, 0), jnp.where(safe, found, 0)
+
+    # Nothing of it is kept for the reverse pass but its arguments.
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def at_x(layers: Layers, z: Array, x: Array) -> Array:
+        return _fixed_map(plan, layers, z, x)
+
+    _, change = jax.jvp(
+        lambda layers, z: at_x(layers, z, x), (layers, z), (tangents[0], tangents[1])
+    )
+
+    def residual(v: Array) -> Array:
+        step = functools.partial(_fixed_map, plan, layers, z)
+        return v - jax.jvp(step, (x,), (v,))[1]
+
+    def solve(solver: Callable, b: Array) -> Array:
+        read = jnp.any(b != 0, axis=-1, keepdims=True)
+        return jnp.where(safe | ~read, solver(plan, layers, z, x, b), jnp.nan)
+
+    d_x = lax.custom_linear_solve(
+        residual,
+        change,
+        lambda _, b: solve(_tangent, b),
+        transpose_solve=lambda _, b: solve(_adjoint, b),
+    )
+    return found, d_x
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _solve_backward(
-    plan: solvers.Plan, saved: Any, x_bar: Array
-) -> tuple[Layers, Array]:
-    layers, z, x = saved
-    # The gradient of a row that the loss does not read is 0, also where x is inf.
-    read = jnp.any(x_bar != 0, axis=-1, keepdims=True)
-    z, x = jnp.where(read, z, 0), jnp.where(read, x, 0)
+def _tangent(
+    plan: solvers.Plan, layers: Layers, z: Array, x: Array, change: Array
+) -> Array:
+    """Solves v = change + (dg/dx) v."""
+    if plan.method == "jacobi":
+        step = functools.partial(_fixed_map, plan, layers, z)
+        return _iterated(plan, jax.linearize(step, x)[1], change)
+    solve_rows = functools.partial(solvers.tangent, plan, layers)
+    rows = jnp.stack([z, x, change], axis=1)
+    return _in_chunks(solve_rows, plan.chunk, rows, layers[0][1])
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _adjoint(
+    plan: solvers.Plan, layers: Layers, z: Array, x: Array, x_bar: Array
+) -> Array:
+    """Solves lam = x_bar + (dg/dx)^T lam."""
     if plan.method == "jacobi":
         _, pull = jax.vjp(functools.partial(_fixed_map, plan, layers, z), x)
-        peak = jnp.max(jnp.abs(x_bar), axis=-1, keepdims=True)
-        lam = solvers.iterate(
-            lambda lam: (x_bar + pull(lam)[0], ()),
-            x_bar,
-            (),
-            peak,
-            z.shape[-1],
-            plan.tol,
-        )[0]
-    else:
-        solve_rows = functools.partial(solvers.adjoint, plan, layers)
-        rows = jnp.stack([z, x, x_bar], axis=1)
-        lam = _in_chunks(solve_rows, plan.chunk, rows, layers[0][1])
-    _, pull = jax.vjp(lambda layers, z: _fixed_map(plan, layers, z, x), layers, z)
-    return pull(lam)
+        return _iterated(plan, lambda lam: pull(lam)[0], x_bar)
+    solve_rows = functools.partial(solvers.adjoint, plan, layers)
+    rows = jnp.stack([z, x, x_bar], axis=1)
+    return _in_chunks(solve_rows, plan.chunk, rows, layers[0][1])
 
 
-_solve.defvjp(_solve_forward, _solve_backward)
+def _iterated(plan: solvers.Plan, apply: Callable[[Array], Array], b: Array) -> Array:
+    """Solves v = b + A v for a strictly triangular A, see `solvers.iterate`."""
+    peak = jnp.max(jnp.abs(b), axis=-1, keepdims=True)
+    return solvers.iterate(
+        lambda v: (b + apply(v), ()), b, (), peak, b.shape[-1], plan.tol
+    )[0]
 
 
 def _in_chunks(

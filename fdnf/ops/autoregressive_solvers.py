@@ -1,4 +1,4 @@
-"""Solvers of triangular nets: the inverse of a MADE affine block and its adjoint.
+"""Solvers of triangular nets: the inverse of a MADE block, its tangent and adjoint.
 
 Sequential in columns, parallel in rows. Three observations keep that cheap. Hidden
 units are sorted by degree (`masks.made_degrees`), so those of one degree are a window
@@ -160,6 +160,25 @@ def exact(plan: Plan, layers: Layers, z: Array, bias: Array) -> Array:
     return _sweep([*inner, last], _degrees(plan, layers), hidden, column, z_t).T
 
 
+def tangent(plan: Plan, layers: Layers, rows: Array, bias: Array) -> Array:
+    """Solves v = b + (dg/dx) v; rows stacks z, x and b on axis 1.
+
+    The net's own sweep with its units scaled by the activation's slope.
+    """
+    z, x, b = (rows[:, index].T for index in range(3))
+    slopes, gain = _linearised(plan, layers, z, x, bias)
+    *inner, last = [kernel.T for kernel, _ in layers]
+    last = last.reshape(2, x.shape[0], -1).transpose(1, 0, 2)
+
+    def hidden(layer: int, take: Callable[[Array], Array], h: Array) -> Array:
+        return h * take(slopes[layer])
+
+    def column(i: Array, outputs: Array) -> Array:
+        return (b[i] + outputs[0] + gain[i] * outputs[1])[None]
+
+    return _sweep([*inner, last], _degrees(plan, layers), hidden, column, b).T
+
+
 def adjoint(plan: Plan, layers: Layers, rows: Array, bias: Array) -> Array:
     """Solves lam = x_bar + (dg/dx)^T lam; rows stacks z, x and x_bar on axis 1.
 
@@ -168,13 +187,10 @@ def adjoint(plan: Plan, layers: Layers, rows: Array, bias: Array) -> Array:
     slope, and degree k becomes dim - k.
     """
     z, x, x_bar = (rows[:, index].T for index in range(3))
-    dim, h, slopes = x.shape[0], x, []
-    for (kernel, _), offset in zip(layers, _biases_t(layers, bias), strict=False):
-        h, slope = _value_and_slope(plan.activation, dot(kernel.T, h) + offset)
-        slopes.append(slope[::-1])
-    raw = dot(layers[-1][0].T[dim:], h) + layers[-1][1][dim:, None]
-    a, slope = _value_and_slope(plan.log_scale, raw)
-    gain, x_bar = (z * jnp.exp(a) * slope)[::-1], x_bar[::-1]
+    dim = x.shape[0]
+    slopes, gain = _linearised(plan, layers, z, x, bias)
+    slopes, gain = [slope[::-1] for slope in slopes], gain[::-1]
+    x_bar = x_bar[::-1]
     first = layers[-1][0].reshape(-1, 2, dim).transpose(0, 2, 1)[::-1, ::-1]
     kernels = [first.reshape(-1, 2 * dim)]
     kernels += [kernel[::-1, ::-1] for kernel, _ in layers[-2:0:-1]]
@@ -191,6 +207,19 @@ def adjoint(plan: Plan, layers: Layers, rows: Array, bias: Array) -> Array:
 
     like = jnp.concatenate([x, x])
     return _sweep(kernels, degrees, hidden, column, like)[::2][::-1].T
+
+
+def _linearised(
+    plan: Plan, layers: Layers, z: Array, x: Array, bias: Array
+) -> tuple[list[Array], Array]:
+    """Slopes of the hidden units at x, and z d exp(a)/d raw; feature-major."""
+    dim, h, slopes = x.shape[0], x, []
+    for (kernel, _), offset in zip(layers, _biases_t(layers, bias), strict=False):
+        h, slope = _value_and_slope(plan.activation, dot(kernel.T, h) + offset)
+        slopes.append(slope)
+    raw = dot(layers[-1][0].T[dim:], h) + layers[-1][1][dim:, None]
+    a, slope = _value_and_slope(plan.log_scale, raw)
+    return slopes, z * jnp.exp(a) * slope
 
 
 def _biases_t(layers: Layers, bias: Array) -> list[Array]:

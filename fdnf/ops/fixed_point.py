@@ -15,7 +15,6 @@ Liao, Ermon (2021), Accelerating feedforward computation via parallel nonlinear
 equation solving, algorithm 1.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -23,9 +22,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.extend import core
 from jaxtyping import Array, Float, Int
 
 from fdnf.ops import rows as rows_of
+from fdnf.ops import rules
 
 Map = Callable[[Array], tuple[Array, Array]]
 Events = Float[Array, "batch *event"]
@@ -76,8 +77,9 @@ def solve(
     best iterate with its residual in any case. Rows do not touch each other, whatever
     is in them.
 
-    Differentiable in both modes, by the implicit function theorem, with respect to `y`
-    and everything that `forward` closes over: dx = J^-1 (dy - dF). Rows whose residual
+    Differentiable in both modes and to any order, by the implicit function theorem,
+    with respect to `y` and everything that `forward` closes over:
+    dx = J^-1 (dy - dF). Rows whose residual
     is inf get the derivatives of F at 0, which are finite: a loss that does not read
     them has no nan from them.
 
@@ -114,12 +116,32 @@ def solve(
         raise ValueError(f"solve: patience is {patience}, expected at least 1 or None.")
     dtype = jnp.result_type(y, start)
     y, start = y.astype(dtype), start.astype(dtype)
-    # What may carry a derivative becomes an argument, as custom rules need it.
-    pure, closed = jax.closure_convert(forward, start)
+    pure, closed = _opened(forward, start)
     return _solve(pure, _Plan(step, tolerance, limit, patience), closed, y, start)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _opened(forward: Map, x: Array) -> tuple[Callable, list[Any]]:
+    """`forward` with the floats that it closes over as arguments, and these.
+
+    Not `jax.closure_convert`, which leaves in what it takes for fixed: under `vmap`
+    also rows of it.
+    """
+    program = jax.make_jaxpr(forward)(x)
+    floats = [jnp.issubdtype(c.dtype, jnp.inexact) for c in program.consts]
+    pairs = list(zip(program.consts, floats, strict=True))
+    closed = [const for const, is_float in pairs if is_float]
+    kept = [None if is_float else const for const, is_float in pairs]
+
+    def pure(x: Array, *closed: Array) -> tuple[Array, Array]:
+        rest = iter(closed)
+        consts = [next(rest) if const is None else const for const in kept]
+        value, diag = core.jaxpr_as_fun(core.ClosedJaxpr(program.jaxpr, consts))(x)
+        return value, diag
+
+    return pure, closed
+
+
+@rules.ruled(statics=2)
 def _solve(pure: Callable, plan: _Plan, closed: Any, y: Array, start: Array):
     return _iterate(lambda x: pure(x, *closed), plan, y, start)
 

@@ -1,0 +1,185 @@
+"""Second derivatives and forward mode of every kind of flow, in both directions."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fdnf.flows.affine import Affine
+from fdnf.flows.glow import Glow, TabularGlow
+from fdnf.flows.maf import IAF, MAF
+from fdnf.flows.mintnet import MintNet
+from fdnf.flows.nice import NICE
+from fdnf.flows.pixelcnn import PixelCNN, PixelIAF
+from fdnf.flows.realnvp import RealNVP
+from fdnf.losses import distillation
+from tests import laws
+from tests.flows import test_waveglow
+from tests.flows.tiny_srflow import SIZES, OfVectors
+
+Case = laws.Case
+TIGHT = {"tolerance": 1e-13}
+# Stacks with more than one step, whose loop is a `scan`.
+SMALL = {"steps": 2, "hidden": (5,), "unroll": 1, "activation": "tanh"}
+
+CASES = [
+    Case("affine", Affine(), (3,), noise=0.2),
+    Case("glow", TabularGlow(steps=2, hidden=4, depth=1), (3,)),
+    Case("glow_plu", TabularGlow(steps=2, hidden=4, depth=1, plu=True), (3,)),
+    Case("glow_image", Glow(1, 2, 3), (2, 2, 2), noise=0.05),
+    Case("maf", MAF(**SMALL), (3,)),
+    Case("maf_blocked", MAF(**SMALL, inverse="blocked", **TIGHT), (3,)),
+    Case("maf_jacobi", MAF(**SMALL, inverse="jacobi", **TIGHT), (3,)),
+    Case("maf_cond", MAF(**SMALL), (3,), 2),
+    Case("iaf", IAF(**SMALL), (3,)),
+    Case("mintnet", MintNet(1, 1, hidden=2, **TIGHT), (2, 2, 1), noise=0.2),
+    Case("nice", NICE(steps=2, hidden=(4,)), (3,)),
+    Case("pixelcnn", PixelCNN(1, 2, 1, 1, **TIGHT), (2, 2, 1), noise=0.2),
+    Case("pixelcnn_iaf", PixelIAF(1, 2, 1, 1, **TIGHT), (2, 2, 1), noise=0.2),
+    Case(
+        "pixelcnn_jacobi",
+        PixelCNN(1, 2, 1, 1, inverse="jacobi", **TIGHT),
+        (2, 2, 1),
+        noise=0.2,
+    ),
+    Case("realnvp", RealNVP(unroll=1, steps=2, hidden=(4,)), (3,), noise=0.4),
+    Case(
+        "srflow",
+        OfVectors(**{**SIZES, "steps": 1, "transitions": 0}),
+        (8, 8, 1),
+        context=4,
+        noise=0.05,
+    ),
+    test_waveglow.TWO,
+]
+
+
+class Seen(NamedTuple):
+    """What automatic differentiation says along one direction, and differences.
+
+    Attributes:
+      slope: forward mode.
+      slope_expected: by differences of the value.
+      over_reverse: Hessian times the direction, forward over reverse.
+      over_reverse_expected: by differences of the gradient.
+      twice_reverse: the same, reverse over reverse.
+    """
+
+    slope: Any
+    slope_expected: Any
+    over_reverse: Any
+    over_reverse_expected: Any
+    twice_reverse: Any
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def derived(function, at, along, step) -> Seen:
+    """`function` of one tree, differentiated along a tree like it."""
+    gradient = jax.grad(function)
+
+    def moved(by):
+        return jax.tree.map(lambda a, b: a + by * b, at, along)
+
+    def slope(where):
+        products = jax.tree.map(lambda a, b: jnp.sum(a * b), gradient(where), along)
+        return sum(jax.tree.leaves(products))
+
+    def difference(a, b):
+        return jax.tree.map(lambda a, b: (a - b) / (2 * step), a, b)
+
+    # Both ends by one copy of the program.
+    values, slopes = jax.lax.map(
+        lambda by: jax.value_and_grad(function)(moved(by)), jnp.stack([step, -step])
+    )
+    ends = [jax.tree.map(lambda leaf, i=i: leaf[i], (values, slopes)) for i in (0, 1)]
+    expected, expected_slope = difference(*ends)
+    return Seen(
+        slope=jax.jvp(function, (at,), (along,))[1],
+        slope_expected=expected,
+        over_reverse=jax.jvp(gradient, (at,), (along,))[1],
+        over_reverse_expected=expected_slope,
+        twice_reverse=jax.grad(slope)(at),
+    )
+
+
+def assert_agree(seen: Seen) -> None:
+    pairs = [
+        (seen.slope_expected, seen.slope, "forward mode"),
+        (seen.over_reverse_expected, seen.over_reverse, "forward over reverse"),
+        (seen.over_reverse_expected, seen.twice_reverse, "reverse over reverse"),
+    ]
+    for expected, found, what in pairs:
+        size = max(np.max(np.abs(leaf)) for leaf in jax.tree.leaves(expected))
+        assert size > 1e-3, f"{what}: nothing to see"
+        for one, two in zip(
+            jax.tree.leaves(expected), jax.tree.leaves(found), strict=True
+        ):
+            np.testing.assert_allclose(two, one, rtol=0, atol=3e-7 * size, err_msg=what)
+
+
+def direction(tree):
+    """A tree like this one, of numbers about 1."""
+    draw = np.random.default_rng(5)
+    return jax.tree.map(lambda leaf: jnp.asarray(draw.normal(size=leaf.shape)), tree)
+
+
+@functools.cache
+def objective(case):
+    """A function of parameters, data and latents that both directions enter."""
+
+    def function(tree):
+        variables, x, w, cond = tree["fixed"], tree["x"], tree["w"], tree["cond"]
+        variables = {**variables, "params": tree["params"]}
+        there, back = case.forward(variables, x, cond), case.inverse(variables, w, cond)
+        terms = (there.value, there.log_det, back.value, back.log_det)
+        return sum(jnp.mean(jnp.sin(term)) for term in terms)
+
+    return function
+
+
+@functools.cache
+def within(case):
+    """`objective` of what moves; constants stay."""
+    whole = objective(case)
+    with jax.enable_x64(True):
+        fixed = {k: v for k, v in case.variables.items() if k != "params"}
+        fixed = jax.tree.map(np.asarray, fixed)
+    return lambda moving: whole({**moving, "fixed": fixed})
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_every_order_and_mode_equals_differences(case):
+    with jax.enable_x64(True):
+        parts = (case.variables["params"], case.data(11), case.data(12), case.cond())
+        at = dict(zip(("params", "x", "w", "cond"), parts, strict=True))
+        at = laws.cast({k: v for k, v in at.items() if v is not None}, np.float64)
+        function = within(case)
+        if "cond" not in at:
+            function = _without_cond(function)
+        assert_agree(jax.device_get(derived(function, at, direction(at), 1e-5)))
+
+
+def _without_cond(function):
+    return lambda moving: function({**moving, "cond": None})
+
+
+def test_forward_mode_passes_through_the_losses_of_samples():
+    student = Case("student", MAF(**SMALL), (3,))
+    teacher = Case("teacher", MAF(**SMALL), (3,), noise=0.6)
+    with jax.enable_x64(True):
+        x, z = (laws.cast(student.data(seed), np.float64) for seed in (3, 4))
+        own, theirs = (laws.cast(c.variables, np.float64) for c in (student, teacher))
+
+        def loss(variables):
+            flows = (student.module, teacher.module, variables, theirs)
+            sampled, _ = distillation.skd(*flows, (z,), distance="l2")
+            weights = (0.5, 0.3, 0.2)
+            whole, _ = distillation.combined(
+                *flows, x, (z,), weights=weights, distance="l2"
+            )
+            return sampled + whole
+
+        assert_agree(jax.device_get(derived(loss, own, direction(own), 1e-5)))
