@@ -32,7 +32,36 @@ def expansion_signal(
     centre: Given,
     log_prior: density_slope.LogPrior = density.standard_normal,
 ) -> Scalar:
-    """P[(x - centre)^T g_x > 0], g_x = grad_x (log p_T - log q)(x), x = S(z).
+    """P[(x - centre)^T g_x > 0], the mean over rows of `expanding`.
+
+    Takes what that takes, and gives the share of rows, from 0 to 1.
+    """
+    rows = expanding(
+        student,
+        teacher,
+        student_variables,
+        teacher_variables,
+        z,
+        cond,
+        centre=centre,
+        log_prior=log_prior,
+    )
+    return jnp.mean(rows)
+
+
+@functools.partial(jax.jit, static_argnames=("student", "teacher", "log_prior"))
+def expanding(
+    student: Flow,
+    teacher: Flow,
+    student_variables: Variables,
+    teacher_variables: Variables,
+    z: Latents,
+    cond: Context | None = None,
+    *,
+    centre: Centre,
+    log_prior: density_slope.LogPrior = density.standard_normal,
+) -> Float[Array, " batch"]:
+    """(x - centre)^T g_x > 0, g_x = grad_x (log p_T - log q)(x), x = S(z), row by row.
 
     -g_x is what the path derivative of reverse KL sends back to a sample (eq. 6), so
     that a step of gradient descent moves the sample along g_x: out from the centre
@@ -51,8 +80,8 @@ def expansion_signal(
       log_prior: log density of the student's prior, `z -> [batch]`; static.
 
     Returns:
-      The share of rows, from 0 to 1; a row that is not finite does not count as
-      expanding. No gradient flows into anything.
+      1 or 0 a row; a row that is not finite does not count as expanding. No gradient
+      flows into anything.
 
     Raises:
       ValueError: if the centre has another shape than an event or a batch.
@@ -77,7 +106,7 @@ def expansion_signal(
     own = density_slope.density_slope(student, student_variables, z, cond, log_prior)
     along = (x - centre) * (jax.grad(judged)(x) - own)
     outward = jnp.sum(along.reshape(x.shape[0], -1), axis=1) > 0
-    return jnp.mean(outward.astype(jnp.float32))
+    return outward.astype(jnp.float32)
 
 
 def teacher_mode(

@@ -16,10 +16,12 @@ class Share(NamedTuple):
     Attributes:
       index: of the device, among all of all processes; may be traced.
       count: number of devices.
+      axis: the name by which they are mapped over, None outside.
     """
 
     index: Any = 0
     count: int = 1
+    axis: str | None = None
 
 
 WHOLE = Share()
@@ -41,3 +43,13 @@ def draw(share: Share, rows: int, function: Callable[[int], Any]) -> Any:
         return jax.lax.dynamic_slice_in_dim(leaf, share.index * rows, rows)
 
     return jax.tree.map(take, function(rows * share.count))
+
+
+def mean(share: Share, value: Any) -> Any:
+    """Mean over the devices of a number that each has for its own rows.
+
+    For what is needed before the step's own reduction. Where an objective wants
+    several, take them in one call or one after another: XLA's CPU backend does not
+    survive collectives that may run at the same time (jax 0.10).
+    """
+    return value if share.axis is None else jax.lax.pmean(value, share.axis)

@@ -199,7 +199,7 @@ def make_train_step(
 
 def _share() -> Share:
     """That of the device, within the mapped step."""
-    return Share(jax.lax.axis_index(AXIS), jax.lax.axis_size(AXIS))
+    return Share(jax.lax.axis_index(AXIS), jax.lax.axis_size(AXIS), AXIS)
 
 
 def _gradient(objective: Objective, parts: int) -> Callable:

@@ -5,6 +5,7 @@ in kind (fast samples, slow densities). `config.loss.method` names the loss, and
 `config.loss.transfer` has its settings, see `DEFAULTS`.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -164,10 +165,11 @@ def build(
     Returns:
       A pure function to the loss and named scalars, see `objectives.Objective`. Where
       the student samples and the teacher judges (kl, z), "kl" and "variance" are the
-      mean and the variance over rows of log q - log p_T, if the student has a density,
-      and "expansion" is the expansion signal, if it was asked for. While
-      the student warms up, the terms of the method are 0 and "warm" is 1; after that
-      the term "x" is 0.
+      mean and the variance over the rows of all devices of log q - log p_T, if the
+      student has a density (q is that of its samples at the loss's temperature), and
+      "expansion" is the expansion signal, if it was asked for. While the student
+      warms up, the terms of the method are 0 and "warm" is 1; after that the term "x"
+      is 0.
 
     Raises:
       ValueError: as `arguments`, or without a teacher.
@@ -253,22 +255,46 @@ def _losses(
         return draw(batch, key, share, settings["noise"])
 
     def expanding(variables, fixed, z, cond, share):
-        """The expansion signal of the first rows of each device."""
-        rows = -(-settings["expansion"] // share.count)
-        if not rows:
+        """The expansion signal of the first rows of the whole batch.
+
+        Each device looks at as many of its own, and counts those that are among them:
+        the mean over devices does not depend on how many there are.
+        """
+        here = z[0].shape[0]
+        wanted = min(settings["expansion"], here * share.count)
+        if not wanted:
             return {}
+        rows = min(wanted, here)
         z = tuple(part[:rows] for part in z)
         cond = None if cond is None else cond[:rows]
         args = (*flows, variables, fixed, z, cond)
         centre = expansion.CENTRES[settings["centre"]](*args)
-        return {"expansion": expansion.expansion_signal(*args, centre=centre)}
+        outward = expansion.expanding(*args, centre=centre, log_prior=prior)
+        first = share.index * here + jnp.arange(rows) < wanted
+        return {"expansion": share.count * jnp.sum(outward * first) / wanted}
+
+    def spread(ratio, share):
+        """Mean and variance of log q - log p_T over the rows of all devices."""
+        ratio = jax.lax.stop_gradient(ratio)
+        mean = shares.mean(share, jnp.mean(ratio))
+        return {"kl": mean, "variance": jnp.mean((ratio - mean) ** 2)}
+
+    def prior(z):
+        """Log density of latents drawn at the temperature, t: N(0, t^2)."""
+        scale = settings["temperature"]
+        size = sum(part[0].size for part in z)
+        unit = density.standard_normal(tuple(part / scale for part in z))
+        return unit - size * math.log(scale)
 
     def kl(variables, fixed, batch, key, share):
         z, cond = latents(batch, key, share), batch.get("cond")
         value, aux = density.reverse_kl(
             *flows, variables, fixed, z, cond, path=settings["path"]
         )
-        return value, aux.terms | expanding(variables, fixed, z, cond, share)
+        log_q = density.standard_normal(z) - aux.student.log_det
+        moments = spread(log_q - aux.teacher.log_prob, share)
+        terms = aux.terms | {"variance": moments["variance"]}
+        return value, terms | expanding(variables, fixed, z, cond, share)
 
     def z(variables, fixed, batch, key, share):
         drawn, cond = latents(batch, key, share), batch.get("cond")
@@ -277,9 +303,8 @@ def _losses(
         )
         terms = aux.terms
         if aux.student.log_det is not None:
-            log_q = density.standard_normal(drawn) - aux.student.log_det
-            ratio = jax.lax.stop_gradient(log_q - aux.teacher.log_prob)
-            terms = terms | {"kl": jnp.mean(ratio), "variance": jnp.var(ratio)}
+            log_q = prior(drawn) - aux.student.log_det
+            terms = terms | spread(log_q - aux.teacher.log_prob, share)
             terms |= expanding(variables, fixed, drawn, cond, share)
         return value, terms
 

@@ -103,6 +103,13 @@ def transferred(**overrides):
     return built
 
 
+def judged(method, **overrides):
+    """A student whose samples the teacher judges."""
+    built = vectors("ilkd", **overrides)
+    built.loss = {"method": method, "transfer": {"expansion": 5, "temperature": 1.0}}
+    return built
+
+
 CASES = {
     "vectors": functools.partial(
         vectors,
@@ -115,6 +122,8 @@ CASES = {
         **{"data.conditional": True, "loss.skd.batch": 8, "loss.skd.start": 0.0},
     ),
     "noise in parts": functools.partial(transferred, **{"train.accumulate": 2}),
+    "kl": functools.partial(judged, "kl"),
+    "z": functools.partial(judged, "z", **{"train.accumulate": 2}),
 }
 
 

@@ -82,7 +82,12 @@ def test_z_is_the_loss_of_its_name(distance):
     )
     floats.assert_close(loss, expected, rtol=1e-5)
     assert set(terms) == {"z", "kl", "variance", "expansion"}
-    divergence, aux = density.reverse_kl(*both(student, teacher), z)
+
+    def prior(z):
+        return jax.scipy.stats.norm.logpdf(z[0], scale=0.5).sum(axis=1)
+
+    # Of what is sampled, which is what latents of this temperature become.
+    divergence, aux = density.reverse_kl(*both(student, teacher), z, log_prior=prior)
     for name, value in (("kl", divergence), ("variance", aux.terms["variance"])):
         floats.assert_close(terms[name], value, rtol=1e-4)
 
