@@ -150,7 +150,19 @@ def within(case):
     return lambda moving: whole({**moving, "fixed": fixed})
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+# Made of what others are made of.
+ALIKE = ("maf_blocked", "maf_cond", "nice", "pixelcnn_iaf", "realnvp", "srflow")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(
+            case, id=case.name, marks=[pytest.mark.slow] * (case.name in ALIKE)
+        )
+        for case in CASES
+    ],
+)
 def test_every_order_and_mode_equals_differences(case):
     with jax.enable_x64(True):
         parts = (case.variables["params"], case.data(11), case.data(12), case.cond())
