@@ -6,6 +6,8 @@ the rows to come: divided by, it makes scales of 1e5 a layer, and a test row tha
 differs has a density of 0. Such a column is still: it gets the spread of the others.
 """
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
@@ -56,16 +58,17 @@ def spread(
     return jnp.where(still, usual, std)
 
 
-def constant_part(x: Array | np.ndarray) -> str | None:
+def constant_part(x: Any) -> str | None:
     """Says which columns (channels) of a first batch are constant, in words.
 
     Args:
-      x: a batch whose values are at hand, columns last.
+      x: a batch whose values are at hand, columns last; of any kind of number.
 
     Returns:
       None if there is nothing to say.
     """
-    x = np.asarray(x, np.promote_types(np.float32, np.asarray(x).dtype))
+    x = np.asarray(x)
+    x = x.astype(jnp.promote_types(jnp.float32, x.dtype))
     if not x.size:
         return None
     still = np.flatnonzero(constant(x, tuple(range(x.ndim - 1))))
