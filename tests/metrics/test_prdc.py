@@ -92,7 +92,7 @@ def test_ties_of_whole_numbers_are_ties(high, features, scale, monkeypatch):
     # Half of them samples of other odds.
     fake = np.minimum(rng.integers(0, high + 1, size=(120, features)), high - 1)
     found = prdc.prdc(real * scale + 3 * scale, fake * scale + 3 * scale, 3)
-    np.testing.assert_allclose(found, by_definition(real, fake, 3), rtol=1e-12)
+    floats.assert_close(found, by_definition(real, fake, 3), rtol=1e-12)
 
 
 def test_ties_of_standardised_columns_are_ties():
@@ -101,7 +101,7 @@ def test_ties_of_standardised_columns_are_ties():
     shift, weights = real.mean(axis=0), rng.integers(4, 9, size=8)
     found = prdc.prdc(*((each - shift) * weights**0.5 for each in (real, fake)), 3)
     expected = by_definition(real, fake, 3, weights)
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    floats.assert_close(found, expected, rtol=1e-12)
 
 
 def test_refusals():

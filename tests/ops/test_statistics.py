@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from fdnf.ops import statistics
+from tests import floats
 
 ROWS = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
 
@@ -23,8 +24,8 @@ def test_a_constant_column_has_the_geometric_mean_of_the_others(value):
         statistics.constant(x, 0), [False, True, False, False]
     )
     found = np.asarray(statistics.spread(x, 0))
-    np.testing.assert_allclose(found[1], np.exp(np.log(others).mean()), rtol=1e-5)
-    np.testing.assert_allclose(found[[0, 2, 3]], others, rtol=1e-6)
+    floats.assert_close(found[1], np.exp(np.log(others).mean()), rtol=1e-5)
+    floats.assert_close(found[[0, 2, 3]], others, rtol=1e-6)
 
 
 def test_many_equal_numbers_are_constant_though_their_mean_is_not_one_of_them():

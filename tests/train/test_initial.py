@@ -18,6 +18,7 @@ from fdnf.students.srflow import SRFlowStudent
 from fdnf.train import initial, models, optim, taught
 from fdnf.train.settings import ConfigError
 from fdnf.train.teachers import Trained
+from tests import floats
 from tests.train import test_generators as tiny
 
 KEYS = jax.random.split(jax.random.key(1), 2)
@@ -134,7 +135,7 @@ def test_frozen_part_stands_still_and_then_moves_by_one_rate(schedule, clip):
     assert encoder[:7] == [1.0] * 7
     rate = float(optim.schedule(config, 20)(6))
     # Adam's first step, and the decay; moments of zeros would make it 2.7 of them.
-    np.testing.assert_allclose(encoder[6] - encoder[7], rate * 1.1, rtol=1e-3)
+    floats.assert_close(encoder[6] - encoder[7], rate * 1.1, rtol=1e-3)
     assert all(a > b for a, b in zip(encoder[6:], encoder[7:], strict=False))
     _, alone = descended(optim.make(config, 20), 6)
     if not clip:  # Its norm is that of what moves.
