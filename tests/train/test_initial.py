@@ -166,11 +166,14 @@ def test_all_that_is_taken_over_is_kept():
 @pytest.mark.parametrize("runs", [1, 2])
 def test_members_start_from_one_pretrained_model(monkeypatch, runs):
     variables = {"params": {"w": np.arange(runs)}, "constants": {}}
-    found = Trained(None, variables, None, {})  # pyright: ignore[reportArgumentType]
+    data = {"name": "synthetic", "args": {}}
+    config = ConfigDict({"runs": runs, "data": data, "pretrained": {}})
+    found = Trained(None, variables, config, {})  # pyright: ignore[reportArgumentType]
     monkeypatch.setattr(taught.teachers, "load", lambda _: found)
     place = pathlib.Path("there")
     members = [
-        taught.Member(ConfigDict({"runs": runs}), place, None, place) for _ in range(3)
+        taught.Member(config.copy_and_resolve_references(), place, None, place)
+        for _ in range(3)
     ]
     source = taught.pretrained_of(members)
     assert source.by_run == (runs > 1)
