@@ -139,13 +139,12 @@ def newest(
       best: the record so far.
       params: parameters just evaluated, leading axis `runs`.
       constants: their constants, leading axis `runs`.
-      value: `[runs]`, their validation loss; recorded, not compared: where it is not
-        finite as infinity. Parameters that are not finite replace nothing.
+      value: `[runs]`, their validation loss; recorded, not compared. Parameters
+        that are not finite replace nothing.
       step: scalar, steps taken so far.
     """
     value = jnp.asarray(value, best.value.dtype)
-    kept = jnp.where(jnp.isfinite(value), value, jnp.inf)
-    new = Best(params=params, constants=constants, value=kept, step=step)
+    new = Best(params=params, constants=constants, value=value, step=step)
     return states.replace(best, states.whole(params), new)
 
 

@@ -90,7 +90,7 @@ def test_parameters_that_are_not_finite_are_never_the_newest():
     best = transfer.newest(best, params(NAN, 2), {}, np.array([NAN, NAN]), 20)
     np.testing.assert_array_equal(best.step, [10, 20])
     np.testing.assert_array_equal(np.ravel(best.params["w"]), [1, 2])
-    np.testing.assert_array_equal(best.value, [INF, INF])
+    np.testing.assert_array_equal(best.value, [NAN, NAN])
 
 
 def test_a_validation_row_without_density(monkeypatch, tmp_path, caplog):
