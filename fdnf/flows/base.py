@@ -74,7 +74,7 @@ class FlowModule(entering.Model):
           ValueError: for data or a condition other than those the flow was made with.
         """
         x = self._given_data(x)
-        z, log_det, levels = self._encode(x, self._given_condition(cond, len(x)))
+        z, log_det, levels = self._encode(x, self._given_condition(cond, x.shape[0]))
         prior = standard_normal_log_prob(z)
         return Encoding(z, log_det, levels, prior, self._passed(levels))
 
@@ -94,7 +94,7 @@ class FlowModule(entering.Model):
           ValueError: for latents or a condition other than those of the flow.
         """
         z = self._given_latents(z)
-        cond = self._given_condition(cond, len(z[0]))
+        cond = self._given_condition(cond, z[0].shape[0])
         x, log_det, levels = self._decode(z, cond)
         error = largest_gap(self._encode(x, cond)[0], z) if residual else None
         return Decoding(x, log_det, levels, error)

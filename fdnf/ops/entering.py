@@ -21,7 +21,8 @@ Events = Float[Array, "batch *event"]
 Context = Float[Array, "batch *context"]
 Temperature = latents.Temperature
 
-Shape = tuple[int, ...]
+# The number of rows may be a symbol, of an exported program for any number.
+Shape = tuple[Any, ...]
 # None stands for a side of any length.
 Free = tuple[int | None, ...]
 
@@ -102,7 +103,7 @@ class Model(nn.Module):
         self.latent_shapes(x.shape[1:])
         return x
 
-    def _given_condition(self, cond: Given | None, rows: int | None) -> Context | None:
+    def _given_condition(self, cond: Given | None, rows: Any) -> Context | None:
         if cond is not None and not self.conditional:
             raise ValueError(
                 f"{self._name} takes no condition: leave cond (of a config, "
@@ -223,7 +224,7 @@ def check_data(model: str, made: Made | None, shape: Shape) -> None:
 
 
 def check_condition(
-    model: str, made: Made | None, cond: Shape | None, rows: int | None
+    model: str, made: Made | None, cond: Shape | None, rows: Any
 ) -> None:
     """Refuses a condition that is missing, too much, or of another shape than trained.
 

@@ -1,5 +1,7 @@
 """What a feed-forward student is: latents to data, without a density."""
 
+from typing import Any
+
 from jaxtyping import Array, PRNGKeyArray
 
 from fdnf.ops import entering
@@ -36,8 +38,8 @@ class Student(entering.Model):
         cond = self._given_condition(cond, self._rows(z))
         return self._generate(z, cond)
 
-    def _rows(self, z: Latents) -> int | None:
-        return len(z[0]) if z else None
+    def _rows(self, z: Latents) -> Any:
+        return z[0].shape[0] if z else None
 
     def decode(self, z: Given, cond: Given | None = None) -> Decoding:
         """The student's output; `log_det` is None and there are no levels."""
