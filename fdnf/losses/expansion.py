@@ -55,10 +55,10 @@ def expanding(
     teacher: Flow,
     student_variables: Variables,
     teacher_variables: Variables,
-    z: Latents,
-    cond: Context | None = None,
+    z: Given,
+    cond: Given | None = None,
     *,
-    centre: Centre,
+    centre: Given,
     log_prior: density_slope.LogPrior = density.standard_normal,
 ) -> Float[Array, " batch"]:
     """(x - centre)^T g_x > 0, g_x = grad_x (log p_T - log q)(x), x = S(z), row by row.

@@ -8,6 +8,7 @@ differs has a density of 0. Such a column is still: it gets the spread of the ot
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
@@ -71,7 +72,9 @@ def constant_part(x: Any) -> str | None:
     x = x.astype(jnp.promote_types(jnp.float32, x.dtype))
     if not x.size:
         return None
-    still = np.flatnonzero(constant(x, tuple(range(x.ndim - 1))))
+    # Within `jit` too, where a batch that is closed over has values.
+    with jax.ensure_compile_time_eval():
+        still = np.flatnonzero(constant(x, tuple(range(x.ndim - 1))))
     if not still.size:
         return None
     if still.size == x.shape[-1]:
