@@ -203,7 +203,8 @@ def _of_section(
 def _of_recipes(values: Mapping[str, Any], prefix: str) -> Iterator[str]:
     """Faults that a recipe of the study would bring in."""
     recipes = _get(values, _RECIPES)
-    if not recipes:
+    # The plain student of a study has them too, and nothing that they change.
+    if not recipes or _get(values, "loss.method") not in keys.TAUGHT:
         return
     if not isinstance(recipes, Mapping):
         yield f"{prefix}{_RECIPES}={_said(recipes)}: expected names with keys each"

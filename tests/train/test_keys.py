@@ -13,7 +13,8 @@ import pytest
 
 from configs import common, conditional
 from fdnf.data import build as datasets
-from fdnf.train import arguments, faults, keys, loop, settings
+from fdnf.evaluation import study
+from fdnf.train import arguments, faults, keys, loop, objectives, settings
 from fdnf.train.settings import ConfigError
 from tests import test_conditional_configs, test_configs, tiny
 
@@ -309,6 +310,18 @@ def test_every_variant_of_every_config_passes():
         config = get(*each.values)
         if told := faults.of(config):
             found[each.id] = told
+    assert not found
+
+
+def test_every_run_of_every_study_passes():
+    found = {}
+    for each in variants():
+        config = get(*each.values)
+        if not objectives.needs_teacher(config):
+            continue
+        for method in config.study.methods:
+            if told := faults.of(study._plan(config, method, 1)):
+                found[each.id, method] = told
     assert not found
 
 
