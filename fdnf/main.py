@@ -229,7 +229,7 @@ def main(argv: Sequence[str]) -> int:
             distributed.wait("done")
             return status
     except interruption.StoppedBySignalError as error:
-        _say(f"fdnf: {error}")
+        interruption.tell(str(error))
         status = distributed.leave(error.status, agreed=error.agreed)
         return interruption.leave(status) if distributed.count() == 1 else status
     except _EXPECTED as error:
@@ -267,7 +267,9 @@ def _told(config: Any, workdir: pathlib.Path | None) -> dict[str, str]:
 def _say(text: str) -> None:
     """To stderr, which may be a file on the disk that is full."""
     with contextlib.suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
+        # In one piece: another thread may write, too.
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
 
 def _run(mode: str, config: Any, workdir: pathlib.Path | None) -> int:

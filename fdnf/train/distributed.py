@@ -139,7 +139,9 @@ def refuse(text: str, argv: Sequence[str]) -> None:
 def _end(text: str) -> None:
     """Ends this process because another one is refused."""
     with contextlib.suppress(OSError):
-        print(f"fdnf: {text}", file=sys.stderr, flush=True)
+        # In one piece, beside the main thread.
+        sys.stderr.write(f"fdnf: {text}\n")
+        sys.stderr.flush()
     interruption.end_at_once(2)
 
 

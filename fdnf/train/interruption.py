@@ -49,6 +49,8 @@ INTERRUPTED = 128 + signal.SIGINT
 # Seconds that a program with nothing to save may take to clear up after a signal. It
 # takes none while XLA compiles, where no handler of Python's runs.
 GRACE = 5.0
+# Seconds that one thread waits for the other to have written a line.
+_WRITING = 5.0
 
 
 class StoppedBySignalError(BaseException):
@@ -81,8 +83,13 @@ class _State:
     # Whether this is a program, whose signals are watched from the start.
     watched: bool = False
     terminals: tuple[int, ...] = ()
-    ending = threading.Lock()
-    ends: int = 0
+    # Of the thread that ends the program; a handler may come upon it in there.
+    ending = threading.RLock()
+    # Held while a line is written; whether the last one was.
+    writing = threading.Lock()
+    told: bool = False
+    # Whether the main thread says the last word, where handlers do nothing.
+    telling: bool = False
 
 
 _state = _State()
@@ -159,6 +166,25 @@ def begin() -> None:
     _state.deferred = True
 
 
+def tell(word: str) -> None:
+    """Says how the program ends, if nobody has: one line in one piece on stderr.
+
+    The main thread and the one that watches signals may both come to an end. The first
+    says its word. The other waits until it is written, and says nothing.
+
+    Args:
+      word: one line, without its end.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        _write(word, last=True)
+        return
+    _state.telling = True
+    try:
+        _write(word, last=True)
+    finally:
+        _state.telling = False
+
+
 def leave(status: int) -> int:
     """The exit status; a program that is watched ends here, without a word of threads.
 
@@ -193,19 +219,23 @@ def _status(name: str) -> int:
 
 
 def _stopped() -> StoppedBySignalError:
-    return StoppedBySignalError(f"{_how()}: the same command goes on")
-
-
-def _how() -> str:
-    return f"stopped by {_state.received}"
+    return StoppedBySignalError(
+        f"stopped by {_state.received}: the same command goes on"
+    )
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
     del frame
+    if _state.watched and number == signal.SIGHUP:
+        # The thread that watches may come to it later than what is printed next.
+        _let_go_of_terminals()
+    if _state.telling:
+        # What is being written is the end, and the thread that watches has seen this.
+        return
     again = bool(_state.received)
     _state.received = signal.Signals(number).name
     if _state.watched and (again or not _state.within):
-        _end_with_a_word(again)
+        _end_with_a_word(_state.received, again)
     # A second signal does not wait for the end of a step.
     if again or not _state.deferred:
         _state.raised = True
@@ -223,39 +253,40 @@ def _watch(pipe: int) -> None:
         if number == signal.SIGHUP:
             _let_go_of_terminals()
         if not first or not _state.within:
-            _state.received = name
-            _end_with_a_word(not first)
+            _end_with_a_word(name, not first)
         first = False
         if _state.deferred:
-            _tell(f"{name}: saving after this step; once more to end at once")
+            _write(f"{name}: saving after this step; once more to end at once")
         elif not select.select([pipe], [], [], GRACE)[0] and not _state.deferred:
-            _state.received = name
-            _end_with_a_word(False)
+            _end_with_a_word(name, False)
 
 
-def _end_with_a_word(again: bool) -> NoReturn:
-    told = _how() + (" before it had saved" if again else "")
-    _end(_status(_state.received), f"{told}: the same command goes on")
+def _end_with_a_word(name: str, again: bool) -> NoReturn:
+    # What `_State` knows of the signal may be cleared at any moment by `handled`.
+    more = " before it had saved" if again else ""
+    tell(f"stopped by {name}{more}: the same command goes on")
+    _end(_status(name))
 
 
-def _end(status: int, word: str = "") -> NoReturn:
-    """Ends the program with one word, whoever of two threads is first.
-
-    A handler may come upon the main thread in here.
-    """
-    me = threading.get_ident()
-    if _state.ending.acquire(blocking=False):
-        _state.ends = me
-        if word:
-            _tell(word)
-    elif _state.ends != me:
+def _end(status: int) -> NoReturn:
+    """Ends the program, whoever of two threads is first; it may take too long."""
+    if not _state.ending.acquire(blocking=False):
         time.sleep(GRACE)
     end_at_once(status)
 
 
-def _tell(text: str) -> None:
-    with contextlib.suppress(OSError):
-        os.write(2, f"fdnf: {text}\n".encode())
+def _write(text: str, last: bool = False) -> None:
+    """Whole lines, none after the last one; gives up where stderr takes nothing."""
+    if not _state.writing.acquire(timeout=_WRITING):
+        return
+    try:
+        if not _state.told:
+            with contextlib.suppress(OSError):
+                os.write(2, f"fdnf: {text}\n".encode())
+            # A caller who is no program may go on, and stop again.
+            _state.told = last and _state.watched
+    finally:
+        _state.writing.release()
 
 
 def _let_go_of_terminals() -> None:
@@ -263,12 +294,14 @@ def _let_go_of_terminals() -> None:
     nowhere = os.open(os.devnull, os.O_RDWR)
     for fd in _state.terminals:
         os.dup2(nowhere, fd)
+    os.close(nowhere)
 
 
 def _unraisable(given: Any) -> None:
     """An error where none can be raised: of ours the program ends all the same."""
     if isinstance(given.exc_value, StoppedBySignalError):
-        _end_with_a_word(False)
+        tell(str(given.exc_value))
+        _end(given.exc_value.status)
     sys.__unraisablehook__(given)
 
 
@@ -276,7 +309,9 @@ def _die(number: signal.Signals) -> None:
     # From any thread, which `signal.signal` does not allow.
     libc = ctypes.CDLL(None)
     libc.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
-    libc.signal(int(number), None)
-    # This thread takes it, before the next line.
-    signal.pthread_kill(threading.get_ident(), number)
-    time.sleep(1)
+    for _ in range(10):
+        # The main thread may be putting handlers back.
+        libc.signal(int(number), None)
+        # This thread takes it, before the next line.
+        signal.pthread_kill(threading.get_ident(), number)
+        time.sleep(0.1)

@@ -411,4 +411,5 @@ def _send(link: socket.socket, line: bytes) -> None:
 
 def _say(text: str) -> None:
     with contextlib.suppress(OSError):
-        print(f"fdnf: {text}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"fdnf: {text}\n")
+        sys.stderr.flush()

@@ -183,7 +183,7 @@ def program(does, prelude="", begun=False):
                 print("ready", flush=True)
                 exec({does!r})
         except interruption.StoppedBySignalError as error:
-            print("fdnf:", error, file=sys.stderr)
+            interruption.tell(str(error))
             sys.exit(interruption.leave(error.status))
         """
     )
@@ -231,6 +231,35 @@ def test_twice_is_at_once(does, name, status):
     assert says == (
         f"fdnf: stopped by {name} before it had saved: the same command goes on\n"
     )
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_both_threads_come_to_the_end_at_once(attempt):
+    """The one that watches gives the main thread no time to end by itself."""
+    process = started(program(ANY_TIME, "interruption.GRACE = 0.01"))
+    process.send_signal(signal.SIGTERM)
+    _, says = process.communicate(timeout=50)
+    assert process.returncode == 75
+    assert says == "fdnf: stopped by SIGTERM: the same command goes on\n"
+
+
+def test_a_second_one_while_it_says_so():
+    """Neither the handler nor the thread that watches ends it before that is out."""
+    prelude = """
+import os, signal
+write = os.write
+def slow(fd, line):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.3)
+    return write(fd, line)
+os.write = slow
+interruption.GRACE = 60
+"""
+    process = started(program(ANY_TIME, textwrap.indent(prelude, " " * 8)))
+    process.send_signal(signal.SIGTERM)
+    _, says = process.communicate(timeout=50)
+    assert process.returncode == 75
+    assert says == "fdnf: stopped by SIGTERM: the same command goes on\n"
 
 
 def test_a_second_one_while_it_ends():
