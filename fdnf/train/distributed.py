@@ -297,8 +297,28 @@ def abandon(error: Exception) -> NoReturn:
 
 
 def wait(name: str) -> None:
-    """Waits until all processes are here."""
-    if count() > 1:
-        from jax.experimental import multihost_utils
+    """Waits until all processes are here, with all of their devices.
 
-        multihost_utils.sync_global_devices(name)
+    JAX's own barrier returns with the first device of each process. A process that ends
+    then leaves the other devices of its peers to wait for it without end.
+
+    Args:
+      name: of this place in the program.
+
+    Raises:
+      RuntimeError: another process waits at another place.
+    """
+    if count() == 1:
+        return
+    processes = np.array(jax.devices()).reshape(count(), -1)
+    mesh = jax.sharding.Mesh(processes, ("processes", "devices"))
+    split, whole = (
+        jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes))
+        for axes in (["processes"], [])
+    )
+    place = np.array([zlib.crc32(name.encode())], np.uint32)
+    places = jax.make_array_from_process_local_data(split, place)
+    places = jax.jit(lambda rows: rows, out_shardings=whole)(places)
+    found = np.asarray(jax.block_until_ready(places).addressable_data(0))
+    if not np.all(found == place):
+        raise RuntimeError(f"not all processes of this run wait for {name!r}: {found}")
