@@ -153,7 +153,10 @@ def within(case):
 
 
 # Made of what others are made of.
-ALIKE = ("maf_blocked", "maf_cond", "nice", "pixelcnn_iaf", "realnvp", "srflow")
+ALIKE = (
+    *("maf_blocked", "maf_cond", "nice", "pixelcnn_iaf", "pixelcnn_jacobi"),
+    *("realnvp", "srflow"),
+)
 
 
 @pytest.mark.parametrize(

@@ -58,10 +58,19 @@ def _close(array: np.ndarray) -> dict[str, Any]:
     flat = np.ascontiguousarray(array).reshape(-1)
     means, sizes = [], []
     for part in np.array_split(flat, min(PARTS, max(flat.size, 1))):
-        exact = part.astype(np.float64)
-        means.append(float(exact.mean()) if part.size else 0.0)
-        sizes.append(float(np.sqrt(np.mean(exact**2))) if part.size else 0.0)
+        total, squares = _sums(part)
+        means.append(float(total / max(part.size, 1)))
+        sizes.append(float(np.sqrt(squares / max(part.size, 1))))
     return {"shape": list(array.shape), "means": means, "sizes": sizes}
+
+
+def _sums(part: np.ndarray) -> tuple[float, float]:
+    """Of the numbers and of their squares; short sums as they are, then in float64."""
+    whole = part.size // 1024 * 1024
+    lines, rest = part[:whole].reshape(-1, 1024), part[whole:].astype(np.float64)
+    total = lines.sum(axis=1).sum(dtype=np.float64) + rest.sum()
+    squares = np.einsum("ij,ij->i", lines, lines).sum(dtype=np.float64)
+    return total, squares + np.sum(rest**2)
 
 
 def _alike(one: dict[str, Any], other: dict[str, Any]) -> bool:

