@@ -107,7 +107,9 @@ class Folder:
         found = read_json(path)
         try:
             if found is not None:
-                str(found["sweep"]), [read_point(entry) for entry in found["points"]]
+                str(found["sweep"])
+                for entry in found["points"]:
+                    read_point(entry)
             elif path.exists():
                 raise TypeError("no JSON object")
         except (KeyError, TypeError, AttributeError, ValueError) as error:

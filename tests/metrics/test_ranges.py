@@ -66,7 +66,10 @@ def test_rounding_is_let_through_and_half_precision_widened():
     assert ranges.checked(UNIT + 1e-6) is not None
     half = ranges.checked(UNIT.astype(jnp.bfloat16))
     assert half.dtype == jnp.float32
-    near = UNIT.astype(jnp.float16)
+    try:
+        near = UNIT.astype(jnp.float16)
+    except jax.errors.JaxRuntimeError:
+        pytest.skip("XLA converts no float16 on this processor (F16C is missing)")
     wide = image.psnr(near.astype(jnp.float32), UNIT)
     floats.assert_close(image.psnr(near, UNIT), wide, rtol=1e-6)
 
