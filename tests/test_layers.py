@@ -22,9 +22,8 @@ BELOW = {
     "losses": {"types", "ops", "metrics"},
     "data": {"types", "files", "ops"},
 }
-BELOW["train"] = {*BELOW}
-BELOW["evaluation"] = {*BELOW}
-BELOW["main"] = {*BELOW}
+for upper in ("train", "evaluation", "experiments", "main"):
+    BELOW[upper] = {*BELOW}
 # Third parties of the pure layers; effects bring their own libraries.
 PURE = {"jax", "jaxtyping", "numpy", "flax", "scipy", "dm_pix"}
 PURE_LAYERS = {
@@ -95,6 +94,49 @@ def test_imports_go_down(path):
     if own in PURE_LAYERS:
         foreign = roots - set(sys.stdlib_module_names) - PURE - {"fdnf"}
         assert foreign <= ({"distrax"} if is_adapter else set())
+
+
+def circles(imported):
+    """Groups of names that import each other in a circle, from who imports whom."""
+    reached = {}
+    for name in imported:
+        found, left = set(), [name]
+        while left:
+            new = set(imported[left.pop()]) - found
+            found |= new
+            left.extend(new)
+        reached[name] = found
+    alike = {
+        frozenset(other for other in found if name in reached[other])
+        for name, found in reached.items()
+        if name in found
+    }
+    return sorted(sorted(group) for group in alike)
+
+
+def test_circles_are_found():
+    imported = {"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"d"}, "e": {"a", "d"}}
+    assert circles(imported) == [["b", "c"], ["d"]]
+
+
+def test_no_files_import_each_other_in_a_circle():
+    files = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+        for path in [*package_files(), *sorted((ROOT / "launch").rglob("*.py"))]
+    }
+    files = {name.removesuffix(".__init__"): path for name, path in files.items()}
+    # `fdnf.a.b` is a file, or a name in the file `fdnf.a`.
+    imported = {
+        own: {
+            used
+            for name in imports(path)
+            for used in {name, name.rpartition(".")[0]} & files.keys() - {own}
+        }
+        for own, path in files.items()
+    }
+    # The report and its tables are about to part.
+    inside = [g for g in circles(imported) if not g[0].startswith("fdnf.evaluation")]
+    assert inside == []
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 
-from fdnf.data import cache, cut, decoding, paths, published, tabular
+from fdnf.data import cache, cut, decoding, paths, tabular, tabular_sets
 from fdnf.data.tabular import DataError, Tabular
 
 FILE = "bsds300_jpeg.npz"
@@ -36,10 +36,10 @@ def bsds300(
     """
     file = paths.data_dir(data_dir) / FILE
     if exact is False or (
-        exact is None and file.is_file() and not published.is_prepared("bsds300")
+        exact is None and file.is_file() and not tabular_sets.is_prepared("bsds300")
     ):
         return tabular.limit(tabular.validate(drawn(file)), rows)
-    return published.load("bsds300", data_dir, rows)
+    return tabular_sets.whole("bsds300", data_dir, rows)
 
 
 def drawn(path: pathlib.Path, counts: tuple[int, int, int] = COUNTS) -> Tabular:

@@ -19,7 +19,7 @@ from fdnf.data import (
     synthetic_images,
     synthetic_pairs,
     synthetic_speech,
-    uci,
+    tabular_sets,
 )
 from fdnf.data.images import Images
 from fdnf.data.speech import Clips
@@ -27,11 +27,11 @@ from fdnf.data.super_resolution import Pairs
 from fdnf.data.tabular import DataError, Tabular
 
 DATASETS: dict[str, Callable[..., Tabular | Images | Pairs | Clips]] = {
-    "power": uci.power,
-    "gas": uci.gas,
-    "hepmass": uci.hepmass,
-    "miniboone": uci.miniboone,
-    "miniboone_small": uci.miniboone_small,
+    "power": tabular_sets.power,
+    "gas": tabular_sets.gas,
+    "hepmass": tabular_sets.hepmass,
+    "miniboone": tabular_sets.miniboone,
+    "miniboone_small": tabular_sets.miniboone_small,
     "bsds300": bsds300.bsds300,
     "patches": embedded.patches,
     "digits": embedded.digits,

@@ -1,15 +1,11 @@
-"""The five published tabular sets, whole: what they are, and their cached rows.
+"""What the five published tabular sets have to come out as.
 
-Preparing a set goes through its TFDS builder once; afterwards its rows are .npy files
-and TFDS is not imported. Neither Zenodo nor UCI could be reached where the builders
-were written: their parsers are tested on small files of the same form, and the row
-counts below are what tells whether a real source came out as published.
+Neither Zenodo nor UCI could be reached where the builders were written: their parsers
+are tested on small files of the same form, and the row counts below are what tells
+whether a real source came out as published.
 """
 
 from typing import NamedTuple
-
-from fdnf.data import cache, paths, tabular
-from fdnf.data.tabular import Tabular
 
 
 class Published(NamedTuple):
@@ -38,37 +34,6 @@ PUBLISHED = {
 }
 
 
-def load(name: str, data_dir: str | None = None, rows: int | None = None) -> Tabular:
-    """Loads a whole published set, downloading and preparing it the first time.
-
-    Args:
-        name: A key of `PUBLISHED`.
-        data_dir: Its `manual/` is where archives are looked for.
-        rows: Training rows to keep; all by default.
-
-    Returns:
-        The data set.
-
-    Raises:
-        DataError: If it is not prepared and its source cannot be downloaded or read.
-    """
-    splits = cache.load(cache_key(name))
-    if splits is None:
-        from fdnf.data.builders import prepare
-
-        splits = prepare.prepare(name, data_dir)
-        cache.save(cache_key(name), splits)
-    found = tuple(len(split) for split in splits)
-    return tabular.limit(
-        tabular.validate(Tabular(name, *splits, source=_source(name, found))), rows
-    )
-
-
-def is_prepared(name: str) -> bool:
-    """Whether a whole published set is in the cache."""
-    return (paths.cache_dir() / cache_key(name)).is_dir()
-
-
 def cache_key(name: str) -> str:
     """The name of a whole set's directory in the cache."""
     return f"{name}-{PUBLISHED[name].version}"
@@ -80,18 +45,6 @@ def row_difference(name: str, found: tuple[int, ...]) -> str | None:
     if found == expected:
         return None
     return f"{_counts(found)} rows, published {_counts(expected)} (train/val/test)"
-
-
-def _source(name: str, found: tuple[int, ...]) -> str:
-    title = PUBLISHED[name].title
-    if difference := row_difference(name, found):
-        return f"{title}, but {difference}: do not compare with published figures"
-    if name == "gas":
-        return (
-            f"{title}, full; the published quarter of the recording was drawn with an"
-            " unknown seed, so figures compare in distribution"
-        )
-    return f"{title}, full; compares with published figures"
 
 
 def _counts(rows: tuple[int, ...]) -> str:

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from fdnf.data import bsds300, cache, published
-from fdnf.data.tabular import DataError
+from fdnf.data.tabular import DataError, Tabular
 
 COUNTS = (60, 20, 30)
 
@@ -92,7 +92,7 @@ def test_published_rows_come_first_once_prepared(path, monkeypatch):
 
     def bsds300_tiny(file):
         rows = np.zeros((4, 2), np.float32)
-        return published.Tabular("bsds300", rows, rows, rows, "drawn")
+        return Tabular("bsds300", rows, rows, rows, "drawn")
 
     assert bsds300.bsds300(str(path.parent)).source == "drawn"
     rows = np.ones((3, 2), np.float32)

@@ -3,16 +3,16 @@ import logging
 import numpy as np
 import pytest
 
-from fdnf.data import build, cache, download, published
-from fdnf.data.tabular import DataError
+from fdnf.data import build, cache, download, published, tabular_sets
+from fdnf.data.tabular import DataError, Tabular
 
 
 def test_cached_rows_are_read_without_a_source(monkeypatch):
     splits = tuple(np.full((rows, 8), 1, np.float32) for rows in (9, 3, 4))
-    assert not published.is_prepared("gas")
+    assert not tabular_sets.is_prepared("gas")
     cache.save(published.cache_key("gas"), splits)
-    assert published.is_prepared("gas")
-    data = published.load("gas", rows=5)
+    assert tabular_sets.is_prepared("gas")
+    data = tabular_sets.whole("gas", rows=5)
     assert data.train.shape == (5, 8)
     assert "9/3/4 rows, published 852,174/94,685/105,206" in data.source
 
@@ -20,7 +20,7 @@ def test_cached_rows_are_read_without_a_source(monkeypatch):
 def test_row_difference():
     counts = published.PUBLISHED["power"].rows
     assert published.row_difference("power", counts) is None
-    assert "do not compare" not in published._source("power", counts)
+    assert "do not compare" not in tabular_sets._source("power", counts)
 
 
 @pytest.mark.parametrize("name", list(published.PUBLISHED))
@@ -80,3 +80,60 @@ def test_source_of_another_dimension(tmp_path):
         np.savetxt(text, rows)
     with pytest.raises(DataError, match=r"left shape \(25, 50\), published are 43"):
         build.DATASETS["miniboone"](data_dir=str(tmp_path))
+
+
+@pytest.fixture
+def directory(tmp_path):
+    """Has a file for each subset, and no network is asked for the whole sets."""
+    rows = np.arange(40, dtype=np.float32).reshape(20, 2)
+    for name in ("power_subset", "miniboone", "miniboone_small"):
+        np.savez(tmp_path / f"{name}.npz", train=rows, val=rows[:3], test=rows[:4])
+    return str(tmp_path)
+
+
+@pytest.fixture
+def whole(monkeypatch):
+    asked = []
+
+    def load(*args):
+        asked.append(args)
+        rows = np.zeros((3, 2), np.float32)
+        return Tabular("whole", rows, rows, rows, "stand-in")
+
+    monkeypatch.setattr(tabular_sets, "whole", load)
+    return asked
+
+
+@pytest.mark.parametrize("name", ["power", "miniboone", "miniboone_small"])
+def test_subset_is_used_where_it_lies(directory, name, monkeypatch, whole):
+    monkeypatch.setenv("FDNF_DATA_DIR", directory)
+    data = getattr(tabular_sets, name)(rows=5)
+    assert data.name == name
+    assert len(data.train) == 5
+    assert "published" in data.source
+    assert not whole
+
+
+@pytest.mark.parametrize("name", ["power", "miniboone"])
+def test_subset_can_be_forced_either_way(directory, tmp_path, name, whole):
+    getattr(tabular_sets, name)(directory, subset=False)
+    assert whole == [(name, directory, None)]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="No such data file"):
+        getattr(tabular_sets, name)(str(tmp_path / "empty"), subset=True)
+
+
+@pytest.mark.parametrize("name", ["power", "miniboone", "gas", "hepmass"])
+def test_whole_set_otherwise(tmp_path, name, whole):
+    getattr(tabular_sets, name)(str(tmp_path), 7)
+    assert whole == [(name, str(tmp_path), 7)]
+
+
+def test_real_power(real):
+    data = tabular_sets.power(str(real("power_subset.npz").parent))
+    assert (data.dim, len(data.train)) == (6, 77_029)
+
+
+def test_real_miniboone(real):
+    data = tabular_sets.miniboone(str(real("miniboone.npz").parent))
+    assert (data.dim, len(data.train), len(data.test)) == (43, 1_523, 3_648)
