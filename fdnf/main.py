@@ -58,9 +58,11 @@ from fdnf import files
 from fdnf.data import build as datasets
 from fdnf.data import paths
 from fdnf.data.tabular import DataError
-from fdnf.evaluation import conditional, image_extractors, points, study
-from fdnf.evaluation import export as export_mode
-from fdnf.evaluation import sampling as sampling_mode
+from fdnf.evaluation.export import write as export_mode
+from fdnf.evaluation.scorers import image_extractors
+from fdnf.evaluation.tasks import conditional
+from fdnf.evaluation.tasks import sampling as sampling_mode
+from fdnf.experiments import points, study
 from fdnf.train import (
     distributed,
     faults,

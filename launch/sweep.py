@@ -204,7 +204,8 @@ def _dry_run(given, folder, wanted, states: Mapping[str, State], pack) -> None:
 def _gather(folder: Folder, states: Mapping[str, State]) -> int:
     """Writes the tables; names the points that are missing in them."""
     rc = subprocess.run(
-        [sys.executable, "-m", "fdnf.evaluation.tables", folder.root], check=False
+        [sys.executable, "-m", "fdnf.evaluation.report", folder.root],
+        check=False,
     ).returncode
     missing = [state for state in states.values() if state.state != DONE]
     for state in missing:

@@ -13,14 +13,10 @@ import numpy as np
 import pytest
 
 from fdnf import files
-from fdnf.evaluation import (
-    evaluate,
-    gaussian_study,
-    records,
-    speech_records,
-    sr_records,
-)
-from fdnf.evaluation.records import Record
+from fdnf.evaluation.core import records, speech_records, sr_records
+from fdnf.evaluation.core.records import Record
+from fdnf.evaluation.tasks import evaluate
+from fdnf.experiments.gaussian import study as gaussian_study
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -178,7 +174,7 @@ def test_a_table_is_printed_in_a_posix_locale(tmp_path):
         found = record._replace(seed=seed, log_likelihood={"test": (1.0 + seed, 0.1)})
         evaluate.write([found], tmp_path / "results")
     done = subprocess.run(
-        [sys.executable, "-m", "fdnf.evaluation.tables", str(tmp_path)],
+        [sys.executable, "-m", "fdnf.evaluation.report", str(tmp_path)],
         cwd=ROOT,
         env=os.environ
         | {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},

@@ -8,8 +8,8 @@ import numpy as np
 
 from configs import waveglow
 from fdnf.data import synthetic_speech
-from fdnf.evaluation import speech_clips
-from fdnf.evaluation.speech_records import Record, Speed
+from fdnf.evaluation.core.speech_records import Record, Speed
+from fdnf.evaluation.scorers import speech_clips
 from fdnf.train import models, preprocessing, settings
 from fdnf.train.teachers import Trained
 

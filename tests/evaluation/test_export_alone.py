@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from configs import common
-from fdnf.evaluation import export
+from fdnf.evaluation.export import write as export
 from fdnf.train import models, preprocessing, settings, state, teachers
 from fdnf.train.checkpoint import Checkpointer
 from fdnf.train.preprocess import Preprocess

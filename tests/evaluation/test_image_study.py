@@ -11,7 +11,8 @@ from PIL import Image
 from configs import glow_digits_distill
 from fdnf import main
 from fdnf.data import build as datasets
-from fdnf.evaluation import pictures, records
+from fdnf.evaluation.core import records
+from fdnf.evaluation.pictures import pictures
 from fdnf.train import classifier, settings, teachers
 from fdnf.train.settings import ConfigError
 

@@ -1,6 +1,8 @@
 """Tables as a report has them, and its command line."""
 
-from fdnf.evaluation import cells, records, tables
+from fdnf.evaluation.core import records
+from fdnf.evaluation.report import report
+from fdnf.evaluation.tables import cells, tables
 
 
 def make(method="student", seed=0, test=144.0, val=155.0, **changes):
@@ -90,7 +92,7 @@ def test_labels_are_ordered_by_their_numbers():
 def test_command_line(tmp_path, capsys):
     for run in study():
         write(tmp_path / run.method / str(run.seed), run)
-    assert tables.main([str(tmp_path), "--latex"]) == 0
+    assert report.main([str(tmp_path), "--latex"]) == 0
     printed, said = capsys.readouterr()
     assert titles(printed) == [
         "MAF on bsds300",
@@ -107,9 +109,9 @@ def test_command_line(tmp_path, capsys):
 
 
 def test_command_line_on_nothing(tmp_path, capsys):
-    assert tables.main([str(tmp_path)]) == 2
+    assert report.main([str(tmp_path)]) == 2
     assert "no result.json under" in capsys.readouterr().err
-    assert tables.main([str(tmp_path / "absent")]) == 2
+    assert report.main([str(tmp_path / "absent")]) == 2
     assert "is not a directory" in capsys.readouterr().err
     assert not (tmp_path / "report.html").exists()
 

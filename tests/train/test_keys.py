@@ -13,7 +13,7 @@ import pytest
 
 from configs import common, conditional
 from fdnf.data import build as datasets
-from fdnf.evaluation import study
+from fdnf.experiments import study
 from fdnf.train import arguments, faults, keys, loop, objectives, settings
 from fdnf.train.settings import ConfigError
 from tests import test_conditional_configs, test_configs, tiny

@@ -5,7 +5,7 @@ import importlib
 
 import pytest
 
-from fdnf.evaluation import points, study
+from fdnf.experiments import points, study
 from fdnf.train import loop, same_data, settings
 from fdnf.train.settings import ConfigError
 from tests import tiny

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from fdnf import files
-from fdnf.evaluation import points, study, sweeps
+from fdnf.evaluation.report import sweeps
+from fdnf.experiments import points, study
 from fdnf.train import loop, settings, stored, teachers, workdirs
 from fdnf.train.checkpoint import CheckpointError
 from fdnf.train.settings import ConfigError

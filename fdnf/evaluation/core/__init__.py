@@ -1,0 +1,1 @@
+"""What every part of evaluation speaks of: runs, scores, quantities, statistics."""

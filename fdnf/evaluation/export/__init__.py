@@ -1,0 +1,1 @@
+"""Samplers as files that need neither fdnf nor flax."""

@@ -1,0 +1,127 @@
+"""A trained sampler as programs lowered by `jax.export`, functions of its weights."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import export
+
+from fdnf.evaluation.export import load as export_reader
+from fdnf.flows import srflow_surgery, surgery, waveglow_surgery
+from fdnf.flows.glow import Glow
+from fdnf.flows.srflow import SRFlow
+from fdnf.flows.waveglow import WaveGlow
+
+Temperature = float | int | tuple[float | int, ...]
+
+# What makes a flow of fewer operations, exact up to rounding, where there is such.
+FOLDS: dict[type, Callable[..., tuple[Any, Any]]] = {
+    Glow: surgery.fold,
+    SRFlow: srflow_surgery.fold,
+    WaveGlow: waveglow_surgery.fold,
+}
+
+
+class Sampler(NamedTuple):
+    """What is exported.
+
+    Attributes:
+      model: a flow or a student.
+      variables: its variables, of one run.
+      event: shape of a row of the model's data.
+      cond: shape of a row's condition, None for none.
+      to_stored: from the model's data to the data's own units.
+    """
+
+    model: Any
+    variables: Any
+    event: tuple[int, ...]
+    cond: tuple[int, ...] | None = None
+    to_stored: Callable[[Any], Any] = lambda x: x
+
+    @property
+    def conditions(self) -> tuple[tuple[int, ...], ...]:
+        """The shape of a row's condition, if there is one."""
+        return () if self.cond is None else (tuple(self.cond),)
+
+
+class Program(NamedTuple):
+    """A lowered program and the names of its inputs beside the weights."""
+
+    exported: export.Exported
+    names: tuple[str, ...]
+
+
+def folded(sampler: Sampler) -> Sampler:
+    """The model as it samples fastest: folded if it can be and is not."""
+    fold = FOLDS.get(type(sampler.model))
+    if fold is None or sampler.model.folded:
+        return sampler
+    model, variables = fold(sampler.model, sampler.variables)
+    return sampler._replace(model=model, variables=variables)
+
+
+def lower(
+    sampler: Sampler,
+    weights: dict[str, np.ndarray],
+    rows: int,
+    temperature: Temperature,
+    platforms: tuple[str, ...],
+) -> dict[str, Program]:
+    """The sampler and the decoder.
+
+    Args:
+      sampler: what is lowered, as it is.
+      weights: the leaves of its variables by name, in tree order.
+      rows: of the sampler; the decoder takes any number if the model's program can
+        be written so, and otherwise this one.
+      temperature: of the sampler's latents, see `FlowModule.draw`.
+      platforms: that the programs can run on.
+    """
+    model, parts = sampler.model, sampler.model.latent_shapes(sampler.event)
+    tree = jax.tree.structure(sampler.variables)
+
+    def variables(weights: dict[str, Any]) -> Any:
+        return tree.unflatten([weights[name] for name in names])
+
+    def sample(weights: dict[str, Any], key: Any, cond: Any = None) -> Any:
+        key = jax.random.wrap_key_data(key, impl="threefry2x32")
+        shape = (rows, *sampler.event)
+        drawn = model.apply(
+            variables(weights), key, shape, temperature, cond, method="sample"
+        )
+        return sampler.to_stored(drawn)
+
+    def decode(weights: dict[str, Any], *inputs: Any) -> Any:
+        z, rest = inputs[: len(parts)], inputs[len(parts) :]
+        cond = rest[0] if rest else None
+        decoded = model.apply(variables(weights), z, cond, method="decode")
+        return sampler.to_stored(decoded.x)
+
+    def lowered(function: Callable[..., Any], *inputs: Any) -> export.Exported:
+        jitted = jax.jit(function, keep_unused=True)
+        return export.export(jitted, platforms=platforms)(specs, *inputs)
+
+    def events(batch: Any, *shapes: tuple[int, ...]) -> list[jax.ShapeDtypeStruct]:
+        return [jax.ShapeDtypeStruct((batch, *s), jnp.float32) for s in shapes]
+
+    names = list(weights)
+    specs = {k: jax.ShapeDtypeStruct(v.shape, v.dtype) for k, v in weights.items()}
+    key = jax.ShapeDtypeStruct((2,), jnp.uint32)
+    sampled = lowered(sample, key, *events(rows, *sampler.conditions))
+    shapes = (*parts, *sampler.conditions)
+    (batch,) = export.symbolic_shape(export_reader.ANY)
+    try:
+        decoded = lowered(decode, *events(batch, *shapes))
+    # Whatever a program says that must know its batch size. If it was not that, the
+    # next line says it again.
+    except Exception:
+        decoded = lowered(decode, *events(rows, *shapes))
+    conds = tuple("cond" for _ in sampler.conditions)
+    latents = tuple(f"z_{i}" for i in range(len(parts)))
+    return {
+        "sampler": Program(sampled, ("key", *conds)),
+        "decoder": Program(decoded, (*latents, *conds)),
+    }

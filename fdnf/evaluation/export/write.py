@@ -1,0 +1,229 @@
+"""Trained samplers as files that run without this package: StableHLO and weights.
+
+Two programs are written, both of them functions of the weights, which lie in a file of
+their own: a program with its weights inside takes longer to load and compile and twice
+the memory, runs no faster, and the two would hold them twice.
+
+The choices that layers make for the kind of device (such as convolutions as matrix
+products on CPU) are those of the machine that exports: the programs run everywhere,
+and fastest on what they were exported on (`traced_on`).
+"""
+
+import contextlib
+import hashlib
+import io
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+import fdnf
+from fdnf import files
+from fdnf.evaluation.export import load as export_reader
+from fdnf.evaluation.export import programs as export_programs
+from fdnf.evaluation.export.programs import Program, Sampler, Temperature
+from fdnf.evaluation.tasks import image_sampling
+from fdnf.train import flat, preprocessing, teachers
+from fdnf.train.settings import ConfigError
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+WEIGHTS, LOADER = "weights.npz", "load.py"
+# The reader's snippet, kept in `sampler.json`; `load.py` lies beside it.
+SNIPPET = """\
+import numpy as np
+import load
+sample = load.program({folder!r})
+x = sample({arguments})
+"""
+
+check = export_reader.check
+program = export_reader.program
+DamagedError = export_reader.DamagedError
+
+
+def write(config: Any, workdir: str | pathlib.Path) -> list[pathlib.Path]:
+    """Exports each run of a trained workdir to `<workdir>/export/run_<r>`.
+
+    Args:
+      config: of its `eval`, `time_batch` is the sampler's batch size, 1 where there is
+        none, as of super-resolution; and `temperature`, of images the first of
+        `temperatures`, is baked in. Conditional models of images and sound make
+        events of shape `export_shape`, those they were trained on where it is ().
+      workdir: of a trained flow or student.
+
+    Returns:
+      The files, see `save`.
+
+    Raises:
+      CheckpointError: if the workdir or a readable checkpoint in it is missing.
+      ConfigError: for a batch size that is none.
+    """
+    workdir, evaluation = pathlib.Path(workdir), config.eval
+    trained = teachers.load(workdir)
+    rows = evaluation.get("time_batch", 1)
+    if not isinstance(rows, int) or rows < 1:
+        raise ConfigError(f"eval.time_batch={rows!r}: expected at least 1")
+    temperature = evaluation.temperature
+    if "temperatures" in evaluation:
+        temperature = image_sampling.temperatures(evaluation)[0]
+    event = tuple(evaluation.get("export_shape", ())) or trained.event
+    if len(event) != len(trained.event):
+        raise ConfigError(
+            f"eval.export_shape={event}: the model was trained on {trained.event}; "
+            "give as many sides, or () for that"
+        )
+    prepared, paths = trained.preprocess, []
+    for run in range(trained.runs):
+        model, variables = teachers.run_of(trained, run)
+        sampler = Sampler(
+            model,
+            variables,
+            event,
+            prepared.condition_shape(event),
+            prepared.to_stored,
+        )
+        about = {
+            "name": _name(trained.config),
+            "run": run,
+            "step": int(trained.meta["best"]["step"][run]),
+            "model": trained.config.model.to_dict(),
+            "preprocess": preprocessing.describe(prepared),
+        }
+        folder = workdir / "export" / f"run_{run}"
+        paths += save(folder, sampler, rows=rows, temperature=temperature, about=about)
+    return paths
+
+
+def save(
+    folder: str | pathlib.Path,
+    sampler: Sampler,
+    *,
+    rows: int = 64,
+    temperature: Temperature = 1.0,
+    platforms: Sequence[str] = PLATFORMS,
+    about: dict[str, Any] | None = None,
+) -> list[pathlib.Path]:
+    """Writes the programs of a sampler, its weights and what a reader needs to know.
+
+    Args:
+      folder: made if it is not there; an older export in it is replaced, and is
+        damaged, for a reader, until all of the new one is there.
+      sampler: what is exported; it is folded where that is faster.
+      rows: of what one call of the sampler draws. The decoder takes any number of
+        rows, if the model's program can be written so, and otherwise this one.
+      temperature: standard deviation of the latents, or one for each.
+      platforms: that the programs can run on.
+      about: further entries of `sampler.json`.
+
+    Returns:
+      `sampler.stablehlo` (key to data), `decoder.stablehlo` (latents to data),
+      `weights.npz`, `load.py` and `sampler.json`.
+
+    Raises:
+      ValueError: for weights of a type that an .npz cannot hold, and programs that
+        call more than a reader runs.
+    """
+    folder = pathlib.Path(folder)
+    sampler = export_programs.folded(sampler)
+    weights = flat.flatten(sampler.variables)
+    for name, array in weights.items():
+        if array.dtype.kind not in "fiub":
+            raise ValueError(f"weight {name} is {array.dtype}: convert it to float32")
+    programs = export_programs.lower(
+        sampler, weights, rows, temperature, tuple(platforms)
+    )
+    for name, made in programs.items():
+        if foreign := export_reader.foreign_calls(made.exported.mlir_module()):
+            raise ValueError(
+                f"the {name} of {type(sampler.model).__name__} calls {foreign} outside"
+                f" of StableHLO, which {LOADER} refuses to run: export another model"
+            )
+    contents = {
+        f"{name}.stablehlo": made.exported.mlir_module_serialized
+        for name, made in programs.items()
+    }
+    contents[WEIGHTS] = _archive(weights)
+    contents[LOADER] = pathlib.Path(export_reader.__file__).read_bytes()
+    told = {
+        "format": export_reader.FORMAT,
+        **(about or {}),
+        "fdnf": fdnf.__version__,
+        "jax": jax.__version__,
+        "temperature": temperature,
+        "platforms": list(platforms),
+        "traced_on": jax.default_backend(),
+        "programs": {name: _described(name, made) for name, made in programs.items()},
+        "weights": {
+            "file": WEIGHTS,
+            # In the order of the programs' arguments.
+            "arrays": {name: _array(weights[name]) for name in sorted(weights)},
+        },
+        "files": {
+            name: hashlib.sha256(content).hexdigest()
+            for name, content in contents.items()
+        },
+        "python": _snippet(programs["sampler"]),
+    }
+    text = files.dumps(told, indent=1) + "\n"
+    return _put(folder, {**contents, export_reader.MANIFEST: text.encode()})
+
+
+def _name(config: Any) -> str:
+    name = f"{config.model.name}_{config.data.name}"
+    return f"{name} {config.label or config.role}"
+
+
+_MEANINGS = {
+    "key": "[seed // 2^32, seed % 2^32], as jax.random.key_data(jax.random.key(seed))",
+    "cond": "condition of each row, as the model was trained with",
+}
+
+
+def _described(name: str, made: Program) -> dict[str, Any]:
+    exported = made.exported
+    # The weights, a dict, come first and flat.
+    inputs = exported.in_avals[-len(made.names) :]
+    return {
+        "file": f"{name}.stablehlo",
+        "inputs": [
+            {
+                "name": each,
+                **_array(aval),
+                "meaning": _MEANINGS.get(each, "latents, N(0, temperature^2)"),
+            }
+            for each, aval in zip(made.names, inputs, strict=True)
+        ],
+        "outputs": [{"name": "x", **_array(aval)} for aval in exported.out_avals],
+        "calling_convention_version": exported.calling_convention_version,
+        "uses_global_constants": exported.uses_global_constants,
+    }
+
+
+def _array(array: Any) -> dict[str, Any]:
+    sizes = [n if isinstance(n, int) else export_reader.ANY for n in array.shape]
+    return {"shape": sizes, "dtype": np.dtype(array.dtype).name}
+
+
+def _snippet(made: Program) -> str:
+    arguments = ["np.array([0, 7], np.uint32)"]
+    if "cond" in made.names:
+        shape = made.exported.in_avals[-1].shape
+        arguments.append(f"np.zeros({tuple(shape)}, np.float32)")
+    return SNIPPET.format(folder=".", arguments=", ".join(arguments))
+
+
+def _archive(weights: dict[str, np.ndarray]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **weights)  # pyright: ignore[reportArgumentType]
+    return buffer.getvalue()
+
+
+def _put(folder: pathlib.Path, contents: dict[str, bytes]) -> list[pathlib.Path]:
+    """Writes all beside, then puts each in its place, whole; the manifest last."""
+    paths = [folder / name for name in contents]
+    with contextlib.ExitStack() as stack:
+        for path in reversed(paths):  # What is entered first is put in place last.
+            stack.enter_context(files.replacing(path)).write(contents[path.name])
+    return paths

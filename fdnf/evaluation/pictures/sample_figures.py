@@ -1,0 +1,244 @@
+"""Figures of samples: two-dimensional marginals and grey patches, as PNG.
+
+matplotlib is imported when a figure is drawn. Every function takes arrays and a path,
+makes the folder and returns the path.
+"""
+
+import math
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fdnf.evaluation.pictures import plotting
+
+# Arrays of numpy or jax, or sequences of numbers.
+Array = Any
+Path = str | pathlib.Path
+
+
+def marginals(
+    samples: Mapping[str, Array],
+    path: Path,
+    *,
+    pairs: Sequence[tuple[int, int]] = (),
+    bins: int = 50,
+    title: str = "",
+) -> pathlib.Path:
+    """Draw two-dimensional marginals: a column a sample, a row a pair of features.
+
+    Of a single feature the histograms of all samples are drawn in one frame.
+
+    Limits are the 0.5 % and 99.5 % quantiles of the first sample, the data; within
+    a row the colour scale is one, up to the fullest cell of the data. Where more than
+    4 % of a sample lies beyond the limits, its share is printed.
+
+    Args:
+        samples: label to vectors [n, features]; the data first.
+        path: where to write.
+        pairs: features (horizontal, vertical) of each row; three, spread over the
+            features, by default.
+        bins: cells a side, or of a histogram.
+        title: above the figure.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: no sample, unequal numbers of features, or a pair beyond them.
+    """
+    arrays = _vectors(samples)
+    data = next(iter(arrays.values()))
+    width = data.shape[1]
+    if width == 1 and not pairs:
+        return _histograms(arrays, path, bins, title)
+    chosen = list(pairs) or _spread_pairs(width)
+    if width < 2 or any(not 0 <= i < width for pair in chosen for i in pair):
+        raise ValueError(
+            f"pairs {chosen} of {width} features: expected at least one feature and "
+            f"indices from 0 to {width - 1}"
+        )
+    with plotting.saved(
+        path, 1.1 + 1.9 * len(arrays), 0.7 + 1.9 * len(chosen)
+    ) as figure:
+        grid = figure.subplots(len(chosen), len(arrays), squeeze=False)
+        for row, pair in zip(grid, chosen, strict=True):
+            _marginal_row(row, arrays, pair, bins)
+        for axes, label in zip(grid[0], arrays, strict=True):
+            axes.set_title(label)
+        bar = figure.colorbar(
+            grid[0, 0].images[0], ax=grid, fraction=0.04, pad=0.01, shrink=0.6
+        )
+        bar.set_ticks([0, 0.01, 0.1, 1], labels=["0", "0.01", "0.1", "1"])
+        bar.ax.tick_params(labelsize=8)
+        bar.set_label("density / peak of the data", size=9)
+        bar.outline.set_visible(False)
+        figure.suptitle(title, weight="bold", size=12)
+    return pathlib.Path(path)
+
+
+def pixel_patches(
+    samples: Mapping[str, Array],
+    path: Path,
+    *,
+    columns: int = 16,
+    rows: int = 2,
+    title: str = "",
+) -> pathlib.Path:
+    """Draw grey patches from vectors that lack their last pixel, one block a sample.
+
+    Patches have mean zero, so the last (bottom right) pixel is minus the sum of the
+    others. Patch k of the teacher and of the students stands at the same place: draw
+    them from the same noise to compare them one by one.
+
+    Args:
+        samples: label to vectors [n, side * side - 1]; the data first, whose 1 % and
+            99 % quantiles set the grey scale of all.
+        path: where to write.
+        columns: patches in a line.
+        rows: lines of each sample.
+        title: above the figure.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: no sample, or a number of features that is not a square less one.
+    """
+    arrays = _vectors(samples)
+    data = next(iter(arrays.values()))
+    side = math.isqrt(data.shape[1] + 1)
+    if side * side != data.shape[1] + 1:
+        raise ValueError(
+            f"{data.shape[1]} features: expected a square less one, such as 63 for "
+            "8x8 patches without their last pixel"
+        )
+    scale = float(np.quantile(np.abs(data[np.isfinite(data)]), 0.98)) or 1.0
+    with plotting.saved(
+        path, 1.1 + 0.46 * columns, 0.4 + (0.46 * rows + 0.16) * len(arrays)
+    ) as figure:
+        blocks = figure.subplots(len(arrays), 1, squeeze=False)[:, 0]
+        for axes, (label, array) in zip(blocks, arrays.items(), strict=True):
+            axes.imshow(
+                _mosaic(array[: rows * columns], side, rows, columns),
+                cmap="gray",
+                vmin=-scale,
+                vmax=scale,
+                interpolation="nearest",
+            )
+            axes.set_axis_off()
+            axes.text(
+                *(-0.012, 0.5, label),
+                transform=axes.transAxes,
+                ha="right",
+                va="center",
+                weight="bold",
+            )
+        figure.suptitle(title, weight="bold", size=12)
+    return pathlib.Path(path)
+
+
+def _vectors(samples: Mapping[str, Array]) -> dict[str, np.ndarray]:
+    arrays = {label: np.asarray(array) for label, array in samples.items()}
+    shapes = {label: array.shape for label, array in arrays.items()}
+    widths = {shape[1:] for shape in shapes.values()}
+    if len(widths) != 1 or any(len(s) != 2 or not s[0] for s in shapes.values()):
+        raise ValueError(
+            f"samples have the shapes {shapes}: expected [n, features] with equally "
+            "many features, the data first"
+        )
+    return arrays
+
+
+def _limits(data: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Quantiles of each column that a picture shows, apart where a column is flat."""
+    low, high = np.quantile(data, (0.005, 0.995), axis=0)
+    flat = low == high
+    return low - 0.5 * flat, high + 0.5 * flat
+
+
+def _histograms(
+    arrays: Mapping[str, np.ndarray], path: Path, bins: int, title: str
+) -> pathlib.Path:
+    """One feature of all samples, as densities; the data filled."""
+    (low,), (high,) = _limits(next(iter(arrays.values())))
+    edges = np.linspace(low, high, bins + 1)
+    colors = plotting.colors(arrays)
+    with plotting.saved(path, 6.4, 4.0) as figure:
+        axes = figure.subplots()
+        for k, (label, array) in enumerate(arrays.items()):
+            counts, _ = np.histogram(array, edges)
+            share = counts / len(array)
+            outside = 1 - share.sum()
+            if outside > 0.04:
+                label += f", {100 * outside:.0f} % outside"
+            axes.stairs(
+                share / np.diff(edges),
+                edges,
+                label=label,
+                color="#BBBBBB" if k == 0 else colors[list(arrays)[k]],
+                fill=k == 0,
+                linewidth=1.8,
+            )
+        axes.set_xlabel("feature 0")
+        axes.set_ylabel("density")
+        axes.legend(frameon=False)
+        axes.set_title(title)
+    return pathlib.Path(path)
+
+
+def _spread_pairs(width: int) -> list[tuple[int, int]]:
+    starts = np.unique(np.linspace(0, max(width - 2, 0), 3).astype(int))
+    return [(int(i), int(i) + 1) for i in starts]
+
+
+def _marginal_row(
+    row: Any, arrays: Mapping[str, np.ndarray], pair: tuple[int, int], bins: int
+) -> None:
+    from matplotlib import colors
+
+    data = next(iter(arrays.values()))[:, pair]
+    low, high = _limits(data)
+    box = np.stack([low, high], axis=1)
+    peak = None
+    for axes, array in zip(row, arrays.values(), strict=True):
+        counts, _, _ = np.histogram2d(*array[:, pair].T, bins=bins, range=box)
+        share = counts / len(array)
+        peak = peak or share.max()
+        axes.imshow(
+            share.T / peak,
+            origin="lower",
+            extent=box.ravel(),
+            aspect="auto",
+            # The cube root keeps the tails visible beside the peak, and zero zero.
+            norm=colors.PowerNorm(1 / 3, 0, 1),
+            cmap="Blues",
+        )
+        outside = 1 - share.sum()
+        if outside > 0.04:
+            axes.text(
+                *(0.97, 0.04, f"{100 * outside:.0f} % outside"),
+                transform=axes.transAxes,
+                ha="right",
+                size=8,
+                bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": "none"},
+            )
+        axes.grid(visible=False)
+        axes.tick_params(labelsize=8)
+        axes.locator_params(nbins=4)
+        axes.set_xlabel(f"feature {pair[0]}", size=9)
+        if axes is row[0]:
+            axes.set_ylabel(f"feature {pair[1]}", size=9)
+        else:
+            axes.tick_params(labelleft=False)
+
+
+def _mosaic(array: np.ndarray, side: int, rows: int, columns: int) -> np.ndarray:
+    """Patches in lines with a pixel between them; empty places are nan."""
+    whole = np.concatenate([array, -array.sum(axis=1, keepdims=True)], axis=1)
+    canvas = np.full((rows * (side + 1) - 1, columns * (side + 1) - 1), np.nan)
+    for k, patch in enumerate(whole.reshape(-1, side, side)):
+        top, left = (side + 1) * (k // columns), (side + 1) * (k % columns)
+        canvas[top : top + side, left : left + side] = patch
+    return canvas

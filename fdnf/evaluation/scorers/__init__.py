@@ -1,0 +1,1 @@
+"""Scorers: from a run to numbers."""

@@ -1,0 +1,1 @@
+"""What each kind of data is scored by and shown as."""

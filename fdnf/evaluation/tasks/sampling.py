@@ -1,0 +1,69 @@
+"""Samples of trained flows; teacher and students given one seed share their noise."""
+
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+
+from fdnf import files
+from fdnf.data import build as datasets
+from fdnf.evaluation.pictures import figures
+from fdnf.evaluation.tasks import conditional, image_sampling
+from fdnf.train import teachers
+from fdnf.train.preprocess_pairs import Speech, SuperResolution
+from fdnf.train.teachers import Trained
+
+
+def samples(trained: Trained, run: int, rows: int, seed: int) -> np.ndarray:
+    """`[rows, dim]` samples of one run at the config's `eval.temperature`."""
+    flow, variables = teachers.run_of(trained, run)
+    draw = jax.jit(
+        lambda variables, key: flow.apply(
+            variables,
+            key,
+            (rows, *trained.event),
+            trained.config.eval.temperature,
+            method="sample",
+        )
+    )
+    return np.asarray(draw(variables, jax.random.key(seed)))
+
+
+def write(workdir: pathlib.Path, config) -> list[pathlib.Path]:
+    """Draws `eval.samples` samples of each run into `<workdir>/samples`.
+
+    Args:
+      workdir: of a trained flow.
+      config: its `eval` section is used, and its seed.
+
+    Returns:
+      The files: `samples.npz` (arrays `run_0`, ...) and pictures; of images see
+      `image_sampling.write`.
+    """
+    trained = teachers.load(workdir)
+    trained.config.eval.update(config.eval)
+    if isinstance(trained.preprocess, SuperResolution | Speech):
+        return conditional.sample(trained, workdir, config.seed)
+    folder = workdir / "samples"
+    folder.mkdir(parents=True, exist_ok=True)
+    if trained.preprocess.levels:
+        return image_sampling.write(trained, folder, config.seed)
+    drawn = {
+        f"run_{run}": samples(trained, run, config.eval.samples, config.seed + run)
+        for run in range(trained.runs)
+    }
+    archive = folder / "samples.npz"
+    with files.replacing(archive) as file:
+        np.savez(file, **drawn)  # pyright: ignore[reportArgumentType]
+    data: Any = datasets.build(trained.config.data)
+    shown = {"data": data.test[: config.eval.samples], "samples": drawn["run_0"]}
+    return [archive, *pictures(shown, folder)]
+
+
+def pictures(shown: dict[str, np.ndarray], folder: pathlib.Path) -> list[pathlib.Path]:
+    """Marginals, and for vectors that are image patches a grid of them."""
+    paths = [figures.marginals(shown, folder / "marginals.png")]
+    if next(iter(shown.values())).shape[1] == 63:
+        paths.append(figures.pixel_patches(shown, folder / "patches.png"))
+    return paths

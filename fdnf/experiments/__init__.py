@@ -1,0 +1,1 @@
+"""Experiments that train models and hold them against each other."""

@@ -1,0 +1,1 @@
+"""A study of Gaussian teachers, whose distillation has a closed form."""

@@ -1,0 +1,277 @@
+"""Teacher, plain student and distilled students, over seeds, then their table.
+
+Every student has the same size, data, batches, number of steps and initial seed; they
+differ in the loss alone.
+"""
+
+import copy
+import logging
+import pathlib
+import re
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+from fdnf import files
+from fdnf.data import build as datasets
+from fdnf.data import fingerprint
+from fdnf.data.images import Images
+from fdnf.evaluation.pictures import pictures
+from fdnf.evaluation.report import sweeps
+from fdnf.evaluation.tables import image_tables, markup, tables
+from fdnf.evaluation.tasks import conditional, evaluate, transfer_report
+from fdnf.train import (
+    checkpoint,
+    distributed,
+    levels,
+    loop,
+    models,
+    objectives,
+    process,
+    same_data,
+    settings,
+    teachers,
+    transfer,
+    workdirs,
+)
+from fdnf.train.preprocessing import Data
+
+RESULTS = "results"
+
+_log = logging.getLogger(__name__)
+
+
+def run(
+    config: Any, workdir: str | pathlib.Path, methods: Sequence[str], runs: int
+) -> str:
+    """Trains, evaluates, draws; what is finished already is not done again.
+
+    Args:
+      config: of a distilled student, with its teacher.
+      workdir: gets one directory per method, `results/`, `table.md` and pictures.
+      methods: of "student" (no distillation), "lkd", "ilkd", "skd", and the names in
+        `config.study.recipes`, whose overrides are then applied.
+      runs: seeds, from `config.seed` on, trained side by side.
+
+    Returns:
+      The tables as Markdown.
+
+    Raises:
+      ConfigError: for an unknown method, or a config that names no teacher.
+      WorkdirError: another process writes the directory.
+    """
+    workdir = pathlib.Path(workdir)
+    known = {"student", *objectives.METHODS, *config.study.recipes} - {"nll"}
+    unknown = sorted(set(methods) - known)
+    if unknown or not objectives.needs_teacher(config):
+        raise settings.ConfigError(
+            f"a study takes a config with a teacher (configs/*_distill.py) and methods "
+            f"out of {sorted(known)}; got {unknown or config.loss.method}"
+        )
+    plans = {method: _plan(config, method, runs) for method in methods}
+    for plan in plans.values():
+        settings.check(plan)
+    with workdirs.alone([workdir]):
+        return _run(config, workdir, plans, runs)
+
+
+def _run(config: Any, workdir: pathlib.Path, plans: dict[str, Any], runs: int) -> str:
+    data = datasets.build(config.data)
+    where = {"teacher": pathlib.Path(config.teacher.workdir or workdir / "teacher")}
+    prepared = settings.prepared(config, data)
+    shapes = data.event, prepared.condition_shape(data.event)
+    if config.teacher.workdir:  # Refused now, not once the plain student is trained.
+        trained = teachers.load(where["teacher"])
+        same_data.check(config, "teacher", trained.config.data, where["teacher"])
+        teachers.match(trained, data.event, runs, prepared)
+        _check_levels(plans, trained.flow, *shapes)
+    else:
+        taught = copy.deepcopy(config.teacher.config)
+        taught.runs = runs
+        settings.check(taught)
+        _check_levels(plans, models.build(taught.model), *shapes)
+        loop.train_and_evaluate(taught, where["teacher"], label="teacher")
+    for method, plan in plans.items():
+        where[method] = workdir / method
+        if method != "student":
+            plan.teacher.workdir = str(where["teacher"])
+            plan.teacher.config = None
+        loop.train_and_evaluate(plan, where[method], label=pictures.name(method))
+        process.release_programs()
+    if not distributed.is_first():
+        return ""
+    return report(workdir, where, data, config.eval)
+
+
+def again(config: Any, workdir: str | pathlib.Path) -> str:
+    """Evaluates the finished methods of a study's workdir again; trains nothing.
+
+    A student's own workdir is one of a single method.
+
+    Raises:
+      ConfigError: if none is finished.
+    """
+    workdir = pathlib.Path(workdir)
+    teacher = pathlib.Path(config.teacher.workdir or workdir / "teacher")
+    names = ("student", *objectives.METHODS, *config.study.recipes)
+    found = {"teacher": teacher} | {name: workdir / name for name in names}
+    where = {k: path for k, path in found.items() if (path / loop.FINISHED).exists()}
+    if not where.keys() - {"teacher"} and (workdir / loop.FINISHED).exists():
+        where[config.get("label") or config.loss.method] = workdir
+    if not where:
+        raise settings.ConfigError(f"{workdir} holds no finished run: train it first")
+    return report(workdir, where, datasets.build(config.data), config.eval)
+
+
+def _check_levels(
+    plans: dict[str, Any],
+    teacher: models.Model,
+    event: tuple[int, ...],
+    cond: tuple[int, ...] | None,
+) -> None:
+    for method, plan in plans.items():
+        if objectives.needs_teacher(plan):
+            student = models.build(plan.model)
+            try:
+                levels.check(plan, student, teacher, event, cond)
+            except ValueError as error:
+                raise settings.ConfigError(f"{method}: {error}") from error
+
+
+def _plan(config: Any, method: str, runs: int) -> Any:
+    plan = copy.deepcopy(config)
+    plan.unlock()
+    plan.runs = runs
+    if method == "student":
+        plan.loss = {"method": "nll", "units": config.loss.get("units", "nats")}
+        del plan.teacher
+    else:
+        # What the config itself is called stays as it is.
+        if config.get("label") != method:
+            plan.label = ""
+            if method in plan.study.recipes:
+                _override(plan, plan.study.recipes[method].to_dict())
+            else:
+                plan.loss.method = method
+        if plan.teacher.get("config"):
+            plan.teacher.config.runs = runs
+    return plan
+
+
+def _override(config: Any, changes: dict[str, Any]) -> None:
+    for key, value in changes.items():
+        *path, last = key.split("/")
+        section = config
+        for name in path:
+            section = section[name]
+        if last not in section:
+            raise settings.ConfigError(f"study.recipes: no key {key!r} in the config")
+        section[last] = value
+
+
+def report(
+    workdir: pathlib.Path,
+    where: dict[str, pathlib.Path],
+    data: Data,
+    evaluation: Any,
+) -> str:
+    """Evaluates finished runs; writes records, tables and pictures.
+
+    Args:
+      workdir: gets `results/`, `table.md`, `figures/`. Of other data than the runs were
+        trained on, a directory of their own in `other_data/` gets them.
+      where: the directory of each method.
+      data: what all were trained on, or others of the same form.
+      evaluation: the `eval` section to go by, instead of those saved with the runs.
+
+    Returns:
+      The tables as Markdown.
+    """
+    workdir = _place(workdir, where, data)
+    _check_teacher(where)
+    table = _report(workdir, where, data, evaluation)
+    _log.info("written: %s/table.md, %s/figures/", workdir, workdir)
+    return table
+
+
+def _place(
+    workdir: pathlib.Path, where: dict[str, pathlib.Path], data: Data
+) -> pathlib.Path:
+    """Where an evaluation goes, so that it takes no other's place."""
+    ours = fingerprint.of(data)
+    # A teacher may have been trained on other data than its students.
+    students = [path for method, path in where.items() if method != "teacher"]
+    for path in students or where.values():
+        saved = (checkpoint.meta_of(path).get("rests_on") or {}).get("data")
+        if saved is not None and not fingerprint.same(saved, ours):
+            name = re.sub(r"[^\w.-]+", "_", data.name).strip("._")
+            name += f"-{zlib.crc32(files.dumps(ours).encode()):08x}"
+            return workdir / sweeps.OTHER_DATA / name
+    return workdir
+
+
+def _check_teacher(where: dict[str, pathlib.Path]) -> None:
+    """Says which students learned from another teacher than stands beside them."""
+    if "teacher" not in where or len(where) == 1:
+        return
+    mark = checkpoint.meta_of(where["teacher"]).get("mark")
+    for path in where.values():
+        saved = checkpoint.meta_of(path).get("rests_on") or {}
+        if saved.get("teacher", mark) != mark:
+            _log.warning(
+                "%s learned from another teacher than the one in %s, which has changed "
+                "since and stands beside it in the tables",
+                path,
+                where["teacher"],
+            )
+
+
+def _report(
+    workdir: pathlib.Path,
+    where: dict[str, pathlib.Path],
+    data: Data,
+    evaluation: Any,
+) -> str:
+    if isinstance(data, conditional.KINDS):
+        return conditional.report(workdir, where, data, evaluation)
+    trained = {method: teachers.load(path) for method, path in where.items()}
+    for flow in trained.values():
+        flow.config.eval.update(evaluation)
+    skipped = {method: _skipped(path) for method, path in where.items()}
+    first = next(iter(trained.values()))
+    judge = evaluate.judge(data, first.preprocess, first.config.eval)
+    for method, path in where.items():
+        _log.info("evaluating %s", path)
+        found = evaluate.evaluate(trained[method], data, method, skipped[method], judge)
+        evaluate.write(found, workdir / RESULTS)
+        process.release_programs()
+    samplers = {
+        method: found
+        for method, found in trained.items()
+        if found.config.loss.method in transfer.METHODS
+    }
+    # Samples of a condition are not held against a teacher's; the tables of all flows
+    # stand for them.
+    held = samplers and "teacher" in trained and not first.preprocess.classes
+    if held:
+        # The tables of flows of one kind say little of a teacher and its samplers.
+        table = transfer_report.write(workdir, trained["teacher"], samplers, data)
+        if isinstance(data, Images):
+            runs = tables.read_records(workdir / RESULTS)
+            table += "\n" + markup.to_markdown(image_tables.sample_table(runs))
+    else:
+        table = tables.write(workdir / RESULTS) + judge.footnote()
+    pictures.draw(workdir / "figures", where, trained, data)
+    # Last: that it is there says that all is.
+    files.write_text(workdir / "table.md", table)
+    return table
+
+
+def _skipped(workdir: pathlib.Path) -> list[int]:
+    result = workdirs.result(workdir)
+    if result is None:
+        raise settings.ConfigError(
+            f"the run in {workdir} is not finished ({loop.FINISHED} is missing): give "
+            "its training command again, which goes on where it stood"
+        )
+    return result["skipped_steps"]

@@ -1,0 +1,104 @@
+"""Images through a flow in batches of one size."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fdnf.data.images import Images
+from fdnf.evaluation.models import codec
+from fdnf.evaluation.models.codec import Codec
+from fdnf.train.preprocess import Preprocess
+from tests import floats
+from tests.halves import Centred, Halves, Shifted
+
+IMAGES = np.random.default_rng(0).integers(0, 256, size=(7, 4, 6, 1), dtype=np.uint8)
+KEY = jax.random.key(0)
+
+
+class Noisy(Centred):
+    """Adds dequantisation noise, as real preprocessing does."""
+
+    def encode(self, key, x):
+        y, log_det = super().encode(key, x)
+        return y + jax.random.uniform(key, x.shape), log_det
+
+    def to_pixels(self, y):
+        return jnp.floor(y + 128.0).astype(jnp.uint8)
+
+
+@pytest.mark.parametrize("size", [2, 3, 7, 10])
+def test_any_number_of_images_comes_back(size):
+    flow = Codec(Halves(), {}, Noisy(), batch_size=size)
+    z = flow.encode(IMAGES, KEY)
+    assert [part.shape for part in z] == [(7, 4, 3, 1)] * 2
+    np.testing.assert_array_equal(flow.decode(z).images, IMAGES)
+
+
+def test_batches_differ_in_their_noise():
+    flow = Codec(Halves(), {}, Noisy(), batch_size=2)
+    same = np.zeros((4, 4, 6, 1), np.uint8)
+    noise = flow.encode(same, KEY)[0]
+    assert not np.isclose(noise[:2], noise[2:]).any()
+
+
+def test_one_program_a_direction_whatever_the_number():
+    flow = Codec(Halves(), {}, Centred(), batch_size=5)
+    counters = (codec._encode, codec._decode)
+    flow.decode(flow.encode(IMAGES, KEY))
+    before = [counter._cache_size() for counter in counters]
+    for n in (1, 4, 6):
+        flow.decode(flow.encode(IMAGES[:n], KEY))
+    assert [counter._cache_size() for counter in counters] == before
+
+
+def test_draw_is_of_the_prior_at_a_temperature():
+    flow = Codec(Halves(), {}, Centred())
+    warm, cold = (flow.draw(KEY, (100, 4, 6, 1), t) for t in (1.0, 0.5))
+    assert [part.shape for part in warm] == [(100, 4, 3, 1)] * 2
+    assert all(0.9 < part.std() < 1.1 for part in warm)
+    floats.assert_close(cold[0], 0.5 * warm[0])
+
+
+def test_each_part_has_its_temperature():
+    flow = Codec(Halves(), {}, Centred())
+    warm, mixed = (flow.draw(KEY, (9, 4, 6, 1), t) for t in (1.0, (0.5, 1.0)))
+    floats.assert_close(mixed[0], 0.5 * warm[0])
+    np.testing.assert_array_equal(mixed[1], warm[1])
+    with pytest.raises(ValueError, match="3 temperatures .* for 2 latents"):
+        flow.draw(KEY, (9, 4, 6, 1), (0.5, 0.5, 1.0))
+
+
+def test_reach_is_of_the_data_before_they_are_cut():
+    flow = Codec(Halves(), {}, Centred(), batch_size=2)
+    z = np.zeros((4, 4, 3, 1), np.float32)
+    z[0, 1, 1, 0], z[1, 0, 0, 0], z[2, 0, 0, 0] = 50.0, np.nan, -np.inf
+    found = flow.decode((np.zeros_like(z), z))
+    np.testing.assert_array_equal(found.reach, [500.0, np.nan, np.inf, 0.0])
+    assert found.images[0, 1, 4, 0] == 255
+
+
+def test_condition():
+    flow = Codec(Shifted(), {}, Centred(classes=3), batch_size=4)
+    cond = flow.condition(np.array([0, 1, 2, 0, 1, 2, 0]))
+    z = flow.encode(IMAGES, KEY, cond)
+    np.testing.assert_array_equal(flow.decode(z, cond).images, IMAGES)
+    other = flow.decode(z, flow.condition(np.zeros(7, int))).images.astype(int)
+    np.testing.assert_array_equal(other[0], IMAGES[0])
+    np.testing.assert_array_equal(other[1], np.minimum(IMAGES[1] + 10.0, 255))
+    with pytest.raises(ValueError, match="needs the images' labels"):
+        flow.condition(None)
+    assert Codec(Halves(), {}, Centred()).condition(np.zeros(7, int)) is None
+
+
+def test_images_of_fewer_bits():
+    data = Images("x", IMAGES, IMAGES, IMAGES, "none")
+    assert codec.as_decoded(data, Preprocess(levels=256)) is data
+    found = codec.as_decoded(data, Preprocess(levels=32, bits=5))
+    assert found.levels == 32
+    np.testing.assert_array_equal(found.val, IMAGES // 8)
+
+
+def test_no_images():
+    with pytest.raises(ValueError, match="no images"):
+        Codec(Halves(), {}, Centred()).encode(IMAGES[:0], KEY)
