@@ -143,14 +143,14 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     try:
         # ml_collections looks for overrides there, too.
         sys.argv, given = overrides.split(argv)
-        argv = flags.FLAGS(sys.argv)
+        left = flags.FLAGS(sys.argv)
         # A config file that is not there is only reported at the first use.
         if _CONFIG.value is not None:
             _ = _CONFIG.value.to_dict
             known = config_flags.get_override_values(flags.FLAGS["config"])
             overrides.apply(_CONFIG.value, overrides.of_models(known) | given)
             faults.refuse(faults.of(_CONFIG.value))
-        return argv
+        return left
     except Exception as error:
         message = _misread(error, argv)
     finally:
@@ -171,6 +171,16 @@ def _misread(error: Exception, argv: Sequence[str]) -> str:
         f"{file} is no config file: expected a function get_config(arg), such as those "
         "in configs/, that returns an ml_collections.ConfigDict"
     )
+    if file and not os.path.isfile(file):
+        return (
+            f"No such file: {file} in {os.getcwd()}. The configs lie in a clone of fdnf"
+            " and are not installed with it: run from there, or give the whole path"
+        )
+    if isinstance(error, ModuleNotFoundError) and error.name == "configs":
+        return (
+            f"{file} imports `configs`, which lies in a clone of fdnf and is not"
+            " installed with it: run from the clone, or set PYTHONPATH to it"
+        )
     message = str(inner.args[0] if isinstance(inner, KeyError) else inner)
     if isinstance(error, SyntaxError):
         return f"{error.filename}, line {error.lineno}: {error.msg}"

@@ -25,7 +25,7 @@ BELOW = {
 for upper in ("train", "evaluation", "experiments", "main"):
     BELOW[upper] = {*BELOW}
 # Third parties of the pure layers; effects bring their own libraries.
-PURE = {"jax", "jaxtyping", "numpy", "flax", "scipy", "dm_pix"}
+PURE = {"jax", "jaxtyping", "numpy", "flax", "scipy", "dm_pix", "lazy_loader"}
 PURE_LAYERS = {
     *(
         "types",

@@ -3,6 +3,7 @@
 import functools
 import os
 import pathlib
+import runpy
 import subprocess
 import sys
 import time
@@ -200,7 +201,10 @@ def test_no_network(tmp_path, monkeypatch):
     ("arguments", "words"),
     [
         (["--config=configs/maf_gas.py:smok"], ["'smok'", "'smoke'", "'student'"]),
-        (["--config=configs/maf_gaz.py"], ["configs/maf_gaz.py", "No such file"]),
+        (
+            ["--config=configs/maf_gaz.py"],
+            ["No such file: configs/maf_gaz.py", "a clone of fdnf"],
+        ),
         (
             ["--config=configs/maf_gas.py", "--config.train.stepz=3"],
             ["unknown config key", "'stepz'", '"steps"'],
@@ -214,6 +218,17 @@ def test_no_network(tmp_path, monkeypatch):
 )
 def test_faulty_flags(arguments, words, tmp_path):
     refused(command(f"--workdir={tmp_path}", *arguments), tmp_path, *words)
+
+
+def test_a_config_away_from_its_clone(tmp_path, monkeypatch):
+    # As where the package alone is installed.
+    monkeypatch.setitem(sys.modules, "configs", None)
+    file = tmp_path / "maf.py"
+    file.write_text("from configs import common")
+    with pytest.raises(ModuleNotFoundError) as caught:
+        runpy.run_path(str(file))
+    message = main._misread(caught.value, [f"--config={file}"])
+    assert "imports `configs`, which lies in a clone of fdnf" in message
 
 
 FILES = {

@@ -1,1 +1,6 @@
 """Training and distillation losses over parameter pytrees."""
+
+import lazy_loader
+
+# The public names are in __init__.pyi; each is imported when it is first used.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

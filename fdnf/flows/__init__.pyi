@@ -1,0 +1,11 @@
+from .affine import Affine as Affine
+from .as_distrax import as_bijector as as_bijector, as_distribution as as_distribution
+from .base import FlowModule as FlowModule
+from .glow import Glow as Glow, TabularGlow as TabularGlow
+from .maf import IAF as IAF, MAF as MAF
+from .mintnet import MintNet as MintNet
+from .nice import NICE as NICE
+from .pixelcnn import PixelCNN as PixelCNN, PixelIAF as PixelIAF
+from .realnvp import MultiScaleRealNVP as MultiScaleRealNVP, RealNVP as RealNVP
+from .srflow import SRFlow as SRFlow
+from .waveglow import WaveGlow as WaveGlow

@@ -1,0 +1,24 @@
+from . import griffin_lim as griffin_lim, kid as kid, lpips as lpips, prdc as prdc
+from .diversity import lpips_diversity as lpips_diversity
+from .fid import (
+    frechet_distance as frechet_distance,
+    frechet_distance_of_samples as frechet_distance_of_samples,
+)
+from .image import lr_psnr as lr_psnr, psnr as psnr, ssim_uniform7 as ssim_uniform7
+from .likelihood import bits_per_dim as bits_per_dim
+from .speech import (
+    mel_cepstral_distortion as mel_cepstral_distortion,
+    mel_l1 as mel_l1,
+    pesq as pesq,
+    stft_distance as stft_distance,
+    stoi as stoi,
+)
+from .two_sample import (
+    energy_distance as energy_distance,
+    mmd as mmd,
+    sliced_wasserstein as sliced_wasserstein,
+)
+from .two_sample_tests import (
+    kolmogorov_smirnov as kolmogorov_smirnov,
+    mean_difference as mean_difference,
+)
