@@ -14,9 +14,13 @@ Reference: Walton et al. (2023), "Distilling Normalizing Flows", section 3.
 """
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import core
 from jaxtyping import Array
 
 from fdnf.losses import distance as distances
@@ -24,8 +28,10 @@ from fdnf.losses import likelihood, pairing, screening
 from fdnf.ops import entering
 from fdnf.types import Aux, Encoding, Flow, Given, Scalar, Variables
 
-Weights = tuple[float, float, float]
+# Three numbers, or an array [3], in the order of TERMS; traced ones are welcome.
+Weights = Any
 
+TERMS = ("nll", "latents", "samples")
 LATENTS = ("levels", "final")
 OVER_LEVELS = ("mean", "sum")
 
@@ -213,20 +219,43 @@ def skd(
     return loss, Aux(terms, (), taught, teaching)
 
 
-@functools.partial(
-    jax.jit,
-    static_argnames=(
+def terms_of(weights: Weights) -> tuple[str, ...]:
+    """The terms of `combined` that weights turn on: those whose weight is not 0.
+
+    A traced weight, whose value is not known, counts as not 0.
+
+    Raises:
+      ValueError: unless there are three weights.
+    """
+    if not isinstance(weights, (tuple, list, core.Tracer)):
+        weights = np.asarray(weights)
+    if len(weights) != len(TERMS):
+        raise ValueError(f"{len(weights)} weights: expected one each of {TERMS}")
+    return tuple(
+        name
+        for name, weight in zip(TERMS, weights, strict=True)
+        if isinstance(weight, core.Tracer) or float(weight)
+    )
+
+
+def _jitted(function: Callable) -> Callable:
+    """Compiles `combined`: its weights are traced, the terms they turn on static."""
+    static = (
         *_LATENT,
-        "weights",
-        "latents",
-        "sample_distance",
-        "pairs",
-        "over_levels",
-        "units",
-        "limit",
-        "screen_student",
-    ),
-)
+        *("terms", "latents", "sample_distance", "pairs", "over_levels", "units"),
+        *("limit", "screen_student"),
+    )
+    compiled = jax.jit(function, static_argnames=static)
+
+    @functools.wraps(function)
+    def call(*args, weights: Weights = (0.9, 0.1, 0.0), terms=None, **settings):
+        terms = terms_of(weights) if terms is None else tuple(terms)
+        return compiled(*args, weights=weights, terms=terms, **settings)
+
+    return call
+
+
+@_jitted
 def combined(
     student: Flow,
     teacher: Flow,
@@ -235,8 +264,10 @@ def combined(
     x: Given,
     z: Given | None = None,
     cond: Given | None = None,
+    z_cond: Given | None = None,
     *,
     weights: Weights = (0.9, 0.1, 0.0),
+    terms: tuple[str, ...] | None = None,
     latents: str = "levels",
     distance: str = "l1",
     sample_distance: str | None = None,
@@ -260,8 +291,13 @@ def combined(
       teacher_variables: its variables; held fixed.
       x: data.
       z: latents for SKD; needed when w2 is not 0.
-      cond: context, for both.
-      weights: (w0, w1, w2); a term of weight 0 is not computed. See `presets`.
+      cond: context of x, for both.
+      z_cond: context of z, where it is not that of x.
+      weights: (w0, w1, w2), numbers or traced values: one compiled program serves all
+        weights of equal terms, under `vmap` too. See `presets`.
+      terms: which of "nll", "latents" and "samples" are computed; the others are left
+        out, whatever their weights. By default those whose weight is not the number 0;
+        a traced weight counts as not 0.
       latents: "levels" compares all paired levels (ILKD), "final" the latents (LKD).
       distance: "l1" or "l2".
       sample_distance: of SKD, where it is another.
@@ -278,46 +314,53 @@ def combined(
       The loss, and Aux with the terms present, each without its weight, and as
       `student` and `teacher` the pairs (Encoding, Decoding or None).
     """
-    w_nll, w_latent, w_skd = weights
-    x, cond = entering.real(x), entering.maybe(cond)
+    if terms is None or not set(terms) <= set(TERMS):
+        raise ValueError(f"unknown terms {terms}; known: {TERMS}")
     if latents not in LATENTS:
         raise ValueError(f"unknown latents {latents!r}; known: {LATENTS}")
+    w_nll, w_latent, w_skd = weights
+    x, cond = entering.real(x), entering.maybe(cond)
     loss = jnp.zeros((), jnp.float32)
-    terms: dict[str, Array] = {}
+    found: dict[str, Array] = {}
     per_level: tuple[Array, ...] = ()
-    taught = teaching = drawn = target = None
-    if w_latent:
+    taught: Any = None
+    teaching: Any = None
+    drawn = target = None
+    if "latents" in terms:
         taught, teaching = _encode_both(
             student, teacher, student_variables, teacher_variables, x, cond
         )
+    elif "nll" in terms:
+        taught = student.apply(student_variables, x, cond, method="encode")
+    if "nll" in terms:
+        found["nll"] = likelihood.negative_mean(taught, units)
+        loss += w_nll * found["nll"]
+    if "latents" in terms:
         if latents == "levels":
             per_level = _level_gaps(taught, teaching, pairs, distance, reduction, parts)
-            terms["ilkd"] = _over_levels(per_level, over_levels)
+            gap = found["ilkd"] = _over_levels(per_level, over_levels)
         else:
-            terms["lkd"] = _latent_gap(taught, teaching, distance, reduction, parts)
-            per_level = (terms["lkd"],)
-        loss += w_latent * terms["ilkd" if latents == "levels" else "lkd"]
-    elif w_nll:
-        taught = student.apply(student_variables, x, cond, method="encode")
-    if w_nll and taught is not None:
-        terms["nll"] = likelihood.negative_mean(taught, units)
-        loss += w_nll * terms["nll"]
-    if w_skd:
+            gap = found["lkd"] = _latent_gap(
+                taught, teaching, distance, reduction, parts
+            )
+            per_level = (gap,)
+        loss += w_latent * gap
+    if "samples" in terms:
         if z is None:
-            raise ValueError(f"weights={weights} ask for SKD, which needs latents z")
+            raise ValueError(f"terms {terms} ask for SKD, which needs latents z")
         term, aux = skd(
             student,
             teacher,
             student_variables,
             teacher_variables,
             z,
-            cond,
+            cond if z_cond is None else z_cond,
             distance=sample_distance or distance,
             reduction=reduction,
             limit=limit,
             screen_student=screen_student,
         )
-        terms.update(aux.terms)
+        found.update(aux.terms)
         drawn, target = aux.student, aux.teacher
         loss += w_skd * term
-    return loss, Aux(terms, per_level, (taught, drawn), (teaching, target))
+    return loss, Aux(found, per_level, (taught, drawn), (teaching, target))

@@ -115,6 +115,7 @@ def arguments(config: Any) -> dict[str, Any]:
     given = dict(config.loss.args)
     parameters = inspect.signature(distillation.combined).parameters.values()
     known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    known.remove("terms")  # Those of the weights.
     unknown = sorted(set(given) - set(known))
     if unknown:
         raise ValueError(f"loss.args has {unknown}; known: {known}")

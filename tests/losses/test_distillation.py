@@ -130,6 +130,46 @@ def test_terms_of_weight_zero_are_not_computed():
         distillation.lkd(STUDENT.module, broken, STUDENT.variables, {}, X)
 
 
+def test_one_program_serves_runs_of_other_weights():
+    """Traced weights, under vmap too, give what the numbers give."""
+    flows = (STUDENT.module, TEACHER.module, STUDENT.variables, TEACHER.variables)
+    grid = jnp.asarray([[0.7, 0.2, 0.1], [0.5, 0.0, 2.0]])
+    common = {"pairs": "ratio", "distance": "l2"}
+
+    def slope(variables, weights, **terms):
+        def loss(variables):
+            args = (*flows[:2], variables, flows[3], X, Z)
+            return distillation.combined(*args, weights=weights, **terms, **common)[0]
+
+        return jax.value_and_grad(loss)(variables)
+
+    together = jax.jit(jax.vmap(lambda w: slope(STUDENT.variables, w)))(grid)
+    for i, weights in enumerate(grid):
+        alone = slope(STUDENT.variables, tuple(weights.tolist()))
+        for got, want in zip(*map(jax.tree.leaves, (together, alone)), strict=True):
+            np.testing.assert_allclose(got[i], want, rtol=2e-4, atol=1e-5)
+    # A term that is off is not computed, whatever its weight.
+    off, aux = distillation.combined(
+        *flows, X, weights=grid[0], terms=("nll", "latents"), **common
+    )
+    assert set(aux.terms) == {"nll", "ilkd"}
+    expected = 0.7 * aux.terms["nll"] + 0.2 * aux.terms["ilkd"]
+    assert off == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_samples_have_a_context_of_their_own():
+    case = laws.Case("cond", MAF(unroll=1, steps=2, hidden=(8,)), context=2, noise=0.3)
+    other = laws.perturb(case.variables, 0.2, seed=1)
+    x, cond = case.data(batch=6), case.cond(batch=6)
+    flows = (case.module, case.module, other, case.variables)
+    z = (x[:3],)
+    _, aux = distillation.combined(
+        *flows, x, z, cond, cond[::2], weights=(1.0, 0.1, 0.1)
+    )
+    skd, _ = distillation.skd(*flows, z, cond[::2])
+    assert aux.terms["skd"] == pytest.approx(float(skd), rel=1e-5)
+
+
 def test_errors_of_combined():
     call = functools.partial(
         distillation.combined,
@@ -141,6 +181,10 @@ def test_errors_of_combined():
     )
     with pytest.raises(ValueError, match="ask for SKD, which needs latents z"):
         call(weights=(0.8, 0.1, 0.1), pairs="ratio")
+    with pytest.raises(ValueError, match="2 weights: expected one each of"):
+        call(weights=(0.8, 0.1))
+    with pytest.raises(ValueError, match="unknown terms .'skd',."):
+        call(terms=("skd",))
     with pytest.raises(ValueError, match="unknown latents 'all'"):
         call(latents="all")
     with pytest.raises(ValueError, match="unknown over_levels 'max'"):
