@@ -1,4 +1,10 @@
-from . import griffin_lim as griffin_lim, kid as kid, lpips as lpips, prdc as prdc
+from . import (
+    c2st as c2st,
+    griffin_lim as griffin_lim,
+    kid as kid,
+    lpips as lpips,
+    prdc as prdc,
+)
 from .diversity import lpips_diversity as lpips_diversity
 from .fid import (
     frechet_distance as frechet_distance,

@@ -8,10 +8,10 @@ import numpy as np
 from configs import common
 from fdnf import types
 from fdnf.data.tabular import Tabular
-from fdnf.evaluation.c2st import C2ST
 from fdnf.evaluation.core.transfer_records import Estimate, Record, Scores
 from fdnf.evaluation.scorers.transfer_scores import Model
 from fdnf.flows.affine import Affine
+from fdnf.metrics.c2st import C2ST
 from fdnf.metrics.two_sample_tests import KolmogorovSmirnov, MeanDifference
 from fdnf.train.teachers import Trained
 

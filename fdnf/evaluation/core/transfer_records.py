@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fdnf import files
-from fdnf.evaluation.c2st import C2ST
+from fdnf.metrics.c2st import C2ST
 from fdnf.metrics.two_sample_tests import KolmogorovSmirnov, MeanDifference
 
 FILENAME = "transfer.json"

@@ -15,11 +15,10 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from fdnf.evaluation import c2st
 from fdnf.evaluation.core import transfer_records
 from fdnf.evaluation.core.transfer_records import Scores
 from fdnf.flows import base
-from fdnf.metrics import two_sample, two_sample_tests
+from fdnf.metrics import c2st, two_sample, two_sample_tests
 from fdnf.students.base import Student
 
 # Streams of the key: the teacher's samples, and all that are compared with them.

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import special
 
-from fdnf.evaluation import c2st as module
-from fdnf.evaluation.c2st import c2st
+from fdnf.metrics import c2st as module
+from fdnf.metrics.c2st import c2st
 from tests import floats
 
 
