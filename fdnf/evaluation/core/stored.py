@@ -1,0 +1,71 @@
+"""Results as they lie on disk, those of older formats included."""
+
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from fdnf import files
+from fdnf.evaluation.core import legacy, scores
+from fdnf.evaluation.core.scores import Result
+
+# Name of a file to what reads its content. A `result.json` without a format is of the
+# time when vectors and images had records of their own.
+READERS: dict[str, Callable[[dict[str, Any]], list[Result]]] = {
+    scores.FILENAME: lambda found: (
+        [scores.from_plain(found)] if "format" in found else legacy.of_result(found)
+    ),
+}
+
+
+def paths(root: str | pathlib.Path) -> Iterator[pathlib.Path]:
+    """Every file of results under a directory, in order."""
+    found = {path for name in READERS for path in pathlib.Path(root).rglob(name)}
+    return iter(sorted(found))
+
+
+def read_file(path: pathlib.Path) -> list[Result]:
+    """The results in a file; one of today holds a single one.
+
+    Raises:
+        DamagedError: it is not a file of results; the text names it and the way out.
+    """
+    try:
+        return READERS[path.name](files.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
+        told = str(error) if isinstance(error, ValueError | OSError) else repr(error)
+        raise files.DamagedError(
+            f"{path}: {told}; evaluate that run again, or move the file away"
+        ) from error
+
+
+def read(root: str | pathlib.Path) -> list[Result]:
+    """All results under a directory, one a run, in the order of their paths.
+
+    Args:
+        root: directory to search, with all below it.
+
+    Raises:
+        FileNotFoundError: no such directory, or no result in it.
+        DamagedError: a file that is not one of results.
+        ValueError: two folders with the same run; the text names both.
+    """
+    root = pathlib.Path(root)
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root} is not a directory: expected a work directory")
+    origin: dict[tuple, pathlib.Path] = {}
+    found = []
+    for path in paths(root):
+        for result in read_file(path):
+            # Files side by side tell of one run in parts.
+            first = origin.setdefault(result.run.key, path)
+            if first.parent != path.parent:
+                raise ValueError(
+                    f"{first} and {path} both hold {scores.name(result.run)}: give a "
+                    "directory with one of them"
+                )
+            found.append(result)
+    if not found:
+        raise FileNotFoundError(
+            f"no {scores.FILENAME} under {root}: a run writes one when it is evaluated"
+        )
+    return scores.merged(found)
