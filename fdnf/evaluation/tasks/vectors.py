@@ -1,6 +1,7 @@
 """Flows on vectors: likelihoods, distances of samples, cost."""
 
-from fdnf.evaluation.tables.view import Column, View
+from fdnf.evaluation.tables.columns import Column
+from fdnf.evaluation.tables.view import View
 
 # Walton et al. (2023), table 1; and the same of the validation rows.
 LIKELIHOODS = tuple(
