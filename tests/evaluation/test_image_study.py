@@ -12,7 +12,7 @@ from configs import glow_digits_distill
 from fdnf import main
 from fdnf.data import build as datasets
 from fdnf.evaluation.core import records
-from fdnf.evaluation.pictures import pictures
+from fdnf.evaluation.pictures import images, levels
 from fdnf.train import classifier, settings, teachers
 from fdnf.train.settings import ConfigError
 
@@ -99,12 +99,13 @@ def test_figures(workdir, name):
 def test_levels_are_those_of_the_losses(workdir):
     data = datasets.build(config().data)
     teacher, student = (teachers.load(workdir / k) for k in ("teacher", "student"))
+    batches = images.encoded(student, data)
     for parts in ("passed", "both"):
-        same, _ = pictures.level_distances(teacher, teacher, data, parts=parts)
+        same, _ = levels.between(teacher, teacher, batches, parts=parts)
         np.testing.assert_array_equal(same, np.zeros(2))
-    mean, _ = pictures.level_distances(student, teacher, data, pairs=((-1, -1),))
+    mean, _ = levels.between(student, teacher, batches, pairs=((-1, -1),))
     gaps = []
-    for x, cond in pictures._encoded(student, data):
+    for x, cond in batches:
         ours, theirs = (
             flow.apply(variables, x, cond, method="encode").levels[-1]
             for flow, variables in (run_of(student), run_of(teacher))

@@ -258,9 +258,11 @@ def _rebuilt(
 ) -> export.Exported:
     """The program as `jax.export` has it.
 
-    `jax.export.deserialize` would need the package flatbuffers, which jax does not
-    bring. So a stand-in with the same inputs and outputs is exported, and gets the
-    program that was written.
+    Why not `Exported.serialize` and `jax.export.deserialize`: they need the package
+    flatbuffers, which jax does not bring and a reader would have to install; and they
+    wrap the program in a form of jax's own, promised for six months, where StableHLO
+    is for five years and can be read without jax. So a stand-in with the same inputs
+    and outputs is exported, and gets the program that was written.
     """
     entry = told["programs"][name]
     (output,) = entry["outputs"]

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
-from fdnf.evaluation.export import load as export_reader
+from fdnf.evaluation.export import load
 from fdnf.flows import srflow_surgery, surgery, waveglow_surgery
 from fdnf.flows.glow import Glow
 from fdnf.flows.srflow import SRFlow
@@ -112,7 +112,7 @@ def lower(
     key = jax.ShapeDtypeStruct((2,), jnp.uint32)
     sampled = lowered(sample, key, *events(rows, *sampler.conditions))
     shapes = (*parts, *sampler.conditions)
-    (batch,) = export.symbolic_shape(export_reader.ANY)
+    (batch,) = export.symbolic_shape(load.ANY)
     try:
         decoded = lowered(decode, *events(batch, *shapes))
     # Whatever a program says that must know its batch size. If it was not that, the

@@ -21,8 +21,7 @@ import numpy as np
 
 import fdnf
 from fdnf import files
-from fdnf.evaluation.export import load as export_reader
-from fdnf.evaluation.export import programs as export_programs
+from fdnf.evaluation.export import load, programs
 from fdnf.evaluation.export.programs import Program, Sampler, Temperature
 from fdnf.evaluation.tasks import image_sampling
 from fdnf.train import flat, preprocessing, teachers
@@ -38,9 +37,9 @@ sample = load.program({folder!r})
 x = sample({arguments})
 """
 
-check = export_reader.check
-program = export_reader.program
-DamagedError = export_reader.DamagedError
+check = load.check
+program = load.program
+DamagedError = load.DamagedError
 
 
 def write(config: Any, workdir: str | pathlib.Path) -> list[pathlib.Path]:
@@ -126,35 +125,33 @@ def save(
         call more than a reader runs.
     """
     folder = pathlib.Path(folder)
-    sampler = export_programs.folded(sampler)
+    sampler = programs.folded(sampler)
     weights = flat.flatten(sampler.variables)
     for name, array in weights.items():
         if array.dtype.kind not in "fiub":
             raise ValueError(f"weight {name} is {array.dtype}: convert it to float32")
-    programs = export_programs.lower(
-        sampler, weights, rows, temperature, tuple(platforms)
-    )
-    for name, made in programs.items():
-        if foreign := export_reader.foreign_calls(made.exported.mlir_module()):
+    lowered = programs.lower(sampler, weights, rows, temperature, tuple(platforms))
+    for name, made in lowered.items():
+        if foreign := load.foreign_calls(made.exported.mlir_module()):
             raise ValueError(
                 f"the {name} of {type(sampler.model).__name__} calls {foreign} outside"
                 f" of StableHLO, which {LOADER} refuses to run: export another model"
             )
     contents = {
         f"{name}.stablehlo": made.exported.mlir_module_serialized
-        for name, made in programs.items()
+        for name, made in lowered.items()
     }
     contents[WEIGHTS] = _archive(weights)
-    contents[LOADER] = pathlib.Path(export_reader.__file__).read_bytes()
+    contents[LOADER] = pathlib.Path(load.__file__).read_bytes()
     told = {
-        "format": export_reader.FORMAT,
+        "format": load.FORMAT,
         **(about or {}),
         "fdnf": fdnf.__version__,
         "jax": jax.__version__,
         "temperature": temperature,
         "platforms": list(platforms),
         "traced_on": jax.default_backend(),
-        "programs": {name: _described(name, made) for name, made in programs.items()},
+        "programs": {name: _described(name, made) for name, made in lowered.items()},
         "weights": {
             "file": WEIGHTS,
             # In the order of the programs' arguments.
@@ -164,10 +161,10 @@ def save(
             name: hashlib.sha256(content).hexdigest()
             for name, content in contents.items()
         },
-        "python": _snippet(programs["sampler"]),
+        "python": _snippet(lowered["sampler"]),
     }
     text = files.dumps(told, indent=1) + "\n"
-    return _put(folder, {**contents, export_reader.MANIFEST: text.encode()})
+    return _put(folder, {**contents, load.MANIFEST: text.encode()})
 
 
 def _name(config: Any) -> str:
@@ -202,7 +199,7 @@ def _described(name: str, made: Program) -> dict[str, Any]:
 
 
 def _array(array: Any) -> dict[str, Any]:
-    sizes = [n if isinstance(n, int) else export_reader.ANY for n in array.shape]
+    sizes = [n if isinstance(n, int) else load.ANY for n in array.shape]
     return {"shape": sizes, "dtype": np.dtype(array.dtype).name}
 
 

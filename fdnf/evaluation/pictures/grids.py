@@ -163,18 +163,23 @@ def tile(images: np.ndarray, across: int, zoom: int = 1, gutter: int = 2) -> np.
         zoom: pixels a side that show one.
         gutter: white pixels between images.
     """
+    from skimage import util
+
     large = images.repeat(zoom, axis=1).repeat(zoom, axis=2)
     n, height, width, _ = large.shape
     down = -(-n // across)
-    canvas = np.full(
-        (down * (height + gutter) - gutter, across * (width + gutter) - gutter, 3),
-        255,
-        np.uint8,
+    whole = np.full((down * across, height, width, 3), EMPTY, np.uint8)
+    whole[:n] = large
+    canvas = util.montage(
+        whole,
+        fill=(255, 255, 255),
+        grid_shape=(down, across),
+        padding_width=gutter,
+        channel_axis=-1,
     )
-    for k in range(down * across):
-        top, left = (height + gutter) * (k // across), (width + gutter) * (k % across)
-        canvas[top : top + height, left : left + width] = large[k] if k < n else EMPTY
-    return canvas
+    # It has a gutter around all as well.
+    height, width, _ = canvas.shape
+    return canvas[gutter : height - gutter, gutter : width - gutter]
 
 
 class _Line(NamedTuple):

@@ -1,28 +1,16 @@
 """Training and validation curves of many runs, one figure a data set, as SVG."""
 
-import io
 import pathlib
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fdnf.evaluation.pictures import plotting
+from fdnf.evaluation.pictures import curves as curve_pictures
 from fdnf.evaluation.report import sweeps
 from fdnf.evaluation.report.report_runs import Run
 from fdnf.evaluation.tables import cells
 from fdnf.evaluation.tables.markup import Picture
-
-# Points drawn of one line, and of all lines of a page.
-LINE, PAGE = 120, 40_000
-STYLES = {"solid": "-", "dashed": "--", "dotted": ":"}
-# Part of the steps whose values would flatten the rest, which the axis leaves out.
-_EARLY = 0.25
-# Inches: as wide as a phone at 96 pixels an inch, so that its text keeps its size.
-_WIDTH, _HEIGHT = 4.4, 2.6
-_FONT = "DejaVu Sans"
-_LINE: Any = {"linewidth": 1.1, "alpha": 0.75}
 
 
 class Curve(NamedTuple):
@@ -56,21 +44,8 @@ def pictures(
             logs[run.folder] = read(run.folder, root, problems)
         if logs[run.folder]:
             curves.append(curve(run, logs[run.folder]))
-    limit = max(20, min(LINE, PAGE // (2 * max(len(curves), 1))))
     pairs = sorted({curve.run[:2] for curve in curves})
-    return [_picture([c for c in curves if c.run[:2] == p], limit) for p in pairs]
-
-
-def looks(methods: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Colour and line style of each method; a colour that comes again is dashed."""
-    colors = plotting.colors(methods)
-    styles = list(STYLES)
-    used: dict[str, int] = {}
-    found = {}
-    for method, color in colors.items():
-        found[method] = color, styles[used.get(color, 0) % len(styles)]
-        used[color] = used.get(color, 0) + 1
-    return found
+    return [_picture([c for c in curves if c.run[:2] == p]) for p in pairs]
 
 
 def read(
@@ -94,115 +69,36 @@ def curve(run: Run, rows: Sequence[Mapping[str, Any]]) -> Curve:
     bits = any("val_bits_per_dim" in row for row in rows)
     train_bits = run.config.get("loss", {}).get("units", "nats") == "bits_per_dim"
     # The likelihood part of a distillation loss, which is what methods share.
-    train = _values(rows, "nll", run.index) * (1 if train_bits else -1)
-    val = _values(rows, "val_bits_per_dim" if bits else "val_log_prob", run.index)
+    train = curve_pictures.values(rows, "nll", run.index) * (1 if train_bits else -1)
+    val = curve_pictures.values(
+        rows, "val_bits_per_dim" if bits else "val_log_prob", run.index
+    )
     steps = np.array([row["step"] for row in rows], np.float64)
     return Curve(run, steps, train, val, train_bits, bits)
 
 
-def _values(rows: Sequence[Mapping[str, Any]], key: str, index: int) -> np.ndarray:
-    found = []
-    for row in rows:
-        value = row.get(key)
-        if isinstance(value, list):
-            value = value[index] if index < len(value) else None
-        found.append(value if isinstance(value, int | float) else np.nan)
-    return np.array(found, np.float64)
-
-
-def _picture(curves: Sequence[Curve], limit: int) -> Picture:
-    import matplotlib
-    from matplotlib.figure import Figure
-
+def _picture(curves: Sequence[Curve]) -> Picture:
     first = curves[0]
     title = f"{first.run.arch} on {first.run.data}"
     methods = cells.ran([c.run.as_asked() for c in curves])
-    shown = looks(methods)
-    panels = [
-        (ylabel, drawn)
-        for name, drawn, bits in (
-            ("training", [(c, c.train) for c in curves], first.train_bits),
-            ("validation", [(c, c.val) for c in curves], first.val_bits),
-        )
-        if any(np.isfinite(values).any() for _, values in drawn)
-        for ylabel in [f"{name} " + ("bits/dim" if bits else "log-likelihood (nats)")]
-    ]
-    text = io.StringIO()
-    rc: dict[Any, Any] = {
-        "svg.fonttype": "none",
-        "svg.hashsalt": "fdnf",
-        "font.family": _FONT,
-    }
-    with matplotlib.rc_context(plotting.STYLE | rc):
-        figure = Figure(
-            figsize=(_WIDTH, _HEIGHT * max(len(panels), 1)), layout="constrained"
-        )
-        for place, (ylabel, drawn) in enumerate(panels):
-            axes = figure.add_subplot(len(panels), 1, place + 1)
-            for curve, values in drawn:
-                color, style = shown[curve.run.method]
-                steps, values = thinned(curve.steps, values, limit)
-                axes.plot(steps, values, color=color, linestyle=STYLES[style], **_LINE)
-            axes.set_ylim(*_range(drawn))
-            axes.set_xlim(0, max(curve.steps[-1] for curve in curves))
-            axes.set_ylabel(ylabel)
-            axes.xaxis.set_major_formatter(_steps)
-            axes.locator_params(axis="x", nbins=5)
-        if figure.axes:
-            figure.axes[-1].set_xlabel("training step")
-        # A date would make another file of the same runs.
-        meta = {"Date": None, "Creator": None}
-        figure.savefig(text, format="svg", metadata=meta, transparent=True)
+    shown = curve_pictures.looks(methods)
+    panels = {}
+    for name, drawn, bits in (
+        ("training", [(c, c.train) for c in curves], first.train_bits),
+        ("validation", [(c, c.val) for c in curves], first.val_bits),
+    ):
+        unit = "bits/dim" if bits else "log-likelihood (nats)"
+        panels[f"{name} {unit}"] = [
+            curve_pictures.Line(c.steps, values, *shown[c.run.method])
+            for c, values in drawn
+        ]
     seeds = {c.run.seed for c in curves}
     caption = (
-        f"Each line is one seed ({cells.listed(seeds)}); lines of more than {limit} "
-        "points are thinned. The axes fit what comes "
-        "after the first quarter of the steps."
+        f"Each line is one seed ({cells.listed(seeds)}); lines of more than "
+        f"{curve_pictures.POINTS} points are thinned. The axes fit what comes after "
+        "the first tenth of the steps."
     )
     keys = tuple((cells.METHODS.get(m, m), *shown[m]) for m in methods)
     alt = f"Training and validation curves of {title}"
-    return Picture(
-        _compact(text.getvalue()),
-        *("image/svg+xml", alt, caption, keys),
-        title=title,
-    )
-
-
-def thinned(
-    steps: np.ndarray, values: np.ndarray, limit: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """At most `limit` of the finite points, first and last among them."""
-    steps, values = steps[np.isfinite(values)], values[np.isfinite(values)]
-    if len(steps) <= limit:
-        return steps, values
-    kept = np.unique(np.linspace(0, len(steps) - 1, limit).round().astype(int))
-    return steps[kept], values[kept]
-
-
-def _range(
-    drawn: Sequence[tuple[Curve, np.ndarray]],
-) -> tuple[float | None, float | None]:
-    late = [v[c.steps >= _EARLY * c.steps[-1]] for c, v in drawn]
-    seen = np.concatenate([values[np.isfinite(values)] for values in late])
-    if not seen.size or seen.min() == seen.max():
-        return None, None
-    # Some exploded values must not take the axis either.
-    low, high = np.quantile(seen, (0.02, 0.98))
-    spread = max(high - low, 1e-9)
-    low, high = max(seen.min(), low - spread), min(seen.max(), high + spread)
-    return low - 0.05 * (high - low), high + 0.05 * (high - low)
-
-
-def _steps(step: float, _: Any) -> str:
-    return f"{step / 1000:g}k" if step >= 1000 else f"{step:g}"
-
-
-def _compact(svg: str) -> bytes:
-    """The drawing with a tenth of a point as its finest measure."""
-    start = svg.index("<svg")
-    shorter = re.sub(
-        r' d="[^"]*"', lambda m: re.sub(r"(\.\d)\d+", r"\1", m.group()), svg[start:]
-    )
-    # Measured in the font that matplotlib brings, set in the reader's.
-    shorter = shorter.replace(f"'{_FONT}'", f"system-ui, '{_FONT}', sans-serif")
-    return re.sub(r"\s*\n\s*", "\n", shorter).encode()
+    data = curve_pictures.svg(panels)
+    return Picture(data, "image/svg+xml", alt, caption, keys, title=title)

@@ -8,7 +8,7 @@ import numpy as np
 
 from fdnf import files
 from fdnf.data import build as datasets
-from fdnf.evaluation.pictures import figures
+from fdnf.evaluation.pictures import marginals
 from fdnf.evaluation.tasks import conditional, image_sampling
 from fdnf.train import teachers
 from fdnf.train.preprocess_pairs import Speech, SuperResolution
@@ -58,12 +58,4 @@ def write(workdir: pathlib.Path, config) -> list[pathlib.Path]:
         np.savez(file, **drawn)  # pyright: ignore[reportArgumentType]
     data: Any = datasets.build(trained.config.data)
     shown = {"data": data.test[: config.eval.samples], "samples": drawn["run_0"]}
-    return [archive, *pictures(shown, folder)]
-
-
-def pictures(shown: dict[str, np.ndarray], folder: pathlib.Path) -> list[pathlib.Path]:
-    """Marginals, and for vectors that are image patches a grid of them."""
-    paths = [figures.marginals(shown, folder / "marginals.png")]
-    if next(iter(shown.values())).shape[1] == 63:
-        paths.append(figures.pixel_patches(shown, folder / "patches.png"))
-    return paths
+    return [archive, *marginals.of_samples(shown, folder)]

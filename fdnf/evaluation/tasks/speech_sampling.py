@@ -13,7 +13,7 @@ from fdnf.data.speech import Clips
 from fdnf.evaluation.core.speech_records import GRIFFIN_LIM, TRUTH
 from fdnf.evaluation.models import speech_synthesis
 from fdnf.evaluation.models.speech_synthesis import Sound, Vocoder
-from fdnf.evaluation.pictures import speech_pictures
+from fdnf.evaluation.pictures import spectrograms
 from fdnf.evaluation.scorers import speech_clips
 from fdnf.evaluation.scorers.speech_clips import Judged
 from fdnf.evaluation.tables import speech_cells
@@ -143,16 +143,16 @@ def save(
     """
     paths = []
     for i, clip in enumerate(judged.names):
-        stem = speech_pictures.stem(clip)
+        stem = spectrograms.stem(clip)
         for name, made in sounds.items():
-            path = folder / f"{stem}_{speech_pictures.stem(name)}.wav"
-            paths.append(speech_pictures.write_wav(path, made[i].samples, judged.rate))
+            path = folder / f"{stem}_{spectrograms.stem(name)}.wav"
+            paths.append(spectrograms.write_wav(path, made[i].samples, judged.rate))
         lines = {
             (labels or {}).get(name, name): made[i].samples
             for name, made in sounds.items()
         }
         path = folder / f"{stem}.png"
-        paths.append(speech_pictures.draw(path, lines, settings, f"{clip}, {said}"))
+        paths.append(spectrograms.draw(path, lines, settings, f"{clip}, {said}"))
     return paths
 
 

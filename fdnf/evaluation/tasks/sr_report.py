@@ -10,7 +10,7 @@ from fdnf.data.super_resolution import Pairs
 from fdnf.evaluation.core import sr_records
 from fdnf.evaluation.core.sr_records import BICUBIC, Record
 from fdnf.evaluation.models import sr_upscale
-from fdnf.evaluation.pictures import sr_pictures
+from fdnf.evaluation.pictures import strips
 from fdnf.evaluation.scorers import sr_judge, sr_scores
 from fdnf.evaluation.tables import sr_cells, sr_summary, sr_table
 from fdnf.train import process
@@ -69,7 +69,7 @@ def report(
     text = sr_table.page(records)
     files.write_text(folder / LATEX, sr_table.latex(records))
     models = {sr_cells.label(m): sr_upscale.of(model) for m, model in trained.items()}
-    sr_pictures.draw(
+    strips.draw(
         folder / FIGURES,
         models,
         data,

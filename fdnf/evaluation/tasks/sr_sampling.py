@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from fdnf.data.super_resolution import Pairs
 from fdnf.evaluation.core.sr_records import PRETRAINED, TEACHER
 from fdnf.evaluation.models import sr_upscale
-from fdnf.evaluation.pictures import sr_pictures
+from fdnf.evaluation.pictures import strips
 from fdnf.evaluation.scorers import sr_scores
 from fdnf.evaluation.tables import sr_cells
 from fdnf.flows.base import FlowModule
@@ -43,7 +43,7 @@ def write(
             for name, other in others.items()
         }
         shown[label(trained)] = sr_upscale.of(trained, run)
-        paths += sr_pictures.draw(
+        paths += strips.draw(
             folder,
             shown,
             data,

@@ -21,7 +21,7 @@ from fdnf.data import build as datasets
 from fdnf.data.images import Images
 from fdnf.data.tabular import DataError, Tabular
 from fdnf.evaluation.core.transfer_records import DATA, FILENAME, TEACHER, Record, Speed
-from fdnf.evaluation.pictures import transfer_figure
+from fdnf.evaluation.pictures import teacher as teacher_pictures
 from fdnf.evaluation.scorers import transfer_scores, transfer_speed
 from fdnf.evaluation.scorers.transfer_scores import Model, Settings
 from fdnf.evaluation.tables import transfer_cells, transfer_table
@@ -109,7 +109,7 @@ def write(
     order = [m for m in transfer_cells.LABELS if m in pictured]
     order += [m for m in pictured if m not in order]
     title = f"{data.name}: samples under the teacher (seed {teacher.config.seed})"
-    transfer_figure.histograms(
+    teacher_pictures.histograms(
         {method: pictured[method] for method in order}, folder / PICTURE, title=title
     )
     return text

@@ -78,15 +78,6 @@ def test_images_are_in_bits(tmp_path):
     assert b">validation bits/dim<" in found.data
 
 
-def test_long_logs_are_thinned():
-    steps = np.arange(10_000.0)
-    values = np.where(steps < 5, np.nan, steps)
-    at, kept = report_curves.thinned(steps, values, 50)
-    assert len(at) == 50
-    assert (at[0], at[-1]) == (5, 9999)
-    np.testing.assert_array_equal(at, kept)
-
-
 def test_broken_log_is_named_and_an_absent_one_is_none(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a/log.jsonl").write_text("[1]\nnonsense\n")
@@ -95,8 +86,3 @@ def test_broken_log_is_named_and_an_absent_one_is_none(tmp_path):
     assert report_curves.pictures(runs, tmp_path, problems) == []
     assert len(problems) == 1
     assert problems[0].startswith("a/log.jsonl: 2 of 2 lines are no log rows")
-
-
-def test_colors_that_come_again_are_dashed():
-    found = report_curves.looks([f"w={n}" for n in range(12)] + ["student"])
-    assert len(set(found.values())) == 13

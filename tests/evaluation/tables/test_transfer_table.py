@@ -1,13 +1,11 @@
-"""The words and numbers of the tables, and the picture."""
+"""The words and numbers of the tables."""
 
 import dataclasses
 import math
 
-import numpy as np
 import pytest
 
 from fdnf.evaluation.core.transfer_records import DATA, TEACHER, Estimate, Speed
-from fdnf.evaluation.pictures import transfer_figure
 from fdnf.evaluation.tables import transfer_cells, transfer_table
 from tests.evaluation.transfer_pair import record
 
@@ -116,26 +114,3 @@ def test_page_has_directions_and_legends():
         transfer_table.page([record(), other])
     with pytest.raises(ValueError, match="those of one data set"):
         transfer_table.page([])
-
-
-def test_picture(tmp_path):
-    rng = np.random.default_rng(0)
-    shown = {
-        TEACHER: np.append(rng.normal(0, 1, 500), np.nan),
-        "kl": rng.normal(1, 0.2, 500),
-        "far": np.full(500, -1e20),
-        "lost": np.full(500, np.nan),
-    }
-    path = transfer_figure.histograms(shown, tmp_path / "new" / "t.png", title="t")
-    assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-    with pytest.raises(ValueError, match="expected finite ones of 'teacher'"):
-        transfer_figure.histograms({"kl": shown["kl"]}, path)
-
-
-def test_the_axis_stays_where_the_teacher_is():
-    own = np.random.default_rng(0).normal(0, 1, 1000)
-    low, high = transfer_figure._ends(own, {"far": np.full(9, -1e20)})
-    assert -15 < low < -10
-    assert 2 < high < 4
-    text = transfer_figure._aside(np.array([-1e20, 0.0, 1.0, 99.0]), 1.0, low, high)
-    assert text == ": median 1.0, 25.0 % below the axis, 25.0 % above it"

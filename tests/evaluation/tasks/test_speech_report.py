@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fdnf.evaluation.core import speech_records
-from fdnf.evaluation.pictures import speech_pictures
+from fdnf.evaluation.pictures import spectrograms
 from fdnf.evaluation.tasks import speech_report, speech_sampling
 from fdnf.ops import mel
 from fdnf.train.settings import ConfigError
@@ -138,13 +138,13 @@ def test_errors_say_what_is_wrong(tmp_path):
 
 def test_wav_files(tmp_path):
     samples = np.array([0, -32768, 32767], np.int16)
-    path = speech_pictures.write_wav(tmp_path / "new" / "a.wav", samples, 8000)
+    path = spectrograms.write_wav(tmp_path / "new" / "a.wav", samples, 8000)
     rate, found = _read_wav(path)
     assert rate == 8000
     np.testing.assert_array_equal(found, samples)
     with pytest.raises(ValueError, match="float64"):
-        speech_pictures.write_wav(path, np.zeros(3), 8000)
-    assert speech_pictures.stem("digits/1 a?") == "digits_1_a"
+        spectrograms.write_wav(path, np.zeros(3), 8000)
+    assert spectrograms.stem("digits/1 a?") == "digits_1_a"
 
 
 def test_picture_of_silence(tmp_path):
@@ -152,5 +152,5 @@ def test_picture_of_silence(tmp_path):
         rate=8000, n_fft=256, window=256, hop=64, mels=8, high=4000.0
     )
     silent = {"truth": np.zeros(2000, np.int16), "other": speech_models.tone()}
-    path = speech_pictures.draw(tmp_path / "a.png", silent, settings, "silence")
+    path = spectrograms.draw(tmp_path / "a.png", silent, settings, "silence")
     assert path.read_bytes()[:8] == PNG

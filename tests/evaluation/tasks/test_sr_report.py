@@ -9,7 +9,7 @@ from PIL import Image
 from fdnf.evaluation.core import sr_records
 from fdnf.evaluation.models import sr_upscale
 from fdnf.evaluation.models.sr_upscale import Upscaler
-from fdnf.evaluation.pictures import grids, sr_pictures
+from fdnf.evaluation.pictures import grids, strips
 from fdnf.evaluation.scorers import sr_judge
 from fdnf.evaluation.tasks import sr_report, sr_sampling
 from fdnf.ops import resize
@@ -59,7 +59,7 @@ def test_a_study(tmp_path, drawn, monkeypatch):
         *("Bicubic", "RRDB   ", "SRFlow ", "Student")
     ]
     with Image.open(tmp_path / "figures" / "odd.png") as picture:
-        assert min(picture.size) > sr_pictures.DRAWN
+        assert min(picture.size) > strips.DRAWN
     (line,) = drawn["odd.png"].values()
     assert list(line) == [
         *("low resolution", "bicubic", "RRDB", "SRFlow, sample 1", "SRFlow, sample 2"),
@@ -102,7 +102,7 @@ def test_panels_are_of_one_place(drawn, tmp_path):
         lr=(lr, small.lr[0][:4, :4]),
     )
     upscaler: Upscaler = sr_upscale.of(sr_pair.trained(0.0))
-    paths = sr_pictures.draw(
+    paths = strips.draw(
         tmp_path,
         {"m": upscaler},
         data._replace(test=(both,)),
@@ -122,17 +122,17 @@ def test_panels_are_of_one_place(drawn, tmp_path):
 
 
 def test_images_shown_are_spread():
-    assert sr_pictures.spread(5, 2) == [0, 4]
-    assert sr_pictures.spread(9, 3) == [0, 4, 8]
-    assert sr_pictures.spread(2, 6) == [0, 1]
+    assert strips.spread(5, 2) == [0, 4]
+    assert strips.spread(9, 3) == [0, 4, 8]
+    assert strips.spread(2, 6) == [0, 1]
 
 
 def test_the_liveliest_window():
     image = np.zeros((20, 24, 3), np.uint8)
     image[9:13:2, 14:18] = 255
-    assert sr_pictures.liveliest(image, 8, 4) in {(4, 8), (8, 8), (8, 12), (4, 12)}
-    assert sr_pictures.liveliest(image, 20, 4) == (0, 0)
-    assert sr_pictures.liveliest(image.astype(float), 4, 4)[1] in (12, 16)
+    assert strips.liveliest(image, 8, 4) in {(4, 8), (8, 8), (8, 12), (4, 12)}
+    assert strips.liveliest(image, 20, 4) == (0, 0)
+    assert strips.liveliest(image.astype(float), 4, 4)[1] in (12, 16)
 
 
 def test_samples_of_every_run(tmp_path, drawn):

@@ -121,7 +121,7 @@ def pixel_patches(
         blocks = figure.subplots(len(arrays), 1, squeeze=False)[:, 0]
         for axes, (label, array) in zip(blocks, arrays.items(), strict=True):
             axes.imshow(
-                _mosaic(array[: rows * columns], side, rows, columns),
+                mosaic(array[: rows * columns], side, rows, columns),
                 cmap="gray",
                 vmin=-scale,
                 vmax=scale,
@@ -137,6 +137,24 @@ def pixel_patches(
             )
         figure.suptitle(title, weight="bold", size=12)
     return pathlib.Path(path)
+
+
+def of_samples(
+    shown: Mapping[str, np.ndarray], folder: pathlib.Path
+) -> list[pathlib.Path]:
+    """Marginals, and for vectors that are image patches a grid of them.
+
+    Args:
+        shown: label to samples [n, features]; the data first.
+        folder: gets `marginals.png` and `patches.png`.
+
+    Returns:
+        The files.
+    """
+    paths = [marginals(shown, folder / "marginals.png")]
+    if next(iter(shown.values())).shape[1] == 63:
+        paths.append(pixel_patches(shown, folder / "patches.png"))
+    return paths
 
 
 def _vectors(samples: Mapping[str, Array]) -> dict[str, np.ndarray]:
@@ -234,11 +252,20 @@ def _marginal_row(
             axes.tick_params(labelleft=False)
 
 
-def _mosaic(array: np.ndarray, side: int, rows: int, columns: int) -> np.ndarray:
-    """Patches in lines with a pixel between them; empty places are nan."""
-    whole = np.concatenate([array, -array.sum(axis=1, keepdims=True)], axis=1)
-    canvas = np.full((rows * (side + 1) - 1, columns * (side + 1) - 1), np.nan)
-    for k, patch in enumerate(whole.reshape(-1, side, side)):
-        top, left = (side + 1) * (k // columns), (side + 1) * (k % columns)
-        canvas[top : top + side, left : left + side] = patch
-    return canvas
+def mosaic(vectors: np.ndarray, side: int, rows: int, columns: int) -> np.ndarray:
+    """Patches in lines with a pixel between them; that pixel and empty places are nan.
+
+    Args:
+        vectors: [n, side * side - 1], patches without their last pixel.
+        side: pixels of a patch.
+        rows: lines.
+        columns: patches in a line.
+    """
+    from skimage import util
+
+    whole = np.concatenate([vectors, -vectors.sum(axis=1, keepdims=True)], axis=1)
+    patches = np.asarray(whole, np.float64).reshape(-1, side, side)
+    canvas = util.montage(
+        patches, fill=np.nan, grid_shape=(rows, columns), padding_width=1
+    )
+    return canvas[1:-1, 1:-1]

@@ -2,11 +2,11 @@
 
 import pathlib
 import re
-import wave
 from collections.abc import Mapping
 
 import jax.numpy as jnp
 import numpy as np
+from scipy.io import wavfile
 
 from fdnf import files
 from fdnf.evaluation.models import speech_synthesis
@@ -30,11 +30,8 @@ def write_wav(path: pathlib.Path, samples: np.ndarray, rate: int) -> pathlib.Pat
             f"samples of {samples.dtype} and shape {samples.shape}: expected int16 "
             "[time]"
         )
-    with files.replacing(path) as whole, wave.open(whole, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes(samples.astype("<i2").tobytes())
+    with files.replacing(path) as file:
+        wavfile.write(file, rate, samples)
     return path
 
 

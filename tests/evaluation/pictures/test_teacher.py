@@ -5,7 +5,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from fdnf.data.images import Images
-from fdnf.evaluation.pictures import grids, transfer_pictures
+from fdnf.evaluation.pictures import grids, teacher
 from fdnf.train import models
 from fdnf.train.teachers import Trained
 
@@ -55,8 +55,8 @@ def test_pictures_of_teacher_and_students(several, data, tmp_path, monkeypatch):
         return draw(rows, path, **kwargs)
 
     draw = grids.draw
-    monkeypatch.setattr(transfer_pictures.grids, "draw", remember)
-    paths = transfer_pictures.draw(tmp_path, several, data)
+    monkeypatch.setattr(teacher.grids, "draw", remember)
+    paths = teacher.draw(tmp_path, several, data)
     assert [path.name for path in paths] == [
         "samples_causal.png",
         "samples_free.png",
@@ -68,15 +68,38 @@ def test_pictures_of_teacher_and_students(several, data, tmp_path, monkeypatch):
     assert list(drawn["samples_causal.png"][""]) == ["teacher", "x"]
     assert list(drawn["samples_free.png"][""]) == ["teacher", "resnet_l1"]
     # All decode the same noise: the norm's picture has c = 1 in its middle column.
-    count = len(transfer_pictures.FACTORS)
+    count = len(teacher.FACTORS)
     middle = drawn["norms.png"][""][""][count // 2 :: count]
-    codec = transfer_pictures.codecs.of(several["teacher"], 0, 8)
-    z = codec.draw(jax.random.key(0), (transfer_pictures.VARIED, *EVENT))
+    codec = teacher.codecs.of(several["teacher"], 0, 8)
+    z = codec.draw(jax.random.key(0), (teacher.VARIED, *EVENT))
     np.testing.assert_array_equal(middle, codec.decode(z).images)
     assert list(drawn["reconstructions.png"]) == ["data", "x", "resnet_l1"]
 
 
 def test_without_a_teacher_there_are_samples_only(several, data, tmp_path):
     students = {"x": several["x"]}
-    paths = transfer_pictures.draw(tmp_path, students, data)
+    paths = teacher.draw(tmp_path, students, data)
     assert [path.name for path in paths] == ["samples_causal.png"]
+
+
+def test_densities_under_the_teacher(tmp_path):
+    rng = np.random.default_rng(0)
+    shown = {
+        "teacher": np.append(rng.normal(0, 1, 500), np.nan),
+        "kl": rng.normal(1, 0.2, 500),
+        "far": np.full(500, -1e20),
+        "lost": np.full(500, np.nan),
+    }
+    path = teacher.histograms(shown, tmp_path / "new" / "t.png", title="t")
+    assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    with pytest.raises(ValueError, match="expected finite ones of 'teacher'"):
+        teacher.histograms({"kl": shown["kl"]}, path)
+
+
+def test_the_axis_stays_where_the_teacher_is():
+    own = np.random.default_rng(0).normal(0, 1, 1000)
+    low, high = teacher._ends(own, {"far": np.full(9, -1e20)})
+    assert -15 < low < -10
+    assert 2 < high < 4
+    text = teacher._aside(np.array([-1e20, 0.0, 1.0, 99.0]), 1.0, low, high)
+    assert text == ": median 1.0, 25.0 % below the axis, 25.0 % above it"

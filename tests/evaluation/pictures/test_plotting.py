@@ -1,14 +1,19 @@
-"""Figures are written, hold something, and refuse what they cannot draw."""
+"""Figures are written, hold something, and refuse what they cannot draw.
 
+Curves, levels and marginals, and what all figures share.
+"""
+
+import math
 import subprocess
 import sys
+import xml.etree.ElementTree as xml
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
-from fdnf.evaluation.pictures import figures, plotting, sample_figures
+from fdnf.evaluation.pictures import curves, levels, marginals, plotting
 
 RNG = np.random.default_rng(0)
 
@@ -35,36 +40,36 @@ def has_color(path, color):
 def test_training_curves(tmp_path):
     steps = np.arange(0, 1000, 10)
     rise = -np.exp(-steps / 100.0)
-    curves = {
+    given = {
         "teacher": (steps, rise),
         "ilkd": (steps, rise - 0.1 + 0.01 * RNG.normal(size=(3, 100))),
         "skd": (jnp.asarray(steps), jnp.asarray(np.where(steps > 500, np.nan, rise))),
     }
-    path = figures.training_curves(curves, tmp_path / "new" / "c.png", title="MAF")
+    path = curves.training_curves(given, tmp_path / "new" / "c.png", title="MAF")
     assert path == tmp_path / "new" / "c.png"
     pixels(path, 7.2, 4.0)
-    for label in curves:
+    for label in given:
         assert has_color(path, plotting.COLORS[label])
 
 
 def test_training_curves_zoom_past_the_start():
     steps = np.arange(100)
     values = np.where(steps < 5, -1e6, steps / 100.0)[None]
-    low, high = figures._late_range({"a": (steps, values)})
+    low, high = curves.late_range([(steps, values)])
     assert -0.1 < low < 0.15
     assert 0.95 < high < 1.1
     values[0, 50] = 1e9
-    assert figures._late_range({"a": (steps, values)})[1] < 10
+    assert curves.late_range([(steps, values)])[1] < 10
 
 
 def test_one_evaluation_is_a_curve(tmp_path):
-    figures.training_curves({"a": ([100], [1.0])}, tmp_path / "c.png")
+    curves.training_curves({"a": ([100], [1.0])}, tmp_path / "c.png")
     pixels(tmp_path / "c.png", 7.2, 4.0)
 
 
 def test_level_distances(tmp_path):
     given = {"student": ([0.6, 0.7, 0.8], [0.1, 0.1, 0.1]), "ilkd": [0.3, 0.2, 0.1]}
-    path = figures.level_distances(given, tmp_path / "l.png", levels=["1", "2", "3"])
+    path = levels.draw(given, tmp_path / "l.png", levels=["1", "2", "3"])
     pixels(path, 6.4, 4.0)
     for label in given:
         assert has_color(path, plotting.COLORS[label])
@@ -74,41 +79,74 @@ def test_marginals(tmp_path):
     data = RNG.normal(size=(2000, 5))
     exploded = np.where(data > 1, np.inf, data)
     samples = {"data": data, "teacher": jnp.asarray(data), "student": exploded}
-    path = figures.marginals(samples, tmp_path / "m.png", pairs=[(0, 1), (4, 2)])
+    path = marginals.marginals(samples, tmp_path / "m.png", pairs=[(0, 1), (4, 2)])
     pixels(path, 1.1 + 1.9 * 3, 0.7 + 1.9 * 2)
 
 
 def test_one_feature_has_a_histogram(tmp_path):
     rng = np.random.default_rng(0)
     samples = {"data": rng.normal(size=(400, 1)), "teacher": np.full((9, 1), np.nan)}
-    path = figures.marginals(samples, tmp_path / "m.png", title="title")
+    path = marginals.marginals(samples, tmp_path / "m.png", title="title")
     # Something is drawn in the grey of the data.
     image = np.asarray(Image.open(path).convert("RGB"), int)
     assert (np.abs(image - 0xBB).max(axis=-1) < 2).mean() > 0.02
     # A constant column has limits, too.
-    figures.marginals({"data": np.ones((4, 1))}, path)
+    marginals.marginals({"data": np.ones((4, 1))}, path)
 
 
 def test_marginals_choose_pairs_over_the_features():
-    assert sample_figures._spread_pairs(63) == [(0, 1), (30, 31), (61, 62)]
-    assert sample_figures._spread_pairs(2) == [(0, 1)]
+    assert marginals._spread_pairs(63) == [(0, 1), (30, 31), (61, 62)]
+    assert marginals._spread_pairs(2) == [(0, 1)]
 
 
 def test_pixel_patches(tmp_path):
     samples = {"data": RNG.normal(size=(40, 63)), "teacher": RNG.normal(size=(7, 63))}
-    path = figures.pixel_patches(samples, tmp_path / "p.png", columns=8, rows=2)
+    path = marginals.pixel_patches(samples, tmp_path / "p.png", columns=8, rows=2)
     pixels(path, 1.1 + 0.46 * 8, 0.4 + (0.46 * 2 + 0.16) * 2)
 
 
 def test_mosaic_restores_the_last_pixel_and_the_order():
     patches = np.arange(4 * 3, dtype=float).reshape(4, 3)
-    canvas = sample_figures._mosaic(patches[:3], side=2, rows=2, columns=2)
+    canvas = marginals.mosaic(patches[:3], side=2, rows=2, columns=2)
     assert canvas.shape == (5, 5)
     # Patch 1 is 3, 4, 5 and minus their sum, to the right of patch 0.
     np.testing.assert_array_equal(canvas[:2, 3:], [[3, 4], [5, -12]])
     np.testing.assert_array_equal(canvas[3:, :2], [[6, 7], [8, -21]])
     assert np.isnan(canvas[3:, 3:]).all()
     assert np.isnan(canvas[2]).all()
+
+
+def test_long_lines_of_an_svg_are_thinned():
+    steps = np.arange(10_000.0)
+    values = np.where(steps < 5, np.nan, steps)
+    at, kept = curves.thinned(steps, values, 50)
+    assert len(at) == 50
+    assert (at[0], at[-1]) == (5, 9999)
+    np.testing.assert_array_equal(at, kept)
+
+
+def test_a_run_is_its_column_of_a_log():
+    rows = [{"nll": [1.0, 2.0]}, {"nll": [None, 3.0]}, {"nll": math.inf}, {"nll": []}]
+    nan, inf = math.nan, math.inf
+    np.testing.assert_array_equal(curves.values(rows, "nll", 0), [1, nan, inf, nan])
+    np.testing.assert_array_equal(curves.values(rows, "nll", 1), [2, 3, inf, nan])
+
+
+def test_svg_has_a_panel_for_what_is_finite_and_comes_again():
+    steps, gone = np.arange(3.0), np.full(3, np.nan)
+    lines = [curves.Line(steps, steps, "#123456"), curves.Line(steps, gone, "#654321")]
+    panels = {"up (nats)": lines, "lost (nats)": lines[1:]}
+    svg = curves.svg(panels)
+    assert xml.fromstring(svg).tag.endswith("svg")
+    assert b">up (nats)<" in svg
+    assert b">training step<" in svg
+    assert b"lost" not in svg
+    assert svg == curves.svg(panels)
+
+
+def test_colors_that_come_again_are_dashed():
+    found = curves.looks([f"w={n}" for n in range(12)] + ["student"])
+    assert len(set(found.values())) == 13
 
 
 @pytest.mark.parametrize("count", [1, 2, 9])
@@ -139,15 +177,15 @@ def test_known_labels_keep_their_color():
 @pytest.mark.parametrize(
     ("draw", "given", "message"),
     [
-        (figures.training_curves, {}, "empty"),
-        (figures.training_curves, {"a": ([1, 2], [1.0])}, "curve 'a'"),
-        (figures.level_distances, {}, "0 students"),
-        (figures.level_distances, {"a": [1.0], "b": [1.0, 2.0]}, "levels"),
-        (figures.marginals, {}, "shapes"),
-        (figures.marginals, {"data": np.ones((4, 0))}, "at least one feature"),
-        (figures.pixel_patches, {"data": np.ones((4, 60))}, "square less one"),
+        (curves.training_curves, {}, "empty"),
+        (curves.training_curves, {"a": ([1, 2], [1.0])}, "curve 'a'"),
+        (levels.draw, {}, "0 students"),
+        (levels.draw, {"a": [1.0], "b": [1.0, 2.0]}, "levels"),
+        (marginals.marginals, {}, "shapes"),
+        (marginals.marginals, {"data": np.ones((4, 0))}, "at least one feature"),
+        (marginals.pixel_patches, {"data": np.ones((4, 60))}, "square less one"),
         (
-            figures.pixel_patches,
+            marginals.pixel_patches,
             {"data": np.ones((4, 63)), "b": np.ones((4, 8))},
             "equally many features",
         ),
@@ -160,9 +198,9 @@ def test_wrong_inputs_are_refused(tmp_path, draw, given, message):
 
 
 def test_matplotlib_is_imported_only_to_draw():
-    code = (
-        "import sys; from fdnf.evaluation.pictures import figures; print(*sys.modules)"
-    )
+    names = "curves, levels, marginals"
+    code = f"import sys; from fdnf.evaluation.pictures import {names}"
+    code += "; print(*sys.modules)"
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

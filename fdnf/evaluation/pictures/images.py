@@ -2,8 +2,10 @@
 
 import pathlib
 from collections.abc import Mapping
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from fdnf.data.images import Images
@@ -16,6 +18,8 @@ from fdnf.train.teachers import Trained
 
 # Images of a line, lines of samples, images a side of a manifold, lines of strips.
 ACROSS, DOWN, SIDE, STRIPS = 16, 3, 7, 3
+# Test images whose levels are compared, and how many at once.
+COMPARED, BATCH = 256, 64
 
 
 def draw(
@@ -133,6 +137,24 @@ def _manifolds(path, flows, data: Images, seen: Images) -> pathlib.Path:
         note="The images are the corners; phi grows downwards and phi' to the right, "
         "both over a quarter turn.",
     )
+
+
+def encoded(trained: Trained, data: Images) -> list[tuple[Any, Any]]:
+    """Batches of the first test images as a flow takes them, each with its condition.
+
+    Args:
+        trained: whose preprocessing encodes them.
+        data: what it was trained on.
+    """
+    preprocess, found = trained.preprocess, []
+    for i, start in enumerate(range(0, min(COMPARED, len(data.test)), BATCH)):
+        rows = slice(start, min(start + BATCH, COMPARED))
+        key = jax.random.fold_in(jax.random.key(0), i)
+        cond = None
+        if preprocess.classes and data.labels is not None:
+            cond = jax.nn.one_hot(data.labels[2][rows], preprocess.classes)
+        found.append((preprocess.encode(key, jnp.asarray(data.test[rows]))[0], cond))
+    return found
 
 
 def spread(data: Images, count: int) -> np.ndarray:
