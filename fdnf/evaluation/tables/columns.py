@@ -83,6 +83,7 @@ def _mean(group: Group) -> Cell:
 
 
 def difference(group: Group) -> Cell:
+    """Mean of the paired differences to the measure."""
     scale = group.column.scale
     first = by_unit(group.rows, group.unit, scale)
     found = stats.paired(first, by_unit(group.base, group.unit, scale))
