@@ -5,7 +5,6 @@ from . import (
     lpips as lpips,
     prdc as prdc,
 )
-from .diversity import lpips_diversity as lpips_diversity
 from .fid import (
     frechet_distance as frechet_distance,
     frechet_distance_of_samples as frechet_distance_of_samples,

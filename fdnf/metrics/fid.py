@@ -1,8 +1,8 @@
-"""Mergeable statistics of features and the Frechet distance between two sets.
+"""Statistics of features and the Frechet distance between two sets.
 
 FD = |m1 - m2|^2 + tr C1 + tr C2 - 2 tr (C1 C2)^(1/2), in squared units of the features;
 lower is better. Over the features of one particular Inception network it is called FID;
-over any other features it is not (see `extractors.frechet_name`).
+over any other features it is not (see `extractors.metric_name`).
 
 Everything is float64 on the host: in float32 the distance of rank-deficient features
 is off in the fourth digit.
@@ -78,37 +78,6 @@ class Statistics:
         self.outer += batch.T @ batch
         return self
 
-    def merge(self, other: "Statistics") -> "Statistics":
-        """Adds the rows that `other` has seen, as `update` with them would.
-
-        Args:
-            other: statistics of features of the same width; left as it is.
-
-        Returns:
-            Itself.
-
-        Raises:
-            ValueError: the widths differ.
-        """
-        if other.shift is None:
-            return self
-        if self.shift is None:
-            self.n, self.shift = other.n, other.shift.copy()
-            self.total, self.outer = other.total.copy(), other.outer.copy()
-            return self
-        if len(other.shift) != len(self.shift):
-            raise ValueError(
-                f"statistics of features of width {len(other.shift)}: expected"
-                f" {len(self.shift)}, as here"
-            )
-        # x - shift = (x - other.shift) + gap, summed and multiplied out.
-        gap = other.shift - self.shift
-        cross = np.outer(other.total, gap)
-        self.n += other.n
-        self.total += other.total + other.n * gap
-        self.outer += other.outer + cross + cross.T + other.n * np.outer(gap, gap)
-        return self
-
     @property
     def mean(self) -> Mean:
         """Mean of the rows.
@@ -152,7 +121,11 @@ def frechet_distance(a: Statistics, b: Statistics) -> float:
     Reference: Heusel et al. (2017), GANs Trained by a Two Time-Scale Update Rule.
     """
     moments = (a.mean, a.covariance, b.mean, b.covariance)
-    _check_width(len(moments[0]), len(moments[2]))
+    if len(moments[0]) != len(moments[2]):
+        raise ValueError(
+            f"{len(moments[0])} features against {len(moments[2])}: expected those of"
+            " one extractor"
+        )
     _warn_of_bias(min(a.n, b.n), len(moments[0]))
     return gaussian_distance(*moments)
 
@@ -208,8 +181,7 @@ def frechet_distance_of_samples(
     Warns:
         FewSamplesWarning: as in `frechet_distance`.
     """
-    first, second = rows.checked(x, "x", least=2), rows.checked(y, "y", least=2)
-    _check_width(first.shape[1], second.shape[1])
+    first, second = rows.pair(x, y, 2, ("x", "y"))
     n, m = len(first), len(second)
     _warn_of_bias(min(n, m), first.shape[1])
     means = first.mean(axis=0), second.mean(axis=0)
@@ -233,13 +205,6 @@ def _root(covariance: np.ndarray) -> np.ndarray:
 def _slim(x: np.ndarray) -> np.ndarray:
     """At most as many rows as features, with the same X^T X."""
     return x if x.shape[0] <= x.shape[1] else np.asarray(np.linalg.qr(x, mode="r"))
-
-
-def _check_width(first: int, second: int) -> None:
-    if first != second:
-        raise ValueError(
-            f"{first} features against {second}: expected those of one extractor"
-        )
 
 
 def _warn_of_bias(n: int, features: int) -> None:

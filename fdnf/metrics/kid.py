@@ -55,7 +55,7 @@ def kid(
 
     Reference: Binkowski et al. (2018), Demystifying MMD GANs, section 4.
     """
-    x, y = rows.checked(real, "real", 2), rows.checked(fake, "fake", 2)
+    x, y = rows.pair(real, fake, 2, ("real", "fake"))
     if subsets < 1 or size < 2:
         raise ValueError(
             f"subsets={subsets} and size={size}: expected at least 1 and at least 2"
@@ -92,7 +92,7 @@ def polynomial_mmd(x: X, y: Y) -> float:
 
     Reference: Binkowski et al. (2018), Demystifying MMD GANs, eq. 4.
     """
-    first, second = rows.checked(x, "x", 2), rows.checked(y, "y", 2)
+    first, second = rows.pair(x, y, 2, ("x", "y"))
     cross = _kernel(first, second).mean()
     return float(_within(first) + _within(second) - 2 * cross)
 

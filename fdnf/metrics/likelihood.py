@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 # One number, or as many as wanted, traced by jax or not.
 Number = TypeVar("Number", float, Float[np.ndarray, "..."], Float[jax.Array, "..."])
@@ -22,17 +22,13 @@ class Summary(NamedTuple):
     standard_error: float
 
 
-def summary(
-    log_prob: Float[np.ndarray | jax.Array, " n"],
-    mask: Bool[np.ndarray | jax.Array, " n"] | None = None,
-) -> Summary:
+def summary(log_prob: Float[np.ndarray | jax.Array, " n"]) -> Summary:
     """Mean and standard error of a log-likelihood, accumulated in float64.
 
     mean = sum_i l_i / n and standard_error = sqrt(sum_i (l_i - mean)^2 / (n - 1) / n).
 
     Args:
         log_prob: log-likelihood of each example, in nats.
-        mask: true where the row is an example and not padding; all by default.
 
     Returns:
         The mean (higher is better) and its standard error, in nats. The standard
@@ -40,15 +36,11 @@ def summary(
         not finite.
 
     Raises:
-        ValueError: no example is left.
+        ValueError: there is no example.
     """
     values = np.asarray(log_prob, np.float64)
-    if mask is not None:
-        values = values[np.asarray(mask)]
     if values.size == 0:
-        raise ValueError(
-            "log_prob has no example: expected at least one row (that mask keeps)"
-        )
+        raise ValueError("log_prob has no example: expected at least one row")
     with np.errstate(invalid="ignore"):
         mean = float(values.mean())
         if values.size == 1:
@@ -75,30 +67,8 @@ def bits_per_dim(log_prob: Number, dim: int, quantization: int = 256) -> Number:
     Raises:
         ValueError: `dim` or `quantization` below 1.
     """
-    _check(dim, quantization)
-    return -log_prob / (dim * math.log(2)) + math.log2(quantization)
-
-
-def nats(bits: Number, dim: int, quantization: int = 256) -> Number:
-    """Log-likelihood in nats per example, the inverse of `bits_per_dim`.
-
-    Args:
-        bits: bits per dimension.
-        dim: number of dimensions of one example.
-        quantization: as in `bits_per_dim`.
-
-    Returns:
-        Log-density in nats per example; higher is better.
-
-    Raises:
-        ValueError: `dim` or `quantization` below 1.
-    """
-    _check(dim, quantization)
-    return (math.log2(quantization) - bits) * (dim * math.log(2))
-
-
-def _check(dim: int, quantization: int) -> None:
     if dim < 1 or quantization < 1:
         raise ValueError(
             f"dim={dim} and quantization={quantization}: expected both at least 1"
         )
+    return -log_prob / (dim * math.log(2)) + math.log2(quantization)

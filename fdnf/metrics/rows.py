@@ -33,6 +33,28 @@ def checked(features: np.ndarray | jax.Array, name: str, least: int = 0) -> np.n
     return rows
 
 
+def pair(
+    x: np.ndarray | jax.Array,
+    y: np.ndarray | jax.Array,
+    least: int,
+    names: tuple[str, str] = ("the first sample", "the second sample"),
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both samples as `checked` gives them.
+
+    Raises:
+        ValueError: as `checked`, or they have different numbers of features.
+    """
+    first, second = (
+        checked(sample, name, least) for sample, name in zip((x, y), names, strict=True)
+    )
+    if first.shape[1] != second.shape[1]:
+        raise ValueError(
+            f"samples of {first.shape[1]} and {second.shape[1]} features: expected"
+            " equally many"
+        )
+    return first, second
+
+
 def squared_distances(
     a: Float[np.ndarray, "n features"], b: Float[np.ndarray, "m features"]
 ) -> Float[np.ndarray, "n m"]:

@@ -13,6 +13,8 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from fdnf.metrics import rows
+
 X = Float[np.ndarray | jax.Array, "n features"]
 Y = Float[np.ndarray | jax.Array, "m features"]
 
@@ -154,9 +156,9 @@ def median_distance(x: X, y: Y) -> float:
     pooled = np.concatenate([_thin(x), _thin(y)])
     blocks = []
     for start in range(0, len(pooled), BLOCK):
-        squared = _squared_distances(pooled[start : start + BLOCK], pooled)
-        rows, columns = np.ogrid[: len(squared), : len(pooled)]
-        blocks.append(squared[columns > rows + start])
+        squared = rows.squared_distances(pooled[start : start + BLOCK], pooled)
+        i, j = np.ogrid[: len(squared), : len(pooled)]
+        blocks.append(squared[j > i + start])
     return float(np.sqrt(np.median(np.concatenate(blocks))))
 
 
@@ -164,21 +166,7 @@ def _samples(
     x: np.ndarray | jax.Array, y: np.ndarray | jax.Array
 ) -> tuple[np.ndarray, np.ndarray]:
     """Both samples in float64, centred together to spare digits in |a - b|^2."""
-    first, second = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    if first.shape[1:] != second.shape[1:] or first.ndim != 2:
-        raise ValueError(
-            f"samples of shape {first.shape} and {second.shape}: expected "
-            "[rows, features] with equally many features"
-        )
-    for name, sample in (("first", first), ("second", second)):
-        if len(sample) == 0:
-            raise ValueError(f"the {name} sample is empty: expected at least one row")
-        bad = int((~np.isfinite(sample).all(axis=1)).sum())
-        if bad:
-            raise ValueError(
-                f"{bad} of {len(sample)} rows of the {name} sample are not finite: "
-                "leave them out and report how many there were"
-            )
+    first, second = rows.pair(x, y, 1)
     center = (first.mean(axis=0) + second.mean(axis=0)) / 2
     return first - center, second - center
 
@@ -191,20 +179,12 @@ def _matched_quantiles(n: int, m: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return starts // m, starts // n, (ends - starts) / (n * m)
 
 
-def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    squared = a @ b.T
-    squared *= -2
-    squared += np.square(a).sum(axis=1)[:, None]
-    squared += np.square(b).sum(axis=1)
-    return np.maximum(squared, 0, out=squared)
-
-
 def _pair_sum(
     a: np.ndarray, b: np.ndarray, function: Callable[[np.ndarray], np.ndarray]
 ) -> float:
     """Sum over all pairs of `function` of the squared distance."""
     return math.fsum(
-        float(function(_squared_distances(a[start : start + BLOCK], b)).sum())
+        float(function(rows.squared_distances(a[start : start + BLOCK], b)).sum())
         for start in range(0, len(a), BLOCK)
     )
 

@@ -7,8 +7,6 @@ with stand-ins that only note bytes, shape and type, and refuse every other name
 
 import io
 import pickle
-import zipfile
-import zlib
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -56,46 +54,8 @@ def numpy_pickle(data: bytes) -> Any:
     return _resolved(_load(_Reader(io.BytesIO(data), known)))
 
 
-def torch_zip(data: bytes) -> Any:
-    """Reads what `torch.save` writes since PyTorch 1.6.
-
-    Args:
-        data: the file's bytes.
-
-    Returns:
-        The saved object, its tensors as numpy arrays.
-
-    Raises:
-        UnpicklingError: it holds anything but containers of plain dense tensors of
-            a type that numpy has, or is damaged.
-    """
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            names = archive.namelist()
-            program = next(name for name in names if name.endswith("/data.pkl"))
-            root = program.removesuffix("data.pkl")
-            order = f"{root}byteorder"
-            if order in names and archive.read(order) != b"little":
-                raise UnpicklingError("tensors in big-endian byte order")
-
-            def storage(kind: str, key: str, count: int) -> np.ndarray:
-                found = np.frombuffer(archive.read(f"{root}data/{key}"), kind)
-                if len(found) != count:
-                    raise UnpicklingError(f"{len(found)} of {count} numbers of {key}")
-                return found
-
-            return _load(_TorchReader(io.BytesIO(archive.read(program)), storage))
-    # Of a member that is packed wrongly, has a password, or announces any size.
-    except (
-        *(zipfile.BadZipFile, KeyError, StopIteration, NotImplementedError),
-        *(zlib.error, EOFError, RuntimeError, MemoryError),
-    ) as error:
-        told = f"{type(error).__name__} {error}".strip()
-        raise UnpicklingError(f"damaged archive: {told}") from None
-
-
 def torch_legacy(data: bytes) -> Any:
-    """Reads what `torch.save` wrote before PyTorch 1.6, as `torch_zip` does.
+    """Reads what `torch.save` wrote before PyTorch 1.6.
 
     Five pickles (magic number, protocol, system, object, keys of the storages), then
     for each storage its length as int64 and its numbers.
@@ -107,7 +67,8 @@ def torch_legacy(data: bytes) -> Any:
         The saved object, its tensors as numpy arrays.
 
     Raises:
-        UnpicklingError: as `torch_zip`.
+        UnpicklingError: it holds anything but containers of plain dense tensors of
+            a type that numpy has, or is damaged.
     """
     storages: dict[str, np.ndarray] = {}
 

@@ -1,14 +1,14 @@
 """Weights of pretrained networks from local files, checked before they are read.
 
 Nothing is fetched. The bytes are read once, their sha256 is compared, and only then
-does a reader look at them, one that cannot run code: of .npz, safetensors, both
-formats of PyTorch or pickles of numpy arrays, told apart by their content.
+does a reader look at them, one that cannot run code: of .npz, of PyTorch's format
+before 1.6 or of pickles of numpy arrays, the forms in which the known weights are
+published, told apart by their content.
 """
 
 import hashlib
 import importlib.util
 import io
-import json
 import os
 import pathlib
 import zipfile
@@ -18,11 +18,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fdnf.metrics import unpickling
-
-_SAFETENSORS = {
-    **{"F16": "<f2", "F32": "<f4", "F64": "<f8", "BOOL": "<b1", "I8": "<i1"},
-    **{"I16": "<i2", "I32": "<i4", "I64": "<i8", "U8": "<u1"},
-}
 
 
 class WeightsError(ValueError):
@@ -100,7 +95,8 @@ def read(path: str | os.PathLike[str], *sha256: str) -> Weights:
     except ValueError as error:
         raise WeightsError(
             f"{path} is no readable file of weights: {error}. Expected plain arrays in"
-            " .npz, safetensors, PyTorch's format or a pickle of numpy arrays."
+            " .npz, in PyTorch's format before 1.6, or in a pickle of numpy arrays; of"
+            " another, save them anew by np.savez."
         ) from None
     return Weights(arrays, found, path)
 
@@ -125,25 +121,15 @@ def installed(package: str, file: str) -> pathlib.Path | None:
 
 def _parse(data: bytes) -> Any:
     if data.startswith(b"PK\x03\x04"):
-        return _npz(data) if _is_npz(data) else unpickling.torch_zip(data)
+        return _npz(data)
     if data.startswith(unpickling.LEGACY_TORCH):
         return unpickling.torch_legacy(data)
     if data.startswith(b"\x80"):
         return unpickling.numpy_pickle(data)
-    if data[8:9] == b"{":
-        return _safetensors(data)
     raise ValueError("unknown format")
 
 
-def _is_npz(data: bytes) -> bool:
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            return any(name.endswith(".npy") for name in archive.namelist())
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"damaged archive: {error}") from None
-
-
-def _npz(data: bytes) -> dict[str, np.ndarray]:
+def _npz(data: bytes) -> dict[str, Any]:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
@@ -154,23 +140,6 @@ def _npz(data: bytes) -> dict[str, np.ndarray]:
     ) as error:
         told = f"{type(error).__name__} {error}".strip()
         raise ValueError(f"damaged archive: {told}") from None
-
-
-def _safetensors(data: bytes) -> dict[str, np.ndarray]:
-    """A length as uint64, a JSON table of that many bytes, then the numbers."""
-    start = 8 + int.from_bytes(data[:8], "little")
-    table = json.loads(data[8:start])
-    table.pop("__metadata__", None)
-    arrays = {}
-    for name, entry in table.items():
-        try:
-            kind = _SAFETENSORS[entry["dtype"]]
-            begin, end = entry["data_offsets"]
-            part = data[start + begin : start + end] if 0 <= begin <= end else b""
-            arrays[name] = np.frombuffer(part, kind).reshape(entry["shape"])
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"tensor {name!r}: {error!r} in its entry") from None
-    return arrays
 
 
 def _flat(tree: Any, name: str = "") -> dict[str, np.ndarray]:

@@ -24,7 +24,7 @@ from jaxtyping import Array, Float
 from fdnf import files
 from fdnf.data.images import Images
 from fdnf.metrics import weights
-from fdnf.metrics.batched import BatchedExtractor
+from fdnf.metrics.extractors import Extractor
 
 FEATURES = 128
 LEARNING_RATE = 2e-3
@@ -163,7 +163,7 @@ def train(images: Images, *, seed: int = 0, steps: int = 1200) -> Classifier:
     )
 
 
-def extractor(classifier: Classifier, batch_size: int = 256) -> BatchedExtractor:
+def extractor(classifier: Classifier, batch_size: int = 256) -> Extractor:
     """The classifier's last hidden layer as a feature extractor.
 
     Args:
@@ -180,7 +180,7 @@ def extractor(classifier: Classifier, batch_size: int = 256) -> BatchedExtractor
         return logits_and_features[1]
 
     sha256 = classifier.sha256
-    return BatchedExtractor(
+    return Extractor(
         f"clf_{classifier.data}@{sha256[:8]}",
         sha256,
         network.features,

