@@ -18,7 +18,7 @@ Everything is warmed up and blocked on; times are medians of repetitions for --s
 import argparse
 import os
 import resource
-import time
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -226,25 +226,16 @@ def build_forward(args: argparse.Namespace) -> tuple[Callable[[], Any], int]:
 
 def measure(call: Callable[[], Any], seconds: float) -> dict[str, Any]:
     """Wall and CPU seconds of a call: first, then the median over `seconds`."""
-    start = time.perf_counter()
-    call()
-    first = time.perf_counter() - start
-    for _ in range(2):
-        call()
-    wall, cpu = [], []
-    begin = time.perf_counter()
-    while len(wall) < 3 or time.perf_counter() - begin < seconds:
-        w, c = time.perf_counter(), time.process_time()
-        call()
-        wall.append(time.perf_counter() - w)
-        cpu.append(time.process_time() - c)
+    from fdnf.evaluation.models import timing
+
+    found = timing.measure(call, repeats=sys.maxsize, warmup=3, limit_s=seconds)
     return {
-        "first_call_s": first,
-        "median_s": float(np.median(wall)),
-        "p10_s": float(np.percentile(wall, 10)),
-        "p90_s": float(np.percentile(wall, 90)),
-        "cpu_median_s": float(np.median(cpu)),
-        "reps": len(wall),
+        "first_call_s": found.first_s,
+        "median_s": found.median_s,
+        "p10_s": found.p10_s,
+        "p90_s": found.p90_s,
+        "cpu_median_s": found.cpu_s,
+        "reps": found.reps,
     }
 
 

@@ -156,6 +156,11 @@ class SRFlow(FlowModule):
         parts.append(Repeat(step, self.steps, self.unroll, self.remat))
         return Chain(tuple(parts))
 
+    @property
+    def multiple(self) -> int:
+        """Of which the sides of images have to be multiples."""
+        return max(self.scale, 2**self.levels)
+
     def latent_shapes(self, event: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
         """Shapes of what is split off, and of the top.
 
@@ -260,7 +265,7 @@ class SRFlow(FlowModule):
         return h, log_det, tuple(reversed(levels))
 
     def _check(self, event: tuple[int, ...]) -> None:
-        times = max(self.scale, 2**self.levels)
+        times = self.multiple
         if len(event) != 3 or any(side % times for side in event[:2]):
             raise ValueError(
                 f"SRFlow with scale={self.scale}, levels={self.levels} on data of "

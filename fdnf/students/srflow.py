@@ -103,6 +103,11 @@ class SRFlowStudent(Student):
         """Channels that the flow passes on after the split of level i + 1."""
         return 2 * self.channels * 2**i
 
+    @property
+    def multiple(self) -> int:
+        """Of which the sides of images have to be multiples."""
+        return max(self.scale, 2 ** len(self.widths))
+
     def latent_shapes(self, event: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
         """Those of the SRFlow of equal `scale` and as many levels.
 
@@ -111,7 +116,7 @@ class SRFlowStudent(Student):
             sides both `scale` and 2^levels divide.
         """
         levels = len(self.widths)
-        times = max(self.scale, 2**levels)
+        times = self.multiple
         if (
             len(event) != 3
             or event[2] != self.channels

@@ -20,6 +20,8 @@ SCALE = 4
 class Noisy(Student):
     """Pixels repeated, plus `gain` times the noise; low resolution has even sides."""
 
+    multiple = 2 * SCALE
+
     def latent_shapes(self, event):
         if any(side % (2 * SCALE) for side in event[:2]):
             raise ValueError(f"{event}: expected even low-resolution sides")

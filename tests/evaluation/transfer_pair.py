@@ -9,7 +9,7 @@ from configs import common
 from fdnf import types
 from fdnf.data.tabular import Tabular
 from fdnf.evaluation.core.transfer_records import Estimate, Record, Scores
-from fdnf.evaluation.scorers.transfer_scores import Model
+from fdnf.evaluation.models.sampler import AS_IT_IS, Sampler
 from fdnf.flows.affine import Affine
 from fdnf.metrics.c2st import C2ST
 from fdnf.metrics.two_sample_tests import KolmogorovSmirnov, MeanDifference
@@ -30,7 +30,7 @@ def variables(mean, std):
 
 
 def model(mean=0.0, std=1.0):
-    return Model(Affine(), variables(mean, std))
+    return Sampler(Affine(), variables(mean, std), AS_IT_IS, 700)
 
 
 def generator(mean=0.0, std=1.0):
@@ -42,7 +42,8 @@ def generator(mean=0.0, std=1.0):
         x = params["mu"] + z @ params["R"].T
         return types.Decoding(x, None, ())
 
-    return Model(types.ExternalFlow(decode=decode), variables(mean, std))
+    flow = types.ExternalFlow(decode=decode)
+    return Sampler(flow, variables(mean, std), AS_IT_IS, 700)
 
 
 def divergence(first, second):

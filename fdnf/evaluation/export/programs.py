@@ -9,19 +9,7 @@ import numpy as np
 from jax import export
 
 from fdnf.evaluation.export import load
-from fdnf.flows import srflow_surgery, surgery, waveglow_surgery
-from fdnf.flows.glow import Glow
-from fdnf.flows.srflow import SRFlow
-from fdnf.flows.waveglow import WaveGlow
-
-Temperature = float | int | tuple[float | int, ...]
-
-# What makes a flow of fewer operations, exact up to rounding, where there is such.
-FOLDS: dict[type, Callable[..., tuple[Any, Any]]] = {
-    Glow: surgery.fold,
-    SRFlow: srflow_surgery.fold,
-    WaveGlow: waveglow_surgery.fold,
-}
+from fdnf.evaluation.models.sampler import Temperature
 
 
 class Sampler(NamedTuple):
@@ -52,15 +40,6 @@ class Program(NamedTuple):
 
     exported: export.Exported
     names: tuple[str, ...]
-
-
-def folded(sampler: Sampler) -> Sampler:
-    """The model as it samples fastest: folded if it can be and is not."""
-    fold = FOLDS.get(type(sampler.model))
-    if fold is None or sampler.model.folded:
-        return sampler
-    model, variables = fold(sampler.model, sampler.variables)
-    return sampler._replace(model=model, variables=variables)
 
 
 def lower(

@@ -23,7 +23,7 @@ import fdnf
 from fdnf import files
 from fdnf.evaluation.export import load, programs
 from fdnf.evaluation.export.programs import Program, Sampler, Temperature
-from fdnf.evaluation.tasks import image_sampling
+from fdnf.evaluation.models import sampler as samplers
 from fdnf.train import flat, preprocessing, teachers
 from fdnf.train.settings import ConfigError
 
@@ -66,7 +66,7 @@ def write(config: Any, workdir: str | pathlib.Path) -> list[pathlib.Path]:
         raise ConfigError(f"eval.time_batch={rows!r}: expected at least 1")
     temperature = evaluation.temperature
     if "temperatures" in evaluation:
-        temperature = image_sampling.temperatures(evaluation)[0]
+        temperature = evaluation.temperatures[0]
     event = tuple(evaluation.get("export_shape", ())) or trained.event
     if len(event) != len(trained.event):
         raise ConfigError(
@@ -125,7 +125,8 @@ def save(
         call more than a reader runs.
     """
     folder = pathlib.Path(folder)
-    sampler = programs.folded(sampler)
+    model, variables = samplers.folded(sampler.model, sampler.variables)
+    sampler = sampler._replace(model=model, variables=variables)
     weights = flat.flatten(sampler.variables)
     for name, array in weights.items():
         if array.dtype.kind not in "fiub":

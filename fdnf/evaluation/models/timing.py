@@ -1,6 +1,5 @@
 """Latency and memory of a call, and size of a model."""
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -10,20 +9,34 @@ import numpy as np
 
 from fdnf.ops import trees
 
-# Timed calls, however long they take.
+# Seconds after which a call is repeated no more, whatever is timed ...
+PATIENCE = 20.0
+# ... but for the calls that are timed however long they take.
 LEAST = 3
 
 
 class Timing(NamedTuple):
-    """Wall-clock seconds of one call: median and tenth and ninetieth percentile."""
+    """Seconds of one call.
+
+    Attributes:
+        median_s: of the timed calls, wall clock.
+        p10_s: their tenth percentile.
+        p90_s: their ninetieth percentile.
+        reps: how many they are.
+        first_s: of the very first call, with what is compiled in it; nan without one
+            before the timed calls.
+        cpu_s: median seconds of all processors together.
+    """
 
     median_s: float
     p10_s: float
     p90_s: float
     reps: int
+    first_s: float
+    cpu_s: float
 
     def in_ms(self) -> tuple[float, float, float]:
-        """Median, p10 and p90 in milliseconds, as `records.Record` keeps them."""
+        """Median, p10 and p90 in milliseconds."""
         return (1e3 * self.median_s, 1e3 * self.p10_s, 1e3 * self.p90_s)
 
 
@@ -32,7 +45,7 @@ def measure(
     *args: Any,
     repeats: int = 50,
     warmup: int = 5,
-    limit_s: float = math.inf,
+    limit_s: float = PATIENCE,
 ) -> Timing:
     """Time `fn(*args)`, each call until its results are computed.
 
@@ -42,8 +55,8 @@ def measure(
             outlive the call: no donation.
         repeats: number of timed calls.
         warmup: number of calls before, which compile and fill caches.
-        limit_s: seconds after which no further call starts, beyond one to warm up
-            and three timed ones.
+        limit_s: seconds after the first call, which may have to compile, beyond which
+            no further call starts, but for three timed ones.
 
     Returns:
         Median and spread over the timed calls, in seconds.
@@ -55,21 +68,27 @@ def measure(
         raise ValueError(
             f"repeats={repeats} and warmup={warmup}: expected at least 1 and 0"
         )
+
+    def once() -> tuple[float, float]:
+        wall, cpu = time.perf_counter(), time.process_time()
+        jax.block_until_ready(fn(*args))
+        return time.perf_counter() - wall, time.process_time() - cpu
+
     jax.block_until_ready(args)
+    first = once()[0] if warmup else np.nan
     begun = time.perf_counter()
-    for i in range(warmup):
-        if i and time.perf_counter() - begun > limit_s:
+    for _ in range(1, warmup):
+        if time.perf_counter() - begun > limit_s:
             break
-        jax.block_until_ready(fn(*args))
-    seconds = []
-    for i in range(repeats):
-        start = time.perf_counter()
-        if i >= LEAST and start - begun > limit_s:
+        once()
+    taken: list[tuple[float, float]] = []
+    while len(taken) < repeats:
+        if len(taken) >= LEAST and time.perf_counter() - begun > limit_s:
             break
-        jax.block_until_ready(fn(*args))
-        seconds.append(time.perf_counter() - start)
-    p10, median, p90 = (float(q) for q in np.percentile(seconds, (10, 50, 90)))
-    return Timing(median, p10, p90, len(seconds))
+        taken.append(once())
+    wall, cpu = np.transpose(taken)
+    p10, median, p90 = (float(q) for q in np.percentile(wall, (10, 50, 90)))
+    return Timing(median, p10, p90, len(taken), first, float(np.median(cpu)))
 
 
 def peak_mib(fn: Any, *args: Any) -> float | None:

@@ -9,11 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from fdnf.data.images import Images
-from fdnf.evaluation.models import codec as codecs
-from fdnf.evaluation.models.codec import Codec
+from fdnf.evaluation.models import sampler as samplers
+from fdnf.evaluation.models.sampler import Sampler
 from fdnf.evaluation.pictures import grids
 from fdnf.evaluation.scorers import interpolation
-from fdnf.evaluation.tasks import image_sampling
 from fdnf.train.teachers import Trained
 
 # Images of a line, lines of samples, images a side of a manifold, lines of strips.
@@ -38,15 +37,15 @@ def draw(
     first = next(iter(trained.values()))
     config, seed = first.config, first.config.seed
     flows = {
-        label: codecs.of(flow, 0, config.eval.time_batch)
+        label: samplers.of(flow, 0, config.eval.time_batch)
         for label, flow in trained.items()
     }
-    seen = codecs.as_decoded(data, first.preprocess)
+    seen = samplers.as_decoded(data, first.preprocess)
     paths = []
-    for t in image_sampling.temperatures(config.eval):
-        path = folder / f"samples_{image_sampling.condition(t)}.png"
+    for t in config.eval.temperatures:
+        path = folder / f"samples_{samplers.named(t)}.png"
         paths.append(_samples(path, flows, seen, t, seed))
-    coolest = image_sampling.temperatures(config.eval)[-1]
+    coolest = config.eval.temperatures[-1]
     return [
         *paths,
         _reconstructions(folder / "reconstructions.png", flows, data, seen, seed),
@@ -55,13 +54,11 @@ def draw(
     ]
 
 
-def _samples(path, flows: Mapping[str, Codec], seen: Images, t, seed) -> pathlib.Path:
+def _samples(path, flows: Mapping[str, Sampler], seen: Images, t, seed) -> pathlib.Path:
     count = ACROSS * DOWN
     rows = {"data": {"": seen.test[spread(seen, count)]}}
-    for label, codec in flows.items():
-        drawn = image_sampling.samples(
-            codec, seen.event, count, temperature=t, seed=seed
-        )
+    for label, sampler in flows.items():
+        drawn = sampler.samples(seen.event, count, temperature=t, seed=seed)
         rows[label] = {"": drawn.images}
     return grids.draw(
         rows,
@@ -79,10 +76,10 @@ def _reconstructions(path, flows, data: Images, seen: Images, seed) -> pathlib.P
     rows = spread(data, ACROSS)
     known = labels(data, rows)
     found = {}
-    for label, codec in flows.items():
-        cond = codec.condition(known)
-        z = codec.encode(data.test[rows], jax.random.key(seed), cond)
-        found[label] = codec.decode(z, cond).images
+    for label, sampler in flows.items():
+        cond = sampler.condition(known)
+        z = sampler.encode(data.test[rows], jax.random.key(seed), cond)
+        found[label] = sampler.decode(z, cond).images
     return grids.reconstructions(
         seen.test[rows],
         found,
@@ -98,11 +95,11 @@ def _interpolations(path, flows, data: Images, seen: Images, t) -> pathlib.Path:
     known = labels(data, ends)
     whole, top = "every latent mixed", f"top mixed, the rest drawn at {_text(t)}"
     rows = {}
-    for label, codec in flows.items():
+    for label, sampler in flows.items():
         both = {whole: None, top: t}
         rows[label] = {
             title: interpolation.strips(
-                codec, data.test[ends], known, steps=8, temperature=at
+                sampler, data.test[ends], known, steps=8, temperature=at
             )
             for title, at in both.items()
         }
@@ -123,8 +120,8 @@ def _manifolds(path, flows, data: Images, seen: Images) -> pathlib.Path:
     corners = spread(data, 4)
     known = labels(data, corners)
     panels = {
-        label: interpolation.manifold(codec, data.test[corners], known, size=SIDE)
-        for label, codec in flows.items()
+        label: interpolation.manifold(sampler, data.test[corners], known, size=SIDE)
+        for label, sampler in flows.items()
     }
     return grids.draw(
         {"": panels},
@@ -175,6 +172,6 @@ def labels(data: Images, rows: np.ndarray) -> np.ndarray | None:
     return data.labels[2][rows] if data.labels is not None else None
 
 
-def _text(temperature: codecs.Temperature) -> str:
+def _text(temperature: samplers.Temperature) -> str:
     each = temperature if isinstance(temperature, tuple) else (temperature,)
     return ", ".join(str(float(t)) for t in each)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.io import wavfile
 
 from fdnf import files
-from fdnf.evaluation.models import speech_synthesis
+from fdnf.evaluation.models import vocoder as vocoders
 from fdnf.evaluation.pictures import plotting
 from fdnf.ops import mel, stft
 from fdnf.train.preprocess_pairs import FULL
@@ -60,7 +60,7 @@ def draw(
     """
     mels, spectra = {}, {}
     for name, samples in sounds.items():
-        mels[name] = speech_synthesis.log_mel(samples, settings)
+        mels[name] = vocoders.log_mel(samples, settings)
         spectra[name] = _decibels(samples, settings)
     first = next(iter(sounds))
     low, high = float(mels[first].min()), float(mels[first].max())

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from fdnf.data.super_resolution import Benchmark, Pairs
-from fdnf.evaluation.models.sr_upscale import Upscaler
+from fdnf.evaluation.models.upscaler import Upscaler
 from fdnf.evaluation.pictures import grids
 from fdnf.ops import resize
 from fdnf.train import process

@@ -12,8 +12,8 @@ import numpy as np
 
 from fdnf.data.images import Images
 from fdnf.evaluation.core.transfer_records import DATA, TEACHER
-from fdnf.evaluation.models import codec as codecs
-from fdnf.evaluation.models.codec import Codec
+from fdnf.evaluation.models import sampler as samplers
+from fdnf.evaluation.models.sampler import Sampler
 from fdnf.evaluation.pictures import grids, images, plotting
 from fdnf.evaluation.tables import transfer_cells
 from fdnf.flows.base import FlowModule
@@ -53,13 +53,13 @@ def draw(
         The files.
     """
     config = next(iter(trained.values())).config
-    codecs_of = {
-        label: codecs.of(model, 0, config.eval.time_batch)
+    samplers_of = {
+        label: samplers.of(model, 0, config.eval.time_batch)
         for label, model in trained.items()
     }
     free = [k for k, model in trained.items() if not isinstance(model.flow, FlowModule)]
     causal = [k for k in trained if k not in free and k != TEACHER]
-    seen = codecs.as_decoded(data, next(iter(trained.values())).preprocess)
+    seen = samplers.as_decoded(data, next(iter(trained.values())).preprocess)
     first = [TEACHER] if TEACHER in trained else []
     paths = []
     for name, group, figure in (
@@ -67,34 +67,36 @@ def draw(
         ("samples_free.png", [*first, *free], "figures 5 and 6"),
     ):
         if set(group) - {TEACHER}:
-            chosen = {label: codecs_of[label] for label in group}
+            chosen = {label: samplers_of[label] for label in group}
             paths.append(_samples(folder / name, chosen, seen, config, figure))
     if TEACHER in trained:
-        teacher = codecs_of.pop(TEACHER)
+        teacher = samplers_of.pop(TEACHER)
         path = folder / "norms.png"
         paths.append(_norms(path, teacher, seen, config))
-        if codecs_of:
+        if samplers_of:
             path = folder / "reconstructions.png"
-            paths.append(_reconstructions(path, teacher, codecs_of, data, seen, config))
+            paths.append(
+                _reconstructions(path, teacher, samplers_of, data, seen, config)
+            )
     return paths
 
 
-def _latents(codec: Codec, event: tuple[int, ...], count: int, seed: int):
-    return codec.draw(jax.random.key(seed), (count, *event))
+def _latents(sampler: Sampler, event: tuple[int, ...], count: int, seed: int):
+    return sampler.draw(jax.random.key(seed), (count, *event))
 
 
-def _condition(codec: Codec, count: int) -> np.ndarray | None:
+def _condition(sampler: Sampler, count: int) -> np.ndarray | None:
     """Classes in turn, for a conditional flow."""
-    classes = codec.preprocess.classes
-    return codec.condition(np.arange(count) % classes) if classes else None
+    classes = sampler.preprocess.classes
+    return sampler.condition(np.arange(count) % classes) if classes else None
 
 
-def _samples(path, models: Mapping[str, Codec], seen: Images, config, figure):
+def _samples(path, models: Mapping[str, Sampler], seen: Images, config, figure):
     count = SIDE * SIDE
     panels = {}
-    for label, codec in models.items():
-        z = _latents(codec, seen.event, count, config.seed)
-        panels[label] = codec.decode(z, _condition(codec, count)).images
+    for label, sampler in models.items():
+        z = _latents(sampler, seen.event, count, config.seed)
+        panels[label] = sampler.decode(z, _condition(sampler, count)).images
     return grids.draw(
         {"": panels},
         path,
@@ -110,15 +112,15 @@ def _samples(path, models: Mapping[str, Codec], seen: Images, config, figure):
 
 
 def _reconstructions(
-    path, teacher: Codec, students: Mapping[str, Codec], data, seen, config
+    path, teacher: Sampler, students: Mapping[str, Sampler], data, seen, config
 ):
     rows = images.spread(data, ACROSS)
     labels = images.labels(data, rows)
     cond = teacher.condition(labels)
     z = teacher.encode(data.test[rows], jax.random.key(config.seed), cond)
     found = {"data": {"": seen.test[rows]}}
-    for label, codec in students.items():
-        found[label] = {"": codec.decode(z, cond).images}
+    for label, sampler in students.items():
+        found[label] = {"": sampler.decode(z, cond).images}
     return grids.draw(
         found,
         path,
@@ -132,7 +134,7 @@ def _reconstructions(
     )
 
 
-def _norms(path, teacher: Codec, seen: Images, config):
+def _norms(path, teacher: Sampler, seen: Images, config):
     z = _latents(teacher, seen.event, VARIED, config.seed)
     cond = _condition(teacher, VARIED)
     scales = np.asarray(FACTORS, np.float32)

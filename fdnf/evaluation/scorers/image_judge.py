@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 
 from fdnf.data.images import Images
-from fdnf.evaluation.models import codec as codecs
-from fdnf.evaluation.models.codec import Codec, Decoded
+from fdnf.evaluation.models import sampler as samplers
+from fdnf.evaluation.models.sampler import Decoded, Sampler
 from fdnf.evaluation.scorers import image_extractors, image_scores
 from fdnf.evaluation.scorers import interpolation as interpolations
 from fdnf.evaluation.scorers.image_scores import Scores
-from fdnf.evaluation.tasks import image_sampling
 from fdnf.metrics.fid import FewSamplesWarning
 from fdnf.train.preprocess import Preprocess
 from fdnf.train.teachers import Trained
@@ -49,7 +48,7 @@ class Judge:
             evaluation: the `eval` section.
         """
         self.data, self.evaluation = data, evaluation
-        self.images = codecs.as_decoded(data, preprocess)
+        self.images = samplers.as_decoded(data, preprocess)
         self.limit = REACH * preprocess.reach(data.train)
         found = image_extractors.available(self.images, evaluation)
         self.notes = found.notes
@@ -58,8 +57,8 @@ class Judge:
         self.reals = [image_scores.real(e, real) for e in found.extractors]
         self._warn(len(real))
         plan: dict[str, tuple[tuple[str, ...], int]] = {}
-        for i, temperature in enumerate(image_sampling.temperatures(evaluation)):
-            name = image_sampling.condition(temperature)
+        for i, temperature in enumerate(evaluation.temperatures):
+            name = samplers.named(temperature)
             plan[name if i else ""] = (OTHERS if i else USUAL, self.count)
             if evaluation.interpolations:
                 pairs = min(evaluation.interpolations, len(data.val)) // 2
@@ -75,9 +74,9 @@ class Judge:
 
     def __call__(self, trained: Trained, run: int, seed: int) -> dict[str, Any]:
         """Fields of the run's record; all methods of a seed get the same noise."""
-        codec = codecs.of(trained, run, self.evaluation.time_batch)
+        sampler = samplers.of(trained, run, self.evaluation.time_batch)
         metrics, counts = {}, {}
-        for condition, parts in self._drawn(codec, seed):
+        for condition, parts in self._drawn(sampler, seed):
             images = np.concatenate([part.images for part in parts])
             reach = np.concatenate([part.reach for part in parts])
             share = f"exploded_percent{'/' if condition else ''}{condition}"
@@ -103,22 +102,22 @@ class Judge:
         """What is to be said below the tables: nothing, the floors are in them."""
         return ""
 
-    def _drawn(self, codec: Codec, seed: int) -> Iterator[tuple[str, list[Decoded]]]:
+    def _drawn(
+        self, sampler: Sampler, seed: int
+    ) -> Iterator[tuple[str, list[Decoded]]]:
         """Condition and images of each set that is scored."""
         data, event = self.data, self.data.event
         # Test images would be compared with themselves.
         labels = data.labels[1] if data.labels is not None else None
         rows = _picked(len(data.val), self.evaluation.interpolations)
-        for i, t in enumerate(image_sampling.temperatures(self.evaluation)):
-            name = image_sampling.condition(t)
-            drawn = image_sampling.batches(
-                codec, event, self.count, temperature=t, seed=seed
-            )
+        for i, t in enumerate(self.evaluation.temperatures):
+            name = samplers.named(t)
+            drawn = sampler.batches(event, self.count, temperature=t, seed=seed)
             yield name if i else "", [Decoded(s.images, s.reach) for s in drawn]
             if len(rows) >= 2:
                 known = labels[rows] if labels is not None else None
                 pairs = interpolations.pairs(
-                    codec, data.val[rows], known, temperature=t, seed=seed
+                    sampler, data.val[rows], known, temperature=t, seed=seed
                 )
                 yield f"interpolation_{name}", list(pairs)
 

@@ -12,12 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fdnf.evaluation.models.codec import Codec, Decoded, Temperature
+from fdnf.evaluation.models.sampler import Decoded, Sampler, Temperature
 from fdnf.ops import interpolate
 
 
 def pairs(
-    codec: Codec,
+    sampler: Sampler,
     images: np.ndarray,
     labels: np.ndarray | None = None,
     *,
@@ -31,7 +31,7 @@ def pairs(
     afresh at `temperature`, which does not touch the top.
 
     Args:
-        codec: the flow.
+        sampler: the flow.
         images: uint8 [n, height, width, channels]; each is used once, in random
             order, one left out where n is odd.
         labels: of the images, for a conditional flow.
@@ -39,7 +39,7 @@ def pairs(
         seed: of the order, the alphas and all noise.
 
     Yields:
-        At most `codec.batch_size` images; n // 2 in all.
+        At most `sampler.batch_size` images; n // 2 in all.
 
     Raises:
         ValueError: fewer than two images, or no labels for a conditional flow.
@@ -48,27 +48,27 @@ def pairs(
     """
     if len(images) < 2:
         raise ValueError(f"{len(images)} images: expected at least a pair")
-    given = codec.condition(labels)
+    given = sampler.condition(labels)
     order = np.random.default_rng(seed).permutation(len(images))
     order = order[: len(images) // 2 * 2]
-    key, size = jax.random.key(seed), codec.batch_size
+    key, size = jax.random.key(seed), sampler.batch_size
     for i, start in enumerate(range(0, len(order), 2 * size)):
         picked = order[start : start + 2 * size]
         noise, mix, draw = jax.random.split(jax.random.fold_in(key, i), 3)
         cond = None if given is None else given[picked]
-        top = jnp.asarray(codec.encode(images[picked], noise, cond)[-1])
+        top = jnp.asarray(sampler.encode(images[picked], noise, cond)[-1])
         count = len(picked) // 2
         alpha = jax.random.uniform(mix, (size,))[:count]
         mixed = interpolate.norm_corrected(top[0::2], top[1::2], alpha)
-        drawn = codec.draw(draw, (size, *images.shape[1:]), temperature)
+        drawn = sampler.draw(draw, (size, *images.shape[1:]), temperature)
         fresh = tuple(part[:count] for part in drawn[:-1])
         if cond is not None:
             cond = _mixed(cond[0::2], cond[1::2], alpha)
-        yield codec.decode((*fresh, np.asarray(mixed)), cond)
+        yield sampler.decode((*fresh, np.asarray(mixed)), cond)
 
 
 def strips(
-    codec: Codec,
+    sampler: Sampler,
     images: np.ndarray,
     labels: np.ndarray | None = None,
     *,
@@ -79,7 +79,7 @@ def strips(
     """Lines of `steps` images, each from one image of a pair to the other.
 
     Args:
-        codec: the flow.
+        sampler: the flow.
         images: uint8 [2 n, height, width, channels]; images 0 and 1 are a pair.
         labels: of the images, for a conditional flow.
         steps: images of a line, both ends included.
@@ -101,8 +101,8 @@ def strips(
         )
     count = len(images) // 2
     noise, draw = jax.random.split(jax.random.key(seed))
-    cond = codec.condition(labels)
-    z = codec.encode(images, noise, cond)
+    cond = sampler.condition(labels)
+    z = sampler.encode(images, noise, cond)
     alpha = jnp.tile(jnp.linspace(0.0, 1.0, steps), count)
 
     def ends(part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -115,14 +115,14 @@ def strips(
 
     mixed = None if cond is None else _mixed(*ends(cond), alpha)
     if temperature is None:
-        return codec.decode(tuple(line(part) for part in z), mixed).images
-    drawn = codec.draw(draw, (count, *images.shape[1:]), temperature)
+        return sampler.decode(tuple(line(part) for part in z), mixed).images
+    drawn = sampler.draw(draw, (count, *images.shape[1:]), temperature)
     fresh = tuple(part.repeat(steps, axis=0) for part in drawn[:-1])
-    return codec.decode((*fresh, line(z[-1])), mixed).images
+    return sampler.decode((*fresh, line(z[-1])), mixed).images
 
 
 def manifold(
-    codec: Codec,
+    sampler: Sampler,
     images: np.ndarray,
     labels: np.ndarray | None = None,
     *,
@@ -136,7 +136,7 @@ def manifold(
     the corners of the square; over a full turn its ends meet.
 
     Args:
-        codec: the flow.
+        sampler: the flow.
         images: uint8 [4, height, width, channels].
         labels: of the images, for a conditional flow.
         size: images a side.
@@ -164,13 +164,13 @@ def manifold(
         corners = [jnp.asarray(part[i : i + 1].repeat(size**2, 0)) for i in range(4)]
         return np.asarray(interpolate.four_point(corners, phi, phi_prime))
 
-    cond = codec.condition(labels)
-    z = codec.encode(images, jax.random.key(seed), cond)
+    cond = sampler.condition(labels)
+    z = sampler.encode(images, jax.random.key(seed), cond)
     mixed = None
     if cond is not None:
         corners = np.eye(4, dtype=np.float32)
         mixed = lattice(corners) ** 2 @ cond
-    return codec.decode(tuple(lattice(part) for part in z), mixed).images
+    return sampler.decode(tuple(lattice(part) for part in z), mixed).images
 
 
 def _mixed(first: np.ndarray, last: np.ndarray, alpha: jax.Array) -> np.ndarray:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fdnf.data.speech import Clips
+from fdnf.evaluation.models import vocoder as vocoders
 from fdnf.train import keys
 from fdnf.train.settings import ConfigError
 
@@ -77,18 +78,12 @@ def beginnings(data: Clips, seconds: float = 0.0, count: int = 0) -> Judged:
 
 def white_noise(clip: np.ndarray, seed: int) -> np.ndarray:
     """Gaussian noise of the clip's power in its place, int16."""
-    return to_int16(_noise(clip, seed))
+    return vocoders.to_int16(_noise(clip, seed))
 
 
 def with_noise(clip: np.ndarray, seed: int) -> np.ndarray:
     """The clip with as much Gaussian noise added: 0 dB over its whole length, int16."""
-    return to_int16(np.asarray(clip, np.float64) + _noise(clip, seed))
-
-
-def to_int16(x: np.ndarray) -> np.ndarray:
-    """Rounds to 16 bits; beyond full scale is cut, what is no number is 0."""
-    whole = np.nan_to_num(np.round(x), nan=0.0, posinf=32767, neginf=-32768)
-    return np.clip(whole, -32768, 32767).astype(np.int16)
+    return vocoders.to_int16(np.asarray(clip, np.float64) + _noise(clip, seed))
 
 
 def _noise(clip: np.ndarray, seed: int) -> np.ndarray:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fdnf.data import speech as clips_of
-from fdnf.evaluation.models.speech_synthesis import Sound
+from fdnf.evaluation.models.vocoder import Sound
 from fdnf.evaluation.scorers.speech_clips import Judged
 from fdnf.flows.base import FlowModule
 from fdnf.metrics import speech

@@ -11,15 +11,13 @@ import jax
 import jax.numpy as jnp
 
 from fdnf.evaluation.core.speech_records import Milliseconds, Speed
-from fdnf.evaluation.models import speech_synthesis, timing
-from fdnf.evaluation.models.speech_synthesis import Vocoder
+from fdnf.evaluation.models import timing
+from fdnf.evaluation.models import vocoder as vocoders
+from fdnf.evaluation.models.vocoder import Vocoder
 from fdnf.flows.waveglow import WaveGlow
 from fdnf.metrics import griffin_lim
 from fdnf.ops import mel
 from fdnf.train.teachers import Trained
-
-# Seconds after which a batch is timed no more often than it was.
-PATIENCE = 20.0
 
 
 def measure(trained: Trained, batch: int, seconds: float, repeats: int) -> Speed:
@@ -34,15 +32,15 @@ def measure(trained: Trained, batch: int, seconds: float, repeats: int) -> Speed
     Returns:
         Medians with tenth and ninetieth percentiles.
     """
-    model = speech_synthesis.of(trained)
-    group = speech_synthesis.group_of(model.flow)
+    model = vocoders.of(trained)
+    group = vocoders.group_of(model.flow)
     samples = group * max(1, round(seconds * model.settings.rate / group))
     whole_ms = ms = _from_mel(model, batch, samples, repeats)
     if hasattr(model.flow, "upsampled"):
         ms = _from_upsampled(model, batch, samples, repeats)
     unfolded_ms = None
     if isinstance(model.flow, WaveGlow):
-        slow = speech_synthesis.of(trained, fold=False)
+        slow = vocoders.of(trained, fold=False)
         unfolded_ms = _from_upsampled(slow, batch, samples, repeats)
     return Speed(batch, samples, ms, whole_ms, unfolded_ms)
 
@@ -58,13 +56,15 @@ def of_griffin_lim(
     def invert(log_mel: Any, key: Any) -> Any:
         return griffin_lim.griffin_lim(log_mel, key, settings, iterations=iterations)
 
-    ms = _time(invert, log_mel, jax.random.key(0), repeats=repeats)
+    key = jax.random.key(0)
+    ms = timing.measure(invert, log_mel, key, repeats=repeats).in_ms()
     return Speed(batch, settings.hop * (frames - 1), ms, ms)
 
 
 def _from_mel(model: Vocoder, batch: int, samples: int, repeats: int) -> Milliseconds:
     args = _inputs(model, batch, samples)
-    return _time(_decode(model.flow), model.variables, *args, repeats=repeats)
+    call = _decode(model.flow)
+    return timing.measure(call, model.variables, *args, repeats=repeats).in_ms()
 
 
 def _from_upsampled(
@@ -74,7 +74,7 @@ def _from_upsampled(
     z, log_mel = _inputs(model, batch, samples)
     cond: Any = flow.apply(variables, log_mel, samples, method="upsample")
     rest = _decode(flow.clone(upsampled=True))
-    return _time(rest, variables, z, cond, repeats=repeats)
+    return timing.measure(rest, variables, z, cond, repeats=repeats).in_ms()
 
 
 def _inputs(model: Vocoder, batch: int, samples: int) -> tuple[Any, Any]:
@@ -94,9 +94,3 @@ def _mel(settings: mel.Settings, batch: int, frames: int) -> Any:
     # About the mean and spread of speech; times do not depend on it.
     noise = jax.random.normal(jax.random.key(0), (batch, frames, settings.mels))
     return jnp.asarray(2 * noise - 6)
-
-
-def _time(function: Any, *args: Any, repeats: int) -> Milliseconds:
-    compiled = function.lower(*args).compile()
-    found = timing.measure(compiled, *args, repeats=repeats, limit_s=PATIENCE)
-    return found.in_ms()

@@ -9,8 +9,9 @@ import numpy as np
 
 from fdnf.data.super_resolution import Benchmark, Pairs
 from fdnf.evaluation.core.sr_records import BICUBIC, Milliseconds, Record
-from fdnf.evaluation.models import sr_upscale, timing
-from fdnf.evaluation.models.sr_upscale import Upscaler
+from fdnf.evaluation.models import timing
+from fdnf.evaluation.models import upscaler as upscalers
+from fdnf.evaluation.models.upscaler import Upscaler
 from fdnf.evaluation.scorers import sr_judge
 from fdnf.evaluation.scorers.sr_judge import Judge
 from fdnf.evaluation.tables import sr_cells
@@ -21,8 +22,6 @@ from fdnf.train.teachers import Trained
 
 # An image is exploded beyond this |x|: samples that training rejects, as published.
 REACH = 5.0
-# Seconds after which an image is timed no more often than it was.
-PATIENCE = 60.0
 FEED_FORWARD = "feed_forward"
 
 _log = logging.getLogger(__name__)
@@ -121,12 +120,12 @@ def evaluate(
             f"{method} was trained for scale {scale}, {data.name} has {data.scale}: "
             "evaluate it with the config it was trained with"
         )
-    upscalers = [sr_upscale.of(trained, run) for run in range(trained.runs)]
-    speed = _speed(trained, upscalers[0], data, settings)
-    found = [_Run({}, 0) for _ in upscalers]
+    models = [upscalers.of(trained, run) for run in range(trained.runs)]
+    speed = _speed(trained, models[0], data, settings)
+    found = [_Run({}, 0) for _ in models]
     for i, benchmark in enumerate(settings.benchmarks(data)):
         _log.info("%s on %s", method, benchmark.name)
-        _score(found, upscalers, benchmark, i, judge, settings)
+        _score(found, models, benchmark, i, judge, settings)
     return [
         Record(
             data=data.name,
@@ -188,7 +187,7 @@ class _Run:
 
 def _score(
     found: list[_Run],
-    upscalers: Sequence[Upscaler],
+    models: Sequence[Upscaler],
     benchmark: Benchmark,
     number: int,
     judge: Judge,
@@ -199,7 +198,7 @@ def _score(
     for places in by_size(benchmark.lr):
         for i in places:
             hr, lr = benchmark.hr[i], benchmark.lr[i]
-            for r, (run, upscaler) in enumerate(zip(found, upscalers, strict=True)):
+            for r, (run, upscaler) in enumerate(zip(found, models, strict=True)):
                 key = noise_key(r, number, i)
                 images, reach = upscaler(lr[None], key, settings.temperature)
                 # Written so that NaN counts.
@@ -257,7 +256,7 @@ def _speed(
     lr = benchmark.lr[0]
     height, width = lr.shape[:2]
     size = f"{width}x{height} to {data.scale * width}x{data.scale * height} pixels"
-    plain = sr_upscale.of(trained, 0, folded=False)
+    plain = upscalers.of(trained, 0, fold=False)
     found: dict[str, Any] = {
         "time_ms": _time(upscaler, lr, settings),
         "timed": f"{benchmark.names[0]} of {benchmark.name}, {size}",
@@ -272,10 +271,6 @@ def _time(upscaler: Upscaler, lr: np.ndarray, settings: Settings) -> Millisecond
     arguments = upscaler.arguments(lr[None], key, settings.temperature)
 
     def call(*arguments: Any) -> Any:
-        return sr_upscale.run(upscaler.flow, upscaler.preprocess, *arguments)
+        return upscalers.upscale(upscaler.flow, upscaler.preprocess, *arguments)
 
-    # To compile is not what patience is for.
-    jax.block_until_ready(call(*arguments))
-    return timing.measure(
-        call, *arguments, repeats=settings.repeats, limit_s=PATIENCE
-    ).in_ms()
+    return timing.measure(call, *arguments, repeats=settings.repeats).in_ms()

@@ -6,20 +6,16 @@ students of one teacher get the same latents, so that their differences are thei
 """
 
 import dataclasses
-import functools
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array
 
 from fdnf.evaluation.core import transfer_records
 from fdnf.evaluation.core.transfer_records import Scores
-from fdnf.flows import base
+from fdnf.evaluation.models.sampler import Sampler
 from fdnf.metrics import c2st, two_sample, two_sample_tests
-from fdnf.students.base import Student
 
 # Streams of the key: the teacher's samples, and all that are compared with them.
 _OWN, _OTHERS = 0, 1
@@ -70,20 +66,6 @@ class Settings:
             )
 
 
-class Model(NamedTuple):
-    """A flow, or a student that only decodes, with the variables of one run."""
-
-    flow: Any
-    variables: Any
-
-    @property
-    def encodes(self) -> bool:
-        """Whether data can be given to it."""
-        if isinstance(self.flow, Student):
-            return False
-        return getattr(self.flow, "encode", None) is not None
-
-
 class Reference(NamedTuple):
     """What all students of one teacher are held against.
 
@@ -96,7 +78,7 @@ class Reference(NamedTuple):
         seed: of all that is drawn.
     """
 
-    teacher: Model
+    teacher: Sampler
     samples: np.ndarray
     log_prob: np.ndarray
     held_out: np.ndarray
@@ -112,7 +94,7 @@ class Scored(NamedTuple):
 
 
 def reference(
-    teacher: Model, held_out: np.ndarray, settings: Settings, seed: int = 0
+    teacher: Sampler, held_out: np.ndarray, settings: Settings, seed: int = 0
 ) -> Reference:
     """Draws the teacher's samples.
 
@@ -125,13 +107,13 @@ def reference(
     Raises:
         ValueError: the teacher has no density.
     """
-    if not teacher.encodes:
+    if not teacher.dense:
         raise ValueError(
             f"the teacher {type(teacher.flow).__name__} has no encode: students are "
             "judged by its density, so give a flow"
         )
     key = jax.random.fold_in(jax.random.key(seed), _OWN)
-    samples, _ = draw(teacher, key, held_out.shape[1:], settings)
+    samples, _ = teacher.weighed(key, (settings.samples, *held_out.shape[1:]))
     bandwidth = math.nan
     kept = _flat(samples[~exploded(samples, settings)])
     if settings.judged and len(kept) > 1:
@@ -139,14 +121,14 @@ def reference(
     return Reference(
         teacher,
         samples,
-        log_prob(teacher, samples, settings),
+        teacher.log_prob(samples),
         held_out,
         bandwidth,
         seed,
     )
 
 
-def score(against: Reference, student: Model, settings: Settings) -> Scored:
+def score(against: Reference, student: Sampler, settings: Settings) -> Scored:
     """A student's scores; the teacher's own, as of a student, are the floors.
 
     The reverse KL takes log q from the student's decoding, which costs no inversion,
@@ -165,19 +147,20 @@ def score(against: Reference, student: Model, settings: Settings) -> Scored:
     Reference: Huang et al. (2019), sections 3.2 and 4.1.1; the divergences, eq. 2.
     """
     key = jax.random.fold_in(jax.random.key(against.seed), _OTHERS)
-    x, own = draw(student, key, against.samples.shape[1:], settings)
+    shape = settings.samples, *against.samples.shape[1:]
+    x, own = student.weighed(key, shape)
     found = score_rows(against, x, settings)
     if own is None:
         return found
     gap = own - found.teacher_log_prob
     fields = {"reverse_kl": transfer_records.estimate(gap, math.inf)}
-    if student.encodes and settings.density:
+    if student.dense and settings.density:
         rows = slice(0, settings.density)
         samples, held_out = against.samples[rows], against.held_out[rows]
-        gap = against.log_prob[rows] - log_prob(student, samples, settings)
+        gap = against.log_prob[rows] - student.log_prob(samples)
         counted = ~exploded(samples, settings)
         fields["forward_kl"] = transfer_records.estimate(gap, math.inf, counted)
-        fit = log_prob(student, held_out, settings)
+        fit = student.log_prob(held_out)
         fields["data_log_prob"] = transfer_records.estimate(fit, -math.inf)
     return found._replace(scores=dataclasses.replace(found.scores, **fields))
 
@@ -186,7 +169,7 @@ def score_rows(against: Reference, x: np.ndarray, settings: Settings) -> Scored:
     """Scores of rows from anywhere, such as training data, which have no density."""
     far = exploded(x, settings)
     own_far = exploded(against.samples, settings)
-    log_p = log_prob(against.teacher, x, settings)
+    log_p = against.teacher.log_prob(x)
     finite, own_finite = (
         values[~rows & np.isfinite(values)]
         for values, rows in ((log_p, far), (against.log_prob, own_far))
@@ -216,51 +199,6 @@ def exploded(x: np.ndarray, settings: Settings) -> np.ndarray:
     return ~np.all((flat <= settings.reach) & np.isfinite(flat), axis=1)
 
 
-def draw(
-    model: Model, key: Array, event: tuple[int, ...], settings: Settings
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Samples of a model, and its density of them as it decoded them, if it has one."""
-    z = latents(model.flow, key, (settings.samples, *event))
-
-    def decode(*z: np.ndarray) -> Any:
-        return decode_batch(model.flow, model.variables, z)
-
-    found = in_batches(decode, z, settings.batch_size)
-    return found[0], found[1] if len(found) > 1 else None
-
-
-def log_prob(model: Model, x: np.ndarray, settings: Settings) -> np.ndarray:
-    """`[rows]`, the density of rows in nats."""
-
-    def encode(x: np.ndarray) -> Any:
-        return (log_prob_batch(model.flow, model.variables, x),)
-
-    return in_batches(encode, (x,), settings.batch_size)[0]
-
-
-def latents(flow: Any, key: Array, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
-    """Standard normal latents for `(rows, *event)`, one array a part."""
-    own = getattr(flow, "draw", None)
-    drawn = own(key, shape) if own is not None else (jax.random.normal(key, shape),)
-    return tuple(np.asarray(part) for part in drawn)
-
-
-def in_batches(
-    function: Callable[..., Any], arrays: tuple[np.ndarray, ...], size: int
-) -> tuple[np.ndarray, ...]:
-    """`function` over batches of one size, the last filled up; results as long."""
-    rows = len(arrays[0])
-    size = min(size, rows)
-    found = []
-    for start in range(0, rows, size):
-        batch = [array[start : start + size] for array in arrays]
-        fill = size - len(batch[0])
-        if fill:
-            batch = [np.concatenate([b, b[-1:].repeat(fill, 0)]) for b in batch]
-        found.append([np.asarray(part) for part in function(*batch)])
-    return tuple(np.concatenate(parts)[:rows] for parts in zip(*found, strict=True))
-
-
 def _distances(
     against: Reference, x: np.ndarray, samples: np.ndarray, settings: Settings
 ) -> dict[str, Any]:
@@ -284,19 +222,3 @@ def _distances(
 
 def _flat(x: np.ndarray) -> np.ndarray:
     return x.reshape(len(x), math.prod(x.shape[1:]))
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def decode_batch(flow: Any, variables: Any, z: tuple[Array, ...]) -> tuple[Array, ...]:
-    """Samples of latents and, of a flow, their density in nats; compiled."""
-    decoding: Any = flow.apply(variables, z, method="decode")
-    if decoding.log_det is None:
-        return (decoding.x,)
-    return decoding.x, base.standard_normal_log_prob(z) - decoding.log_det
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def log_prob_batch(flow: Any, variables: Any, x: Array) -> Array:
-    """The density of rows in nats; compiled."""
-    encoding: Any = flow.apply(variables, x, method="encode")
-    return encoding.log_prob

@@ -7,16 +7,14 @@ import jax
 import numpy as np
 
 from fdnf.evaluation.core.transfer_records import Milliseconds, Speed
+from fdnf.evaluation.models import sampler as samplers
 from fdnf.evaluation.models import timing
-from fdnf.evaluation.scorers import transfer_scores
-from fdnf.evaluation.scorers.transfer_scores import Model
+from fdnf.evaluation.models.sampler import Sampler
 from fdnf.flows.maf import MAF
 from fdnf.flows.pixelcnn import PixelCNN
 
 # How each flow inverts itself by evaluating its whole network once a dimension.
 NAIVE = ((MAF, "passes"), (PixelCNN, "naive"))
-# Seconds after which a batch is timed no more often than it was.
-PATIENCE = 20.0
 # Seconds that one naive batch may take, as foreseen.
 LONGEST = 5.0
 
@@ -40,7 +38,7 @@ def naive(flow: Any) -> Any | None:
 
 
 def measure(
-    model: Model,
+    model: Sampler,
     x: np.ndarray,
     *,
     seed: int = 0,
@@ -61,20 +59,24 @@ def measure(
     Returns:
         Medians with tenth and ninetieth percentiles.
     """
-    variables = jax.device_put(model.variables)
-    key = jax.random.key(seed)
+    noise = jax.random.key(seed)
 
     # The programs that the scores run as well: of a deep network each takes long to
     # compile.
     def sampling(flow: Any, rows: int) -> Milliseconds:
-        z = transfer_scores.latents(flow, key, (rows, *x.shape[1:]))
-        return _time(transfer_scores.decode_batch, flow, variables, jax.device_put(z))
+        z = model.draw(noise, (rows, *x.shape[1:]))
+        return _time(samplers.weigh_batch, flow, model.variables, z)
 
     sampling_ms = sampling(model.flow, len(x))
-    if not (density and model.encodes):
+    if not (density and model.dense):
         return Speed(len(x), sampling_ms)
     density_ms = _time(
-        transfer_scores.log_prob_batch, model.flow, variables, jax.device_put(x)
+        samplers.log_prob_batch,
+        model.flow,
+        model.variables,
+        noise,
+        jax.device_put(x),
+        static=(samplers.AS_IT_IS,),
     )
     slow = naive(model.flow) if by_dimension else None
     if slow is None:
@@ -85,10 +87,10 @@ def measure(
     return Speed(len(x), sampling_ms, density_ms, sampling(slow, rows), rows)
 
 
-def _time(function: Any, flow: Any, *args: Any) -> Milliseconds:
+def _time(
+    function: Any, flow: Any, *args: Any, static: tuple[Any, ...] = ()
+) -> Milliseconds:
     def call(*args: Any) -> Any:
-        return function(flow, *args)
+        return function(flow, *static, *args)
 
-    # To compile is not what patience is for.
-    jax.block_until_ready(call(*args))
-    return timing.measure(call, *args, limit_s=PATIENCE).in_ms()
+    return timing.measure(call, *jax.device_put(args)).in_ms()

@@ -4,8 +4,6 @@ import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from fdnf import files
@@ -13,8 +11,8 @@ from fdnf.data.images import Images
 from fdnf.data.tabular import Tabular
 from fdnf.evaluation.core import records
 from fdnf.evaluation.core.records import Record
-from fdnf.evaluation.models import codec, timing
-from fdnf.evaluation.scorers import image_judge, vector_scores
+from fdnf.evaluation.models import timing
+from fdnf.evaluation.scorers import cost, image_judge, vector_scores
 from fdnf.flows.base import FlowModule
 from fdnf.metrics import likelihood
 from fdnf.train import density, settings, teachers, transfer
@@ -35,8 +33,6 @@ ARCHITECTURES = {
     "pixelcnn_iaf": "PixelCNN IAF",
     "resnet": "ResNet",
 }
-# Seconds after which a batch is timed no more often than it was.
-PATIENCE = 20.0
 
 Judge = Callable[[Trained, int, int], dict[str, Any]]
 
@@ -88,7 +84,7 @@ def evaluate(
         )
     judged = judged or judge(data, trained.preprocess, config.eval)
     log_probs = _log_probs(trained, data)
-    cost = measure(trained, data)
+    taken = measure(trained, data)
     dense = isinstance(trained.flow, FlowModule)
     found = []
     for run in range(trained.runs):
@@ -109,7 +105,7 @@ def evaluate(
                 parameters=timing.parameter_count(
                     {"params": teachers.run_of(trained, run)[1]["params"]}
                 ),
-                **(cost if run == 0 else UNTIMED)._asdict(),
+                **(taken if run == 0 else UNTIMED)._asdict(),
                 steps=config.train.steps,
                 skipped_steps=skipped[run],
                 source=data.source,
@@ -196,37 +192,15 @@ UNTIMED = Cost(None, None, None, None, None)
 def measure(trained: Trained, data: Tabular | Images) -> Cost:
     """Cost of the density of one batch, and of decoding one; a Glow decodes folded."""
     size = min(trained.config.eval.time_batch, len(data.test))
-    decoder = codec.of(trained, 0, size)
-    preprocess = trained.preprocess
-    flow, variables = teachers.run_of(trained, 0)
-    variables = jax.device_put(variables)
-    x = jax.device_put(data.test[:size])
-    z = jax.device_put(decoder.draw(jax.random.key(0), x.shape))
-    cond = None
-    if preprocess.classes:
-        cond = jax.nn.one_hot(jnp.arange(size) % preprocess.classes, preprocess.classes)
-
-    @jax.jit
-    def log_prob(variables: Any, x: Any, key: jax.Array, cond: Any) -> Any:
-        y, log_det = preprocess.encode(key, x)
-        found: Any = flow.apply(variables, y, cond, method="log_prob")
-        return found + log_det
-
-    @jax.jit
-    def decode(variables: Any, z: Any, cond: Any) -> Any:
-        decoding: Any = decoder.flow.apply(variables, z, cond, method="decode")
-        return preprocess.to_pixels(decoding.x)
-
-    def cost(function: Any, *args: Any) -> tuple[Any, float | None]:
-        compiled = function.lower(*args).compile()
-        times = timing.measure(compiled, *args, limit_s=PATIENCE).in_ms()
-        return times, timing.peak_mib(compiled)
-
-    density_ms = density_mib = None
-    if _density_rows(trained) != 0:
-        density_ms, density_mib = cost(log_prob, variables, x, jax.random.key(0), cond)
-    sampling_ms, sampling_mib = cost(decode, decoder.variables, z, cond)
-    return Cost(size, density_ms, sampling_ms, density_mib, sampling_mib)
+    dense = _density_rows(trained) != 0
+    found = cost.measure(trained, data.test[:size], density=dense)
+    return Cost(
+        found.batch,
+        found.density and found.density.in_ms(),
+        found.sampling.in_ms(),
+        found.density_mib,
+        found.sampling_mib,
+    )
 
 
 def write(found: list[Record], folder: pathlib.Path) -> None:

@@ -1,20 +1,13 @@
-"""Samples of flows on images, with the latents they were decoded from.
-
-Teacher and students given one seed and one batch size share their noise, and so do the
-temperatures.
-"""
+"""Samples of flows on images as files, with the latents they were decoded from."""
 
 import logging
 import pathlib
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
-import jax
 import numpy as np
 
 from fdnf import files
-from fdnf.evaluation.models import codec as codecs
-from fdnf.evaluation.models.codec import Codec, Latents, Temperature
+from fdnf.evaluation.models import sampler as samplers
+from fdnf.evaluation.models.sampler import Samples
 from fdnf.evaluation.pictures import grids
 from fdnf.train.teachers import Trained
 
@@ -22,84 +15,6 @@ from fdnf.train.teachers import Trained
 DOWN, ACROSS = 10, 16
 
 _log = logging.getLogger(__name__)
-
-
-class Samples(NamedTuple):
-    """Drawn images.
-
-    Attributes:
-        images: uint8 `[n, height, width, channels]`.
-        reach: float32 `[n]`, see `codec.Decoded`.
-        z: the latents, one array `[n, ...]` a part, the top last.
-        labels: int32 `[n]` of a conditional flow, whose classes take turns.
-    """
-
-    images: np.ndarray
-    reach: np.ndarray
-    z: Latents
-    labels: np.ndarray | None
-
-
-def batches(
-    codec: Codec,
-    event: tuple[int, ...],
-    count: int,
-    *,
-    temperature: Temperature,
-    seed: int,
-) -> Iterator[Samples]:
-    """Draws `count` images of shape `event`, batch by batch.
-
-    Args:
-        codec: the flow.
-        event: shape of an image.
-        count: how many.
-        temperature: of the latents, see `Codec.draw`.
-        seed: of the noise.
-
-    Yields:
-        At most `codec.batch_size` samples.
-    """
-    size, classes = codec.batch_size, codec.preprocess.classes
-    for i, start in enumerate(range(0, count, size)):
-        key = jax.random.fold_in(jax.random.key(seed), i)
-        here = min(size, count - start)
-        drawn = codec.draw(key, (size, *event), temperature)
-        z = tuple(part[:here] for part in drawn)
-        labels = None
-        if classes:
-            labels = np.arange(start, start + here, dtype=np.int32) % classes
-        yield Samples(*codec.decode(z, codec.condition(labels)), z, labels)
-
-
-def samples(
-    codec: Codec,
-    event: tuple[int, ...],
-    count: int,
-    *,
-    temperature: Temperature,
-    seed: int,
-) -> Samples:
-    """All of `batches` at once."""
-    drawn = batches(codec, event, count, temperature=temperature, seed=seed)
-    images, reach, z, labels = zip(*drawn, strict=True)
-    return Samples(
-        np.concatenate(images),
-        np.concatenate(reach),
-        tuple(np.concatenate(parts) for parts in zip(*z, strict=True)),
-        None if labels[0] is None else np.concatenate(labels),
-    )
-
-
-def condition(temperature: Temperature) -> str:
-    """A temperature as files and metrics name it: "t0.7", or "t0.7-0.7-1.0"."""
-    each = temperature if isinstance(temperature, tuple) else (temperature,)
-    return "t" + "-".join(str(float(t)) for t in each)
-
-
-def temperatures(evaluation) -> Sequence[Temperature]:
-    """`eval.temperatures`, the first being the usual one."""
-    return tuple(evaluation.temperatures)
 
 
 def write(trained: Trained, folder: pathlib.Path, seed: int) -> list[pathlib.Path]:
@@ -118,10 +33,9 @@ def write(trained: Trained, folder: pathlib.Path, seed: int) -> list[pathlib.Pat
     evaluation, preprocess = trained.config.eval, trained.preprocess
     paths = []
     for run in range(trained.runs):
-        codec = codecs.of(trained, run, evaluation.time_batch)
-        for temperature in temperatures(evaluation):
-            drawn = samples(
-                codec,
+        sampler = samplers.of(trained, run, evaluation.time_batch)
+        for temperature in evaluation.temperatures:
+            drawn = sampler.samples(
                 trained.event,
                 evaluation.samples,
                 temperature=temperature,
@@ -130,7 +44,7 @@ def write(trained: Trained, folder: pathlib.Path, seed: int) -> list[pathlib.Pat
             wrong = ~np.isfinite(drawn.reach)
             if wrong.any():
                 _log.warning("%d of %d samples are not finite", wrong.sum(), len(wrong))
-            path = folder / f"run_{run}_{condition(temperature)}.npz"
+            path = folder / f"run_{run}_{samplers.named(temperature)}.npz"
             arrays = {"images": drawn.images, "levels": np.array(preprocess.levels)}
             arrays |= {f"z_{i}": part for i, part in enumerate(drawn.z)}
             if drawn.labels is not None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from fdnf import files
 from fdnf.data import build as datasets
+from fdnf.evaluation.models import sampler as samplers
 from fdnf.evaluation.pictures import marginals
 from fdnf.evaluation.tasks import conditional, image_sampling
 from fdnf.train import teachers
@@ -17,17 +18,9 @@ from fdnf.train.teachers import Trained
 
 def samples(trained: Trained, run: int, rows: int, seed: int) -> np.ndarray:
     """`[rows, dim]` samples of one run at the config's `eval.temperature`."""
-    flow, variables = teachers.run_of(trained, run)
-    draw = jax.jit(
-        lambda variables, key: flow.apply(
-            variables,
-            key,
-            (rows, *trained.event),
-            trained.config.eval.temperature,
-            method="sample",
-        )
-    )
-    return np.asarray(draw(variables, jax.random.key(seed)))
+    sampler = samplers.of(trained, run, fold=False)
+    temperature = trained.config.eval.temperature
+    return sampler.rows(jax.random.key(seed), (rows, *trained.event), temperature)
 
 
 def write(workdir: pathlib.Path, config) -> list[pathlib.Path]:

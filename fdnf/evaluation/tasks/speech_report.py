@@ -20,7 +20,7 @@ from fdnf.evaluation.core.speech_records import (
     Speed,
 )
 from fdnf.evaluation.models import timing
-from fdnf.evaluation.models.speech_synthesis import Sound
+from fdnf.evaluation.models.vocoder import Sound
 from fdnf.evaluation.scorers import speech_clips, speech_scores, speech_speed
 from fdnf.evaluation.scorers.speech_clips import Judged
 from fdnf.evaluation.tables import speech_cells, speech_table

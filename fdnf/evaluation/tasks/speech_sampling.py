@@ -11,8 +11,8 @@ import numpy as np
 
 from fdnf.data.speech import Clips
 from fdnf.evaluation.core.speech_records import GRIFFIN_LIM, TRUTH
-from fdnf.evaluation.models import speech_synthesis
-from fdnf.evaluation.models.speech_synthesis import Sound, Vocoder
+from fdnf.evaluation.models import vocoder as vocoders
+from fdnf.evaluation.models.vocoder import Sound, Vocoder
 from fdnf.evaluation.pictures import spectrograms
 from fdnf.evaluation.scorers import speech_clips
 from fdnf.evaluation.scorers.speech_clips import Judged
@@ -92,9 +92,9 @@ def synthesize(
         judged: the clips.
         temperature: of the latents.
         seed: of the latents; models that have the same ones get the same ones.
-        longest: of the clips, see `speech_synthesis.of`.
+        longest: of the clips, see `vocoders.of`.
     """
-    model = speech_synthesis.of(trained, run, longest or judged.longest)
+    model = vocoders.of(trained, run, longest or judged.longest)
     return list(_each(model, judged, temperature, seed))
 
 
@@ -105,7 +105,7 @@ def baselines(
     found: dict[str, list[Sound]] = {TRUTH: [], GRIFFIN_LIM: []}
     for i, clip in enumerate(judged.clips):
         found[TRUTH].append(as_sound(clip))
-        log_mel = speech_synthesis.log_mel(clip, settings)
+        log_mel = vocoders.log_mel(clip, settings)
         x = griffin_lim.griffin_lim(
             jnp.asarray(log_mel[None]),
             jax.random.fold_in(jax.random.key(seed), i),
@@ -113,7 +113,7 @@ def baselines(
             time=len(clip),
             iterations=iterations,
         )
-        found[GRIFFIN_LIM].append(speech_synthesis.to_sound(np.asarray(x[0])))
+        found[GRIFFIN_LIM].append(vocoders.to_sound(np.asarray(x[0])))
     return found
 
 
@@ -161,5 +161,5 @@ def _each(
 ) -> Iterator[Sound]:
     key = jax.random.key(seed)
     for i, clip in enumerate(judged.clips):
-        log_mel = speech_synthesis.log_mel(clip, model.settings)
+        log_mel = vocoders.log_mel(clip, model.settings)
         yield model(log_mel, len(clip), jax.random.fold_in(key, i), temperature)

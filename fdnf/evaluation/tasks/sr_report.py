@@ -9,7 +9,7 @@ from fdnf import files
 from fdnf.data.super_resolution import Pairs
 from fdnf.evaluation.core import sr_records
 from fdnf.evaluation.core.sr_records import BICUBIC, Record
-from fdnf.evaluation.models import sr_upscale
+from fdnf.evaluation.models import upscaler as upscalers
 from fdnf.evaluation.pictures import strips
 from fdnf.evaluation.scorers import sr_judge, sr_scores
 from fdnf.evaluation.tables import sr_cells, sr_summary, sr_table
@@ -68,7 +68,7 @@ def report(
     files.write_json(folder / RESULTS / SUMMARY, short, indent=1)
     text = sr_table.page(records)
     files.write_text(folder / LATEX, sr_table.latex(records))
-    models = {sr_cells.label(m): sr_upscale.of(model) for m, model in trained.items()}
+    models = {sr_cells.label(m): upscalers.of(model) for m, model in trained.items()}
     strips.draw(
         folder / FIGURES,
         models,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from fdnf.data.super_resolution import Pairs
 from fdnf.evaluation.core.sr_records import PRETRAINED, TEACHER
-from fdnf.evaluation.models import sr_upscale
+from fdnf.evaluation.models import upscaler as upscalers
 from fdnf.evaluation.pictures import strips
 from fdnf.evaluation.scorers import sr_scores
 from fdnf.evaluation.tables import sr_cells
@@ -39,10 +39,10 @@ def write(
     paths = []
     for run in range(trained.runs):
         shown = {
-            sr_cells.label(name): sr_upscale.of(other, min(run, other.runs - 1))
+            sr_cells.label(name): upscalers.of(other, min(run, other.runs - 1))
             for name, other in others.items()
         }
-        shown[label(trained)] = sr_upscale.of(trained, run)
+        shown[label(trained)] = upscalers.of(trained, run)
         paths += strips.draw(
             folder,
             shown,

@@ -21,9 +21,11 @@ from fdnf.data import build as datasets
 from fdnf.data.images import Images
 from fdnf.data.tabular import DataError, Tabular
 from fdnf.evaluation.core.transfer_records import DATA, FILENAME, TEACHER, Record, Speed
+from fdnf.evaluation.models import sampler as samplers
+from fdnf.evaluation.models.sampler import Sampler
 from fdnf.evaluation.pictures import teacher as teacher_pictures
 from fdnf.evaluation.scorers import transfer_scores, transfer_speed
-from fdnf.evaluation.scorers.transfer_scores import Model, Settings
+from fdnf.evaluation.scorers.transfer_scores import Settings
 from fdnf.evaluation.tables import transfer_cells, transfer_table
 from fdnf.train import interruption, loop, process, teachers
 from fdnf.train.checkpoint import CheckpointError
@@ -218,7 +220,7 @@ def _scored(
     for run in range(teacher.runs):
         seed = teacher.config.seed + run
         held_out = _rows(teacher, data.test, settings.samples, seed)
-        model = _model(teacher, run)
+        model = _model(teacher, run, settings)
         against = transfer_scores.reference(model, held_out, settings, seed)
         own = transfer_scores.score(against, model, settings)
         # From itself it is 0 nats away, whatever float error makes of that.
@@ -229,7 +231,7 @@ def _scored(
         for method, student in students.items():
             for number in range(student.runs):
                 if teacher.runs == 1 or number == run:
-                    taught = _model(student, number)
+                    taught = _model(student, number, settings)
                     scored = transfer_scores.score(against, taught, settings)
                     yield method, student.config.seed + number, scored
             process.release_programs()
@@ -245,20 +247,21 @@ def _speeds(
     if not settings.time_batch:
         return
     x = _rows(teacher, data.test, settings.time_batch, 0)
-    first = transfer_speed.measure(_model(teacher, 0), x, by_dimension=settings.naive)
+    first = transfer_speed.measure(
+        _model(teacher, 0, settings), x, by_dimension=settings.naive
+    )
     yield TEACHER, first
     known: dict[Any, Speed] = {}
     for method, student in students.items():
         # Students differ in what they learned, which takes no time.
         if student.flow not in known:
-            model, density = _model(student, 0), settings.density > 0
+            model, density = _model(student, 0, settings), settings.density > 0
             known[student.flow] = transfer_speed.measure(model, x, density=density)
         yield method, known[student.flow]
 
 
-def _model(trained: Trained, run: int) -> Model:
-    flow, variables = teachers.run_of(trained, run)
-    return Model(flow, jax.device_put(variables))
+def _model(trained: Trained, run: int, settings: Settings) -> Sampler:
+    return samplers.of(trained, run, settings.batch_size, fold=False)
 
 
 def _rows(trained: Trained, stored: np.ndarray, count: int, seed: int) -> np.ndarray:

@@ -70,9 +70,9 @@ def test_pictures_of_teacher_and_students(several, data, tmp_path, monkeypatch):
     # All decode the same noise: the norm's picture has c = 1 in its middle column.
     count = len(teacher.FACTORS)
     middle = drawn["norms.png"][""][""][count // 2 :: count]
-    codec = teacher.codecs.of(several["teacher"], 0, 8)
-    z = codec.draw(jax.random.key(0), (teacher.VARIED, *EVENT))
-    np.testing.assert_array_equal(middle, codec.decode(z).images)
+    sampler = teacher.samplers.of(several["teacher"], 0, 8)
+    z = sampler.draw(jax.random.key(0), (teacher.VARIED, *EVENT))
+    np.testing.assert_array_equal(middle, sampler.decode(z).images)
     assert list(drawn["reconstructions.png"]) == ["data", "x", "resnet_l1"]
 
 

@@ -7,10 +7,11 @@ import pytest
 
 from configs import glow_digits
 from fdnf.data import build as datasets
-from fdnf.evaluation.models import codec as codecs
-from fdnf.evaluation.scorers import image_extractors, image_judge
+from fdnf.evaluation.models import sampler as samplers
+from fdnf.evaluation.models.sampler import Sampler
+from fdnf.evaluation.scorers import image_extractors
 from fdnf.evaluation.scorers.image_extractors import Available
-from fdnf.evaluation.tasks import evaluate, image_sampling
+from fdnf.evaluation.tasks import evaluate
 from fdnf.flows import build as flows
 from fdnf.metrics import likelihood
 from fdnf.metrics.extractors import Extractor
@@ -119,8 +120,8 @@ def test_size_and_cost(found):
 
 
 def test_scores_are_of_the_samples_of_a_seed(found, trained):
-    codec = codecs.of(trained, 1, CONFIG.eval.time_batch)
-    drawn = image_sampling.samples(codec, DATA.event, 48, temperature=1.0, seed=1)
+    sampler = samplers.of(trained, 1, CONFIG.eval.time_batch)
+    drawn = sampler.samples(DATA.event, 48, temperature=1.0, seed=1)
     share = 100 * np.mean(~(drawn.reach <= LIMIT))
     assert found[1].metrics["exploded_percent"] == pytest.approx(share)
     features = Means()(drawn.images[np.isfinite(drawn.reach)])
@@ -128,15 +129,15 @@ def test_scores_are_of_the_samples_of_a_seed(found, trained):
 
 
 def test_what_is_not_finite_is_counted_and_left_out(trained, judge, monkeypatch):
-    batches = image_sampling.batches
+    batches = Sampler.batches
 
-    def broken(codec, event, count, **kwargs):
-        for i, part in enumerate(batches(codec, event, count, **kwargs)):
+    def broken(sampler, event, count, **kwargs):
+        for i, part in enumerate(batches(sampler, event, count, **kwargs)):
             # Of six batches of eight, two are not finite and one is far out.
             reach = [np.nan, np.inf, 2.0, 0.4, 0.4, 0.4][i]
             yield part._replace(reach=np.full(len(part.reach), reach))
 
-    monkeypatch.setattr(image_judge.image_sampling, "batches", broken)
+    monkeypatch.setattr(Sampler, "batches", broken)
     fields = judge(trained, 0, 0)
     assert fields["metrics"]["exploded_percent"] == 50
     assert fields["counts"]["fd_means@00000000"] == (32, 48)

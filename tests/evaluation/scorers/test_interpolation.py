@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from fdnf.evaluation.models.codec import Codec
+from fdnf.evaluation.models.sampler import Sampler
 from fdnf.evaluation.scorers import interpolation
 from tests.halves import Centred, Halves, Shifted
 
 RNG = np.random.default_rng(0)
 # Far enough from 0 and 255 that no combination is clipped.
 IMAGES = RNG.integers(80, 176, size=(12, 4, 6, 1), dtype=np.uint8)
-CODEC = Codec(Halves(), {}, Centred(), batch_size=4)
+CODEC = Sampler(Halves(), {}, Centred(), batch_size=4)
 
 
 def made(images=IMAGES, temperature=1.0, seed=0):
@@ -94,13 +94,13 @@ def test_full_turn_meets_its_opposite():
 
 def test_classes_are_mixed_as_the_latents_are():
     # Latents carry their class, which the mixed condition takes out again.
-    codec = Codec(Shifted(), {}, Centred(classes=2), batch_size=4)
+    sampler = Sampler(Shifted(), {}, Centred(classes=2), batch_size=4)
     labels = np.array([0, 1] * 6)
-    line = interpolation.strips(codec, IMAGES[:2], labels[:2], steps=5)
+    line = interpolation.strips(sampler, IMAGES[:2], labels[:2], steps=5)
     np.testing.assert_array_equal(line[[0, -1]], IMAGES[:2])
-    square = interpolation.manifold(codec, IMAGES[:4], labels[:4], size=3)
+    square = interpolation.manifold(sampler, IMAGES[:4], labels[:4], size=3)
     np.testing.assert_array_equal(square[[0, 2, 6, 8]], IMAGES[:4])
-    found = list(interpolation.pairs(codec, IMAGES, labels, temperature=0.0, seed=0))
+    found = list(interpolation.pairs(sampler, IMAGES, labels, temperature=0.0, seed=0))
     # What is split off is drawn as zero: 128 - 10 times the mixed class.
     left = np.concatenate([batch.images for batch in found])[:, 0, 0, 0]
     assert left.min() >= 118

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from scipy import special
 
+from fdnf.evaluation.models.sampler import Sampler
 from fdnf.evaluation.scorers import transfer_scores, transfer_speed
-from fdnf.evaluation.scorers.transfer_scores import Model, Settings
+from fdnf.evaluation.scorers.transfer_scores import Settings
 from fdnf.flows.affine import Affine
 from fdnf.flows.maf import IAF, MAF
 from fdnf.students.base import Student
@@ -111,7 +112,7 @@ def test_a_feed_forward_student(against):
         def __call__(self, z, cond=None):
             return z[0] + 1.0
 
-    student = Model(Shifted(), {})
+    student = Sampler(Shifted(), {})
     found = transfer_scores.score(against, student, SETTINGS).scores
     assert (found.reverse_kl, found.forward_kl) == (None, None)
     assert found.shift.high < 0
@@ -133,9 +134,7 @@ def test_parts_are_optional(against):
 
 
 def test_exploded_samples_are_counted_and_left_out(against, scored):
-    x, _ = transfer_scores.draw(
-        transfer_pair.model(*STUDENT), jax.random.key(0), (3,), SETTINGS
-    )
+    x, _ = transfer_pair.model(*STUDENT).weighed(jax.random.key(0), (2000, 3))
     x = x.copy()
     x[:20], x[20:30], x[30:40] = np.nan, np.inf, 1e6
     settings = dataclasses.replace(SETTINGS, reach=100.0)
@@ -157,19 +156,6 @@ def test_nothing_but_exploded_samples(against):
     assert found.teacher_log_prob.median == -math.inf
 
 
-def test_any_number_of_rows_goes_through_one_program():
-    rows = np.arange(10.0)
-    seen = []
-
-    def function(x):
-        seen.append(len(x))
-        return x + 1, x.sum(keepdims=True).repeat(len(x))
-
-    found, _ = transfer_scores.in_batches(function, (rows,), 4)
-    np.testing.assert_array_equal(found, rows + 1)
-    assert seen == [4, 4, 4]
-
-
 def test_settings_that_make_no_sense_are_refused():
     for wrong in ({"samples": 1}, {"judged": -1}, {"reach": 0.0}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
@@ -183,7 +169,7 @@ def test_settings_that_make_no_sense_are_refused():
 def maf():
     flow = MAF(steps=2, hidden=(8,))
     x = jax.random.normal(jax.random.key(0), (64, 4))
-    return Model(flow, flow.init(jax.random.key(1), x)), np.asarray(x)
+    return Sampler(flow, flow.init(jax.random.key(1), x)), np.asarray(x)
 
 
 def test_naive_sampling_gives_the_same_samples(maf):
@@ -209,7 +195,7 @@ def test_speed(maf, monkeypatch):
     monkeypatch.setattr(transfer_speed, "LONGEST", 0.0)
     assert transfer_speed.measure(model, x, by_dimension=True).naive_batch == 1
     flow = IAF(steps=1, hidden=(8,))
-    student = Model(flow, flow.init(jax.random.key(0), jnp.asarray(x)))
+    student = Sampler(flow, flow.init(jax.random.key(0), jnp.asarray(x)))
     assert transfer_speed.measure(student, x, density=False).density_ms is None
     x = x[:, : transfer_pair.DIM]
     assert transfer_speed.measure(transfer_pair.generator(), x).density_ms is None

@@ -1,57 +1,16 @@
-"""Samples of images with their latents, drawn and written."""
+"""Samples of images with their latents, written."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from configs import glow_digits
-from fdnf.evaluation.models.codec import Codec
 from fdnf.evaluation.tasks import image_sampling
 from fdnf.train.teachers import Trained
 from tests import floats
-from tests.halves import Centred, Halves, Shifted
+from tests.halves import Halves, Shifted
 
 EVENT = (4, 6, 1)
-
-
-def drawn(codec, count=7, temperature=1.0, seed=0):
-    return image_sampling.samples(
-        codec, EVENT, count, temperature=temperature, seed=seed
-    )
-
-
-def test_samples_are_what_their_latents_decode_to():
-    codec = Codec(Halves(), {}, Centred(), batch_size=3)
-    found = drawn(codec)
-    assert found.images.shape == (7, *EVENT)
-    assert found.labels is None
-    np.testing.assert_array_equal(codec.decode(found.z).images, found.images)
-    assert len(np.unique(found.z[1][:, 0, 0, 0])) == 7
-
-
-def test_temperatures_and_flows_share_the_noise():
-    codec = Codec(Halves(), {}, Centred(), batch_size=3)
-    warm, cold = drawn(codec), drawn(codec, temperature=0.5)
-    other = drawn(Codec(Shifted(), {}, Centred(classes=2), batch_size=3))
-    for i in (0, 1):
-        floats.assert_close(cold.z[i], 0.5 * warm.z[i])
-        np.testing.assert_array_equal(other.z[i], warm.z[i])
-    assert not np.array_equal(drawn(codec, seed=1).z[0], warm.z[0])
-
-
-def test_classes_take_turns():
-    found = drawn(Codec(Shifted(), {}, Centred(classes=3), batch_size=2))
-    assert found.labels.tolist() == [0, 1, 2, 0, 1, 2, 0]
-    plain = drawn(Codec(Halves(), {}, Centred(), batch_size=2))
-    shift = np.clip(128 + 10 * plain.z[1][2, 0, 0, 0] - 20, 0, 255)
-    np.testing.assert_allclose(found.images[2, 0, 3, 0], shift, atol=0.51)
-
-
-@pytest.mark.parametrize(
-    ("temperature", "name"), [(1, "t1.0"), (0.7, "t0.7"), ((0.7, 1.0), "t0.7-1.0")]
-)
-def test_names_of_temperatures(temperature, name):
-    assert image_sampling.condition(temperature) == name
 
 
 @pytest.mark.parametrize("classes", [0, 3])

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from fdnf.evaluation.core import sr_records
-from fdnf.evaluation.models import sr_upscale
-from fdnf.evaluation.models.sr_upscale import Upscaler
+from fdnf.evaluation.models import upscaler as upscalers
+from fdnf.evaluation.models.upscaler import Upscaler
 from fdnf.evaluation.pictures import grids, strips
 from fdnf.evaluation.scorers import sr_judge
 from fdnf.evaluation.tasks import sr_report, sr_sampling
@@ -101,7 +101,7 @@ def test_panels_are_of_one_place(drawn, tmp_path):
         hr=(hr, small.hr[0][:16, :16]),
         lr=(lr, small.lr[0][:4, :4]),
     )
-    upscaler: Upscaler = sr_upscale.of(sr_pair.trained(0.0))
+    upscaler: Upscaler = upscalers.of(sr_pair.trained(0.0))
     paths = strips.draw(
         tmp_path,
         {"m": upscaler},

@@ -11,16 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fdnf.evaluation.models.codec import Decoded
-from fdnf.flows import srflow_surgery
-from fdnf.flows.srflow import SRFlow
+from fdnf.evaluation.models import sampler
+from fdnf.evaluation.models.sampler import Decoded
 from fdnf.ops import rows
-from fdnf.train import teachers
 from fdnf.train.preprocess_pairs import SuperResolution
 from fdnf.train.teachers import Trained
-
-# Sides of low-resolution images are made multiples of at most 2 to this.
-MOST_HALVINGS = 10
 
 
 class Upscaler(NamedTuple):
@@ -60,12 +55,12 @@ class Upscaler(NamedTuple):
             beyond what is an image.
         """
         arguments = self.arguments(lr, key, temperature)
-        images, reach = run(self.flow, self.preprocess, *arguments)
+        images, reach = upscale(self.flow, self.preprocess, *arguments)
         height, width = (self.preprocess.scale * side for side in lr.shape[1:3])
         return Decoded(np.asarray(images)[:, :height, :width], np.asarray(reach))
 
     def arguments(self, lr: np.ndarray, key: jax.Array, temperature: float) -> Any:
-        """What `run` takes after the model: variables, padded images, key, number.
+        """What `upscale` takes after the model: variables, padded images, key, number.
 
         Raises:
             ValueError: if `lr` is no batch of uint8 images.
@@ -80,13 +75,13 @@ class Upscaler(NamedTuple):
         return self.variables, jnp.asarray(padded), key, jnp.float32(temperature)
 
 
-def of(trained: Trained, index: int = 0, *, folded: bool = True) -> Upscaler:
+def of(trained: Trained, run: int = 0, *, fold: bool = True) -> Upscaler:
     """The upscaler of one run of a model.
 
     Args:
         trained: the model, trained on images and their low-resolution versions.
-        index: which of its runs.
-        folded: whether an SRFlow is made ready for sampling, which changes its
+        run: which of its runs.
+        fold: whether an SRFlow is made ready for sampling, which changes its
             results by rounding only.
 
     Raises:
@@ -98,41 +93,14 @@ def of(trained: Trained, index: int = 0, *, folded: bool = True) -> Upscaler:
             f"{type(trained.flow).__name__} was trained on {preprocess}: expected a "
             "model of images given low-resolution ones"
         )
-    flow, variables = teachers.run_of(trained, index)
-    if folded and isinstance(flow, SRFlow) and not flow.folded:
-        flow, variables = srflow_surgery.fold(flow, variables)
-    return Upscaler(
-        flow, jax.device_put(variables), preprocess, multiple(flow, preprocess.scale)
-    )
-
-
-def multiple(flow: Any, scale: int) -> int:
-    """Smallest power of 2 that divides the sides of low-resolution images.
-
-    Args:
-        flow: a flow or a student, which refuses other sizes in `latent_shapes`.
-        scale: height of an image over that of its low-resolution version.
-
-    Raises:
-        ValueError: if no power of 2 up to 1024 is one.
-    """
-    refusal: ValueError | None = None
-    for halvings in range(MOST_HALVINGS + 1):
-        side = scale * 2**halvings
-        try:
-            flow.latent_shapes((side, side, 3))
-        except ValueError as error:
-            refusal = error
-            continue
-        return 2**halvings
-    raise ValueError(
-        f"{type(flow).__name__} takes low-resolution images of no size up to "
-        f"{2**MOST_HALVINGS} at scale {scale}"
-    ) from refusal
+    model = sampler.of(trained, run, fold=fold)
+    times = getattr(model.flow, "multiple", 1)
+    multiple = max(1, times // preprocess.scale)
+    return Upscaler(model.flow, model.variables, preprocess, multiple)
 
 
 @functools.partial(jax.jit, static_argnames=("flow", "preprocess"))
-def run(flow, preprocess, variables, lr, key, temperature):
+def upscale(flow, preprocess, variables, lr, key, temperature):
     """Noise, decoding and rounding: uint8 images and largest |x|, compiled.
 
     A value that is not a number becomes black, and its image's reach is nan.

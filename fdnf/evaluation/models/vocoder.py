@@ -7,12 +7,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from fdnf.evaluation.scorers import speech_clips
-from fdnf.flows import waveglow_surgery
-from fdnf.flows.waveglow import WaveGlow
+from fdnf.evaluation.models import sampler
 from fdnf.ops import mel
-from fdnf.students.wave import WaveStudent
-from fdnf.train import teachers
 from fdnf.train.preprocess_pairs import FULL
 from fdnf.train.teachers import Trained
 
@@ -73,8 +69,8 @@ class Vocoder(NamedTuple):
         """The waveform of one spectrogram.
 
         The last frame goes on through what is padded, which is cut off again. The last
-        `reach` samples of a padded clip have seen it, where a clip by itself would be
-        followed by zeros; those before do not depend on it.
+        samples of a padded clip have seen it, as far as the layers reach, where a clip
+        by itself would be followed by zeros; those before do not depend on it.
 
         Args:
             log_mel: `[frames, mels]`, the first frame centred at the first sample.
@@ -110,12 +106,9 @@ def of(
         longest: samples of the longest clip; those of a training window by default.
         fold: whether the 1x1 convolutions of a WaveGlow are inverted beforehand.
     """
-    flow, variables = teachers.run_of(trained, run)
-    if fold and isinstance(flow, WaveGlow) and not flow.folded:
-        flow, variables = waveglow_surgery.fold(flow, variables)
-    settings = trained.preprocess.mel
+    model = sampler.of(trained, run, fold=fold)
     longest = longest or trained.event[0]
-    return Vocoder(flow, jax.device_put(variables), settings, longest)
+    return Vocoder(model.flow, model.variables, trained.preprocess.mel, longest)
 
 
 def log_mel(samples: np.ndarray, settings: mel.Settings) -> np.ndarray:
@@ -128,30 +121,20 @@ def to_sound(x: np.ndarray) -> Sound:
     """A waveform in [-1, 1), `[time]`, as 16 bits."""
     finite = bool(np.isfinite(x).all())
     peak = float(np.abs(x).max()) if finite else math.nan
-    samples = speech_clips.to_int16(np.asarray(x, np.float64) * FULL)
+    samples = to_int16(np.asarray(x, np.float64) * FULL)
     beyond = int(np.count_nonzero(~((x >= -1) & (x < 1))))
     return Sound(samples, peak, beyond)
+
+
+def to_int16(x: np.ndarray) -> np.ndarray:
+    """Rounds to 16 bits; beyond full scale is cut, what is no number is 0."""
+    whole = np.nan_to_num(np.round(x), nan=0.0, posinf=32767, neginf=-32768)
+    return np.clip(whole, -32768, 32767).astype(np.int16)
 
 
 def group_of(flow: Any) -> int:
     """Samples that become channels of one position; lengths are multiples of it."""
     return getattr(flow, "group", 1)
-
-
-def reach(flow: Any) -> int | None:
-    """Samples before a place that may depend on the mel and latents after it.
-
-    Through all WaveNets in a row; what the upsampler sees lies before. None of a model
-    whose layers are not known here.
-    """
-    if isinstance(flow, WaveGlow):
-        depth = flow.flows
-    elif isinstance(flow, WaveStudent):
-        depth = flow.blocks
-    else:
-        return None
-    positions = depth * (flow.taps // 2) * (2**flow.layers - 1)
-    return flow.group * (positions + 1)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))

