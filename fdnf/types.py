@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 Variables = Any
@@ -26,6 +27,9 @@ Mapped = Float[Array, "batch *mapped"]
 Context = Float[Array, "batch *context"]
 LogDet = Float[Array, " batch"]
 Scalar = Float[Array, ""]
+
+# What of a level, or of the latents, a loss compares, see `Encoding.part`.
+PARTS = ("passed", "split", "both")
 
 
 @jax.tree_util.register_static
@@ -63,6 +67,53 @@ class Encoding(NamedTuple):
     def log_prob(self) -> Array:
         """`[batch]`, log density of the data in nats: log p(z) + log |det dz/dx|."""
         return self.log_prior + self.log_det
+
+    def part(self, i: int, parts: str) -> Array:
+        """The part of level i that a loss compares.
+
+        A multi-scale flow passes some channels of a level on and splits the others
+        off: which, `passed` says; a flow that says nothing passes all on.
+
+        Args:
+          i: index of the level, negative ones from the end.
+          parts: "passed", as the released code of Walton et al.; "split"; or "both",
+            the whole level.
+
+        Raises:
+          ValueError: for another name, or "split" of a level that splits nothing off.
+        """
+        if parts not in PARTS:
+            raise ValueError(f"unknown parts {parts!r}; known: {PARTS}")
+        level = self.levels[i]
+        start, stop = 0, level.shape[-1]
+        if self.passed is not None:
+            start, stop = self.passed.channels[i]
+        whole = (start, stop) == (0, level.shape[-1])
+        if parts == "split" and whole:
+            raise ValueError(
+                f'parts="split": level {i} of shape {level.shape[1:]} splits nothing '
+                'off; compare other pairs, or parts="passed" or "both"'
+            )
+        if parts == "both" or whole:
+            return level
+        if parts == "passed":
+            return level[..., start:stop]
+        return jnp.concatenate([level[..., :start], level[..., stop:]], axis=-1)
+
+    def latents(self, parts: str) -> tuple[Array, ...]:
+        """The latents that a loss compares: the top, those split off, or all.
+
+        Args:
+          parts: "passed", the top alone, as the released code; "split"; or "both".
+
+        Raises:
+          ValueError: for another name, or "split" where there is one latent.
+        """
+        if parts not in PARTS:
+            raise ValueError(f"unknown parts {parts!r}; known: {PARTS}")
+        if parts == "split" and len(self.z) == 1:
+            raise ValueError('parts="split": this flow has one latent, none split off')
+        return {"passed": self.z[-1:], "split": self.z[:-1], "both": self.z}[parts]
 
 
 class Decoding(NamedTuple):

@@ -70,7 +70,7 @@ def imports(path):
 
 
 def layer(dotted):
-    """`fdnf.losses.distance` -> `losses`; the package itself is None."""
+    """`fdnf.losses.density` -> `losses`; the package itself is None."""
     parts = dotted.split(".")
     return parts[1] if len(parts) > 1 else None
 

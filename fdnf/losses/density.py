@@ -10,21 +10,32 @@ References: Van den Oord et al. (2018), "Parallel WaveNet", section 4; Huang et 
 
 import functools
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 
-from fdnf.losses import density_slope
 from fdnf.ops import entering
-from fdnf.types import Aux, Flow, Given, LogDet, Scalar, Variables
+from fdnf.types import (
+    Aux,
+    Context,
+    Events,
+    Flow,
+    Given,
+    LogDet,
+    Mapped,
+    Scalar,
+    Variables,
+)
 
-Latents = density_slope.Latents
-LogPrior = density_slope.LogPrior
+Latents = tuple[Array, ...]
+LogPrior = Callable[[Latents], Array]
 
 
 def standard_normal(z: Latents) -> LogDet:
     """Log density of each row of all latents under N(0, I), in nats."""
-    return -0.5 * jnp.sum(density_slope.flat(z) ** 2 + math.log(2 * math.pi), axis=1)
+    return -0.5 * jnp.sum(flat(z) ** 2 + math.log(2 * math.pi), axis=1)
 
 
 @functools.partial(jax.jit, static_argnames=("student", "teacher", "path", "log_prior"))
@@ -84,9 +95,7 @@ def reverse_kl(
     judged = teacher.apply(fixed, drawn.x, cond, method="encode")
     log_q = log_prior(z) - drawn.log_det
     if path:
-        slope = density_slope.density_slope(
-            student, student_variables, z, cond, log_prior
-        )
+        slope = density_slope(student, student_variables, z, cond, log_prior)
         moved = slope * (drawn.x - jax.lax.stop_gradient(drawn.x))
         along = jnp.sum(moved.reshape(moved.shape[0], -1), axis=1)
         log_q = jax.lax.stop_gradient(log_q) + along
@@ -99,3 +108,58 @@ def reverse_kl(
         "variance": jnp.var(ratio),
     }
     return loss, Aux(terms, (), drawn, judged)
+
+
+def density_slope(
+    student: Flow,
+    variables: Variables,
+    z: Latents,
+    cond: Context | None,
+    log_prior: LogPrior,
+) -> Mapped:
+    """grad_x log q(x) at x = S(z), of the student as it is; nothing is inverted.
+
+    It solves J^T v = grad_z (log p(z) - log |det J|), J = dS/dz. J is dense here: as
+    many reverse passes as there are dimensions and one linear system a row.
+
+    Args:
+      student: the sampler; only its `decode` is used, and rows must not touch.
+      variables: its variables; held fixed.
+      z: draws from its prior.
+      cond: context.
+      log_prior: log density of the prior, `z -> [batch]`.
+
+    Returns:
+      The slope v, of the shape of the samples. No gradient flows through it.
+
+    Reference: Huang et al. (2019), eq. 6 and appendix B.
+    """
+    variables = jax.lax.stop_gradient(variables)
+    shapes = [part.shape for part in z]
+    sizes = [math.prod(shape[1:]) for shape in shapes]
+    cuts = [sum(sizes[:i]) for i in range(1, len(sizes))]
+
+    def sampled(flat_z):
+        pieces = jnp.split(flat_z, cuts, axis=1)
+        parts = tuple(p.reshape(s) for p, s in zip(pieces, shapes, strict=True))
+        drawn = student.apply(variables, parts, cond, method="decode")
+        x = drawn.x.reshape(flat_z.shape)
+        return (x, log_prior(parts) - drawn.log_det), drawn.x
+
+    (x, log_q), pull, event = jax.vjp(sampled, flat(z), has_aux=True)
+    (slope_z,) = pull((jnp.zeros_like(x), jnp.ones_like(log_q)))
+
+    def row(unit):
+        return pull((jnp.broadcast_to(unit, x.shape), jnp.zeros_like(log_q)))[0]
+
+    # [output, batch, input] to each row's transposed Jacobian.
+    transposed = jnp.transpose(
+        jax.vmap(row)(jnp.eye(x.shape[1], dtype=x.dtype)), (1, 2, 0)
+    )
+    slope = jnp.linalg.solve(transposed, slope_z[..., None])[..., 0]
+    return jax.lax.stop_gradient(slope.reshape(event.shape))
+
+
+def flat(z: Latents) -> Events:
+    """All latents of a row as one vector."""
+    return jnp.concatenate([part.reshape(part.shape[0], -1) for part in z], axis=1)

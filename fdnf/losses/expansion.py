@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from fdnf.losses import density, density_slope
+from fdnf.losses import density
 from fdnf.ops import entering
 from fdnf.types import Context, Flow, Given, Scalar, Variables
 
@@ -30,7 +30,7 @@ def expansion_signal(
     cond: Given | None = None,
     *,
     centre: Given,
-    log_prior: density_slope.LogPrior = density.standard_normal,
+    log_prior: density.LogPrior = density.standard_normal,
 ) -> Scalar:
     """P[(x - centre)^T g_x > 0], the mean over rows of `expanding`.
 
@@ -59,15 +59,15 @@ def expanding(
     cond: Given | None = None,
     *,
     centre: Given,
-    log_prior: density_slope.LogPrior = density.standard_normal,
+    log_prior: density.LogPrior = density.standard_normal,
 ) -> Float[Array, " batch"]:
     """(x - centre)^T g_x > 0, g_x = grad_x (log p_T - log q)(x), x = S(z), row by row.
 
     -g_x is what the path derivative of reverse KL sends back to a sample (eq. 6), so
     that a step of gradient descent moves the sample along g_x: out from the centre
     where the product is positive. The slopes are those at a fixed point x; that of
-    log q is `density_slope`, with a reverse pass a dimension. For logging, a few rows
-    are enough (the standard error of a share of 16 rows is at most 0.125).
+    log q is `density.density_slope`, with a reverse pass a dimension. For logging, a
+    few rows are enough (the standard error of a share of 16 rows is at most 0.125).
 
     Args:
       student: the sampler; static. Only its `decode` is used; rows must not touch.
@@ -103,7 +103,7 @@ def expanding(
         encoding = teacher.apply(teacher_variables, x, cond, method="encode")
         return jnp.sum(encoding.log_prob)
 
-    own = density_slope.density_slope(student, student_variables, z, cond, log_prior)
+    own = density.density_slope(student, student_variables, z, cond, log_prior)
     along = (x - centre) * (jax.grad(judged)(x) - own)
     outward = jnp.sum(along.reshape(x.shape[0], -1), axis=1) > 0
     return outward.astype(jnp.float32)

@@ -18,10 +18,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from fdnf.losses import distance as distances
-from fdnf.losses import screening, stft
+from fdnf.losses import distillation, spectra
 from fdnf.metrics import lpips
-from fdnf.ops import entering
+from fdnf.ops import entering, rows
 from fdnf.types import (
     Aux,
     Context,
@@ -101,23 +100,21 @@ def feed_forward(
     else:
         teaching = Decoding(entering.real(x), None, ())
     teaching = jax.lax.stop_gradient(teaching)
-    bad = screening.exploded(teaching, limit)
+    bad = rows.exploded(teaching.x, limit)
     # Not only their loss: 0 times an infinite slope is no number.
-    taught = _generated(
-        student, student_variables, screening.replace_rows(bad, z), cond
-    )
+    taught = _generated(student, student_variables, rows.zeroed(bad, z), cond)
     if taught.x.shape != teaching.x.shape:
         raise ValueError(
             f"the student makes samples of shape {taught.x.shape}, the teacher"
             f" {teaching.x.shape}: expected equal shapes"
         )
-    ours, theirs = (_blanked(bad, samples) for samples in (taught.x, teaching.x))
+    ours, theirs = rows.zeroed(bad, (taught.x, teaching.x))
     share = jnp.mean(bad.astype(taught.x.dtype))
 
-    def mean(rows):
-        return jnp.mean(jnp.where(bad, 0.0, rows))
+    def mean(found):
+        return jnp.mean(jnp.where(bad, 0.0, found))
 
-    loss = mean(distances.rowwise(ours, theirs, "l1", "mean"))
+    loss = mean(distillation.rowwise(ours, theirs, "l1", "mean"))
     terms = {"reconstruction": loss, "rejected": share}
     if feature is not None and alpha:
         found = feature(jax.lax.stop_gradient(feature_variables), ours, theirs)
@@ -128,7 +125,7 @@ def feed_forward(
 
 @dataclasses.dataclass(frozen=True)
 class StftFeature:
-    """SC + MAG of sounds `[batch, time, 1]` at several resolutions; see `losses.stft`.
+    """SC + MAG of sounds `[batch, time, 1]`, at several resolutions; see `spectra`.
 
     One scalar for the batch. Rows left out count as silence on both sides: 0 in MAG,
     nothing in SC, whose norms are over the rows of one device, as published.
@@ -138,13 +135,13 @@ class StftFeature:
       floor: least squared magnitude.
     """
 
-    resolutions: tuple[stft.Resolution, ...] = stft.RESOLUTIONS
-    floor: float = stft.FLOOR
+    resolutions: tuple[spectra.Resolution, ...] = spectra.RESOLUTIONS
+    floor: float = spectra.FLOOR
 
     def __call__(self, variables: None, student: Events, teacher: Mapped) -> Scalar:
         """The distance; `variables` is not used."""
         del variables
-        convergence, log_magnitude = stft.multi_resolution_stft(
+        convergence, log_magnitude = spectra.multi_resolution_stft(
             student, teacher, self.resolutions, self.floor
         )
         return convergence + log_magnitude
@@ -176,7 +173,3 @@ def _generated(
         return student.apply(variables, z, cond, method="decode")
     call = getattr(student, "apply", student)
     return Decoding(call(variables, z, cond), None, ())
-
-
-def _blanked(rows: Array, x: Array) -> Array:
-    return jnp.where(rows.reshape(-1, *(1,) * (x.ndim - 1)), 0.0, x)

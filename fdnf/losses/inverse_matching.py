@@ -13,15 +13,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from fdnf.losses import distance as distances
-from fdnf.losses import screening
+from fdnf.losses import distillation
 from fdnf.ops import entering
+from fdnf.ops import rows as of_rows
 from fdnf.types import Aux, Flow, Given, LogDet, Scalar, Variables
 
 Latents = tuple[Array, ...]
 
 MIXED = "mixed"
-DISTANCES = (*distances.DISTANCES, MIXED)
+DISTANCES = (*distillation.DISTANCES, MIXED)
 
 _STATIC = ("student", "teacher", "distance", "reduction")
 
@@ -29,7 +29,7 @@ _STATIC = ("student", "teacher", "distance", "reduction")
 def rowwise(
     a: Array | Latents, b: Array | Latents, distance: str, reduction: str
 ) -> LogDet:
-    """`distance.rowwise`, which also knows "mixed": (l1 + l2) / 2.
+    """`distillation.rowwise`, which also knows "mixed": (l1 + l2) / 2.
 
     Raises:
       ValueError: for other names, or shapes that differ.
@@ -37,8 +37,8 @@ def rowwise(
     if distance not in DISTANCES:
         raise ValueError(f"unknown distance {distance!r}; known: {sorted(DISTANCES)}")
     if distance != MIXED:
-        return distances.rowwise(a, b, distance, reduction)
-    l1, l2 = (distances.rowwise(a, b, name, reduction) for name in ("l1", "l2"))
+        return distillation.rowwise(a, b, distance, reduction)
+    l1, l2 = (distillation.rowwise(a, b, name, reduction) for name in ("l1", "l2"))
     return 0.5 * (l1 + l2)
 
 
@@ -175,10 +175,10 @@ def oracle(
     if limit is not None:
         fixed = jax.lax.stop_gradient(student_variables)
         trial = student.apply(fixed, z, cond, method="decode")
-        bad = screening.exploded(trial, limit)
+        bad = of_rows.exploded(trial.x, limit)
         terms["rejected"] = jnp.mean(bad.astype(target.dtype))
         # Not only their loss: 0 times an infinite slope is no number.
-        z = screening.replace_rows(bad, z)
+        z = of_rows.zeroed(bad, z)
     drawn = student.apply(student_variables, z, cond, method="decode")
     rows = rowwise(drawn.x, target, distance, reduction)
     loss = jnp.mean(jnp.where(bad, 0.0, rows))

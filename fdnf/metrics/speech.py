@@ -51,7 +51,7 @@ def stft_distance(
 ) -> tuple[Scores, Scores]:
     """Spectral convergence and log magnitude distance, means over the resolutions.
 
-    The training loss of `losses.stft`, but of each sound on its own. Lower is better.
+    The training loss `multi_resolution_stft`, of each sound by itself. Lower is better.
 
     Args:
       x: sounds to judge.

@@ -12,7 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from fdnf.losses import feed_forward, stft
+from fdnf.losses import feed_forward, spectra
 from fdnf.metrics import lpips
 from fdnf.metrics.weights import MissingWeightsError, WeightsError
 from fdnf.train import models, shares
@@ -98,7 +98,7 @@ def _feature(settings: dict[str, Any]) -> Any:
     if settings["feature"] == "stft":
         if settings["stft"] is None:
             return feed_forward.StftFeature()
-        resolutions = tuple(stft.Resolution(*each) for each in settings["stft"])
+        resolutions = tuple(spectra.Resolution(*each) for each in settings["stft"])
         return feed_forward.StftFeature(resolutions)
     return feed_forward.LpipsFeature(settings["feature"].removeprefix("lpips_"))
 

@@ -9,16 +9,9 @@ is checked where it is known.
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from fdnf import types
 from fdnf.data import build as datasets
-from fdnf.losses import (
-    distance,
-    distillation,
-    expansion,
-    inverse_matching,
-    likelihood,
-    pairing,
-    presets,
-)
+from fdnf.losses import distillation, expansion, inverse_matching, presets
 from fdnf.metrics import extractors, lpips
 from fdnf.ops import mel
 from fdnf.train import arguments, generators, objectives, optim, side_by_side, transfer
@@ -84,7 +77,8 @@ _TIMES = several(number(above=0, below=1), least=0)
 _TEMPERATURE = either(_FROM_ZERO, several(_FROM_ZERO))
 _WEIGHTS = besides(several(_FROM_ZERO, length=3), "not all of them 0", any)
 _PAIRS = either(
-    one_of(pairing.PAIRINGS), several(several(whole(-SIZE, SIZE), length=2), least=1)
+    one_of(distillation.PAIRINGS),
+    several(several(whole(-SIZE, SIZE), length=2), least=1),
 )
 _FADE = besides(
     several(_SHARE, length=2), "the second not below the first", lambda v: v[0] <= v[1]
@@ -149,7 +143,7 @@ GENERAL = {
         yes_no(), "go on though data or models that it rests on have changed", False
     ),
     "loss.method": Key(one_of(objectives.METHODS), "what is minimised", "nll"),
-    "loss.units": _spare(one_of(likelihood.UNITS), "of the likelihood", "nats"),
+    "loss.units": _spare(one_of(distillation.UNITS), "of the likelihood", "nats"),
 }
 
 DISTILLATION = {
@@ -169,13 +163,13 @@ DISTILLATION = {
         optional(one_of(distillation.LATENTS)), "which are compared"
     ),
     "loss.args.distance": _spare(
-        optional(one_of(distance.DISTANCES)), "between activations"
+        optional(one_of(distillation.DISTANCES)), "between activations"
     ),
     "loss.args.sample_distance": _spare(
-        optional(one_of(distance.DISTANCES)), "between samples, where it is another"
+        optional(one_of(distillation.DISTANCES)), "between samples, where it is another"
     ),
     "loss.args.reduction": _spare(
-        optional(one_of(distance.REDUCTIONS)), "of distances over dimensions"
+        optional(one_of(distillation.REDUCTIONS)), "of distances over dimensions"
     ),
     "loss.args.pairs": _spare(
         optional(_PAIRS), "levels: of the student, with which of the teacher"
@@ -184,7 +178,7 @@ DISTILLATION = {
         optional(one_of(distillation.OVER_LEVELS)), "of the distances of pairs"
     ),
     "loss.args.parts": _spare(
-        optional(one_of(pairing.PARTS)), "what of a level is compared"
+        optional(one_of(types.PARTS)), "what of a level is compared"
     ),
     "loss.args.limit": _spare(
         optional(_POSITIVE), "largest |x| of a sample that counts"
@@ -209,7 +203,7 @@ DISTILLATION = {
         one_of(inverse_matching.DISTANCES), "of reconstructions", "l2"
     ),
     "loss.transfer.reduction": _spare(
-        one_of(distance.REDUCTIONS), "of distances over dimensions", "mean"
+        one_of(distillation.REDUCTIONS), "of distances over dimensions", "mean"
     ),
     "loss.transfer.temperature": _spare(
         _POSITIVE, "of the latents that the student decodes", 1.0

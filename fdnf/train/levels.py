@@ -6,8 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fdnf.losses import distance as distances
-from fdnf.losses import pairing
+from fdnf.losses import distillation
 from fdnf.train import models, objectives
 from fdnf.train.faults import ConfigError
 from fdnf.types import Encoding
@@ -57,19 +56,17 @@ def _compare(config, student, teacher, event, cond) -> None:
     parts = kwargs.get("parts", "passed")
     if kwargs["latents"] != "levels":
         jax.eval_shape(
-            lambda a, b: distances.rowwise(
-                pairing.latents_of(a.z, parts), pairing.latents_of(b.z, parts), distance
+            lambda a, b: distillation.rowwise(
+                a.latents(parts), b.latents(parts), distance
             ),
             *encodings,
         )
         return
     counts = [len(encoding.levels) for encoding in encodings]
-    for s, t in pairing.pairs_of(kwargs["pairs"], *counts):
+    for s, t in distillation.pairs_of(kwargs["pairs"], *counts):
         jax.eval_shape(
-            lambda a, b, s=s, t=t: distances.rowwise(
-                pairing.part_of(a, s % counts[0], parts),
-                pairing.part_of(b, t % counts[1], parts),
-                distance,
+            lambda a, b, s=s, t=t: distillation.rowwise(
+                a.part(s % counts[0], parts), b.part(t % counts[1], parts), distance
             ),
             *encodings,
         )

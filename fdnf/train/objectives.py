@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from fdnf.losses import distillation, likelihood, presets
+from fdnf.losses import distillation, presets
 from fdnf.train import generators, models, shares, transfer
 from fdnf.train.streams import Noise, fold
 from fdnf.types import Encoding, ExternalFlow, Flow
@@ -153,7 +153,7 @@ def _nll(student: models.Model, units: str) -> Objective:
         share=shares.WHOLE,
     ):
         variables = {"params": params, "constants": constants}
-        loss, aux = likelihood.nll(
+        loss, aux = distillation.nll(
             student, variables, batch["x"], batch.get("cond"), units=units
         )
         return loss, aux.terms

@@ -14,8 +14,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
-from fdnf.losses import density, expansion, inverse_matching
-from fdnf.losses import distance as distances
+from fdnf.losses import density, distillation, expansion, inverse_matching
 from fdnf.train import models, shares
 from fdnf.train import state as states
 from fdnf.train.state import Best
@@ -70,7 +69,7 @@ def arguments(config: Any) -> dict[str, Any]:
     settings = DEFAULTS | given
     for key, known in (
         ("distance", inverse_matching.DISTANCES),
-        ("reduction", distances.REDUCTIONS),
+        ("reduction", distillation.REDUCTIONS),
         ("centre", tuple(expansion.CENTRES)),
     ):
         if settings[key] not in known:

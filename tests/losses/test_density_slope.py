@@ -6,7 +6,7 @@ import numpy as np
 
 from fdnf.flows.affine import Affine
 from fdnf.flows.maf import IAF
-from fdnf.losses import density, density_slope
+from fdnf.losses import density
 from tests import laws
 
 IAF_CASE = laws.Case("iaf", IAF(unroll=1, steps=2, hidden=(8,)), noise=0.3)
@@ -14,7 +14,7 @@ AFFINE = laws.Case("affine", Affine(), (3,), noise=0.2)
 
 
 def slope_at(case, z):
-    return density_slope.density_slope(
+    return density.density_slope(
         case.module, case.variables, z, None, density.standard_normal
     )
 
@@ -42,7 +42,7 @@ def test_no_gradient_flows_through_it():
     z = (jax.random.normal(jax.random.key(2), (4, 3)),)
 
     def total(variables, z):
-        found = density_slope.density_slope(
+        found = density.density_slope(
             AFFINE.module, variables, z, None, density.standard_normal
         )
         return jnp.sum(found)
@@ -54,4 +54,4 @@ def test_no_gradient_flows_through_it():
 def test_latents_in_parts_are_one_vector():
     parts = (jnp.ones((2, 2, 2)), jnp.zeros((2, 3)))
     expected = np.array([[1, 1, 1, 1, 0, 0, 0]] * 2)
-    np.testing.assert_array_equal(density_slope.flat(parts), expected)
+    np.testing.assert_array_equal(density.flat(parts), expected)

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import pytest
 
-from fdnf.losses import distance
+from fdnf.losses import distillation
 from tests import floats
 
 A = jnp.asarray([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]])
@@ -20,19 +20,21 @@ B = jnp.asarray([[1.0, 0.0, 6.0], [1.0, -1.0, 2.0]])
     ],
 )
 def test_values(name, reduction, expected):
-    got = distance.rowwise(A, B, name, reduction)
+    got = distillation.rowwise(A, B, name, reduction)
     floats.assert_close(got, expected, rtol=1e-6)
 
 
 def test_a_tuple_is_one_long_event():
-    whole = distance.rowwise(A, B, "l2", "mean")
-    parts = distance.rowwise((A[:, :1], A[:, 1:]), (B[:, :1], B[:, 1:]), "l2", "mean")
+    whole = distillation.rowwise(A, B, "l2", "mean")
+    parts = distillation.rowwise(
+        (A[:, :1], A[:, 1:]), (B[:, :1], B[:, 1:]), "l2", "mean"
+    )
     floats.assert_close(parts, whole, rtol=1e-6)
 
 
 def test_images_are_reduced_over_all_axes():
     a, b = A.reshape(2, 1, 3, 1), B.reshape(2, 1, 3, 1)
-    floats.assert_close(distance.rowwise(a, b), distance.rowwise(A, B))
+    floats.assert_close(distillation.rowwise(a, b), distillation.rowwise(A, B))
 
 
 @pytest.mark.parametrize(
@@ -46,4 +48,4 @@ def test_images_are_reduced_over_all_axes():
 )
 def test_errors(arguments, match):
     with pytest.raises(ValueError, match=match):
-        distance.rowwise(*arguments)
+        distillation.rowwise(*arguments)

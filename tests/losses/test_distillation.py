@@ -10,7 +10,7 @@ import pytest
 from fdnf import types
 from fdnf.flows.glow import TabularGlow
 from fdnf.flows.maf import MAF
-from fdnf.losses import distillation, likelihood
+from fdnf.losses import distillation
 from tests import laws
 
 DIM = 4
@@ -81,14 +81,14 @@ def test_jit_with_static_flows(name):
 
 
 def test_nll_under_jit_and_grad():
-    value, aux = likelihood.nll(STUDENT.module, STUDENT.variables, X)
+    value, aux = distillation.nll(STUDENT.module, STUDENT.variables, X)
     log_prob = STUDENT.module.apply(STUDENT.variables, X, method="log_prob")
     assert value == pytest.approx(-float(np.mean(log_prob)), rel=1e-5)
     assert isinstance(aux.student, types.Encoding)
-    jitted = jax.jit(likelihood.nll, static_argnums=0)
+    jitted = jax.jit(distillation.nll, static_argnums=0)
     again, _ = jitted(STUDENT.module, STUDENT.variables, X)
     assert again == pytest.approx(float(value), rel=1e-5)
-    (again, _), slope = jax.value_and_grad(likelihood.nll, argnums=1, has_aux=True)(
+    (again, _), slope = jax.value_and_grad(distillation.nll, argnums=1, has_aux=True)(
         STUDENT.module, STUDENT.variables, X
     )
     assert again == pytest.approx(float(value), rel=1e-5)
@@ -100,7 +100,7 @@ def test_combined_is_the_weighted_sum_of_its_terms(latents):
     flows = (STUDENT.module, TEACHER.module, STUDENT.variables, TEACHER.variables)
     weights = (0.7, 0.2, 0.4)
     common = {"distance": "l2", "reduction": "sum"}
-    nll, _ = likelihood.nll(STUDENT.module, STUDENT.variables, X)
+    nll, _ = distillation.nll(STUDENT.module, STUDENT.variables, X)
     skd, _ = distillation.skd(*flows, Z, **common)
     if latents == "levels":
         latent, _ = distillation.ilkd(*flows, X, pairs="ratio", **common)

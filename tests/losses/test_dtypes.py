@@ -20,9 +20,7 @@ from fdnf.losses import (
     feed_forward,
     gaussian_conditionals,
     inverse_matching,
-    likelihood,
-    power,
-    stft,
+    spectra,
 )
 from fdnf.ops.spectral_distance import Resolution
 
@@ -37,7 +35,7 @@ def of_pair(loss, **settings):
 
 
 OF_DATA = {
-    "nll": lambda flow, v, x: likelihood.nll(flow, v, x),
+    "nll": lambda flow, v, x: distillation.nll(flow, v, x),
     "lkd": of_pair(distillation.lkd),
     "ilkd": of_pair(distillation.ilkd),
     "x_reconstruction": of_pair(inverse_matching.x_reconstruction),
@@ -67,8 +65,8 @@ OF_BOTH = {
 WITHOUT_FLOWS = {
     "regularized_kl": lambda x: gaussian_conditionals.regularized_kl(x, x, x, x),
     "compose": lambda x: gaussian_conditionals.compose([x, x], [x, x]),
-    "power": lambda x: power.power(x, x, n_fft=16, hop=4),
-    "stft": lambda x: stft.multi_resolution_stft(x, x, RESOLUTIONS),
+    "power": lambda x: spectra.power(x, x, n_fft=16, hop=4),
+    "stft": lambda x: spectra.multi_resolution_stft(x, x, RESOLUTIONS),
 }
 GIVEN = {
     "list": lambda x: x.tolist(),

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fdnf.losses import feed_forward, stft
+from fdnf.losses import feed_forward, spectra
 from fdnf.metrics import lpips
 from fdnf.types import Decoding, ExternalFlow
 from tests import floats
@@ -172,7 +172,7 @@ def test_the_mean_over_devices_is_that_of_the_whole():
 
 
 def test_rows_that_explode_are_silence_to_a_feature_of_the_batch():
-    small = (stft.Resolution(32, 8, 24),)
+    small = (spectra.Resolution(32, 8, 24),)
     z = (jnp.asarray(RNG.normal(size=(3, 128, 1)), jnp.float32),)
     x = function(THEIRS, z).at[1, 5, 0].set(jnp.inf)
     _, aux = feed_forward.feed_forward(
@@ -187,7 +187,7 @@ def test_rows_that_explode_are_silence_to_a_feature_of_the_batch():
     )
     kept = jnp.asarray([0, 2])
     ours, theirs = function(OURS, z)[kept], function(THEIRS, z)[kept]
-    convergence, log_magnitude = stft.multi_resolution_stft(ours, theirs, small)
+    convergence, log_magnitude = spectra.multi_resolution_stft(ours, theirs, small)
     expected = float(convergence + 2 / 3 * log_magnitude)
     assert float(aux.terms["feature"]) == pytest.approx(expected, rel=1e-4)
 
@@ -242,7 +242,7 @@ def test_samples_made_before():
 
 
 def test_stft_feature():
-    small = (stft.Resolution(32, 8, 24),)
+    small = (spectra.Resolution(32, 8, 24),)
     z = (jnp.asarray(RNG.normal(size=(2, 128, 1)), jnp.float32),)
     loss, aux = feed_forward.feed_forward(
         function,
@@ -254,7 +254,7 @@ def test_stft_feature():
         alpha=0.01,
     )
     expected = sum(
-        stft.multi_resolution_stft(function(OURS, z), function(THEIRS, z), small)
+        spectra.multi_resolution_stft(function(OURS, z), function(THEIRS, z), small)
     )
     assert float(aux.terms["feature"]) == pytest.approx(float(expected), rel=1e-5)
     assert float(loss) == pytest.approx(1.5 + 0.01 * float(expected), rel=1e-5)

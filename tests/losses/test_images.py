@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fdnf.flows.glow import Glow
-from fdnf.losses import distillation, likelihood
+from fdnf.losses import distillation
 from fdnf.ops import trees
 from tests import floats, laws
 
@@ -96,8 +96,8 @@ def test_the_input_is_no_level():
 
 def test_bits_per_dim_is_nats_over_dim_ln2():
     student, teacher, mine, theirs = both()
-    nats, _ = likelihood.nll(student, mine, X)
-    bits, _ = likelihood.nll(student, mine, X, units="bits_per_dim")
+    nats, _ = distillation.nll(student, mine, X)
+    bits, _ = distillation.nll(student, mine, X, units="bits_per_dim")
     floats.assert_close(bits, nats / (64 * math.log(2)), rtol=1e-6)
     loss, aux = distillation.combined(
         student, teacher, mine, theirs, X, weights=(0.9, 0.1, 0.0), units="bits_per_dim"
@@ -105,7 +105,7 @@ def test_bits_per_dim_is_nats_over_dim_ln2():
     floats.assert_close(aux.terms["nll"], bits, rtol=1e-5)
     floats.assert_close(loss, 0.9 * bits + 0.1 * aux.terms["ilkd"], rtol=1e-5)
     with pytest.raises(ValueError, match="unknown units 'bits'"):
-        likelihood.nll(student, mine, X, units="bits")
+        distillation.nll(student, mine, X, units="bits")
 
 
 def test_gradient_reaches_the_student_alone():

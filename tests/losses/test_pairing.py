@@ -9,12 +9,12 @@ from fdnf import types
 from fdnf.flows.glow import Glow
 from fdnf.flows.realnvp import MultiScaleRealNVP
 from fdnf.flows.waveglow import WaveGlow
-from fdnf.losses import distillation, pairing
+from fdnf.losses import distillation
 from tests import laws
 
 
 def test_index_pairs_equal_numbers():
-    assert pairing.pairs_of("index", 3, 3) == ((0, 0), (1, 1), (2, 2))
+    assert distillation.pairs_of("index", 3, 3) == ((0, 0), (1, 1), (2, 2))
 
 
 @pytest.mark.parametrize(
@@ -28,13 +28,13 @@ def test_index_pairs_equal_numbers():
     ],
 )
 def test_ratio_meets_at_the_ends(student, teacher, pairs):
-    assert pairing.pairs_of("ratio", student, teacher) == pairs
+    assert distillation.pairs_of("ratio", student, teacher) == pairs
 
 
 def test_ratio_rises_to_the_last_level():
     for student in range(1, 12):
         for teacher in range(student, 40):
-            chosen = pairing.pairs_of("ratio", student, teacher)
+            chosen = distillation.pairs_of("ratio", student, teacher)
             assert [s for s, _ in chosen] == list(range(student))
             seconds = [t for _, t in chosen]
             assert seconds == sorted(set(seconds))
@@ -51,11 +51,11 @@ def test_ratio_rises_to_the_last_level():
     ],
 )
 def test_released_pairs(student, teacher, pairs):
-    assert pairing.pairs_of("released", student, teacher) == pairs
+    assert distillation.pairs_of("released", student, teacher) == pairs
 
 
 def test_explicit_pairs_count_from_either_end():
-    assert pairing.pairs_of(((0, 1), (-1, -1)), 2, 4) == ((0, 1), (-1, -1))
+    assert distillation.pairs_of(((0, 1), (-1, -1)), 2, 4) == ((0, 1), (-1, -1))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_explicit_pairs_count_from_either_end():
 )
 def test_errors(arguments, match):
     with pytest.raises(ValueError, match=match):
-        pairing.pairs_of(*arguments)
+        distillation.pairs_of(*arguments)
 
 
 def encoding_of(shapes, channels=None):
@@ -94,11 +94,11 @@ def test_parts_of_levels_are_those_that_the_flow_names(channels):
     encoding = encoding_of(SHAPES, channels)
     for i, (start, stop) in enumerate(channels):
         whole = np.asarray(encoding.levels[i])
-        np.testing.assert_array_equal(pairing.part_of(encoding, i, "both"), whole)
-        passed = pairing.part_of(encoding, i, "passed")
+        np.testing.assert_array_equal(encoding.part(i, "both"), whole)
+        passed = encoding.part(i, "passed")
         np.testing.assert_array_equal(passed, whole[..., start:stop])
         if i < 2:
-            rest = pairing.part_of(encoding, i, "split")
+            rest = encoding.part(i, "split")
             left = np.delete(whole, np.s_[start:stop], axis=-1)
             np.testing.assert_array_equal(rest, left)
 
@@ -106,9 +106,9 @@ def test_parts_of_levels_are_those_that_the_flow_names(channels):
 def test_flow_that_names_nothing_passes_all_on():
     # Sizes that fall from level to level say nothing about which channels leave.
     encoding = encoding_of(SHAPES)
-    assert pairing.part_of(encoding, 0, "passed").shape == SHAPES[0]
+    assert encoding.part(0, "passed").shape == SHAPES[0]
     with pytest.raises(ValueError, match=r"level 0 of shape .* splits nothing"):
-        pairing.part_of(encoding, 0, "split")
+        encoding.part(0, "split")
 
 
 def multiscale_flows():
@@ -143,7 +143,7 @@ def test_what_is_passed_decides_what_follows(flow, x, reaches):
         rng = np.random.default_rng(i)
         level = jnp.asarray(rng.normal(size=encoding.levels[i].shape), jnp.float32)
         levels = (*encoding.levels[:i], level, *encoding.levels[i + 1 :])
-        passed = pairing.part_of(encoding._replace(levels=levels), i, "passed")
+        passed = encoding._replace(levels=levels).part(i, "passed")
         np.testing.assert_array_equal(passed, reaches(level))
         # As many numbers as the following level has.
         assert passed.size == np.prod(encoding.levels[i + 1].shape)
@@ -163,21 +163,17 @@ def test_ilkd_of_waveglow_compares_what_is_passed_on():
     np.testing.assert_allclose(loss, np.mean(expected), rtol=1e-4, atol=1e-6)
 
 
-@pytest.fixture(name="levels")
-def multiscale_levels():
-    return encoding_of(SHAPES).levels
+def test_parts_of_latents():
+    encoding = encoding_of(SHAPES)
+    assert encoding.latents("both") == encoding.z
+    assert encoding.latents("passed") == encoding.z[-1:]
+    assert encoding.latents("split") == encoding.z[:-1]
+    with pytest.raises(ValueError, match="one latent, none split off"):
+        encoding_of(SHAPES[:1]).latents("split")
 
 
-def test_parts_of_latents(levels):
-    assert pairing.latents_of(levels, "both") == levels
-    assert pairing.latents_of(levels, "passed") == levels[-1:]
-    assert pairing.latents_of(levels, "split") == levels[:-1]
-    with pytest.raises(ValueError, match="one latent, nothing split off"):
-        pairing.latents_of(levels[:1], "split")
-
-
-def test_unknown_parts(levels):
+def test_unknown_parts():
     with pytest.raises(ValueError, match="unknown parts 'half'"):
-        pairing.part_of(encoding_of(SHAPES), 0, "half")
+        encoding_of(SHAPES).part(0, "half")
     with pytest.raises(ValueError, match="unknown parts 'half'"):
-        pairing.latents_of(levels, "half")
+        encoding_of(SHAPES).latents("half")

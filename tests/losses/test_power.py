@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fdnf.losses.power import power
+from fdnf.losses.spectra import power
 
 N, K = 64, 5
 SETTINGS = {"n_fft": N, "hop": 16}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.fft
 
-from fdnf.losses import stft as stft_loss
+from fdnf.losses import spectra as stft_loss
 from fdnf.metrics import speech
 from fdnf.ops import mel
 from fdnf.ops.spectral_distance import Resolution

@@ -8,7 +8,7 @@ import numpy as np
 
 from fdnf.evaluation.pictures import plotting
 from fdnf.evaluation.tables import intervals
-from fdnf.losses import distillation, pairing
+from fdnf.losses import distillation
 from fdnf.train import objectives, teachers
 from fdnf.train.teachers import Trained
 
@@ -123,7 +123,7 @@ def between(
     teacher: Trained,
     batches: Batches,
     *,
-    pairs: str | pairing.Pairs = "ratio",
+    pairs: str | distillation.Pairs = "ratio",
     parts: str = "passed",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean |student - teacher| at each pair of levels: mean and interval over runs.
@@ -134,8 +134,8 @@ def between(
         student: one flow.
         teacher: the other.
         batches: what both encode.
-        pairs: which levels, see `pairing.pairs_of`.
-        parts: what of each, see `pairing.part_of`.
+        pairs: which levels, see `distillation.pairs_of`.
+        parts: what of each, see `Encoding.part`.
 
     Returns:
         `[pairs]` each.
