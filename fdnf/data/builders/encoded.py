@@ -2,13 +2,15 @@
 
 import abc
 import pathlib
+import tarfile
+import zipfile
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import tensorflow_datasets as tfds
+from absl import logging
 
-from fdnf.data import archives, download, prepared
-from fdnf.data.builders import common
+from fdnf.data import archives, download, limits, paths, prepared
 from fdnf.data.tabular import DataError, told
 
 # Of an archive whose size is not known for certain; Flickr2K's has 12 GB.
@@ -40,7 +42,7 @@ class Archive(NamedTuple):
     sha256: str | None = None
 
 
-class Encoded(common.Builder):
+class Encoded(tfds.core.GeneratorBasedBuilder):
     """A builder that keeps the bytes of published files, one file an example.
 
     Attributes:
@@ -58,13 +60,8 @@ class Encoded(common.Builder):
     )
 
     @classmethod
-    def title(cls) -> str:
-        """As published."""
-        return cls.TITLE
-
-    @classmethod
     def files(cls) -> tuple[str, ...]:
-        """The archives, and the first file of each unpacked."""
+        """Paths in a manual directory any of which shows that it is the one meant."""
         wanted = cls.ARCHIVES.values()
         unpacked = (
             f"{folder}/{archive.first}"
@@ -75,9 +72,15 @@ class Encoded(common.Builder):
 
     @classmethod
     def obtain(cls, manual: pathlib.Path) -> None:
-        """Verifies the archives, downloading those not there.
+        """Verifies the archives in a directory, downloading those not there.
 
         An unpacked folder is taken as it is; its files are only counted.
+
+        Args:
+            manual: The directory.
+
+        Raises:
+            DataError: If an archive cannot be had or is not the expected one.
         """
         for archive in cls.ARCHIVES.values():
             path = manual / archive.file
@@ -147,7 +150,7 @@ class Encoded(common.Builder):
 def contents(manual: pathlib.Path, archive: Archive) -> Iterator[tuple[str, bytes]]:
     """Reads the wanted files of an archive, or of the folder unpacked from it.
 
-    Nothing is unpacked to disk.
+    Nothing is unpacked to disk, so paths, links and modes in an archive have no effect.
 
     Args:
         manual: Where the archive or the folder lies.
@@ -166,8 +169,27 @@ def contents(manual: pathlib.Path, archive: Archive) -> Iterator[tuple[str, byte
         for file in sorted(folder.glob(f"*{archive.suffix}")):
             yield file.name, file.read_bytes()
         return
-    for name, content in archives.members(path, lambda name: _wanted(name, archive)):
-        yield pathlib.PurePosixPath(name).name, content
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as file:
+                for name in sorted(file.namelist()):
+                    if _wanted(name, archive):
+                        size = file.getinfo(name).file_size
+                        limits.fits(size, f"'{name}' in {path}")
+                        yield pathlib.PurePosixPath(name).name, file.read(name)
+            return
+        # A stream: seeking in a compressed file starts again from its beginning.
+        with tarfile.open(path, "r|*") as file:
+            for info in file:
+                if info.isreg() and _wanted(info.name, archive):
+                    member = file.extractfile(info)
+                    assert member is not None  # isreg() said so
+                    limits.fits(info.size, f"'{info.name}' in {path}")
+                    yield pathlib.PurePosixPath(info.name).name, member.read()
+    except archives.DAMAGE as error:
+        raise DataError(
+            f"{path} is damaged: {told(error)}. Delete it and get it again."
+        ) from None
 
 
 def prepare(kind: type[Encoded], data_dir: str | None = None) -> pathlib.Path:
@@ -185,7 +207,20 @@ def prepare(kind: type[Encoded], data_dir: str | None = None) -> pathlib.Path:
     """
     if found := prepared.find(kind.name, data_dir):
         return found
-    return pathlib.Path(common.prepare(kind, data_dir, f"\n{kind.WITHOUT}").data_dir)
+    manual = paths.manual_dir(data_dir, kind.files())
+    manual.mkdir(parents=True, exist_ok=True)
+    builder = kind(data_dir=paths.cache_dir() / "tfds", file_format="array_record")
+    try:
+        kind.obtain(manual)
+    except DataError as error:
+        raise DataError(
+            f"{kind.TITLE} has to be prepared first. {error}\n{kind.WITHOUT}"
+        ) from None
+    logging.info("Preparing %s once from files in %s", kind.TITLE, manual)
+    tfds.disable_progress_bar()
+    config = tfds.download.DownloadConfig(manual_dir=manual)
+    builder.download_and_prepare(download_config=config)
+    return pathlib.Path(builder.data_dir)
 
 
 def source(directory: pathlib.Path, split: str) -> Any:

@@ -35,7 +35,8 @@ def rows(results: Iterable[Result]) -> list[Row]:
 def where(table: Sequence[Row], **fields: Any) -> list[Row]:
     """The rows whose fields are as given.
 
-    A baseline is of no architecture, and so stands beside those of any.
+    A baseline is of no architecture, and a time or a size of no split: they stand
+    beside those of any.
     """
     return [
         row
@@ -43,6 +44,7 @@ def where(table: Sequence[Row], **fields: Any) -> list[Row]:
         if all(
             row.field(name) == value
             or (name == "arch" and value and methods.is_baseline(row.run))
+            or (name == "split" and not row.score.split)
             for name, value in fields.items()
         )
     ]

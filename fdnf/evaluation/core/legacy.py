@@ -54,9 +54,7 @@ def of_result(found: Mapping[str, Any]) -> list[Result]:
         scores.append(_metric(name)._replace(value=_number(value), n=n))
     for name in ("density", "sampling"):
         if (times := found.get(f"{name}_ms")) is not None:
-            median, low, high = map(_number, times)
-            batch = found.get("time_batch")
-            scores.append(Score(f"{name}_ms", median, n=batch, low=low, high=high))
+            scores.append(_timed(f"{name}_ms", "", times, found.get("time_batch")))
         if (size := found.get(f"{name}_mib")) is not None:
             scores.append(Score(f"{name}_mib", size, n=found.get("time_batch")))
     results = [Result(run, tuple(scores))]
@@ -95,3 +93,172 @@ def _tuples(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _tuples(item) for key, item in value.items()}
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def of_super_resolution(found: Mapping[str, Any]) -> list[Result]:
+    """Super-resolution: a dict of benchmarks of metrics of images.
+
+    Args:
+        found: the content of a `super_resolution.json`.
+
+    Returns:
+        The one run.
+
+    Raises:
+        KeyError, TypeError, ValueError: a field is missing or of another type.
+    """
+    method, drawn = found["method"], found["settings"]
+    notes = [*found["notes"]]
+    if drawn:
+        side, first = drawn["sample_crop"], drawn["images"]
+        of = f"middle {side}x{side} pixels" if side else "whole image"
+        notes.append(
+            f"Samples are drawn at temperature {drawn['temperature']}, one an image; "
+            f"{drawn['samples']} of the {of} of each for their diversity."
+        )
+        notes += [f"Only the first {first} images of each benchmark."] if first else []
+    notes += [f"Timed: {found['timed']}."] if found["timed"] else []
+    names = {"bicubic": ("", ""), "pretrained": ("RRDB", "RRDB")}
+    usual = ("SRFlow student", f"Student {method.replace('_', ' ')}")
+    if "student" in method:
+        usual = (usual[0], method.replace("_", " ").replace("srflow", "SRFlow"))
+    arch, label = names.get(method, usual) if method != "teacher" else ("SRFlow",) * 2
+    facts = {
+        "parameters": found["parameters"],
+        "scale": found["scale"],
+        "source": found["source"],
+        "notes": tuple(notes),
+    }
+    run = Run(
+        found["data"],
+        method,
+        found["seed"],
+        arch,
+        "super_resolution",
+        label,
+        {},
+        {key: value for key, value in facts.items() if value is not None},
+    )
+    kind, _, features = (found["perceptual"] or "").partition("_")
+    scores = []
+    for split, metrics in found["values"].items():
+        for metric, images in metrics.items():
+            over = features if metric in (found["perceptual"], "diversity") else ""
+            called = kind if metric == found["perceptual"] else metric
+            scores += [
+                Score(called, _number(value), split, features=over, item=image)
+                for image, value in images.items()
+            ]
+    scores.append(Score("exploded_images", float(found["exploded"])))
+    for given, times in (("", found["time_ms"]), ("unfolded", found["unfolded_ms"])):
+        scores += [_timed("upscaling_ms", given, times, 1)] if times else []
+    return [Result(run, tuple(scores))]
+
+
+# What `speech.json` called kinds of models, as tables call them, and the tables that
+# students of them stand in.
+_VOCODERS = {
+    "": ("", ()),
+    "waveglow": ("WaveGlow", ("vocoders",)),
+    "wavenet": ("WG Student", ("vocoders",)),
+    "wave_flow": ("Flow Student", ("ablation",)),
+    "wave_wide_flow": ("Wide Flow Student", ("ablation",)),
+    "wave_affine": ("Affine Student", ("ablation",)),
+}
+
+
+def of_speech(found: Mapping[str, Any]) -> list[Result]:
+    """Speech: a list of clips, and a list of as many values for each metric.
+
+    Args:
+        found: the content of a `speech.json`.
+
+    Returns:
+        The one run.
+
+    Raises:
+        KeyError, TypeError, ValueError: a field is missing or of another type.
+    """
+    method, kind, clips = found["method"], found["kind"], found["clips"]
+    lengths = {metric: len(values) for metric, values in found["scores"].items()}
+    if set(lengths.values()) - {len(clips)}:
+        raise ValueError(f"{len(clips)} clips, scores of {lengths}")
+    arch, group = _VOCODERS.get(kind, (kind, ("vocoders",)))
+    label = arch
+    if method == "teacher":
+        label = f"{arch} (teacher)"
+    elif kind and kind != f"wave_{method}":
+        version = method[:1] == "v" and method[1:].isdigit()
+        label = f"{arch} {method.upper()}" if version else f"{arch} ({method})"
+    elif found["iterations"] is not None:
+        label = f"Griffin-Lim ({found['iterations']} iterations)"
+    if method == "v2":
+        group = ("vocoders", "ablation")
+    notes = [
+        f"{len(clips)} test clips, {found['seconds']:.1f} s in all, at {found['rate']} "
+        "samples a second."
+    ]
+    if found["temperature"] is not None:
+        notes.append(
+            f"Latents of standard deviation {found['temperature']}, the same for all "
+            "models: one draw a clip, none rejected. Each is given the mel of the "
+            "recording."
+        )
+    if left := found["left_out"]:
+        notes.append(f"Left out, being too short: {', '.join(left)}.")
+    notes += [f"Not measured: {m} ({w})." for m, w in found["unmeasured"].items()]
+    if found["speed"] is not None and kind:
+        batch, length = found["speed"][:2]
+        seconds = round(length / found["rate"], 3)
+        notes.append(f"Speed: of {batch} waveforms of {seconds:g} s.")
+    facts = {
+        "parameters": found["parameters"],
+        "source": found["source"],
+        "rate": found["rate"],
+        "group": group,
+        "size": _size(found["settings"]),
+        "notes": tuple(notes),
+    }
+    run = Run(
+        found["data"],
+        method,
+        found["seed"],
+        arch,
+        "speech",
+        label,
+        _tuples(found["settings"]),
+        {key: value for key, value in facts.items() if value is not None},
+    )
+    scores = [
+        Score(metric, _number(value), "test", item=clip)
+        for metric, values in found["scores"].items()
+        for clip, value in zip(clips, values, strict=True)
+    ]
+    scores += [
+        Score("broken_clips", float(found["broken"]), "test"),
+        Score("clipped_percent", _number(found["clipped_percent"]), "test"),
+    ]
+    if found["parameters"] is not None:
+        both = found["parameters"] + found["inherited"]
+        scores.append(Score("parameters_with_upsampler", float(both)))
+    if (speed := found["speed"]) is not None:
+        batch, length, *times = speed
+        # Million samples in a second from milliseconds: the fast end is the high one.
+        for given, ms in zip(("", "mel", "unfolded"), times, strict=True):
+            if ms is not None:
+                value, high, low = (1e-3 * batch * length / _number(t) for t in ms)
+                scores.append(
+                    Score("audio_mhz", value, given=given, n=batch, low=low, high=high)
+                )
+    return [Result(run, tuple(scores))]
+
+
+def _size(settings: Mapping[str, Any]) -> str | None:
+    depth = settings.get("flows") or settings.get("blocks")
+    parts = (depth, settings.get("layers"), settings.get("channels"))
+    return None if None in parts else " x ".join(map(str, parts))
+
+
+def _timed(metric: str, given: str, times: Any, batch: int | None) -> Score:
+    median, low, high = map(_number, times)
+    return Score(metric, median, given=given, n=batch, low=low, high=high)

@@ -49,6 +49,11 @@ METHODS = {
     "resnet_noise_l2": Method("ResNet, noise, l2"),
     "resnet_noise_l1": Method("ResNet, noise, l1"),
     "resnet_noise_mixed": Method("ResNet, noise, l1 + l2"),
+    "srflow_student": Method("SRFlow student"),
+    "srflow_student_l1": Method("SRFlow student l1"),
+    "flow": Method("Flow Student"),
+    "wide_flow": Method("Wide Flow Student"),
+    "affine": Method("Affine Student"),
 }
 _ALL = {**BASELINES, **METHODS}
 # Of data sets and architectures, as the papers order them.

@@ -35,9 +35,63 @@ class Quantity(NamedTuple):
 
 
 _FRECHET = "Frechet distance of Gaussians fitted to features of samples and images."
+_NOT_FID = (
+    f"FD: {_FRECHET} Over other features than Inception's it is not FID and compares "
+    "with no published FID."
+)
 _SAMPLES = (
     "Exploded samples are not finite, or beyond 3 times the largest value of the "
     "training data; they are left out of distances of samples."
+)
+_FIDELITY = (
+    "PSNR (dB) and SSIM are of 8-bit RGB, all pixels, no luma and no cut border. SSIM "
+    "has a uniform 7x7 window and sample covariances, and is averaged over channels "
+    "(scikit-image's default). LR-PSNR (dB) is that of the result's antialiased "
+    "bicubic reduction, rounded to 8 bits, against the low-resolution image."
+)
+_PERCEPTUAL = (
+    "A perceptual distance is of the whole image; images too small for its network "
+    "have none."
+)
+_DIVERSITY = (
+    "Diversity is the mean perceptual distance of two samples of one image, which is "
+    "neither good nor bad alone."
+)
+_EXPLODED = (
+    "Exploded images have a value that is not finite or beyond 5; they are scored as "
+    "they are, cut to 8 bits."
+)
+_STFT = (
+    "STFT conv. and log mag.: spectral convergence and mean |log magnitude| "
+    "difference, means over three resolutions (1024, 2048 and 512 samples)."
+)
+_MCD = (
+    "MCD: mel-cepstral distortion of 13 cepstra, or as many as there are, of the same "
+    "mel, frame by frame; figures from another analysis are not comparable."
+)
+_STOI = (
+    "STOI and ESTOI: short-time objective intelligibility, about 0 to 1; what is "
+    "understood, not how it sounds. Not defined for less than about 0.4 s of speech."
+)
+_PESQ = (
+    "PESQ: narrow band below 16,000 samples a second, else wide; made for coding and "
+    "transmission. Among bad vocoders it may prefer one that cannot be understood, and "
+    "noise: mel l1, the STFT distance and ESTOI decide before it. Not defined without "
+    "an utterance."
+)
+_NLL = (
+    "NLL: negative log density of the recordings in windows as long as those of "
+    "training, of waveforms in [-1, 1), with the 0.5 log(2 pi) that WaveGlow's "
+    "published loss leaves out; not defined for shorter clips. Feed-forward students "
+    "have none."
+)
+_MHZ = (
+    "Speed: 10^6 samples of audio a second, float32, one device, compiled and warmed "
+    "up. The upsampling of the mel is left out, as in the paper; Griffin-Lim, which "
+    "has none, begins at the mel. "
+    "The teacher has the inverses of its 1x1 convolutions computed beforehand, but "
+    "for what is called unfolded. The paper's figures are of half precision on a V100 "
+    "and include a denoiser."
 )
 QUANTITIES: dict[str, Quantity] = {
     # Of densities.
@@ -50,12 +104,38 @@ QUANTITIES: dict[str, Quantity] = {
     "exploded_percent": Quantity("Exploded samples", "%", legend=_SAMPLES),
     # Of samples of images, over features.
     "fid": Quantity("FID", legend=_FRECHET),
-    "fd": Quantity("FD", legend=_FRECHET),
+    "fd": Quantity("FD", legend=_NOT_FID),
     "kid": Quantity("KID"),
     "precision": Quantity("Precision", better=1),
     "recall": Quantity("Recall", better=1),
     "density": Quantity("Density", better=1),
     "coverage": Quantity("Coverage", better=1),
+    # Of enlarged images.
+    "psnr": Quantity("PSNR", "dB", 1, 2, _FIDELITY),
+    "ssim": Quantity("SSIM", "", 1, 3, _FIDELITY),
+    "lpips": Quantity("LPIPS", digits=4, legend=_PERCEPTUAL),
+    # Over a network that is not LPIPS's own.
+    "pdist": Quantity("Perceptual distance", digits=4, legend=_PERCEPTUAL),
+    "lr_psnr": Quantity("LR-PSNR", "dB", 1, 2, _FIDELITY),
+    "diversity": Quantity("Diversity", "", 1, 4, _DIVERSITY),
+    "exploded_images": Quantity("Exploded", digits=0, legend=_EXPLODED),
+    # Of speech.
+    "sc": Quantity("STFT conv.", digits=3, legend=_STFT),
+    "log_magnitude": Quantity("STFT log mag.", digits=3, legend=_STFT),
+    "mel_l1": Quantity("Mel l1", "nats", digits=3, legend="Mel l1 is of log mels."),
+    "mcd": Quantity("MCD", "dB", digits=2, legend=_MCD),
+    "estoi": Quantity("ESTOI", "", 1, 3, _STOI),
+    "stoi": Quantity("STOI", "", 1, 3, _STOI),
+    "pesq": Quantity("PESQ", "", 1, 2, _PESQ),
+    "nll": Quantity("NLL", "nats/sample", digits=3, legend=_NLL),
+    "broken_clips": Quantity(
+        "Broken clips",
+        digits=0,
+        legend="Broken clips have samples that are not finite, and no score.",
+    ),
+    "clipped_percent": Quantity(
+        "Clipped", "%", digits=2, legend="Clipped: samples cut to full scale."
+    ),
     # Of cost: times are medians of a batch, low and high its 10th and 90th percentile.
     "parameters": Quantity("Params", better=0, digits=0),
     "steps": Quantity("Steps", better=0, digits=0),
@@ -63,6 +143,9 @@ QUANTITIES: dict[str, Quantity] = {
     "sampling_ms": Quantity("Sampling", "ms"),
     "density_mib": Quantity("Density", "MiB", digits=1),
     "sampling_mib": Quantity("Sampling", "MiB", digits=1),
+    "upscaling_ms": Quantity("Time", "ms"),
+    "audio_mhz": Quantity("Speed", "MHz", 1, legend=_MHZ),
+    "parameters_with_upsampler": Quantity("With upsampler", "M", 0, 0),
 }
 # Of metrics that are not quantities: where they stand, and with which decimals.
 UNKNOWN = Quantity("", better=0)

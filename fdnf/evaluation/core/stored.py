@@ -14,6 +14,8 @@ READERS: dict[str, Callable[[dict[str, Any]], list[Result]]] = {
     scores.FILENAME: lambda found: (
         [scores.from_plain(found)] if "format" in found else legacy.of_result(found)
     ),
+    "super_resolution.json": legacy.of_super_resolution,
+    "speech.json": legacy.of_speech,
 }
 
 
@@ -55,6 +57,8 @@ def read(root: str | pathlib.Path) -> list[Result]:
     origin: dict[tuple, pathlib.Path] = {}
     found = []
     for path in paths(root):
+        if _is_replaced(path):
+            continue
         for result in read_file(path):
             # Files side by side tell of one run in parts.
             first = origin.setdefault(result.run.key, path)
@@ -69,3 +73,14 @@ def read(root: str | pathlib.Path) -> list[Result]:
             f"no {scores.FILENAME} under {root}: a run writes one when it is evaluated"
         )
     return scores.merged(found)
+
+
+def _is_replaced(path: pathlib.Path) -> bool:
+    """Whether a file is of an older evaluation than another beside it."""
+    today = path.with_name(scores.FILENAME)
+    if path == today or not today.is_file():
+        return False
+    try:
+        return "format" in files.loads(today.read_text(encoding="utf-8"))
+    except ValueError:  # Which is said when that file is read.
+        return False

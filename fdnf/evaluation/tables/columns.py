@@ -24,6 +24,8 @@ class Column(NamedTuple):
         scale: what values are multiplied by.
         to: of a ratio, the method that is the measure.
         base: of a ratio, that method's metric; "" the same one.
+        base_given: of a ratio, the condition of that metric; None takes the column's,
+            or any where there is a `base`.
     """
 
     metric: str
@@ -36,6 +38,7 @@ class Column(NamedTuple):
     scale: float = 1.0
     to: str = ""
     base: str = ""
+    base_given: str | None = None
 
 
 class Group(NamedTuple):
@@ -129,6 +132,12 @@ def _as(form: str) -> Callable[[Group], Cell]:
     return show
 
 
+def _fault(group: Group) -> Cell:
+    """The most of a run; no cell where there is none, which needs no column."""
+    most = max((row.score.value for row in group.rows), default=0.0)
+    return Number(most if round(most, group.digits) else None, digits=group.digits)
+
+
 def _spread(group: Group) -> Cell:
     rows, scale = group.rows, group.column.scale
     ends = []
@@ -196,6 +205,8 @@ SHOWS: dict[str, Callable[[Group], Cell]] = {
     "thousands": _as("thousands"),
     "millions": _as("millions"),
     "number": _as("number"),
+    "median": _as("spread"),
+    "fault": _fault,
     "spread": _spread,
     "range": _range,
     "interval": _interval,

@@ -29,9 +29,13 @@ class View(NamedTuple):
         spread: a field of whose values each has the columns: the data sets of a table.
         unit: "seed" or "item": what means and intervals are over. Over items, the mean
             over seeds is taken first.
-        against: a method to which cells show the difference, paired by unit.
+        items: what items are called.
+        least: units that some row has, lest there is no table.
+        group: of models that have the fact "group" those have rows that name this in
+            it; "" for all.
+        against: a method to which means show the difference, paired by unit.
         methods: those that have rows; () for all.
-        baselines: whether those have rows.
+        baselines: whether those have rows, or which of them.
         needs: metrics of which one must be there; () for one of the columns'.
         ratio: two methods of which the first over the second is a row.
         teacher_last: whether the teacher is the last row, not the first.
@@ -45,9 +49,12 @@ class View(NamedTuple):
     each: tuple[str, ...] = ("data",)
     spread: str = ""
     unit: str = "seed"
+    items: str = "items"
+    least: int = 1
+    group: str = ""
     against: str = ""
     methods: tuple[str, ...] = ()
-    baselines: bool = True
+    baselines: bool | tuple[str, ...] = True
     needs: tuple[str, ...] = ()
     ratio: tuple[str, ...] = ()
     teacher_last: bool = False
@@ -89,8 +96,12 @@ def page(views: Sequence[View], results: Sequence[Result]) -> list[Table]:
 def _shown(view: View, row: Row) -> bool:
     if methods.is_baseline(row.run):
         # One that is named is shown whatever the rule.
-        return view.baselines or row.run.method in view.methods
+        chosen = view.baselines
+        named = () if isinstance(chosen, bool) else chosen
+        return chosen is True or row.run.method in (*named, *view.methods)
     wanted = (*view.methods, view.against, *(c.to for c in view.columns))
+    if view.group and view.group not in row.run.facts.get("group", (view.group,)):
+        return False
     return not view.methods or row.run.method in wanted
 
 
@@ -110,7 +121,8 @@ def _table(
         if any(isinstance(c, Number) and c.value is not None for c in row):
             rows.append((*_heads(table, where), *row))
     rows += _ratios(view, table, index, columns) if rows else []
-    if not rows:
+    counts = [c.n or 0 for row in rows for c in row if isinstance(c, Number)]
+    if not rows or max(counts) < view.least > 1:
         return []
     filled = [
         i
@@ -172,8 +184,10 @@ def _label(
     several = len({row.score.split for row in scores}) > 1
     if column.split is None and made.split and several and "split" not in index:
         words.insert(0, quantities.SPLITS.get(made.split, made.split))
+    networks = quantities.short(row.score.features for row in scores)
     if column.features is None and made.features:
-        words.append(quantities.short(r.score.features for r in scores)[made.features])
+        if not column.label or len(networks) > 2:  # "" is one of them.
+            words.append(networks[made.features])
     if column.given is None and made.given:
         words.append(quantities.condition(made.given))
     text = " ".join(words)
@@ -214,7 +228,9 @@ def _row(
         if digits is None:
             digits = cells.decimals(scale)
         group = Group(rows, base, runs, column, view.unit, digits)
-        show = shows.difference if view.against else shows.SHOWS[column.show]
+        show = shows.SHOWS[column.show]
+        if view.against and column.show == "mean":
+            show = shows.difference
         found.append(show(group))
     return found
 
@@ -233,7 +249,8 @@ def _base(
 ) -> list[Row]:
     """Scores of the measure: of the same row, or else of all of that method."""
     metric = column.base or column.metric
-    column = column._replace(given=None) if column.base else column
+    if column.base or column.base_given is not None:
+        column = column._replace(given=column.base_given)
     rows = _of(column, [r for r in table if r.run.method == method], metric)
     for names in (where.keys() - {"method"}, where.keys() & {"data", "split", "given"}):
         near = frame.where(rows, **{name: where[name] for name in names})
@@ -302,7 +319,8 @@ def _notes(
 ) -> list[str]:
     numbers = [c for row in rows for c in row if isinstance(c, Number)]
     found = [view.note] if view.note else []
-    unit = "seeds" if view.unit == "seed" else "items"
+    most = max((number.of or 0 for number in numbers), default=0)
+    unit = "seeds" if view.unit == "seed" else f"{most} {view.items}"
     if view.against:
         found.append(
             f"Difference to {methods.label(view.against)}, paired by {view.unit}; * "
@@ -325,8 +343,6 @@ def _notes(
     ids = {c.features for c in columns if c.features}
     short = quantities.short(row.score.features for row in table)
     found += [
-        f"{short[i]}: over the features {i}. Its Frechet distance (FD) is not FID and "
-        "compares with no published FID."
-        for i in sorted(ids)
+        f"{short[i]}: over the features {i}." for i in sorted(ids) if short[i] != i
     ]
     return found
