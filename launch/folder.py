@@ -1,6 +1,7 @@
 """The files of a sweep under its root, and the commands that they stand for.
 
 ROOT/sweep.json                 all points
+ROOT/states.json                how they stood when their results were last gathered
 ROOT/<point>/point.json         one of them, and the command that makes it alone
 ROOT/<point>/attempts.jsonl     when it was started and how that ended
 ROOT/jobs/<job>.json, .log      what one process was given, and what it printed
@@ -20,6 +21,7 @@ from launch.points import Point, SweepError
 
 RECORDS = ("result.json", "super_resolution.json", "speech.json")
 SWEEP, POINT, ATTEMPTS = "sweep.json", "point.json", "attempts.jsonl"
+STATES = "states.json"
 MAIN = ("python", "-m", "fdnf.main")
 
 

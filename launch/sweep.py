@@ -26,7 +26,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from launch import arguments, bundles, engine_slurm, options, points, status
 from launch.display import Display
 from launch.engine_local import LocalEngine
-from launch.folder import MAIN, Folder
+from launch.folder import MAIN, STATES, Folder, write_json
 from launch.points import Point, SweepError
 from launch.squeue import Queue
 from launch.status import DONE, EX_TEMPFAIL, State
@@ -202,16 +202,13 @@ def _dry_run(given, folder, wanted, states: Mapping[str, State], pack) -> None:
 
 
 def _gather(folder: Folder, states: Mapping[str, State]) -> int:
-    """Writes the tables; names the points that are missing in them."""
+    """Writes the report, which names the points that are missing in it."""
+    write_json(folder.path / STATES, {"points": status.as_json(states.values())})
     rc = subprocess.run(
         [sys.executable, "-m", "fdnf.evaluation.report", folder.root],
         check=False,
     ).returncode
-    missing = [state for state in states.values() if state.state != DONE]
-    for state in missing:
-        detail = f": {state.detail}" if state.detail else ""
-        print(f"missing: {state.name} ({state.state}{detail})")
-    return rc or (1 if missing else 0)
+    return rc or (0 if all(s.state == DONE for s in states.values()) else 1)
 
 
 def _check_files(wanted: Sequence[Point]) -> None:

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from fdnf.data import build as datasets
 from fdnf.data import paths
-from fdnf.evaluation.report import sweeps
+from fdnf.evaluation.core import stored as results
 from fdnf.experiments import study
 from fdnf.train import (
     distributed,
@@ -127,7 +127,7 @@ def _run(members: Sequence[Member], pack: str) -> list[pathlib.Path]:
         if result is None:
             failed.append(point.workdir)
             continue
-        if not distributed.is_first() or sweeps.evaluated(point.workdir):
+        if not distributed.is_first() or results.evaluated(point.workdir):
             continue
         section = json.dumps(settings.to_dict(point.config.data), sort_keys=True)
         if data is None or section != name:

@@ -16,8 +16,8 @@ from fdnf import files
 from fdnf.data import build as datasets
 from fdnf.data import fingerprint
 from fdnf.data.images import Images
+from fdnf.evaluation.core import stored
 from fdnf.evaluation.pictures import pictures
-from fdnf.evaluation.report import sweeps
 from fdnf.evaluation.tables import image_tables, markup, tables
 from fdnf.evaluation.tasks import conditional, evaluate, transfer_report
 from fdnf.train import (
@@ -206,7 +206,7 @@ def _place(
         if saved is not None and not fingerprint.same(saved, ours):
             name = re.sub(r"[^\w.-]+", "_", data.name).strip("._")
             name += f"-{zlib.crc32(files.dumps(ours).encode()):08x}"
-            return workdir / sweeps.OTHER_DATA / name
+            return workdir / stored.OTHER_DATA / name
     return workdir
 
 

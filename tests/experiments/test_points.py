@@ -10,7 +10,7 @@ from absl.testing import flagsaver
 from PIL import Image
 
 from fdnf import files, main
-from fdnf.evaluation.report import sweeps
+from fdnf.evaluation.core import stored
 from fdnf.experiments import points, study
 from fdnf.train import packs
 from fdnf.train.settings import ConfigError
@@ -176,7 +176,7 @@ def test_points_are_trained_and_evaluated_each_in_its_directory(tmp_path):
         (result,) = (workdir / "results").glob("*/*/result.json")
         assert result.parent.name == f"seed_{seed}"
         assert name in (workdir / "table.md").read_text()
-        assert sweeps.evaluated(workdir)
+        assert stored.evaluated(workdir)
 
 
 class Killed(BaseException):
@@ -201,12 +201,12 @@ def test_killed_while_it_writes_is_not_done(at, tmp_path, monkeypatch):
         with pytest.raises(Killed):
             points.run(members, "auto")
     assert any((workdir / "results").glob("*/*/result.json"))
-    assert not sweeps.evaluated(workdir)
+    assert not stored.evaluated(workdir)
     assert not folder.is_done(workdir)
     assert not (workdir / at).exists()
     assert not (workdir / "figures" / at).exists()
     assert points.run(members, "auto") == []
-    assert sweeps.evaluated(workdir)
+    assert stored.evaluated(workdir)
     assert folder.is_done(workdir)
     for name in ("training.png", "marginals.png"):
         with Image.open(workdir / "figures" / name) as image:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fdnf import files
-from fdnf.evaluation.report import sweeps
+from fdnf.evaluation.core import stored as results
 from fdnf.experiments import points, study
 from fdnf.train import loop, settings, stored, teachers, workdirs
 from fdnf.train.checkpoint import CheckpointError
@@ -192,7 +192,7 @@ def test_evaluation_on_other_rows_takes_no_place_of_another(workdir):
     for place in others:
         assert (place / "table.md").read_text() != places[0]
         assert (place / "figures" / "marginals.png").exists()
-    assert len(list(sweeps.files(workdir, "result.json"))) == 1
+    assert len(list(results.paths(workdir))) == 1
 
 
 @pytest.mark.parametrize("changed", [False, True])

@@ -1,7 +1,8 @@
 """Results as they lie on disk, those of older formats included."""
 
+import os
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from fdnf import files
@@ -17,12 +18,33 @@ READERS: dict[str, Callable[[dict[str, Any]], list[Result]]] = {
     "super_resolution.json": legacy.of_super_resolution,
     "speech.json": legacy.of_speech,
 }
+# Of a work directory: its results, and those of evaluations on other rows than its own.
+RESULTS, OTHER_DATA = "results", "other_data"
+# Directories of many files, or of results that are not the run's own.
+_CLOSED = {"checkpoints", "tensorboard", "jobs", OTHER_DATA}
+
+
+def files_of(
+    root: str | pathlib.Path, names: Collection[str]
+) -> Iterator[pathlib.Path]:
+    """The files of some names under a work directory, or a directory of several."""
+    for folder, below, there in os.walk(root):
+        below[:] = sorted(set(below) - _CLOSED)
+        yield from (pathlib.Path(folder) / name for name in names if name in there)
 
 
 def paths(root: str | pathlib.Path) -> Iterator[pathlib.Path]:
     """Every file of results under a directory, in order."""
-    found = {path for name in READERS for path in pathlib.Path(root).rglob(name)}
-    return iter(sorted(found))
+    return files_of(root, READERS)
+
+
+def evaluated(workdir: str | pathlib.Path) -> bool:
+    """Whether the results of a run are there, all of them."""
+    folder = pathlib.Path(workdir) / RESULTS
+    # The results come first, then pictures, the table last.
+    table = pathlib.Path(workdir) / "table.md"
+    found = (next(folder.glob(f"*/*/{name}"), None) for name in READERS)
+    return table.exists() and any(found)
 
 
 def read_file(path: pathlib.Path) -> list[Result]:

@@ -20,7 +20,7 @@ def notes(results: Sequence[Result], table: Sequence[Row] = ()) -> list[str]:
         table: the scores that it may show; all of the results' by default.
     """
     told = [note for run, _ in results for note in run.facts.get("notes", ())]
-    parts = (_seeds, _unequal, _skipped, _sources)
+    parts = (_seeds, _unequal, _skipped, sources)
     found = [*dict.fromkeys(told), *_diverged(results, table)]
     return found + [note for part in parts for note in part(results)]
 
@@ -108,7 +108,7 @@ def _skipped(results: Sequence[Result]) -> list[str]:
     return ["Steps skipped because not finite: " + "; ".join(named) + "."]
 
 
-def _sources(results: Sequence[Result]) -> list[str]:
+def sources(results: Sequence[Result]) -> list[str]:
     """One note a data set and source, saying where numbers are not comparable."""
     pairs = {(run.data, run.facts.get("source", "")) for run, _ in results}
     return [f"{data}: {_judged(text)}." for data, text in sorted(pairs) if text]

@@ -252,7 +252,9 @@ def _base(
     if column.base or column.base_given is not None:
         column = column._replace(given=column.base_given)
     rows = _of(column, [r for r in table if r.run.method == method], metric)
-    for names in (where.keys() - {"method"}, where.keys() & {"data", "split", "given"}):
+    # What the measure has not, such as a weight of distillation, sets nothing apart.
+    own = {name for name in where if any(row.field(name) is not None for row in rows)}
+    for names in (own - {"method"}, where.keys() & {"data", "split", "given"}):
         near = frame.where(rows, **{name: where[name] for name in names})
         if near:
             return near

@@ -3,17 +3,10 @@
 import base64
 import html.parser
 
-from fdnf.evaluation.report import report_html
-from fdnf.evaluation.tables import markup
-from fdnf.evaluation.tables.markup import (
-    Code,
-    Fold,
-    Items,
-    Picture,
-    Section,
-    Table,
-    Text,
-)
+from fdnf.evaluation.report import page as pages
+from fdnf.evaluation.report.page import Code, Fold, Items, Picture, Section, Text
+from fdnf.evaluation.tables.cell import Number
+from fdnf.evaluation.tables.table import Table
 
 VOID = {"meta", "img", "wbr"}
 
@@ -45,7 +38,7 @@ def table(header, *rows, title="T", notes=()):
 
 def page(*blocks):
     state = Section("State", (Text("all <b> done & well"),))
-    return report_html.page("a <sweep>", [state, Section("Tables", blocks)])
+    return pages.html("a <sweep>", [state, Section("Tables", blocks)])
 
 
 def test_page_is_whole_and_brings_everything():
@@ -77,10 +70,12 @@ def test_text_is_escaped():
 
 
 def test_numbers_stand_to_the_right():
-    cells = ("144.0 ± 0.2", "+0.53 ± 0.14 *", "20.0 (19-22)", "1.5x", "77.2 K", "-")
-    found = table(("Model", "Value", "Word"), *(("m", cell, "word") for cell in cells))
+    rows = [("m", Number(1.5, 0.2), "word"), ("m", Number(None), "-"), ("m", "-", "w")]
+    found = table(("Model", "Value", "Word"), *rows)
     marks = [attrs.get("class") for attrs in Page(page(found)).all("td")]
-    assert marks == ["number", None] * len(cells)
+    assert marks == ["number", None] * len(rows)
+    mixed = table(("Model", "Value"), ("m", Number(1.5)), ("m", "a word"))
+    assert [a.get("class") for a in Page(page(mixed)).all("td")] == [None, None]
 
 
 def test_columns_that_name_a_row_are_one():
@@ -107,7 +102,7 @@ def test_markdown_page():
         Section("Curves", (Picture(b"", "image/png", "a"),)),
         Section("Commands", (Fold("all", (Code("run ```x```"),), html_only=False),)),
     ]
-    text = markup.page("A <b>", sections)
+    text = pages.markdown("A <b>", sections)
     assert text.startswith("# A &lt;b>\n\n## State\n\n**wrong**\n\n- a b\n- c\n")
     assert r"| A   | B\|C |" in text
     assert r"| x   | p\|q |" in text
