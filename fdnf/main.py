@@ -70,7 +70,6 @@ from fdnf.train import (
     loop,
     meeting,
     objectives,
-    overrides,
     process,
     settings,
     workdirs,
@@ -142,13 +141,13 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     whole = sys.argv
     try:
         # ml_collections looks for overrides there, too.
-        sys.argv, given = overrides.split(argv)
+        sys.argv, given = settings.split_flags(argv)
         left = flags.FLAGS(sys.argv)
         # A config file that is not there is only reported at the first use.
         if _CONFIG.value is not None:
             _ = _CONFIG.value.to_dict
             known = config_flags.get_override_values(flags.FLAGS["config"])
-            overrides.apply(_CONFIG.value, overrides.of_models(known) | given)
+            settings.override(_CONFIG.value, settings.of_models(known) | given)
             faults.refuse(faults.of(_CONFIG.value))
         return left
     except Exception as error:

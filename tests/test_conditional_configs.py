@@ -13,7 +13,7 @@ from configs import waveglow
 from fdnf.data.speech import Clips
 from fdnf.data.super_resolution import Pairs
 from fdnf.ops import trees
-from fdnf.train import models, preprocessing, settings
+from fdnf.train import models, preprocess, settings
 
 FOLDER = pathlib.Path(__file__).parents[1] / "configs"
 SYNTHETIC = {"srflow": "synthetic_pairs", "waveglow": "synthetic_speech"}
@@ -89,7 +89,7 @@ def prepared(config):
         high = np.zeros((1, given.crop, given.crop, 3), np.uint8)
         low = high[:, :: given.scale, :: given.scale]
         data = Pairs("none", high, low, high, low, (), "", given.scale)
-    return data.event, preprocessing.make(config.data, data)
+    return data.event, preprocess.make(config.data, data)
 
 
 @functools.cache

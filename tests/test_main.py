@@ -15,7 +15,7 @@ import pytest
 from configs import maf_gas
 from fdnf import main
 from fdnf.data.tabular import DataError
-from fdnf.train import loop, settings, state
+from fdnf.train import loop, settings, validation
 from fdnf.train.checkpoint import Checkpointer, CheckpointError
 from fdnf.train.settings import ConfigError
 from tests import tiny
@@ -153,7 +153,7 @@ def test_teacher_of_another_dimension(tmp_path, monkeypatch):
     taught = tiny.config()
     flow = loop.models.build(taught.model)
     params = flow.init(jax.random.key(0), jax.numpy.zeros((8, 5)))["params"]
-    best = state.first_best(jax.tree.map(lambda leaf: leaf[None], params), {}, 1)
+    best = validation.first_best(jax.tree.map(lambda leaf: leaf[None], params), {}, 1)
     meta = {"config": settings.to_dict(taught), "event": [5], "preprocess": {}}
     with Checkpointer(tmp_path / "taught") as checkpointer:
         checkpointer.save(6, {"w": np.zeros(2)}, best, meta)

@@ -21,15 +21,7 @@ from configs import (
 )
 from fdnf.data import build as datasets
 from fdnf.ops import trees
-from fdnf.train import (
-    feeding,
-    models,
-    preprocessing,
-    program,
-    settings,
-    taught,
-    teachers,
-)
+from fdnf.train import models, preprocess, program, settings, teachers
 
 CASES = [
     (srflow_div2k, "pretrained"),
@@ -72,11 +64,11 @@ def drawn_teacher(student, section):
     config = reduced(section)
     flow, data = models.build(config.model), datasets.build(student.data)
     prepared = settings.prepared(student, data)
-    first = feeding.first_batches(data, prepared, 1, [0])
+    first = program.first_batches(data, prepared, 1, [0])
     init = jax.jit(lambda key, x, cond: models.init(flow, key, x, cond))
     variables = init(jax.random.key(0), first["x"][0], first["cond"][0])
     variables = {"constants": {}} | jax.tree.map(lambda leaf: leaf[None], variables)
-    meta = {"event": data.event, "preprocess": preprocessing.describe(prepared)}
+    meta = {"event": data.event, "preprocess": preprocess.describe(prepared)}
     return teachers.Trained(flow, variables, config, meta)
 
 
@@ -93,7 +85,7 @@ def test_one_step(file, word, tmp_path, monkeypatch, capsys):
         found = drawn_teacher(config, config.teacher.config)
         monkeypatch.setattr(teachers, "load", lambda _: found)
     begin = time.perf_counter()
-    built = program.build([taught.Member(config, tmp_path, teacher)])
+    built = program.build([settings.Experiment(config, tmp_path, teacher)])
     state, hyper = jax.device_put((built.state, built.hyper), built.replicated)
     before = jax.tree.map(np.array, state.params)
     run = np.zeros(1, np.int32)

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from fdnf.train import overrides, settings
+from fdnf.train import settings
 
 ROOT = pathlib.Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -82,11 +82,11 @@ def commands():
 @pytest.mark.parametrize(("file", "arg", "given"), list(commands()))
 def test_commands_pass_the_checks(file, arg, given):
     config = importlib.import_module(f"configs.{file}").get_config(arg).lock()
-    rest, values = overrides.split(given)
+    rest, values = settings.split_flags(given)
     for item in rest:
         key, _, value = item.removeprefix("--config.").partition("=")
-        values[key] = overrides.read(value.strip())
-    overrides.apply(config, values)
+        values[key] = settings.read_value(value.strip())
+    settings.override(config, values)
     settings.check(config)
 
 

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from configs import common
-from fdnf.train import checkpoint, models, settings, state
+from fdnf.train import checkpoint, models, settings, validation
 
 
 def config(method: str = "nll", **train: Any):
@@ -43,7 +43,7 @@ def stored(config: Any, workdir: pathlib.Path) -> pathlib.Path:
     flow = models.build(config.model)
     x = jax.numpy.zeros((8, config.data.args.dim))
     params = flow.init(jax.random.key(0), x)["params"]
-    best = state.first_best(jax.tree.map(lambda leaf: leaf[None], params), {}, 1)
+    best = validation.first_best(jax.tree.map(lambda leaf: leaf[None], params), {}, 1)
     event = [config.data.args.dim]
     meta = {"config": settings.to_dict(config), "event": event, "preprocess": {}}
     with checkpoint.Checkpointer(workdir) as checkpointer:

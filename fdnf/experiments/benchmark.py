@@ -121,7 +121,7 @@ def build_train(args: argparse.Namespace) -> tuple[Callable[[], Any], int]:
     import jax.numpy as jnp
     from ml_collections import ConfigDict
 
-    from fdnf.train import initial, objectives, optim, sampling, side_by_side, step
+    from fdnf.train import batches, models, objectives, optim, step
 
     layers = args.layers
     config = ConfigDict(
@@ -162,20 +162,20 @@ def build_train(args: argparse.Namespace) -> tuple[Callable[[], Any], int]:
     train_step = step.make_train_step(
         objectives.build(config, flow, teacher, 1.0),
         optimizer,
-        sampling.uniform(4 * args.batch, args.batch, 1),
+        batches.uniform(4 * args.batch, args.batch, 1),
         steps=args.steps_per_call,
         ema=0.0,
         pack=args.pack,
         preprocess=prepared,
     )
-    keys = side_by_side.run_keys(0, args.runs)
+    keys = step.run_keys(0, args.runs)
     start, _ = prepared.encode(keys[0], data["train"][: args.init_rows])
     first = jnp.stack([start] * args.runs)
-    state = initial.init_state(flow, optimizer, keys, first, 0.0)
+    state = models.init_state(flow, optimizer, keys, first, 0.0)
     # As in the training loop; otherwise the second call compiles again.
     mesh = jax.make_mesh((1,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
     sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    numbers = side_by_side.hyper(keys, weights=objectives.weights(config))
+    numbers = step.hyper(keys, weights=objectives.weights(config))
     placed = jax.device_put((state, numbers, data, variables), sharding)
     held = {"state": placed[0]}
     numbers, data, variables = placed[1:]

@@ -13,20 +13,11 @@ from fdnf.data import build as datasets
 from fdnf.data import paths
 from fdnf.evaluation.core import stored as results
 from fdnf.experiments import study
-from fdnf.train import (
-    distributed,
-    objectives,
-    overrides,
-    packs,
-    settings,
-    stored,
-    workdirs,
-)
-from fdnf.train.program import Member
-from fdnf.train.settings import ConfigError
+from fdnf.train import distributed, objectives, packs, settings, stored, workdirs
+from fdnf.train.settings import ConfigError, Experiment
 
 
-def read(path: str | pathlib.Path, config: Any) -> list[Member]:
+def read(path: str | pathlib.Path, config: Any) -> list[Experiment]:
     """The points of a file.
 
     Args:
@@ -65,7 +56,7 @@ def _entry(given: Any) -> tuple[str, dict[str, Any]]:
     return os.path.normpath(workdir), overrides
 
 
-def member(config: Any, workdir: pathlib.Path) -> Member:
+def member(config: Any, workdir: pathlib.Path) -> Experiment:
     """The experiment of a config, whose teacher must be there.
 
     Raises:
@@ -85,10 +76,10 @@ def member(config: Any, workdir: pathlib.Path) -> Member:
             raise ConfigError(
                 "a point starts from what is trained already: set pretrained.workdir"
             )
-    return Member(config, workdir, **{k: pathlib.Path(v) for k, v in found.items()})
+    return Experiment(config, workdir, **{k: pathlib.Path(v) for k, v in found.items()})
 
 
-def run(members: Sequence[Member], pack: str) -> list[pathlib.Path]:
+def run(members: Sequence[Experiment], pack: str) -> list[pathlib.Path]:
     """Trains and evaluates; what is done already is not done again.
 
     Args:
@@ -118,7 +109,7 @@ def run(members: Sequence[Member], pack: str) -> list[pathlib.Path]:
         return failed + _run(sound, pack)
 
 
-def _run(members: Sequence[Member], pack: str) -> list[pathlib.Path]:
+def _run(members: Sequence[Experiment], pack: str) -> list[pathlib.Path]:
     failed, data, name = [], None, ""
     label = "train"
     if len(members) == 1:
@@ -146,6 +137,6 @@ def method(config: Any) -> str:
 def _changed(config: Any, given: dict[str, Any]) -> ConfigDict:
     """A copy of the config with the overrides, whose keys are dotted paths."""
     changed = copy.deepcopy(config)
-    overrides.apply(changed, settings.tuples(given))
+    settings.override(changed, settings.tuples(given))
     settings.expand(changed)
     return changed

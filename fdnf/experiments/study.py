@@ -23,18 +23,17 @@ from fdnf.evaluation.tasks import conditional, evaluate, transfer_report
 from fdnf.train import (
     checkpoint,
     distributed,
-    levels,
+    faults,
     loop,
     models,
     objectives,
     process,
-    same_data,
     settings,
     teachers,
     transfer,
     workdirs,
 )
-from fdnf.train.preprocessing import Data
+from fdnf.train.preprocess import Data
 
 RESULTS = "results"
 
@@ -82,7 +81,7 @@ def _run(config: Any, workdir: pathlib.Path, plans: dict[str, Any], runs: int) -
     shapes = data.event, prepared.condition_shape(data.event)
     if config.teacher.workdir:  # Refused now, not once the plain student is trained.
         trained = teachers.load(where["teacher"])
-        same_data.check(config, "teacher", trained.config.data, where["teacher"])
+        faults.check_same_data(config, "teacher", trained.config.data, where["teacher"])
         teachers.match(trained, data.event, runs, prepared)
         _check_levels(plans, trained.flow, *shapes)
     else:
@@ -133,7 +132,7 @@ def _check_levels(
         if objectives.needs_teacher(plan):
             student = models.build(plan.model)
             try:
-                levels.check(plan, student, teacher, event, cond)
+                objectives.check_levels(plan, student, teacher, event, cond)
             except ValueError as error:
                 raise settings.ConfigError(f"{method}: {error}") from error
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from fdnf.train import interruption
 from fdnf.train.meeting import PARTING, Meeting
-from fdnf.train.settings import ConfigError
+from fdnf.train.rules import ConfigError
 
 MODES = ("auto", "slurm", "off")
 # Seconds without a sign of life after which a process is given up; those that are left

@@ -1,22 +1,26 @@
-"""What is wrong with a config, by the table of its keys: everything at once."""
+"""What is wrong with a config, by the table of its keys: everything at once.
+
+A teacher, or a pretrained model, learns the rows of the model that takes from it. A
+value given for `data` goes for the models that are trained first too, and sections that
+differ are refused, unless `teacher.other_data` (`pretrained.other_data`) says that they
+shall.
+"""
 
 import copy
 import difflib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from fdnf.train import arguments, keys, objectives, rules
+from fdnf.train import keys, objectives, rules
 from fdnf.train.keys import Key
+from fdnf.train.rules import ConfigError
 
 # Sections that hold what the table does not list key by key.
 _WHOLE = ("model.args", "data.args", "teacher.config", "pretrained.config")
 _RECIPES = "study.recipes"
 # Sections without which a config is whole.
 _OPTIONAL = ("teacher", "pretrained")
-
-
-class ConfigError(ValueError):
-    """A config that cannot work; the text says which key and what to write."""
 
 
 def refuse(found: Sequence[str]) -> None:
@@ -126,7 +130,7 @@ def _faults(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 def _table(values: Mapping[str, Any]) -> dict[str, Key]:
     """The keys of a config on its kind of data; the general ones if it is unknown."""
     name = _get(values, "data.name")
-    kind = arguments.kind_of(name) if isinstance(name, str) else None
+    kind = rules.kind_of(name) if isinstance(name, str) else None
     if kind is None:
         return keys.GENERAL | keys.DISTILLATION | keys.OTHERS
     return keys.of_kind(kind)
@@ -169,13 +173,13 @@ def _missing(
 
 def _of_arguments(values: Mapping[str, Any], prefix: str) -> Iterator[str]:
     model, data = _get(values, "model.name"), _get(values, "data.name")
-    if isinstance(model, str) and model in arguments.MODELS:
+    if isinstance(model, str) and model in rules.MODELS:
         given = _get(values, "model.args")
-        table = arguments.of_model(model)
+        table = rules.of_model(model)
         yield from _of_section(given, table, f"{prefix}model.args", model)
-    if isinstance(data, str) and arguments.kind_of(data):
+    if isinstance(data, str) and rules.kind_of(data):
         given = _get(values, "data.args")
-        table = arguments.of_data(data)
+        table = rules.of_data(data)
         known = {key: rule for key, (rule, _) in table.items()}
         yield from _of_section(given, known, f"{prefix}data.args", data)
         for key, (rule, needed) in table.items():
@@ -253,3 +257,114 @@ def _nearest(key: str, table: Mapping[str, Key]) -> str:
 def _said(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+# What may differ while the rows are the same: the size of the windows that are cut out
+# of them, how many there are to validate on, and mirrored ones.
+VIEWS = ("args.crop", "args.tile", "args.segment", "args.windows", "flip")
+# Noise belongs to a density. What a model starts from need not have one.
+NOISE = ("bins", "noise")
+MAY_DIFFER = {"teacher": VIEWS, "pretrained": (*VIEWS, *NOISE)}
+_PATHS = ("args.path", "args.root", "args.data_dir")
+
+
+def models_within(config: Any) -> Iterator[tuple[str, Any]]:
+    """The models within a config that must have its data: section and config.
+
+    Those that lie in a workdir are left out, and those that may have other data.
+    """
+    for name in MAY_DIFFER:
+        section = config.get(name)
+        if not section or section.get("workdir") or section.get("other_data", False):
+            continue
+        if section.get("config"):
+            yield name, section.config
+
+
+def reaching(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Of values given for a config, those that go for the model within it too.
+
+    Args:
+      name: its section, a key of MAY_DIFFER.
+      given: dotted keys of the config and their values; one of the inner config's own,
+        "teacher.config.data.name", goes before that of "data.name".
+    """
+    own = f"{name}.config."
+    inner = {k.removeprefix(own): v for k, v in given.items() if k.startswith(own)}
+    renamed = "data.name" in given
+    passed = {}
+    for key, value in given.items():
+        part = key.removeprefix("data.")
+        if not key.startswith("data.") or (part in MAY_DIFFER[name] and not renamed):
+            continue
+        if part == "args" and isinstance(value, Mapping) and not renamed:
+            views = {k for k in value if f"args.{k}" in MAY_DIFFER[name]}
+            value = {k: v for k, v in value.items() if k not in views}
+        passed[key] = value
+    return passed | inner
+
+
+def data_differences(name: str, ours: Any, theirs: Any) -> list[str]:
+    """Keys of two `data` sections by which their rows are not the same, and values.
+
+    Args:
+      name: whose data `theirs` are, a key of MAY_DIFFER.
+      ours: the section of the model that takes from it.
+      theirs: its own.
+    """
+    a, b = _whole_section(ours), _whole_section(theirs)
+    return [
+        f"data.{key} ({b.get(key)!r} there, {a.get(key)!r} here)"
+        for key in sorted(a.keys() | b.keys())
+        if key not in MAY_DIFFER[name] and a.get(key) != b.get(key)
+    ]
+
+
+def check_same_data(config: Any, name: str, theirs: Any, place: Any) -> None:
+    """Refuses a trained model of other data.
+
+    Args:
+      config: of the model that takes from it.
+      name: its section, a key of MAY_DIFFER.
+      theirs: the `data` section that it was trained with.
+      place: where it lies.
+
+    Raises:
+      ConfigError: with what differs, and how to say that it shall.
+    """
+    if config[name].get("other_data", False):
+        return
+    if found := data_differences(name, config.data, theirs):
+        raise ConfigError(
+            f"{place} was trained on other data: {said_of_data(name, found)}"
+        )
+
+
+def said_of_data(name: str, found: list[str]) -> str:
+    """What differs, and the way out."""
+    return (
+        f"{', '.join(found)}. Give both the same, or set {name}.other_data=True if the "
+        "rows shall differ"
+    )
+
+
+def _whole_section(section: Any) -> dict[str, Any]:
+    """Dotted keys and values, with the defaults of what is left out."""
+    values = plain(section)
+    name, args = values.pop("name"), values.pop("args", None) or {}
+    kind = rules.kind_of(name)
+    found = {"name": name}
+    for key, entry in (keys.KINDS[kind] if kind else {}).items():
+        if key.startswith("data.") and entry.default is not keys.NONE:
+            found[key.removeprefix("data.")] = entry.default
+    found |= {f"args.{k}": v for k, v in rules.defaults(name).items()}
+    found |= {f"args.{k}": v for k, v in args.items()}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found |= {f"{key}.{k}": v for k, v in value.items()}
+        else:
+            found[key] = value
+    for key in _PATHS:
+        if isinstance(found.get(key), str):
+            found[key] = os.path.abspath(os.path.expanduser(found[key]))
+    return found

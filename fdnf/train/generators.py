@@ -6,21 +6,16 @@ latents learns the data themselves by their mean distance, as pre-training or ba
 """
 
 import os
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array
 
 from fdnf.losses import feed_forward, spectra
 from fdnf.metrics import lpips
 from fdnf.metrics.weights import MissingWeightsError, WeightsError
-from fdnf.train import models, shares
-from fdnf.train.streams import Noise, fold
+from fdnf.train import batches, models
+from fdnf.train.batches import Noise, Objective, fold
 from fdnf.types import Flow
-
-Batch = Mapping[str, Array]
-Objective = Callable[..., tuple[Array, dict[str, Array]]]
 
 METHODS = ("feed_forward", "regression")
 FEATURES = ("none", "stft", "lpips_vgg16", "lpips_alex")
@@ -112,7 +107,7 @@ def build(config: Any, student: models.Model, teacher: Flow | None) -> Objective
       teacher: the flow whose samples it learns, unless the method is "regression".
 
     Returns:
-      A pure function to the loss and named scalars, see `objectives.Objective`. The
+      A pure function to the loss and named scalars, see `batches.Objective`. The
       teacher's variables are `{"flow": its variables, "feature": weights(config)}`.
 
     Raises:
@@ -133,11 +128,11 @@ def build(config: Any, student: models.Model, teacher: Flow | None) -> Objective
         key,
         step,
         weights=None,
-        share=shares.WHOLE,
+        share=batches.WHOLE,
     ):
         del step, weights  # Neither changes this loss.
         x, drawing = batch["x"], fold(key, Noise.LATENTS)
-        z = shares.draw(
+        z = batches.draw(
             share,
             x.shape[0],
             lambda rows: student.draw(
@@ -170,12 +165,12 @@ def _regression(student: models.Model) -> Objective:
         key,
         step,
         weights=None,
-        share=shares.WHOLE,
+        share=batches.WHOLE,
     ):
         del teacher_variables, step, weights
         x = batch["x"]
         drawing = fold(key, Noise.LATENTS)
-        z = shares.draw(
+        z = batches.draw(
             share, x.shape[0], lambda rows: student.draw(drawing, (rows, *x.shape[1:]))
         )
         variables = {"params": params, "constants": constants}

@@ -14,7 +14,7 @@ from fdnf.data import build as datasets
 from fdnf.losses import distillation, expansion, inverse_matching, presets
 from fdnf.metrics import extractors, lpips
 from fdnf.ops import mel
-from fdnf.train import arguments, generators, objectives, optim, side_by_side, transfer
+from fdnf.train import generators, objectives, optim, rules, step, transfer
 from fdnf.train.rules import (
     ANY,
     ROWS,
@@ -34,7 +34,7 @@ from fdnf.train.rules import (
 )
 
 STEPS = 2**31 - 1  # Steps are counted in 32 bits.
-# How a bound of images is taken, see `density.make_log_prob`.
+# How a bound of images is taken, see `validation.make_log_prob`.
 BOUNDS = ("uniform", "importance")
 EXTRACTORS = ("classifier", *extractors.PYRAMIDS, "inception")
 
@@ -92,7 +92,7 @@ GENERAL = {
     "runs": Key(whole(1, 4096), "seeds that train side by side", 1),
     "role": Key(name(1), "name in tables: teacher, student, pretrained", "teacher"),
     "label": _spare(name(), "another name there, and of the directory", ""),
-    "model.name": Key(one_of(sorted(arguments.MODELS)), "flow or student"),
+    "model.name": Key(one_of(sorted(rules.MODELS)), "flow or student"),
     "data.name": Key(one_of(datasets.DATASETS), "data set"),
     "optim.name": Key(one_of(optim.OPTIMISERS), "optimizer", "adam"),
     "optim.lr": Key(_POSITIVE, "learning rate after the warm-up", 3e-3),
@@ -124,7 +124,7 @@ GENERAL = {
     "train.steps_per_call": Key(
         whole(1, STEPS), "steps of one call of the program", 100
     ),
-    "train.pack": Key(one_of(side_by_side.PACKS), "how runs share a program", "auto"),
+    "train.pack": Key(one_of(step.PACKS), "how runs share a program", "auto"),
     "train.log_every": Key(whole(1, STEPS), "steps between rows of the log", 500),
     "train.eval_every": Key(
         whole(1, STEPS), "steps between validations, each saved", 1000

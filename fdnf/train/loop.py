@@ -16,23 +16,20 @@ from fdnf.data import paths
 from fdnf.train import (
     checkpoint,
     distributed,
-    initial,
     interruption,
-    levels,
     models,
     objectives,
     optim,
     program,
-    resume,
     settings,
-    state,
+    step,
     validation,
     workdirs,
 )
-from fdnf.train.checkpoint import Checkpointer, CheckpointError, check_writable
-from fdnf.train.program import Member, Program
-from fdnf.train.progress import Pace, Progress
-from fdnf.train.writers import Writer
+from fdnf.train.checkpoint import Checkpointer, CheckpointError
+from fdnf.train.program import Program
+from fdnf.train.settings import Experiment
+from fdnf.train.writers import Pace, Progress, Writer
 
 FINISHED = workdirs.FINISHED
 
@@ -75,7 +72,7 @@ def train_and_evaluate(config: Any, workdir: str | pathlib.Path, label: str = "t
         if finished is not None:
             _log.info("%s is finished; nothing to train", workdir)
             return finished
-        member = Member(config, workdir, **_trained_first(config, workdir))
+        member = Experiment(config, workdir, **_trained_first(config, workdir))
         return train_together([member], label)[0]
 
 
@@ -86,7 +83,7 @@ def check(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
       ConfigError, CheckpointError: as `train_and_evaluate`.
     """
     settings.check(config)
-    check_writable(workdir)
+    workdirs.check_writable(workdir)
     return _finished(config, workdir)
 
 
@@ -95,17 +92,17 @@ def _finished(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
     found = workdirs.finished(config, workdir)
     named = {k: pathlib.Path(config[k].workdir or workdir / k) for k in _asked(config)}
     if found is not None and named:
-        resume.check(
+        checkpoint.check_foundations(
             workdir,
             checkpoint.meta_of(workdir),
-            resume.marks(Member(config, workdir, **named)),
+            checkpoint.marks(Experiment(config, workdir, **named)),
             config.train.get("accept_changes", False),
         )
     return found
 
 
 def train_together(
-    members: Sequence[Member], label: str = "train"
+    members: Sequence[Experiment], label: str = "train"
 ) -> list[dict[str, Any] | None]:
     """Trains experiments that differ in numbers only, as one program.
 
@@ -133,12 +130,12 @@ def train_together(
         return _train(members, label)
 
 
-def _train(members: Sequence[Member], label: str) -> list[dict[str, Any] | None]:
+def _train(members: Sequence[Experiment], label: str) -> list[dict[str, Any] | None]:
     train = members[0].config.train
     here = jax.local_device_count()
     # Data, models, teachers, the step.
     built = program.build(members)
-    rests_on = resume.foundations(members, built.data)
+    rests_on = checkpoint.foundations(members, built.data)
     metas = [
         {"config": settings.to_dict(m.config), **built.meta, "rests_on": below}
         for m, below in zip(members, rests_on, strict=True)
@@ -150,7 +147,7 @@ def _train(members: Sequence[Member], label: str) -> list[dict[str, Any] | None]
             stack.enter_context(Checkpointer(m.workdir, keep=train.keep))
             for m in members
         ]
-        restored, train_state, best = resume.restore(
+        restored, train_state, best = checkpoint.restore(
             kept,
             built.state,
             built.best,
@@ -311,7 +308,7 @@ def _save(
         workdirs.check_held(kept[i].directory.parent)
         runs = built.runs[i]
         mine = jax.tree.map(lambda leaf, runs=runs: leaf[runs], best)
-        kept[i].save(now, state.take(train_state, runs), mine, metas[i])
+        kept[i].save(now, step.take(train_state, runs), mine, metas[i])
     return True
 
 
@@ -397,7 +394,7 @@ def _trained_first(config: Any, workdir: pathlib.Path) -> dict[str, pathlib.Path
         if "teacher" in asked and not config.teacher.workdir:
             other = models.build(config.teacher.config.model)
             cond = prepared.condition_shape(data.event)
-            levels.check(config, flow, other, data.event, cond)
+            objectives.check_levels(config, flow, other, data.event, cond)
     found = {}
     for name in asked:
         found[name] = pathlib.Path(config[name].workdir or workdir / name)
@@ -438,5 +435,5 @@ def _failure(
     said += "No step ever was, so it is not the learning rate: look at the data"
     if built.data.train.ndim == 2:
         said += ", whose columns should be standardised. "
-        said += initial.columns(built.data.train)
+        said += models.columns(built.data.train)
     return TrainingStoppedError(f"{said}, or at the model's arguments")

@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import fdnf
-from fdnf.train.settings import ConfigError
+from fdnf.train.rules import ConfigError
 
 # Seconds for all to come.
 PATIENCE = 300.0

@@ -1,5 +1,6 @@
 """What is trained: the only place that branches on `config.loss.method`."""
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,16 +10,10 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from fdnf.losses import distillation, presets
-from fdnf.train import generators, models, shares, transfer
-from fdnf.train.streams import Noise, fold
+from fdnf.train import batches, generators, models, transfer
+from fdnf.train.batches import Arrays, Noise, Objective, fold
+from fdnf.train.rules import ConfigError
 from fdnf.types import Encoding, ExternalFlow, Flow
-
-Batch = Mapping[str, Array]
-Objective = Callable[..., tuple[Array, dict[str, Array]]]
-"""(params, constants, teacher_variables, batch, key, step, weights, share) ->
-(loss, scalars): `weights` are those of the loss's terms, `[3]`, as numbers that may
-differ from one run of a program to the next, or None for those of the config; `share`
-says which rows of the batch these are."""
 
 METHODS = ("nll", "lkd", "ilkd", "skd", *transfer.METHODS, *generators.METHODS)
 # Those that are not validated by likelihood.
@@ -86,7 +81,7 @@ def asked(config: Any, teacher: Flow) -> tuple[Flow, Callable] | None:
     if method not in ("lkd", "ilkd") or arguments(config)["weights"][2]:
         return None
 
-    def ask(variables: Any, batch: Batch) -> Encoding:
+    def ask(variables: Any, batch: Arrays) -> Encoding:
         return teacher.apply(variables, batch["x"], batch.get("cond"), method="encode")
 
     return _ASKED, ask
@@ -150,7 +145,7 @@ def _nll(student: models.Model, units: str) -> Objective:
         key,
         step,
         weights=None,
-        share=shares.WHOLE,
+        share=batches.WHOLE,
     ):
         variables = {"params": params, "constants": constants}
         loss, aux = distillation.nll(
@@ -189,7 +184,7 @@ def _encoded(student, teacher, config, kwargs) -> Objective:
         key,
         step,
         weights=None,
-        share=shares.WHOLE,
+        share=batches.WHOLE,
     ):
         variables = {"params": params, "constants": constants}
         _, aux = distillation.combined(
@@ -233,7 +228,7 @@ def _with_samples(student, teacher, config, kwargs) -> Objective:
         key,
         step,
         weights=None,
-        share=shares.WHOLE,
+        share=batches.WHOLE,
     ):
         variables = {"params": params, "constants": constants}
         x, cond = batch["x"], batch.get("cond")
@@ -243,7 +238,7 @@ def _with_samples(student, teacher, config, kwargs) -> Objective:
                 f"loss.skd.batch={skd.batch} does not divide among the devices"
             )
         drawing = fold(key, Noise.LATENTS)
-        drawn = shares.draw(
+        drawn = batches.draw(
             share,
             own,
             lambda rows: student.draw(drawing, (rows, *x.shape[1:]), skd.temperature),
@@ -281,3 +276,79 @@ def _with_samples(student, teacher, config, kwargs) -> Objective:
         return _weigh(terms, weights, faded), terms
 
     return objective
+
+
+def check_levels(
+    config: Any,
+    student: models.Model,
+    teacher: models.Model,
+    event: tuple[int, ...],
+    cond: tuple[int, ...] | None = None,
+) -> None:
+    """Refuses levels or latents that cannot be compared, by shapes alone.
+
+    Args:
+      config: of the student.
+      student: what is trained.
+      teacher: what it is compared with.
+      event: shape of one row of the data.
+      cond: shape of its condition, if it has one.
+
+    Raises:
+      ConfigError: as `distillation.ilkd` and `distillation.lkd`.
+    """
+    try:
+        _compare_levels(config, student, teacher, event, cond)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"loss.method={config.loss.method!r}: {error}") from error
+
+
+def _compare_levels(config, student, teacher, event, cond) -> None:
+    if config.loss.method == "feed_forward":
+        ours, theirs = (m.latent_shapes(tuple(event)) for m in (student, teacher))
+        if ours != theirs:
+            raise ValueError(
+                f"the student takes latents of shapes {ours}, the teacher {theirs}: "
+                "they share them, so model.args must agree in levels and splits"
+            )
+    if config.loss.method in SAMPLERS:
+        return
+    kwargs = arguments(config)
+    if not kwargs["weights"][1]:
+        return
+
+    encodings = [_encoding(flow, tuple(event), cond) for flow in (student, teacher)]
+    distance = kwargs["distance"]
+    parts = kwargs.get("parts", "passed")
+    if kwargs["latents"] != "levels":
+        jax.eval_shape(
+            lambda a, b: distillation.rowwise(
+                a.latents(parts), b.latents(parts), distance
+            ),
+            *encodings,
+        )
+        return
+    counts = [len(encoding.levels) for encoding in encodings]
+    for s, t in distillation.pairs_of(kwargs["pairs"], *counts):
+        jax.eval_shape(
+            lambda a, b, s=s, t=t: distillation.rowwise(
+                a.part(s % counts[0], parts), b.part(t % counts[1], parts), distance
+            ),
+            *encodings,
+        )
+
+
+# A study and the program that it starts ask the same.
+@functools.lru_cache(maxsize=16)
+def _encoding(
+    flow: models.Model, event: tuple[int, ...], cond: tuple[int, ...] | None
+) -> Encoding:
+    """Shapes of what a flow makes of two rows."""
+
+    def encode() -> Encoding:
+        given = None if cond is None else jnp.zeros((2, *cond))
+        return flow.init_with_output(jax.random.key(0), jnp.zeros((2, *event)), given)[
+            0
+        ]
+
+    return jax.eval_shape(encode)

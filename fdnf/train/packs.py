@@ -22,8 +22,8 @@ from fdnf.train import (
 )
 from fdnf.train.checkpoint import SUBDIRECTORY, CheckpointError
 from fdnf.train.loop import TrainingStoppedError
-from fdnf.train.program import Member
-from fdnf.train.settings import ConfigError
+from fdnf.train.rules import ConfigError
+from fdnf.train.settings import Experiment
 
 # What a group holds at most if nothing is asked for. It is halved when a device's
 # memory does not suffice.
@@ -47,7 +47,7 @@ def limit(pack: str, images: bool = False) -> int:
     return int(pack)
 
 
-def plan(members: Sequence[Member], most: int) -> list[list[Member]]:
+def plan(members: Sequence[Experiment], most: int) -> list[list[Experiment]]:
     """Groups of those that can train as one program, in the order they came.
 
     They may differ in seed, learning rate, weights of the loss (not in which are 0:
@@ -58,7 +58,7 @@ def plan(members: Sequence[Member], most: int) -> list[list[Member]]:
       members: unfinished experiments.
       most: members of a group.
     """
-    groups: dict[str, list[tuple[set[int], list[Member]]]] = {}
+    groups: dict[str, list[tuple[set[int], list[Experiment]]]] = {}
     for member in members:
         saved = set(stored.steps(member.workdir / SUBDIRECTORY))
         alike = groups.setdefault(_program(member), [])
@@ -77,8 +77,8 @@ def plan(members: Sequence[Member], most: int) -> list[list[Member]]:
 
 
 def train(
-    members: Sequence[Member], pack: str = "auto", label: str = "train"
-) -> Iterator[tuple[Member, dict[str, Any] | None]]:
+    members: Sequence[Experiment], pack: str = "auto", label: str = "train"
+) -> Iterator[tuple[Experiment, dict[str, Any] | None]]:
     """Trains them, those that fit together at once.
 
     Args:
@@ -145,7 +145,7 @@ def train(
         process.release_programs()
 
 
-def refuse(member: Member, error: Exception) -> None:
+def refuse(member: Experiment, error: Exception) -> None:
     """Says why a member is not trained, there and on the terminal."""
     _log.error("%s is refused: %s", member.workdir, error)
     # Its directory may be what is wrong.
@@ -154,7 +154,7 @@ def refuse(member: Member, error: Exception) -> None:
         workdirs.write_failed(member.workdir, error)
 
 
-def _program(member: Member) -> str:
+def _program(member: Experiment) -> str:
     """What two members must agree in, as text."""
     config = settings.to_dict(member.config)
     for key in ("study", "label"):

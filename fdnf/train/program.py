@@ -7,6 +7,7 @@ Members that differ in numbers only train as one program, side by side.
 import copy
 import functools
 import itertools
+import logging
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -15,30 +16,29 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jaxtyping import Array
 
 from fdnf.data import build as datasets
+from fdnf.ops import statistics
 from fdnf.students.base import Student
 from fdnf.train import (
+    batches,
     distributed,
-    feeding,
     generators,
-    initial,
-    levels,
     models,
     objectives,
     optim,
-    preprocessing,
-    sampling,
+    preprocess,
     settings,
-    side_by_side,
     step,
+    teachers,
     transfer,
     validation,
 )
-from fdnf.train import state as states
-from fdnf.train import taught as ancestors
-from fdnf.train.preprocessing import Data, Prepared
-from fdnf.train.taught import Member, Taught
+from fdnf.train.batches import Run, fold
+from fdnf.train.preprocess import Data, Prepared
+from fdnf.train.settings import Experiment
+from fdnf.train.teachers import Source
 
 
 class Program(NamedTuple):
@@ -64,10 +64,10 @@ class Program(NamedTuple):
     take: Callable
     validate: validation.Validate
     measure: str
-    state: states.TrainState
-    best: states.Best
+    state: step.TrainState
+    best: validation.Best
     update: Callable
-    hyper: side_by_side.Hyper
+    hyper: step.Hyper
     data: Data
     on_device: dict[str, Any]
     teacher: Any
@@ -77,7 +77,7 @@ class Program(NamedTuple):
     meta: dict[str, Any]
 
 
-def build(members: Sequence[Member]) -> Program:
+def build(members: Sequence[Experiment]) -> Program:
     """Loads data and teachers, and makes the step and the initial state.
 
     Args:
@@ -97,12 +97,12 @@ def build(members: Sequence[Member]) -> Program:
     total = ends[-1]
     taught = None
     if members[0].teacher:
-        taught = ancestors.teachers_of(members, data, prepared)
+        taught = teachers.teachers_of(members, data, prepared)
         cond = prepared.condition_shape(data.event)
-        levels.check(config, flow, taught.trained.flow, data.event, cond)
+        objectives.check_levels(config, flow, taught.trained.flow, data.event, cond)
 
     reach = prepared.reach(data.train)
-    drawn = feeding.feed(members[0], data, prepared, taught, reach)
+    drawn = feed(members[0], data, prepared, taught, reach)
     distributed.same("training data", data.train)
     replicated = _replicated()
     on_device = jax.device_put(drawn.arrays, replicated)
@@ -123,7 +123,7 @@ def build(members: Sequence[Member]) -> Program:
     take = step.make_train_step(
         objective,
         optimizer,
-        sampling.uniform(
+        batches.uniform(
             len(drawn.arrays["train"]), train.batch_size, devices, drawn.share
         ),
         steps=train.steps_per_call,
@@ -136,9 +136,9 @@ def build(members: Sequence[Member]) -> Program:
         ask=ask,
     )
     keys = jnp.stack([jax.random.key(seed) for seed in seeds])
-    first = feeding.first_batches(data, prepared, train.init_rows, seeds)
+    first = first_batches(data, prepared, train.init_rows, seeds)
     with settings.explained(flow, data):
-        start = initial.init_state(
+        start = models.init_state(
             flow,
             optimizer,
             keys,
@@ -164,9 +164,9 @@ def build(members: Sequence[Member]) -> Program:
         ),
         measure=validation.LOSS if by_loss else validation.LIKELIHOOD,
         state=start,
-        best=states.first_best(start.params, start.constants, total),
-        update=transfer.newest if sampler else states.update_best,
-        hyper=side_by_side.hyper(
+        best=validation.first_best(start.params, start.constants, total),
+        update=validation.newest if sampler else validation.update_best,
+        hyper=step.hyper(
             keys,
             np.repeat([m.config.optim.lr for m in members], counts),
             np.repeat([objectives.weights(m.config) for m in members], counts, axis=0),
@@ -179,26 +179,26 @@ def build(members: Sequence[Member]) -> Program:
         replicated=replicated,
         meta={
             "event": data.event,
-            "preprocess": preprocessing.describe(prepared),
+            "preprocess": preprocess.describe(prepared),
             "data": data.name,
         },
     )
 
 
 def _inherited(
-    members: Sequence[Member], flow: models.Model, taught: Taught | None
-) -> list[initial.Inheritance]:
+    members: Sequence[Experiment], flow: models.Model, taught: Source | None
+) -> list[models.Inheritance]:
     """What the members' model takes over from others before it is trained."""
     found, config = [], members[0].config
     if taught and config.teacher.get("inherit_permutations", False):
-        take = initial.permutations
-        found.append(initial.Inheritance(take, taught.variables, taught.by_run))
+        take = models.permutations
+        found.append(models.Inheritance(take, taught.variables, taught.by_run))
     if taught and isinstance(flow, Student):
-        found.append(initial.Inheritance(flow.inherit, taught.variables, taught.by_run))
+        found.append(models.Inheritance(flow.inherit, taught.variables, taught.by_run))
     if members[0].pretrained:
-        source = ancestors.pretrained_of(members)
-        take = functools.partial(initial.subtree, config.pretrained.into)
-        found.append(initial.Inheritance(take, source.variables, source.by_run))
+        source = teachers.pretrained_of(members)
+        take = functools.partial(models.subtree, config.pretrained.into)
+        found.append(models.Inheritance(take, source.variables, source.by_run))
     return found
 
 
@@ -210,7 +210,7 @@ def _frozen(config: Any) -> tuple[str, int] | None:
     return section.into, round(section.frozen * config.train.steps)
 
 
-def _asked(config: Any, taught: Taught | None, runs: int) -> Any:
+def _asked(config: Any, taught: Source | None, runs: int) -> Any:
     """The teachers' variables, with the weights of the loss's own network."""
     variables = taught.variables if taught else {}
     if config.loss.method != "feed_forward":
@@ -223,7 +223,7 @@ def _asked(config: Any, taught: Taught | None, runs: int) -> Any:
     return {"flow": variables, "feature": feature}
 
 
-def _alike(members: Sequence[Member], seeds: Sequence[int]) -> int:
+def _alike(members: Sequence[Experiment], seeds: Sequence[int]) -> int:
     """How many runs in a row have seed and teacher in common, throughout."""
     # Side by side their collectives would overlap, which XLA's CPU backend does not
     # survive (see `step`).
@@ -249,3 +249,89 @@ def _replicated() -> NamedSharding:
         devices=jax.local_devices(),
     )
     return NamedSharding(mesh, PartitionSpec())
+
+
+_log = logging.getLogger(__name__)
+_TRAIN = 0  # The split.
+
+
+class Feed(NamedTuple):
+    """What batches are drawn from, and what is done to them.
+
+    Attributes:
+      arrays: for the devices, see `batches.uniform`.
+      share: of each batch that the teacher's samples have.
+      prepared: what is done to batches.
+    """
+
+    arrays: dict[str, np.ndarray]
+    share: float
+    prepared: Prepared
+
+
+def feed(
+    member: Experiment,
+    data: Data,
+    prepared: Prepared,
+    taught: Source | None,
+    reach: float,
+) -> Feed:
+    """Training rows, and the teacher's samples where they are asked for.
+
+    Args:
+      member: read are `teacher`, `loss` and `seed` of its config.
+      data: the data set.
+      prepared: what is done to its batches.
+      taught: the teacher.
+      reach: largest |x| of the training data.
+    """
+    config = member.config
+    arrays = {"train": data.train}
+    beside = prepared.beside(data, _TRAIN)
+    if beside is not None:
+        arrays["beside"] = beside
+    if taught is None or not config.teacher.samples:
+        return Feed(arrays, 0.0, prepared)
+    oracle = config.loss.method == "oracle"
+    generated = teachers.pool(
+        taught.trained,
+        str(member.teacher),
+        config.teacher.samples,
+        config.seed,
+        config.loss.skd.reach * reach,
+        stored=not oracle,
+    )
+    if not oracle:
+        return Feed(arrays | generated, config.teacher.share, prepared)
+    # These are what the student is to predict, to the digit: no noise comes on top,
+    # and nothing is mirrored.
+    arrays = {"train": generated["generated"]}
+    if "generated_labels" in generated:
+        arrays["beside"] = generated["generated_labels"]
+    return Feed(arrays, 0.0, preprocess.Preprocess(classes=prepared.classes))
+
+
+def first_batches(
+    data: Data, prepared: Prepared, rows: int, seeds: Sequence[int]
+) -> dict[str, Any]:
+    """`[runs, rows, ...]`: the batch from which each run takes its statistics."""
+    rows = min(rows, len(data.train))
+    beside = prepared.beside(data, _TRAIN)
+    batches = []
+    for seed in seeds:
+        picked = np.random.default_rng(seed).choice(
+            len(data.train), rows, replace=False
+        )
+        batch = {"x": jnp.asarray(data.train[picked])}
+        if beside is not None:
+            batch["beside"] = jnp.asarray(beside[picked])
+        key = fold(jax.random.key(seed), Run.FIRST)
+        batches.append(prepared.train(key, batch))
+    _tell_constant([batch["x"] for batch in batches])
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *batches)
+
+
+def _tell_constant(batches: Sequence[Array]) -> None:
+    """Warns of columns or channels that do not vary in some run's first batch."""
+    for said in sorted({statistics.constant_part(x) or "" for x in batches} - {""}):
+        _log.warning("%s Its rows are as many as train.init_rows says.", said)

@@ -1,34 +1,52 @@
-"""Checks of a whole config, and its passage to JSON and back."""
+"""Checks of a whole config, overrides of it, and its passage to JSON and back."""
 
+import ast
 import contextlib
 import functools
 import json
-from collections.abc import Callable, Iterator
-from typing import Any
+import pathlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import ml_collections
+from ml_collections import ConfigDict
 
 from fdnf.data import paths
 from fdnf.data.tabular import DataError
 from fdnf.flows.base import FlowModule
 from fdnf.ops import mel
 from fdnf.train import (
-    arguments,
     faults,
     generators,
     keys,
     models,
     objectives,
     optim,
-    preprocessing,
+    preprocess,
     rules,
-    same_data,
     transfer,
 )
-from fdnf.train.faults import ConfigError
-from fdnf.train.preprocessing import Data, Prepared
+from fdnf.train.preprocess import Data, Prepared
+from fdnf.train.rules import ConfigError
+
+
+class Experiment(NamedTuple):
+    """What is trained in a directory of its own.
+
+    Attributes:
+      config: of the experiment.
+      workdir: its own directory.
+      teacher: that of its trained teacher, if it has one.
+      pretrained: that of the model whose weights it starts from in part.
+    """
+
+    config: Any
+    workdir: pathlib.Path
+    teacher: pathlib.Path | None = None
+    pretrained: pathlib.Path | None = None
 
 
 def check(config: Any) -> None:
@@ -79,9 +97,9 @@ def _disagreements(config: Any, prefix: str = "") -> Iterator[str]:
         )
     elif section and not section.workdir:
         yield from _disagreements(section.config, f"{prefix}pretrained.config.")
-    for name, inner in same_data.inner(config):
-        if found := same_data.differences(name, config.data, inner.data):
-            told = same_data.said(name, found)
+    for name, inner in faults.models_within(config):
+        if found := faults.data_differences(name, config.data, inner.data):
+            told = faults.said_of_data(name, found)
             yield f"{prefix}{name}.config has other data: {told}"
 
 
@@ -151,9 +169,9 @@ def expand(config: Any) -> None:
 
 def _check_frames(config: Any) -> None:
     """Refuses sound too short for a frame, of what is trained on or judged."""
-    if arguments.kind_of(config.data.name) != "speech":
+    if rules.kind_of(config.data.name) != "speech":
         return
-    args = arguments.defaults(config.data.name) | dict(config.data.get("args") or {})
+    args = rules.defaults(config.data.name) | dict(config.data.get("args") or {})
     given = mel.Settings(rate=args["rate"], **dict(config.data.get("mel", {})))
     try:
         mel.filterbank(given)
@@ -197,7 +215,7 @@ def prepared(config: Any, data: Data) -> Prepared:
       ConfigError: for options that the data do not allow.
     """
     try:
-        return preprocessing.make(config.data, data)
+        return preprocess.make(config.data, data)
     except ValueError as error:
         raise ConfigError(str(error)) from error
 
@@ -253,3 +271,96 @@ def tuples(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: tuples(v) for k, v in value.items()}
     return tuple(tuples(v) for v in value) if isinstance(value, list) else value
+
+
+# Sections whose keys are those of a model or data set: what the file leaves out can be
+# given too.
+_OPEN = re.compile(r"(.*\.)?(model|data)\.args")
+_FLAG = re.compile(r"--?config\.([\w.]+)(?:=(.*))?", re.DOTALL)
+
+
+def override(config: ConfigDict, given: Mapping[str, Any]) -> None:
+    """Changes a config, and the data of the models within it; see `faults`.
+
+    A section `model.args` or `data.args` that is given whole keeps the keys that it
+    does not name, unless the model or data set is another one.
+
+    Args:
+      config: is changed, locked or not.
+      given: dotted keys and their values, {"optim.lr": 1e-3}.
+
+    Raises:
+      ConfigError: for a key that the config lacks, or a value of another type.
+    """
+    # A name comes before its arguments.
+    for key, value in sorted(
+        given.items(), key=lambda pair: _OPEN.match(pair[0]) is not None
+    ):
+        _set(config, key, value, given)
+    for name, inner in faults.models_within(config):
+        override(inner, faults.reaching(name, given))
+
+
+def split_flags(argv: Iterable[str]) -> tuple[list[str], dict[str, Any]]:
+    """Takes out of a command line what is given for `model.args` and `data.args`.
+
+    Returns:
+      The rest, and by dotted key the values: what Python reads them as, else text.
+    """
+    rest, given, waiting = [], {}, ""
+    for word in argv:
+        if waiting:
+            given[waiting], waiting = read_value(word), ""
+            continue
+        found = _FLAG.fullmatch(word)
+        if not found or not _is_open(found[1]):
+            rest.append(word)
+        elif found[2] is None:
+            waiting = found[1]
+        else:
+            given[found[1]] = read_value(found[2])
+    if waiting:
+        raise ConfigError(f"--config.{waiting}: a value is missing")
+    return rest, given
+
+
+def of_models(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Of dotted keys, those of `model` and `data` sections."""
+    return {k: v for k, v in given.items() if {"model", "data"} & {*k.split(".")[:-1]}}
+
+
+def _is_open(key: str) -> bool:
+    """Whether it is one of the sections, or a key in one."""
+    return any(map(_OPEN.fullmatch, (key, key.rpartition(".")[0])))
+
+
+def _set(config: ConfigDict, key: str, value: Any, given: Mapping[str, Any]) -> None:
+    *path, last = key.split(".")
+    section: Any = config
+    for name in path:
+        section = section.get(name) if isinstance(section, ConfigDict) else None
+    if not isinstance(section, ConfigDict):
+        raise ConfigError(faults.unknown(key))
+    if _OPEN.fullmatch(".".join(path)):
+        with section.unlocked(), section.ignore_type():
+            section[last] = value
+        return
+    if last not in section:
+        raise ConfigError(faults.unknown(key))
+    if _OPEN.fullmatch(key) and isinstance(value, Mapping):
+        before: Any = section.get(last)
+        renamed = f"{key.rpartition('.')[0]}.name" in given
+        kept = {} if renamed or before is None else faults.plain(before)
+        value = ConfigDict(kept | dict(value))
+    try:
+        section[last] = value
+    except TypeError as error:
+        raise ConfigError(f"override {key}={value!r}: {error}") from error
+
+
+def read_value(text: str) -> Any:
+    """A value from a command line: what Python reads it as, else text."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return {"true": True, "false": False}.get(text.lower(), text)

@@ -5,22 +5,173 @@ as one program; within that, `lax.scan` takes the steps of one call, drawing the
 batches on the device. Small flows are bound by dispatch, not by arithmetic.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from flax import struct
 from jaxtyping import Array
 
-from fdnf.train import optim, shares, side_by_side
-from fdnf.train.objectives import Objective
-from fdnf.train.preprocess import Preprocess
-from fdnf.train.preprocessing import Prepared
-from fdnf.train.sampling import Sampler
-from fdnf.train.settings import ConfigError
-from fdnf.train.shares import Share
-from fdnf.train.state import TrainState
-from fdnf.train.streams import Noise, Run, Step, fold
+from fdnf.train import batches, optim
+from fdnf.train.batches import Noise, Objective, Run, Sampler, Share, Step, fold
+from fdnf.train.preprocess import Prepared, Preprocess
+from fdnf.train.rules import ConfigError
+
+
+@struct.dataclass
+class TrainState:
+    """All that a training step reads and writes.
+
+    Attributes:
+        step: int32 scalar, steps taken; shared by the runs.
+        params: the trained pytree.
+        ema: exponential moving average of `params`, or None when none is kept.
+        constants: what was drawn once and is saved but not trained.
+        opt_state: state of the transformation made by `optim.make`.
+    """
+
+    step: Any
+    params: Any
+    ema: Any
+    constants: Any
+    opt_state: Any
+
+
+def take(state: TrainState, runs: slice) -> TrainState:
+    """The state of some of the runs."""
+    parts = (state.params, state.ema, state.constants, state.opt_state)
+    return TrainState(state.step, *jax.tree.map(lambda leaf: leaf[runs], parts))
+
+
+def join(states: Sequence[TrainState]) -> TrainState:
+    """The state of all runs, from those of some; all at one step."""
+    parts = [(s.params, s.ema, s.constants, s.opt_state) for s in states]
+    every = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+    return TrainState(states[0].step, *every)
+
+
+PACKS = ("auto", "map", "vmap")
+
+
+@struct.dataclass
+class Hyper:
+    """The numbers in which the runs of one program differ, leading axis runs.
+
+    Attributes:
+        key: of each run, see `run_keys`.
+        lr: factor of the optimiser's updates.
+        weights: `[runs, 3]`, of the terms of the loss, see `objectives.weights`.
+    """
+
+    key: Any
+    lr: Any
+    weights: Any
+
+
+def run_keys(seed: int, runs: int) -> Array:
+    """One key per run: run r of seed s is run 0 of seed s + r."""
+    return jnp.stack([jax.random.key(seed + r) for r in range(runs)])
+
+
+def hyper(keys: Array, lr: Any = 1.0, weights: Any = (0.0, 0.0, 0.0)) -> Hyper:
+    """The numbers of runs with these keys; what is given once holds for all."""
+    runs = keys.shape[0]
+    return Hyper(
+        key=keys,
+        lr=jnp.broadcast_to(jnp.asarray(lr, jnp.float32), (runs,)),
+        weights=jnp.broadcast_to(jnp.asarray(weights, jnp.float32), (runs, 3)),
+    )
+
+
+def over_runs(
+    function: Callable, per_run: Any, pack: str = "auto", alike: int = 1
+) -> Any:
+    """Applies `function` to each run.
+
+    Args:
+      function: of the tree of one run.
+      per_run: the tree of all, leading axis runs, as in the result.
+      pack: "vmap" makes every operation a batched one, which fills an accelerator;
+        "map" goes through the runs one after another within the program: on CPU,
+        where XLA's batched matrix products are up to 5 times slower than as many
+        single ones (a tabular Glow), the runs then cost what they cost alone, and
+        give the same bits. "auto" is "map" on CPU and "vmap" elsewhere.
+      alike: if above 1, `function` is of the tree of so many runs in a row.
+    """
+    if alike > 1:
+        groups = jax.tree.map(
+            lambda leaf: leaf.reshape(-1, alike, *leaf.shape[1:]), per_run
+        )
+        found = over_runs(function, groups, pack)
+        return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), found)
+    if jax.tree.leaves(per_run)[0].shape[0] == 1:
+        alone = function(jax.tree.map(lambda leaf: leaf[0], per_run))
+        return jax.tree.map(lambda leaf: leaf[None], alone)
+    if _chosen(pack) == "map":
+        return jax.lax.map(function, per_run)
+    return jax.vmap(function)(per_run)
+
+
+def scan_alike(
+    function: Callable,
+    carry: Any,
+    fixed: Any,
+    xs: Array,
+    common: Callable[[Array], Any],
+    pack: str,
+    summary: Callable[[Array], Array],
+) -> Any:
+    """Scans over steps of several runs that have something in common.
+
+    Args:
+      function: (carry, fixed, x, common(x)) of one run to (*carry, scalars).
+      carry: of all runs, leading axis runs.
+      fixed: what does not change, likewise.
+      xs: one a step.
+      common: of x, computed once a step.
+      pack: see `over_runs`.
+      summary: of the scalars of all steps of one run.
+
+    Returns:
+      `(*carry, scalars)`, leading axis runs.
+    """
+    if _chosen(pack) == "vmap":
+
+        def body(carry, x):
+            given = common(x)
+            every = jax.vmap(lambda c, f: function(c, f, x, given))
+            *carry, scalars = every(carry, fixed)
+            return tuple(carry), scalars
+
+        carry, scalars = jax.lax.scan(body, carry, xs)
+        return *carry, jax.tree.map(summary, scalars)
+
+    def split(tree):
+        count = jax.tree.leaves(tree)[0].shape[0]
+        return [jax.tree.map(lambda leaf, i=i: leaf[i], tree) for i in range(count)]
+
+    own = split(fixed)
+
+    def bodies(carries, x):
+        given = common(x)
+        pairs = zip(carries, own, strict=True)
+        found = [function(c, f, x, given) for c, f in pairs]
+        return [tuple(each[:-1]) for each in found], [each[-1] for each in found]
+
+    carries, scalars = jax.lax.scan(bodies, split(carry), xs)
+    scalars = [jax.tree.map(summary, each) for each in scalars]
+    ends = [(*c, s) for c, s in zip(carries, scalars, strict=True)]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *ends)
+
+
+def _chosen(pack: str) -> str:
+    if pack != "auto":
+        return pack
+    return "map" if jax.default_backend() == "cpu" else "vmap"
+
 
 AXIS = "batch"
 
@@ -44,11 +195,11 @@ def make_train_step(
     Args:
       objective: from `objectives.build`.
       optimizer: from `optim.make`; a step that is not finite changes nothing.
-      sample: from `sampling.uniform`.
+      sample: from `batches.uniform`.
       steps: steps a call.
       ema: decay of the moving average, 0 for none.
       teacher_runs: whether the teacher's variables have a leading runs axis too.
-      pack: how the runs share the program, see `side_by_side.over_runs`.
+      pack: how the runs share the program, see `over_runs`.
       preprocess: what is done to a batch once it is drawn; nothing by default.
       accumulate: parts that a device's batch is cut into, one gradient after the
         other, for batches whose activations do not fit into memory.
@@ -64,8 +215,8 @@ def make_train_step(
       the call's finite steps, and the counts of skipped steps; "stop" is above zero
       in all processes if it was given in any.
     """
-    if pack not in side_by_side.PACKS:
-        raise ConfigError(f"train.pack={pack!r}; known: {side_by_side.PACKS}")
+    if pack not in PACKS:
+        raise ConfigError(f"train.pack={pack!r}; known: {PACKS}")
     prepare = (preprocess or Preprocess()).train
     gradient = _gradient(objective, accumulate)
 
@@ -137,7 +288,7 @@ def make_train_step(
         def each(trained, fixed, now, given):
             constants, lr, weights = fixed
             drawn, teacher = given
-            numbers = side_by_side.Hyper(key, lr, weights)
+            numbers = Hyper(key, lr, weights)
             params, average, opt_state = trained
             return one_run(
                 params,
@@ -155,7 +306,7 @@ def make_train_step(
             drawn = draw(key, now, data)
             return drawn, ask(teacher, drawn[0]) if ask else teacher
 
-        return side_by_side.scan_alike(
+        return scan_alike(
             each,
             (params, average, opt_state),
             (constants, own.lr, own.weights),
@@ -175,7 +326,7 @@ def make_train_step(
             teacher if teacher_runs else None,
         )
         taken = one_run_call if alike == 1 else alike_call
-        params, average, opt_state, scalars = side_by_side.over_runs(
+        params, average, opt_state, scalars = over_runs(
             lambda run: taken(run, state.step, data, teacher, stop),
             per_run,
             pack,
@@ -209,7 +360,7 @@ def _gradient(objective: Objective, parts: int) -> Callable:
         return whole
 
     def accumulated(
-        params, constants, teacher, batch, key, step, weights=None, share=shares.WHOLE
+        params, constants, teacher, batch, key, step, weights=None, share=batches.WHOLE
     ):
         def cut(leaf):
             rows = leaf.shape[0]

@@ -1,23 +1,28 @@
-"""Checkpoint directories on disk: which there are, which are whole, reading them."""
+"""Checkpoint directories on disk: which there are, which are whole, reading them.
+
+Arrays are kept as flat dicts, named by their path in the tree. Without the classes of
+the tree in the file, a checkpoint can be read by someone who does not have them, and
+compared with a tree of theirs leaf by leaf.
+"""
 
 import json
 import logging
 import unicodedata
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from flax import traverse_util
 
 from fdnf.data import paths
-from fdnf.train import flat as flat_trees
 
 # Of what a checkpoint holds; raise it when older versions could not read it.
 FORMAT = 1
 # What orbax takes for a part of a pattern.
 _PATTERN = set("[]*?\\")
-
 _log = logging.getLogger(__name__)
 
 
@@ -180,10 +185,10 @@ def _read(path: Path, names: tuple[str, ...]) -> tuple[dict[str, Any], dict[str,
     trees = {}
     for name in names:
         with ocp.Checkpointer(ocp.StandardCheckpointHandler(), **options) as reader:
-            tree = flat_trees.unnest(reader.restore(path / name))
+            tree = unnest(reader.restore(path / name))
         for leaf, (dtype, shape) in zero_size[name].items():
             tree[leaf] = np.zeros(shape, jax.numpy.dtype(dtype))
-        if flat_trees.checksum(tree) != checksums[name]:
+        if checksum(tree) != checksums[name]:
             raise ValueError(f"the checksum of {name} differs from the one saved")
         trees[name] = _drawn(tree)
     if "config" in record:
@@ -199,8 +204,8 @@ def _drawn(tree: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     named = ("permutation", "sign")
     found = {}
     for name, leaf in tree.items():
-        place, _, last = name.rpartition(flat_trees.SEPARATOR)
-        beside = (f"{place}{flat_trees.SEPARATOR}{other}" for other in named)
+        place, _, last = name.rpartition(SEPARATOR)
+        beside = (f"{place}{SEPARATOR}{other}" for other in named)
         drawn = last in named and all(other in tree for other in beside)
         old = drawn and np.issubdtype(leaf.dtype, np.floating)
         found[name] = leaf > 0 if old else leaf
@@ -214,3 +219,69 @@ def _tuples(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(_tuples(item) for item in value)
     return value
+
+
+SEPARATOR = "/"
+
+
+def _named(tree: Any) -> tuple[list[tuple[str, Any]], Any]:
+    leaves, treedef = jax.tree_util.tree_flatten_with_path(tree)
+    named = [
+        (jax.tree_util.keystr(path, simple=True, separator=SEPARATOR), leaf)
+        for path, leaf in leaves
+    ]
+    return named, treedef
+
+
+def flatten(tree: Any) -> dict[str, np.ndarray]:
+    """Copies the leaves to the host, as `{"path/of/leaf": array}` in tree order.
+
+    They are copies, not views: they are written to disk while training goes on, and
+    a view of a CPU buffer keeps jax from giving that buffer to the next step.
+    """
+    named, _ = _named(jax.device_get(tree))
+    return {name: np.array(leaf) for name, leaf in named}
+
+
+def nest(flat: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Turns paths into nested dicts; parts of a tree without leaves are absent."""
+    return traverse_util.unflatten_dict(dict(flat), sep=SEPARATOR)
+
+
+def unnest(nested: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Undoes `nest`."""
+    flat = traverse_util.flatten_dict(nested, sep=SEPARATOR)
+    return {name: np.asarray(leaf) for name, leaf in flat.items()}
+
+
+def checksum(flat: Mapping[str, np.ndarray]) -> int:
+    """CRC-32 over the paths, dtypes, shapes and bytes, in the order of the paths."""
+    crc = 0
+    for name, leaf in sorted(flat.items()):
+        crc = zlib.crc32(f"{name} {leaf.dtype} {leaf.shape}".encode(), crc)
+        crc = zlib.crc32(leaf.tobytes(), crc)
+    return crc
+
+
+def fit(template: Any, flat: Mapping[str, np.ndarray]) -> Any:
+    """Puts the arrays into the structure of `template`.
+
+    Args:
+        template: tree whose leaves have `shape` and `dtype`.
+        flat: arrays by path.
+
+    Raises:
+        ValueError: names the leaves that are missing, too many or unlike.
+    """
+    named, treedef = _named(template)
+    wanted = {name: f"{leaf.dtype}{list(leaf.shape)}" for name, leaf in named}
+    given = {name: f"{leaf.dtype}{list(leaf.shape)}" for name, leaf in flat.items()}
+    unlike = [
+        f"{name} is {given.get(name, 'absent')}, expected {wanted.get(name, 'absent')}"
+        for name in sorted(wanted.keys() | given.keys())
+        if wanted.get(name) != given.get(name)
+    ]
+    if unlike:
+        more = f", and {len(unlike) - 3} more" if len(unlike) > 3 else ""
+        raise ValueError("; ".join(unlike[:3]) + more)
+    return jax.tree_util.tree_unflatten(treedef, [flat[name] for name, _ in named])

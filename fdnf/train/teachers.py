@@ -1,7 +1,10 @@
-"""Trained flows from a workdir, as teachers or for evaluation."""
+"""Trained flows from a workdir: as teachers, with their samples, and for evaluation."""
 
+import hashlib
+import json
 import logging
 import pathlib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -9,12 +12,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from fdnf import files
+from fdnf.data import archives
 from fdnf.ops import trees
-from fdnf.train import checkpoint, models, preprocessing, settings, workdirs
-from fdnf.train.preprocess import Preprocess
-from fdnf.train.preprocessing import Prepared
-from fdnf.train.settings import ConfigError
-from fdnf.train.streams import Pool, Run, fold
+from fdnf.train import (
+    checkpoint,
+    distributed,
+    faults,
+    models,
+    preprocess,
+    settings,
+    workdirs,
+)
+from fdnf.train.batches import Pool, Run, fold
+from fdnf.train.preprocess import Data, Prepared, Preprocess
+from fdnf.train.rules import ConfigError
+from fdnf.train.settings import Experiment
 
 _log = logging.getLogger(__name__)
 
@@ -46,8 +58,8 @@ class Trained(NamedTuple):
 
     @property
     def preprocess(self) -> Any:
-        """What was done to the stored rows, a `preprocessing.Prepared`."""
-        return preprocessing.restore(self.meta.get("preprocess", {}))
+        """What was done to the stored rows, see `preprocess`."""
+        return preprocess.restore(self.meta.get("preprocess", {}))
 
 
 def load(workdir: str | pathlib.Path) -> Trained:
@@ -213,3 +225,162 @@ def generate(
             "teacher longer, or set teacher.samples=0"
         )
     return out
+
+
+class Source(NamedTuple):
+    """Variables of a model trained before.
+
+    Attributes:
+      trained: the model.
+      variables: its variables.
+      by_run: whether they have a leading runs axis, one for each run that takes them.
+    """
+
+    trained: Trained
+    variables: Any
+    by_run: bool
+
+
+def teachers_of(
+    members: Sequence[Experiment], data: Data, prepared: Prepared
+) -> Source:
+    """The teachers' variables: once if all runs have the same, or one for each run.
+
+    Raises:
+      ConfigError: if the teachers differ in architecture, or saw other data.
+    """
+    loaded = {str(m.teacher): load(str(m.teacher)) for m in members}
+    first = loaded[str(members[0].teacher)]
+    found = []
+    for member in members:
+        trained = loaded[str(member.teacher)]
+        if trained.flow != first.flow:
+            raise settings.ConfigError(
+                f"the teachers {members[0].teacher} and {member.teacher} are of "
+                "different architecture: train their students apart (--pack=1)"
+            )
+        faults.check_same_data(
+            member.config,
+            "teacher",
+            trained.config.data,
+            f"the teacher {member.teacher}",
+        )
+        runs = member.config.runs
+        variables, by_run = match(trained, data.event, runs, prepared)
+        if len(loaded) == 1 and not by_run:
+            return Source(first, variables, False)
+        if not by_run:
+            variables = jax.tree.map(lambda leaf: leaf[None], variables)
+            variables = jax.tree.map(
+                lambda leaf, n=runs: jnp.repeat(leaf, n, axis=0), variables
+            )
+        found.append(variables)
+    stacked = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *found)
+    return Source(first, stacked, True)
+
+
+def pretrained_of(members: Sequence[Experiment]) -> Source:
+    """The variables that the members' runs start from in part.
+
+    Args:
+      members: with one pretrained model for all, as `packs.plan` puts them together.
+
+    Raises:
+      ConfigError: if the numbers of runs do not fit.
+    """
+    member = members[0]
+    trained, runs = load(str(member.pretrained)), member.config.runs
+    for each in members:
+        theirs = trained.config.data
+        faults.check_same_data(each.config, "pretrained", theirs, each.pretrained)
+    variables = jax.tree.map(jnp.asarray, trained.variables)
+    if trained.runs == 1:
+        return Source(trained, trees.take_run(variables, 0), False)
+    if trained.runs != runs:
+        raise settings.ConfigError(
+            f"{member.pretrained} has {trained.runs} runs, {member.workdir} {runs}: "
+            "give both the same `runs`, or the former one"
+        )
+    if len(members) > 1:  # Run by run, for each of them.
+        variables = jax.tree.map(
+            lambda leaf: jnp.concatenate([leaf] * len(members)), variables
+        )
+    return Source(trained, variables, True)
+
+
+POOLS = "pools"
+# Raise it when the same settings would give other samples.
+POOL_VERSION = 2
+
+
+def pool(
+    trained: Trained,
+    workdir: str | pathlib.Path,
+    rows: int,
+    seed: int,
+    limit: float,
+    *,
+    stored: bool = True,
+) -> dict[str, np.ndarray]:
+    """`teachers.generate`, whose result is kept in `<workdir>/pools`.
+
+    A pool is found again by everything that it depends on, the teacher's parameters
+    included. One that cannot be read is drawn anew; a directory that cannot be
+    written keeps none, which costs time only.
+
+    Args:
+      trained: the teacher.
+      workdir: its directory.
+      rows: see `teachers.generate`, as the rest.
+      seed: likewise.
+      limit: likewise.
+      stored: likewise.
+    """
+    key = _pool_key(trained, rows=rows, seed=seed, limit=limit, stored=stored)
+    name = hashlib.sha256(key.encode()).hexdigest()[:16]
+    path = pathlib.Path(workdir) / POOLS / f"{name}.npz"
+    found = _read_pool(path, key)
+    if found is not None:
+        return found
+    _log.info("drawing %d samples of the teacher in %s", rows, workdir)
+    drawn = generate(trained, rows, seed, limit, stored=stored)
+    if distributed.is_first():
+        _write_pool(path, key, drawn)
+    return drawn
+
+
+def _pool_key(trained: Trained, **settings: Any) -> str:
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(trained.variables):
+        digest.update(jax.tree_util.keystr(path).encode())
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    settings |= {
+        "version": POOL_VERSION,
+        "model": trained.config.model.to_dict(),
+        "preprocess": trained.meta.get("preprocess"),
+        "parameters": digest.hexdigest(),
+        # Another version of jax may draw other numbers.
+        "jax": jax.__version__,
+    }
+    return json.dumps(settings, sort_keys=True)
+
+
+def _read_pool(path: pathlib.Path, key: str) -> dict[str, np.ndarray] | None:
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            found = {name: archive[name] for name in archive.files}
+    except (ValueError, KeyError, MemoryError, *archives.DAMAGE) as error:
+        _log.warning("%s cannot be read (%s): drawing the pool anew", path, error)
+        return None
+    return found if str(found.pop("key", "")) == key else None
+
+
+def _write_pool(path: pathlib.Path, key: str, drawn: dict[str, np.ndarray]) -> None:
+    # Several runs may draw the same pool at a time: the last to be done names it.
+    try:
+        with files.replacing(path) as file:
+            np.savez(file, key=np.array(key), **drawn)  # pyright: ignore[reportArgumentType]
+    except OSError as error:
+        _log.warning("the pool of samples is not kept in %s: %s", path.parent, error)

@@ -6,23 +6,15 @@ in kind (fast samples, slow densities). `config.loss.method` names the loss, and
 """
 
 import math
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
-from jaxtyping import Array
 
 from fdnf.losses import density, distillation, expansion, inverse_matching
-from fdnf.train import models, shares
-from fdnf.train import state as states
-from fdnf.train.state import Best
-from fdnf.train.streams import Noise, fold
+from fdnf.train import batches, models
+from fdnf.train.batches import Noise, Objective, fold
 from fdnf.types import Flow
-
-Batch = Mapping[str, Array]
-Objective = Callable[..., tuple[Array, dict[str, Array]]]
 
 METHODS = ("kl", "z", "x", "oracle")
 # Those where the student samples and the teacher judges. They start from what
@@ -121,32 +113,6 @@ def warm_steps(config: Any) -> int:
     return round(arguments(config)["warm"] * config.train.steps)
 
 
-def newest(
-    best: Best, params: Any, constants: Any, value: ArrayLike, step: ArrayLike
-) -> Best:
-    """`state.update_best` for these methods: the last parameters are the ones to keep.
-
-    What is measured during training is the loss itself on held-out rows and latents
-    (`validation.by_loss`), an estimate with noise of its own, and of kl and z nothing
-    that overfits. The mean log-likelihood of held-out rows would be no measure: the
-    few rows that a concentrated density all but excludes decide it, and of a
-    z-reconstruction on MINIBOONE without a warm start (seed 0, 2,000 steps) it would
-    keep the first of ten evaluations. Here the learning rate's schedule ends the
-    training.
-
-    Args:
-      best: the record so far.
-      params: parameters just evaluated, leading axis `runs`.
-      constants: their constants, leading axis `runs`.
-      value: `[runs]`, their validation loss; recorded, not compared. Parameters
-        that are not finite replace nothing.
-      step: scalar, steps taken so far.
-    """
-    value = jnp.asarray(value, best.value.dtype)
-    new = Best(params=params, constants=constants, value=value, step=step)
-    return states.replace(best, states.whole(params), new)
-
-
 def build(
     config: Any, student: models.Model, teacher: Flow | None, reach: float
 ) -> Objective:
@@ -161,7 +127,7 @@ def build(
         when they were drawn. For kl and z that would reward the student for them.
 
     Returns:
-      A pure function to the loss and named scalars, see `objectives.Objective`. Where
+      A pure function to the loss and named scalars, see `batches.Objective`. Where
       the student samples and the teacher judges (kl, z), "kl" and "variance" are the
       mean and the variance over the rows of all devices of log q - log p_T, if the
       student has a density (q is that of its samples at the loss's temperature), and
@@ -189,7 +155,7 @@ def build(
         key,
         step,
         weights=None,
-        share=shares.WHOLE,
+        share=batches.WHOLE,
     ):
         del weights  # These losses are of one term.
         variables = {"params": params, "constants": constants}
@@ -236,7 +202,7 @@ def _losses(
 
     def draw(batch, key, share, scale):
         x = batch["x"]
-        return shares.draw(
+        return batches.draw(
             share,
             x.shape[0],
             lambda rows: student.draw(key, (rows, *x.shape[1:]), scale),
@@ -274,7 +240,7 @@ def _losses(
     def spread(ratio, share):
         """Mean and variance of log q - log p_T over the rows of all devices."""
         ratio = jax.lax.stop_gradient(ratio)
-        mean = shares.mean(share, jnp.mean(ratio))
+        mean = batches.mean(share, jnp.mean(ratio))
         return {"kl": mean, "variance": jnp.mean((ratio - mean) ** 2)}
 
     def prior(z):

@@ -6,6 +6,7 @@ import logging
 import os
 import pathlib
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ import numpy as np
 
 from fdnf import files
 from fdnf.train import checkpoint, distributed, faults, settings, stored
-from fdnf.train.settings import ConfigError
+from fdnf.train.rules import ConfigError
 
 CONFIG, FINISHED, FAILED = "config.json", "finished.json", "failed.json"
 LOCK = ".lock"
@@ -39,6 +40,24 @@ class _Hold(NamedTuple):
 _holds: dict[pathlib.Path, _Hold] = {}
 
 
+def check_writable(workdir: str | pathlib.Path) -> None:
+    """Makes `workdir` and a file in it, to fail before training rather than after.
+
+    Raises:
+      CheckpointError: when either cannot be made.
+    """
+    path = stored.place(workdir)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path) as file:
+            file.write(b"0")
+    except OSError as error:
+        raise stored.CheckpointError(
+            f"workdir {path} cannot be written ({error}): choose another --workdir,"
+            " or change its permissions."
+        ) from error
+
+
 @contextlib.contextmanager
 def alone(workdirs: Iterable[str | pathlib.Path]) -> Iterator[None]:
     """Holds directories for this process to write; within, it may hold them again.
@@ -58,7 +77,7 @@ def alone(workdirs: Iterable[str | pathlib.Path]) -> Iterator[None]:
         if distributed.is_first():
             try:
                 for workdir in workdirs:
-                    checkpoint.check_writable(workdir)
+                    check_writable(workdir)
                     stack.enter_context(_held(_real(workdir)))
             except (WorkdirError, stored.CheckpointError) as refused:
                 error = refused

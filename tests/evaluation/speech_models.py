@@ -10,7 +10,7 @@ from configs import waveglow
 from fdnf.data import synthetic_speech
 from fdnf.evaluation.core.speech_records import Record, Speed
 from fdnf.evaluation.scorers import speech_clips
-from fdnf.train import models, preprocessing, settings
+from fdnf.train import models, preprocess, settings
 from fdnf.train.teachers import Trained
 
 
@@ -36,7 +36,7 @@ def student(name="v2", runs=1):
 
 def _trained(config, runs):
     config.runs = runs
-    prepared = preprocessing.make(config.data, data())
+    prepared = preprocess.make(config.data, data())
     flow = models.build(config.model)
     shapes = jax.eval_shape(
         functools.partial(models.init, flow),
@@ -64,7 +64,7 @@ def _trained(config, runs):
         settings.from_dict(settings.to_dict(config)),
         {
             "event": data().event,
-            "preprocess": preprocessing.describe(prepared),
+            "preprocess": preprocess.describe(prepared),
         },
     )
 

@@ -10,8 +10,7 @@ from fdnf.evaluation.scorers.sr_judge import Judge
 from fdnf.metrics import backbones, lpips
 from fdnf.ops import resize
 from fdnf.students.base import Student
-from fdnf.train import preprocessing
-from fdnf.train.preprocess_pairs import SuperResolution
+from fdnf.train.preprocess import SuperResolution
 from fdnf.train.teachers import Trained
 
 SCALE = 4
@@ -56,7 +55,7 @@ def trained(*gains, seed=0, flow=None, scale=SCALE):
 
 def of(flow, variables, config=None, scale=SCALE):
     preprocess = SuperResolution(scale, 16)
-    meta = {"event": (16, 16, 3), "preprocess": preprocessing.describe(preprocess)}
+    meta = {"event": (16, 16, 3), "preprocess": preprocess.describe(preprocess)}
     return Trained(
         flow, variables, config or conditional.super_resolution(), dict(meta)
     )

@@ -13,7 +13,8 @@ from fdnf import main
 from fdnf.data import build as datasets
 from fdnf.evaluation.core import records
 from fdnf.evaluation.pictures import images, levels
-from fdnf.train import classifier, settings, teachers
+from fdnf.evaluation.scorers import classifier
+from fdnf.train import settings, teachers
 from fdnf.train.settings import ConfigError
 
 FIGURES = (

@@ -13,7 +13,7 @@ import pytest
 
 from fdnf.flows.glow import TabularGlow
 from fdnf.ops import trees
-from fdnf.train import checkpoint, optim, state
+from fdnf.train import checkpoint, optim, step, validation, workdirs
 
 RUNS = 2
 
@@ -47,14 +47,14 @@ def _trees(seed=0, ema=True, width=3):
     opt_state = jax.vmap(transform.init)(params)
     for grads in (params, jax.tree.map(lambda p: p.at[0].set(jnp.nan), params)):
         _, opt_state = jax.vmap(transform.update)(grads, opt_state, params)
-    trained = state.TrainState(
+    trained = step.TrainState(
         step=jnp.asarray(7 + seed, jnp.int32),
         params=params,
         ema=optim.ema_init(params, 0.9) if ema else None,
         constants={},
         opt_state=opt_state,
     )
-    best = state.first_best(params, {"sign": jnp.array([[1.0], [-1.0]])}, RUNS)
+    best = validation.first_best(params, {"sign": jnp.array([[1.0], [-1.0]])}, RUNS)
     return trained, best
 
 
@@ -241,8 +241,8 @@ def test_other_model_is_an_error_and_not_a_broken_checkpoint(tmp_path):
 
 def test_best_is_picked_run_by_run_and_survives(tmp_path):
     params = {"w": jnp.array([[1.0], [2.0]])}
-    best = state.first_best(params, {}, RUNS)
-    update = jax.jit(state.update_best)
+    best = validation.first_best(params, {}, RUNS)
+    update = jax.jit(validation.update_best)
     best = update(best, {"w": jnp.array([[3.0], [4.0]])}, {}, jnp.array([5.0, 5.0]), 1)
     best = update(
         best, {"w": jnp.array([[6.0], [7.0]])}, {}, jnp.array([4.0, jnp.nan]), 2
@@ -287,7 +287,7 @@ def test_permutations_and_signs_that_were_floats_are_read_as_booleans(tmp_path):
     }
     floats = {"stack": {"step": {"parts_1": older}}}
     with checkpoint.Checkpointer(tmp_path) as checkpointer:
-        best = state.first_best(stacked[0], floats, 1)
+        best = validation.first_best(stacked[0], floats, 1)
         checkpointer.save(3, {"constants": floats}, best, {})
     read_params, read, _ = checkpoint.load_best(tmp_path)
     _assert_same(read, stacked[1])
@@ -298,7 +298,7 @@ def test_permutations_and_signs_that_were_floats_are_read_as_booleans(tmp_path):
         flow.apply(variables, x, method="log_prob"),
         flow.apply({"params": params, "constants": constants}, x, method="log_prob"),
     )
-    template = state.first_best(*stacked, 1)
+    template = validation.first_best(*stacked, 1)
     with checkpoint.Checkpointer(tmp_path) as checkpointer:
         _, resumed, best, _ = checkpointer.restore({"constants": stacked[1]}, template)
     _assert_same(resumed["constants"], stacked[1])
@@ -313,12 +313,12 @@ def test_load_best_says_what_is_missing(tmp_path):
 
 
 def test_unwritable_workdir_is_found_before_training(tmp_path):
-    checkpoint.check_writable(tmp_path / "new" / "one")
+    workdirs.check_writable(tmp_path / "new" / "one")
     assert list((tmp_path / "new" / "one").iterdir()) == []
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "run", "/proc/run"):
         with pytest.raises(checkpoint.CheckpointError, match=f"{path} cannot be"):
-            checkpoint.check_writable(path)
+            workdirs.check_writable(path)
 
 
 def test_save_where_nothing_can_be_written(tmp_path):
@@ -385,7 +385,7 @@ def test_a_workdir_of_this_name_is_read_back(name, tmp_path):
 def test_a_workdir_that_could_not_be_read_back_is_refused(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for does in (
-        checkpoint.check_writable,
+        workdirs.check_writable,
         checkpoint.Checkpointer,
         checkpoint.load_best,
     ):
@@ -398,4 +398,4 @@ def test_the_directory_above_may_be_the_one(tmp_path, monkeypatch):
     (tmp_path / "[a]").mkdir()
     monkeypatch.chdir(tmp_path / "[a]")
     with pytest.raises(checkpoint.CheckpointError, match="or move to a directory of"):
-        checkpoint.check_writable("run")
+        workdirs.check_writable("run")

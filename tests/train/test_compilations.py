@@ -8,7 +8,7 @@ from jax import monitoring
 
 from fdnf.train import interruption, loop, packs, step, validation
 from fdnf.train.interruption import StoppedBySignalError
-from fdnf.train.program import Member
+from fdnf.train.settings import Experiment
 from fdnf.train.writers import read_log
 from tests import tiny
 
@@ -69,7 +69,7 @@ def test_a_pack(compilations, tmp_path):
     for name, rate in (("a", 1e-3), ("b", 1e-2)):
         config = tiny.config()
         config.optim.lr = rate
-        members.append(Member(config, tmp_path / name))
+        members.append(Experiment(config, tmp_path / name))
     assert len(list(packs.train(members))) == 2
     assert compilations == [1, 0, 0, 0]
 
@@ -84,7 +84,7 @@ def test_a_student(compilations, tmp_path):
 def test_the_pace_leaves_out_what_is_no_step(tmp_path, monkeypatch):
     """Neither compilation nor validation nor saving count as time of steps."""
     now, calls = [0.0], itertools.count()
-    monkeypatch.setattr("fdnf.train.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("fdnf.train.writers.time.monotonic", lambda: now[0])
     make, measure = step.make_train_step, validation.by_likelihood
 
     def timed(function, seconds):

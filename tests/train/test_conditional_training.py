@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from configs import srflow_bsds300_student, waveglow_ljspeech_student
-from fdnf.train import checkpoint, flat, loop, stored, teachers
+from fdnf.train import checkpoint, loop, stored, teachers
 from fdnf.train.writers import read_log
 
 # Of the encoder's leaves in a stored state.
@@ -56,7 +56,7 @@ def test_encoder_stands_still_for_half_the_training(trained):
             for name, leaf in tree.items()
             if name.startswith(PARAMS)
         }
-        expected = flat.flatten(before)
+        expected = stored.flatten(before)
         assert after.keys() == expected.keys()
         seen.append([np.array_equal(after[name], expected[name]) for name in after])
     assert all(seen[0])

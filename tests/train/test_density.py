@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fdnf.flows.base import FlowModule
-from fdnf.train import density
+from fdnf.train import validation
 from fdnf.train.preprocess import Preprocess
 from fdnf.train.settings import ConfigError
 from tests import floats
@@ -37,7 +37,7 @@ TRUTH = np.log(MASS)[X].sum(axis=(1, 2, 3))
 
 
 def bound(draws, kind, seed=0):
-    make = density.make_log_prob(
+    make = validation.make_log_prob(
         Triangle(), 4, Preprocess(LEVELS), draws=draws, bound=kind, seed=seed
     )
     found = make({"p": jnp.zeros((1, 1))}, {}, X)
@@ -79,11 +79,11 @@ def test_noise_is_that_of_the_seed():
 
 def test_unknown_bound():
     with pytest.raises(ConfigError, match="eval.bound='exact'; known"):
-        density.make_log_prob(Triangle(), 4, bound="exact")
+        validation.make_log_prob(Triangle(), 4, bound="exact")
 
 
 def test_conditional_flow_needs_labels():
-    make = density.make_log_prob(Triangle(), 4, Preprocess(LEVELS, classes=2))
+    make = validation.make_log_prob(Triangle(), 4, Preprocess(LEVELS, classes=2))
     with pytest.raises(ValueError, match="needs the labels"):
         make({"p": jnp.zeros((1, 1))}, {}, X)
     labels = np.zeros(len(X), np.int32)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from fdnf.data.tabular import Tabular
-from fdnf.train import feeding
+from fdnf.train import program
 from fdnf.train.preprocess import Preprocess
 
 
@@ -13,7 +13,7 @@ def said(caplog, rows, **changes):
         x[:, int(column[1:])] = value
     caplog.clear()
     data = Tabular("made", x, x, x, "drawn here")
-    feeding.first_batches(data, Preprocess(), rows, [0, 1])
+    program.first_batches(data, Preprocess(), rows, [0, 1])
     return [record.getMessage() for record in caplog.records]
 
 

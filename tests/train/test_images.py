@@ -14,14 +14,12 @@ from fdnf.flows import build as flows
 from fdnf.flows import surgery
 from fdnf.flows.glow import Glow
 from fdnf.train import (
-    initial,
-    levels,
+    batches,
     loop,
+    models,
     objectives,
     optim,
-    sampling,
     settings,
-    side_by_side,
     step,
     teachers,
 )
@@ -191,10 +189,10 @@ def test_teacher_of_other_scales_is_refused():
     one, two = Glow(1, 1, 4), Glow(2, 1, 4)
     built = config("ilkd")
     with pytest.raises(ValueError, match="student has 2 levels, more than .* 1"):
-        levels.check(built, two, one, (4, 4, 1))
+        objectives.check_levels(built, two, one, (4, 4, 1))
     with pytest.raises(ValueError, match="student has shapes"):
-        levels.check(built, one, two, (4, 4, 1))
-    levels.check(built, two, two.clone(steps=3), (4, 4, 1))
+        objectives.check_levels(built, one, two, (4, 4, 1))
+    objectives.check_levels(built, two, two.clone(steps=3), (4, 4, 1))
 
 
 def test_a_wrong_pairing_is_refused_before_anything_is_trained(tmp_path, monkeypatch):
@@ -220,13 +218,13 @@ def accumulated(parts):
     data = datasets.build(built.data)
     flow, optimizer = flows.build(built.model), optim.make(built.optim, 2)
     prepared = settings.prepared(built, data)
-    keys = side_by_side.run_keys(0, 1)
+    keys = step.run_keys(0, 1)
     x, _ = prepared.encode(keys[0], jnp.asarray(data.train[:16]))
-    state = initial.init_state(flow, optimizer, keys, x[None], 0.0)
+    state = models.init_state(flow, optimizer, keys, x[None], 0.0)
     take = step.make_train_step(
         objectives.build(built, flow, None, 1.0),
         optimizer,
-        sampling.uniform(100, 16, 2),
+        batches.uniform(100, 16, 2),
         steps=2,
         ema=0.0,
         preprocess=prepared,
@@ -234,7 +232,7 @@ def accumulated(parts):
     )
     on_device = {"train": jnp.asarray(data.train)}
     return jax.device_get(
-        take(state, np.zeros(2, np.int32), side_by_side.hyper(keys), on_device, {})
+        take(state, np.zeros(2, np.int32), step.hyper(keys), on_device, {})
     )
 
 

@@ -15,7 +15,7 @@ from fdnf.flows.srflow import SRFlow
 from fdnf.ops import trees
 from fdnf.students.rrdb import RRDBNet
 from fdnf.students.srflow import SRFlowStudent
-from fdnf.train import initial, models, optim, taught
+from fdnf.train import models, optim, settings, teachers
 from fdnf.train.settings import ConfigError
 from fdnf.train.teachers import Trained
 from tests import floats
@@ -30,7 +30,7 @@ STUDENT: SRFlowStudent = tiny.STUDENT
 
 
 def start(model, *inherited):
-    return initial.init_state(model, optax.sgd(1.0), KEYS, X, 0.0, LOW, inherited)
+    return models.init_state(model, optax.sgd(1.0), KEYS, X, 0.0, LOW, inherited)
 
 
 def drawn(model):
@@ -63,8 +63,8 @@ def started_with(given, key, x, low):
 @pytest.mark.parametrize("by_run", [False, True])
 def test_statistics_follow_from_a_pretrained_part(encoders, by_run):
     source = encoders if by_run else trees.take_run(encoders, 1)
-    take = functools.partial(initial.subtree, "encoder")
-    state = start(FLOW, initial.Inheritance(take, source, by_run))
+    take = functools.partial(models.subtree, "encoder")
+    state = start(FLOW, models.Inheritance(take, source, by_run))
     for run in range(2):
         params = trees.take_run(state.params, run)
         given = trees.take_run(encoders, run if by_run else 1)
@@ -89,7 +89,7 @@ def test_statistics_follow_from_a_pretrained_part(encoders, by_run):
 
 def test_student_takes_over_its_teachers_encoder(encoders):
     source = trees.take_run(encoders, 0)
-    state = start(STUDENT, initial.Inheritance(STUDENT.inherit, source))
+    state = start(STUDENT, models.Inheritance(STUDENT.inherit, source))
     for run in range(2):
         jax.tree.map(
             np.testing.assert_array_equal,
@@ -103,12 +103,12 @@ def test_part_that_does_not_fit(encoders):
     with pytest.raises(ValueError, match=r"pretrained.into='encode': the model has"):
         start(
             FLOW,
-            initial.Inheritance(functools.partial(initial.subtree, "encode"), source),
+            models.Inheritance(functools.partial(models.subtree, "encode"), source),
         )
     wider = FLOW.clone(features=8)
-    take = functools.partial(initial.subtree, "encoder")
+    take = functools.partial(models.subtree, "encoder")
     with pytest.raises(ValueError, match="differ in names or shapes"):
-        start(wider, initial.Inheritance(take, source))
+        start(wider, models.Inheritance(take, source))
 
 
 def descended(optimizer, updates):
@@ -151,7 +151,7 @@ def test_all_that_is_taken_over_is_kept():
     state = start(
         STUDENT,
         *(
-            initial.Inheritance(functools.partial(initial.subtree, name), given)
+            models.Inheritance(functools.partial(models.subtree, name), given)
             for name in parts
         ),
     )
@@ -169,17 +169,17 @@ def test_members_start_from_one_pretrained_model(monkeypatch, runs):
     data = {"name": "synthetic", "args": {}}
     config = ConfigDict({"runs": runs, "data": data, "pretrained": {}})
     found = Trained(None, variables, config, {})  # pyright: ignore[reportArgumentType]
-    monkeypatch.setattr(taught.teachers, "load", lambda _: found)
+    monkeypatch.setattr(teachers, "load", lambda _: found)
     place = pathlib.Path("there")
     members = [
-        taught.Member(config.copy_and_resolve_references(), place, None, place)
+        settings.Experiment(config.copy_and_resolve_references(), place, None, place)
         for _ in range(3)
     ]
-    source = taught.pretrained_of(members)
+    source = teachers.pretrained_of(members)
     assert source.by_run == (runs > 1)
     expected = [0, 1] * 3 if runs > 1 else 0
     np.testing.assert_array_equal(source.variables["params"]["w"], expected)
     members[0].config.runs = 4
     if runs > 1:
         with pytest.raises(ConfigError, match="there has 2 runs, there 4"):
-            taught.pretrained_of(members[:1])
+            teachers.pretrained_of(members[:1])

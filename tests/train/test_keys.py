@@ -14,7 +14,7 @@ import pytest
 from configs import common, conditional
 from fdnf.data import build as datasets
 from fdnf.experiments import study
-from fdnf.train import arguments, faults, keys, loop, objectives, settings
+from fdnf.train import faults, keys, loop, objectives, rules, settings
 from fdnf.train.settings import ConfigError
 from tests import test_conditional_configs, test_configs, tiny
 
@@ -378,27 +378,27 @@ def test_every_key_is_read_somewhere():
     assert not unread
 
 
-@pytest.mark.parametrize("model", sorted(arguments.MODELS))
+@pytest.mark.parametrize("model", sorted(rules.MODELS))
 def test_a_model_by_default_passes(model):
-    rules = arguments.of_model(model)
-    built = arguments.MODELS[model]()
-    for key, rule in rules.items():
+    table = rules.of_model(model)
+    built = rules.MODELS[model]()
+    for key, rule in table.items():
         assert rule.fits(getattr(built, key)), key
 
 
 @pytest.mark.parametrize("data", sorted(datasets.DATASETS))
 def test_every_data_set_has_a_kind(data):
-    assert arguments.kind_of(data) in keys.KINDS
-    assert arguments.of_data(data)
+    assert rules.kind_of(data) in keys.KINDS
+    assert rules.of_data(data)
 
 
 def test_rules_of_attributes_belong_to_some_model():
-    known = {f"{m}.{a}" for m in arguments.MODELS for a in arguments.of_model(m)}
+    known = {f"{m}.{a}" for m in rules.MODELS for a in rules.of_model(m)}
     short = {name.partition(".")[2] for name in known}
-    assert set(arguments.ATTRIBUTES) <= known | short
-    known = {f"{d}.{a}" for d in datasets.DATASETS for a in arguments.of_data(d)}
+    assert set(rules.ATTRIBUTES) <= known | short
+    known = {f"{d}.{a}" for d in datasets.DATASETS for a in rules.of_data(d)}
     short = {name.partition(".")[2] for name in known}
-    assert set(arguments.ARGUMENTS) <= known | short
+    assert set(rules.ARGUMENTS) <= known | short
 
 
 def test_a_stored_config_from_before_a_key_has_its_default():

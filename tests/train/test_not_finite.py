@@ -13,19 +13,17 @@ from fdnf.data.tabular import DataError
 from fdnf.flows import build as flows
 from fdnf.train import (
     checkpoint,
-    initial,
     loop,
+    models,
     objectives,
     optim,
     packs,
     preprocess,
-    side_by_side,
-    state,
-    transfer,
+    step,
     validation,
 )
 from fdnf.train.loop import TrainingStoppedError
-from fdnf.train.program import Member
+from fdnf.train.settings import Experiment
 from fdnf.train.writers import read_log
 from tests import tiny
 
@@ -66,18 +64,18 @@ def params(*values):
 
 
 def test_the_newest_finite_parameters_count_until_a_loss_is_finite():
-    best = state.first_best(params(0, 0, 0, 0), {}, 4)
-    best = state.update_best(
+    best = validation.first_best(params(0, 0, 0, 0), {}, 4)
+    best = validation.update_best(
         best, params(1, 1, NAN, 1), {}, np.array([INF, NAN, INF, 5.0]), 10
     )
     np.testing.assert_array_equal(best.step, [10, 10, 0, 10])
     np.testing.assert_array_equal(np.ravel(best.params["w"]), [1, 1, 0, 1])
-    best = state.update_best(
+    best = validation.update_best(
         best, params(2, 2, 2, 2), {}, np.array([INF, 7.0, INF, INF]), 20
     )
     np.testing.assert_array_equal(best.step, [20, 20, 20, 10])
     np.testing.assert_array_equal(best.value, [INF, 7.0, INF, 5.0])
-    best = state.update_best(
+    best = validation.update_best(
         best, params(3, 3, 3, 3), {}, np.array([-INF, 8.0, NAN, 4.0]), 30
     )
     np.testing.assert_array_equal(best.step, [30, 20, 30, 30])
@@ -85,9 +83,9 @@ def test_the_newest_finite_parameters_count_until_a_loss_is_finite():
 
 
 def test_parameters_that_are_not_finite_are_never_the_newest():
-    best = state.first_best(params(0, 0), {}, 2)
-    best = transfer.newest(best, params(1, 1), {}, np.array([NAN, 3.0]), 10)
-    best = transfer.newest(best, params(NAN, 2), {}, np.array([NAN, NAN]), 20)
+    best = validation.first_best(params(0, 0), {}, 2)
+    best = validation.newest(best, params(1, 1), {}, np.array([NAN, 3.0]), 10)
+    best = validation.newest(best, params(NAN, 2), {}, np.array([NAN, NAN]), 20)
     np.testing.assert_array_equal(best.step, [10, 20])
     np.testing.assert_array_equal(np.ravel(best.params["w"]), [1, 2])
     np.testing.assert_array_equal(best.value, [NAN, NAN])
@@ -148,10 +146,10 @@ def test_columns_that_are_not_standardised(monkeypatch, tmp_path, factor):
 
 def started(x):
     config = tiny.config()
-    keys = side_by_side.run_keys(0, 1)
+    keys = step.run_keys(0, 1)
     flow, optimizer = flows.build(config.model), optim.make(config.optim, 12)
     x = jnp.asarray(x, jnp.float32)[None]
-    return initial.init_state(flow, optimizer, keys, x, 0.0, density=True)
+    return models.init_state(flow, optimizer, keys, x, 0.0, density=True)
 
 
 def test_data_sets_of_the_readme_are_standardised_enough(data_dir):
@@ -182,7 +180,7 @@ def test_a_column_that_does_not_vary_is_let_through():
 def test_a_training_of_skipped_steps_alone_has_failed(monkeypatch, tmp_path, together):
     broken(monkeypatch, 0)
     if together:
-        ((_, result),) = packs.train([Member(tiny.config(), tmp_path)])
+        ((_, result),) = packs.train([Experiment(tiny.config(), tmp_path)])
         assert result is None
         said = json.loads((tmp_path / "failed.json").read_text())["error"]
         assert "No step ever was, so it is not the learning rate" in said

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from fdnf.train import models, overrides, settings
+from fdnf.train import models, settings
 from fdnf.train.settings import ConfigError
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -20,9 +20,9 @@ def get(name, arg):
 
 def given(config, *words):
     """The config, after what a command line gives."""
-    rest, values = overrides.split(words)
+    rest, values = settings.split_flags(words)
     assert not rest
-    overrides.apply(config, values)
+    settings.override(config, values)
     return config
 
 
@@ -86,7 +86,7 @@ def test_one_key_of_a_section_of_arguments_leaves_the_others():
 
 def test_another_model_has_none_of_the_arguments_before():
     config = get("maf_gas", "smoke")
-    overrides.apply(config, {"model.args": {"hidden": (8,)}, "model.name": "nice"})
+    settings.override(config, {"model.args": {"hidden": (8,)}, "model.name": "nice"})
     assert config.model.args.to_dict() == {"hidden": (8,)}
     settings.check(config)
 
@@ -103,7 +103,7 @@ def test_attributes_that_the_file_leaves_out():
 
 
 def test_split():
-    rest, given = overrides.split(
+    rest, given = settings.split_flags(
         [
             *(
                 "fdnf",
@@ -125,12 +125,12 @@ def test_split():
         "teacher.config.model.args.plu": True,
     }
     with pytest.raises(ConfigError, match="data.args.path: a value is missing"):
-        overrides.split(["--config.data.args.path"])
+        settings.split_flags(["--config.data.args.path"])
 
 
 def test_unknown_keys_name_the_nearest():
     config = get("maf_gas", "smoke")
     with pytest.raises(ConfigError, match=r"key: train.stepz; near it are train.steps"):
-        overrides.apply(config, {"train.stepz": 3})
+        settings.override(config, {"train.stepz": 3})
     with pytest.raises(ConfigError, match="override seed='x'"):
-        overrides.apply(config, {"seed": "x"})
+        settings.override(config, {"seed": "x"})

@@ -4,8 +4,7 @@ import jax
 import pytest
 
 from fdnf.train import loop, packs
-from fdnf.train.program import Member
-from fdnf.train.settings import ConfigError
+from fdnf.train.settings import ConfigError, Experiment
 from tests import tiny
 
 
@@ -15,7 +14,7 @@ def member(workdir, method="nll", teacher=None, **overrides):
     config.update_from_flattened_dict(overrides)
     if teacher:
         config.teacher.workdir = str(teacher)
-    return Member(config, workdir, teacher)
+    return Experiment(config, workdir, teacher)
 
 
 def weighted(latents):

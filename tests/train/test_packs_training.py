@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from configs import maf_gas_distill
-from fdnf.train import checkpoint, interruption, loop, overrides, packs
+from fdnf.train import checkpoint, interruption, loop, packs, settings
 from fdnf.train.interruption import StoppedBySignalError
-from fdnf.train.program import Member
+from fdnf.train.settings import Experiment
 from fdnf.train.writers import Writer, read_log
 from tests import floats, processes, tiny
 
@@ -23,7 +23,7 @@ def member(workdir, method="nll", teacher=None, **overrides):
     config.update_from_flattened_dict(overrides)
     if teacher:
         config.teacher.workdir = str(teacher)
-    return Member(config, workdir, teacher)
+    return Experiment(config, workdir, teacher)
 
 
 def weighted(latents):
@@ -136,7 +136,7 @@ def test_students_on_one_device_equal_those_alone_on_two(alone, tmp_path):
     for name in ("0 0.5", "1 0.1"):
         config = maf_gas_distill.get_config(file)
         for given in (shared, points[name]):
-            overrides.apply(config, given)
+            settings.override(config, given)
         loop.train_and_evaluate(config, tmp_path / "alone" / name)
         close(tmp_path / name, tmp_path / "alone" / name)
     losses = {str(read_log(tmp_path / name)[-1]["loss"]) for name in points}
@@ -185,14 +185,14 @@ def test_uneven_ones_go_on_from_the_last_step_in_common(alone, tmp_path, monkeyp
     saved = [checkpoint.Checkpointer(p.workdir).steps() for p in points(tmp_path)]
     assert saved[0][0] > saved[1][0] == 6
     sizes, seen = groups_of(monkeypatch), []
-    restore = loop.resume.restore
+    restore = loop.checkpoint.restore
 
     def restores(*args):
         found = restore(*args)
         seen.append(found[0])
         return found
 
-    monkeypatch.setattr(loop.resume, "restore", restores)
+    monkeypatch.setattr(loop.checkpoint, "restore", restores)
     trained(points(tmp_path))
     assert (sizes, seen) == ([2], [6])
     for name in POINTS:
@@ -251,10 +251,10 @@ def test_one_that_is_refused_does_not_stop_the_others(tmp_path, monkeypatch):
     # Of a teacher that is not there, which is found out once all are loaded.
     taught = [tiny.config("lkd") for _ in range(2)]
     orphans = [
-        packs.Member(config, tmp_path / f"orphan{i}", teacher=tmp_path / "none")
+        packs.Experiment(config, tmp_path / f"orphan{i}", teacher=tmp_path / "none")
         for i, config in enumerate(taught)
     ]
-    patterned = packs.Member(tiny.config(), tmp_path / "[a]")
+    patterned = packs.Experiment(tiny.config(), tmp_path / "[a]")
     results = trained([seedless, *good, *orphans, patterned])
     lost = {name for name, result in results.items() if result is None}
     assert lost == {"seedless", "orphan0", "orphan1", "[a]"}

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fdnf.train import pools, teachers
+from fdnf.train import teachers
 from fdnf.train.teachers import Trained
 from tests import laws
 from tests.train.test_transfer import small
@@ -27,7 +27,7 @@ def trained():
 
 def draw(trained, where, monkeypatch=None, **changes):
     settings = {"rows": MANY, "seed": 0, "limit": 50.0} | changes
-    return pools.pool(trained, where, **settings)["generated"]
+    return teachers.pool(trained, where, **settings)["generated"]
 
 
 def test_a_pool_is_what_the_teacher_generates_and_is_drawn_once(
@@ -45,7 +45,7 @@ def test_a_pool_is_what_the_teacher_generates_and_is_drawn_once(
         np.testing.assert_array_equal(draw(trained, tmp_path), first)
         with pytest.raises(AssertionError, match="drawn again"):
             draw(trained, tmp_path, seed=1)
-    assert len(list((tmp_path / pools.FOLDER).iterdir())) == 1
+    assert len(list((tmp_path / teachers.POOLS).iterdir())) == 1
 
 
 @pytest.mark.parametrize("changes", [{"seed": 1}, {"rows": 50}, {"limit": 2.0}])
@@ -77,7 +77,7 @@ def announcing():
 @pytest.mark.parametrize("damage", [b"", b"not a zip", None, announcing()])
 def test_a_damaged_pool_is_drawn_anew(trained, tmp_path, damage):
     first = draw(trained, tmp_path)
-    (path,) = (tmp_path / pools.FOLDER).iterdir()
+    (path,) = (tmp_path / teachers.POOLS).iterdir()
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2] if damage is None else damage)
     np.testing.assert_array_equal(draw(trained, tmp_path), first)
@@ -85,5 +85,5 @@ def test_a_damaged_pool_is_drawn_anew(trained, tmp_path, damage):
 
 
 def test_where_nothing_can_be_written_the_pool_is_drawn_all_the_same(trained, tmp_path):
-    (tmp_path / pools.FOLDER).write_text("a file, where the directory should be")
+    (tmp_path / teachers.POOLS).write_text("a file, where the directory should be")
     assert len(draw(trained, tmp_path)) == MANY

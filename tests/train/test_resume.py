@@ -83,14 +83,14 @@ def test_a_half_written_checkpoint_is_never_chosen(
     (workdir / loop.FINISHED).unlink()
     shutil.rmtree(workdir / "checkpoints" / "12")
     damage(workdir / "checkpoints" / "9")
-    restored, restore = [], loop.resume.restore
+    restored, restore = [], loop.checkpoint.restore
 
     def restores(*args):
         found = restore(*args)
         restored.append(found[0])
         return found
 
-    monkeypatch.setattr(loop.resume, "restore", restores)
+    monkeypatch.setattr(loop.checkpoint, "restore", restores)
     loop.train_and_evaluate(tiny.config(eval_every=3), workdir)
     assert restored == [6]
     tiny.same_rows(read_log(workdir), read_log(unbroken))
@@ -229,6 +229,6 @@ def test_checkpoint_that_says_nothing_of_its_data_is_gone_on_with(
 ):
     config = tiny.config(eval_every=3)
     with monkeypatch.context() as patch:
-        patch.setattr(loop.resume, "foundations", lambda members, data: [{}])
+        patch.setattr(loop.checkpoint, "foundations", lambda members, data: [{}])
         killed_at(config, tmp_path, 9, monkeypatch)
     loop.train_and_evaluate(config, tmp_path)

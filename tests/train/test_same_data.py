@@ -6,7 +6,7 @@ import importlib
 import pytest
 
 from fdnf.experiments import points, study
-from fdnf.train import loop, same_data, settings
+from fdnf.train import faults, loop, settings
 from fdnf.train.settings import ConfigError
 from tests import tiny
 
@@ -68,17 +68,17 @@ def test_the_data_of_a_sweeps_point_reach_its_teacher():
 
 def test_a_value_of_the_teachers_own_goes_before():
     given = {"data.args.rows": 50, "teacher.config.data.args.rows": 70}
-    assert same_data.reaching("teacher", given) == {"data.args.rows": 70}
+    assert faults.reaching("teacher", given) == {"data.args.rows": 70}
     # What may differ stays as it is, unless the data set is another.
     given = {"data.args.crop": 64, "data.args.scale": 2, "data.bins": 8}
-    assert same_data.reaching("teacher", given) == {
+    assert faults.reaching("teacher", given) == {
         "data.args.scale": 2,
         "data.bins": 8,
     }
-    assert same_data.reaching("pretrained", given) == {"data.args.scale": 2}
+    assert faults.reaching("pretrained", given) == {"data.args.scale": 2}
     whole = {"data.args": {"crop": 64, "scale": 2}}
-    assert same_data.reaching("teacher", whole) == {"data.args": {"scale": 2}}
-    assert same_data.reaching("teacher", {"data.name": "npz", **whole}) == {
+    assert faults.reaching("teacher", whole) == {"data.args": {"scale": 2}}
+    assert faults.reaching("teacher", {"data.name": "npz", **whole}) == {
         "data.name": "npz",
         **whole,
     }
@@ -89,14 +89,14 @@ def test_windows_of_the_same_rows_may_differ():
     ours, theirs = config.data, copy.deepcopy(config.data)
     theirs.args.update(crop=64, tile=128, windows=10)
     theirs.flip = not theirs.flip
-    assert same_data.differences("teacher", ours, theirs) == []
+    assert faults.data_differences("teacher", ours, theirs) == []
     theirs.bins = 0
-    assert same_data.differences("teacher", ours, theirs) == [
+    assert faults.data_differences("teacher", ours, theirs) == [
         "data.bins (0 there, 32 here)"
     ]
-    assert same_data.differences("pretrained", ours, theirs) == []
+    assert faults.data_differences("pretrained", ours, theirs) == []
     theirs.args.scale = 2
-    assert same_data.differences("pretrained", ours, theirs) == [
+    assert faults.data_differences("pretrained", ours, theirs) == [
         "data.args.scale (2 there, 4 here)"
     ]
 
@@ -105,9 +105,9 @@ def test_what_is_left_out_is_the_default(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     ours = {"name": "npz", "args": {"path": "rows.npz", "rows": None}}
     theirs = {"name": "npz", "args": {"path": str(tmp_path / "rows.npz")}}
-    assert same_data.differences("teacher", ours, theirs) == []
+    assert faults.data_differences("teacher", ours, theirs) == []
     assert (
-        same_data.differences(
+        faults.data_differences(
             "teacher", {"name": "mnist", "n_bits": 8}, {"name": "mnist", "args": {}}
         )
         == []

@@ -15,18 +15,8 @@ import pytest
 from configs import common, glow_digits
 from fdnf.data import build as datasets
 from fdnf.flows import build as flows
-from fdnf.train import (
-    density,
-    initial,
-    objectives,
-    optim,
-    sampling,
-    settings,
-    shares,
-    side_by_side,
-    step,
-)
-from fdnf.train.shares import Share
+from fdnf.train import batches, models, objectives, optim, settings, step, validation
+from fdnf.train.batches import Share
 from tests import floats, tiny
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -36,13 +26,13 @@ def test_shares_together_are_what_is_drawn_for_all():
     def function(rows):
         return {"x": jnp.arange(rows) * 1.5, "y": jnp.arange(3 * rows).reshape(rows, 3)}
 
-    parts = [shares.draw(Share(i, 4), 2, function) for i in range(4)]
+    parts = [batches.draw(Share(i, 4), 2, function) for i in range(4)]
     every = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
     jax.tree.map(np.testing.assert_array_equal, every, function(8))
 
 
 def test_one_device_draws_all():
-    assert shares.draw(shares.WHOLE, 5, lambda rows: rows) == 5
+    assert batches.draw(batches.WHOLE, 5, lambda rows: rows) == 5
 
 
 @pytest.mark.parametrize("generated", [0.0, 0.3, 1.0])
@@ -57,7 +47,7 @@ def test_devices_share_out_one_batch(rows, generated):
     key = jax.random.key(0)
 
     def batch(devices):
-        sample = sampling.uniform(rows, 24, devices, generated)
+        sample = batches.uniform(rows, 24, devices, generated)
         parts = [sample(key, data, i) for i in range(devices)]
         return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
@@ -148,15 +138,15 @@ def losses(case, devices):
         share = config.teacher.share
         on_device["generated"] = jnp.asarray(data.train[:20] + 1)
     optimizer = optim.make(config.optim, 2)
-    keys = side_by_side.run_keys(0, 1)
+    keys = step.run_keys(0, 1)
     cond = rows["cond"][None] if prepared.classes else None
-    state = initial.init_state(flow, optimizer, keys, rows["x"][None], 0.0, cond)
+    state = models.init_state(flow, optimizer, keys, rows["x"][None], 0.0, cond)
     size = config.train.batch_size
     take = step.make_train_step(
         # Some samples are out of reach.
         objectives.build(config, flow, teacher, 1.0),
         optimizer,
-        sampling.uniform(len(data.train), size, devices, share),
+        batches.uniform(len(data.train), size, devices, share),
         steps=1,
         ema=0.0,
         preprocess=prepared,
@@ -166,7 +156,7 @@ def losses(case, devices):
     found = []
     for _ in range(2):
         stop = np.zeros(devices, np.int32)
-        hyper = side_by_side.hyper(keys, config.optim.lr, weights)
+        hyper = step.hyper(keys, config.optim.lr, weights)
         state, scalars = take(state, stop, hyper, on_device, taught)
         found.append(jax.device_get(scalars))
     return found
@@ -178,7 +168,7 @@ def densities():
     data = datasets.build(config.data)
     flow = flows.build(config.model)
     variables = flow.init(jax.random.key(0), jnp.zeros((4, *data.event)))
-    log_prob = density.make_log_prob(
+    log_prob = validation.make_log_prob(
         flow, 30, settings.prepared(config, data), everyone=True
     )
     params = jax.tree.map(lambda leaf: leaf[None], variables["params"])

@@ -9,7 +9,7 @@ import pytest
 
 from fdnf.data import build as datasets
 from fdnf.flows import build as flows
-from fdnf.train import density, initial, objectives, optim, sampling, side_by_side, step
+from fdnf.train import batches, models, objectives, optim, step, validation
 from fdnf.train.settings import ConfigError
 from tests import floats, tiny
 
@@ -21,14 +21,14 @@ NLL = objectives.build(CONFIG, FLOW, None, 1.0)
 
 
 def started(runs=1, ema=0.0, seed=0):
-    keys = side_by_side.run_keys(seed, runs)
+    keys = step.run_keys(seed, runs)
     x = jnp.broadcast_to(jnp.asarray(DATA.train[:32]), (runs, 32, 3))
-    return initial.init_state(FLOW, OPTIMIZER, keys, x, ema), keys
+    return models.init_state(FLOW, OPTIMIZER, keys, x, ema), keys
 
 
 @functools.cache  # Tracing costs more than these tests' steps.
 def program(objective, rows, batch, devices, steps, ema, pack="auto"):
-    sample = sampling.uniform(rows, batch, devices)
+    sample = batches.uniform(rows, batch, devices)
     return step.make_train_step(
         objective, OPTIMIZER, sample, steps=steps, ema=ema, pack=pack
     )
@@ -53,7 +53,7 @@ def trained(
     log = []
     for _ in range(calls):
         state, scalars = take(
-            state, np.zeros(devices, np.int32), side_by_side.hyper(keys), data, {}
+            state, np.zeros(devices, np.int32), step.hyper(keys), data, {}
         )
         log.append(jax.device_get(scalars))
     return jax.device_get(state), log
@@ -107,7 +107,7 @@ def test_devices_draw_different_rows():
     take = program(objective, 200, 16, 2, 1, 0.0)
     state, keys = started()
     data = {"train": jnp.asarray(DATA.train)}
-    _, scalars = take(state, np.zeros(2, np.int32), side_by_side.hyper(keys), data, {})
+    _, scalars = take(state, np.zeros(2, np.int32), step.hyper(keys), data, {})
     assert scalars["gap"][0] > 0
 
 
@@ -164,9 +164,9 @@ def test_the_state_is_donated():
     take = program(NLL, 200, 16, 2, 1, 0.9)
     stop, data = np.zeros(2, np.int32), {"train": jnp.asarray(DATA.train)}
     # The first call brings the state from one device onto both.
-    state, _ = take(state, stop, side_by_side.hyper(keys), data, {})
+    state, _ = take(state, stop, step.hyper(keys), data, {})
     old = state
-    take(state, stop, side_by_side.hyper(keys), data, {})
+    take(state, stop, step.hyper(keys), data, {})
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(old.params))
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(old.ema))
     assert not data["train"].is_deleted()
@@ -222,7 +222,7 @@ def test_the_log_of_a_call_is_over_its_finite_steps():
 def test_log_prob_covers_each_row_once(batch):
     state, _ = started(runs=2)
     rows = jnp.asarray(DATA.test[:37])
-    found = density.make_log_prob(FLOW, batch)(
+    found = validation.make_log_prob(FLOW, batch)(
         state.params, state.constants, DATA.test[:37]
     )
     assert found.shape == (2, 37)

@@ -18,20 +18,18 @@ from jax.scipy import stats
 from fdnf.data import build as datasets
 from fdnf.flows.base import FlowModule
 from fdnf.train import (
-    density,
-    feeding,
+    batches,
     objectives,
     optim,
-    preprocessing,
-    sampling,
+    preprocess,
+    program,
     settings,
-    side_by_side,
     step,
     teachers,
     validation,
 )
 from fdnf.train.preprocess import Preprocess
-from fdnf.train.state import TrainState
+from fdnf.train.step import TrainState
 from fdnf.types import Decoding, Encoding
 from tests import tiny
 
@@ -174,7 +172,7 @@ class Trainer:
         take = step.make_train_step(
             self.objective,
             optimizer,
-            sampling.uniform(
+            batches.uniform(
                 len(arrays["train"]), config.train.batch_size, 1, generated
             ),
             steps=2,
@@ -187,7 +185,7 @@ class Trainer:
         params, constants, moments = jax.tree.map(lambda leaf: leaf[None], run)
         state = TrainState(jnp.zeros((), int), params, None, constants, moments)
         keys = jnp.stack([jax.random.key(config.seed)])
-        hyper = side_by_side.hyper(keys, 1.0, [objectives.weights(config)])
+        hyper = step.hyper(keys, 1.0, [objectives.weights(config)])
         stop = jnp.zeros(1, jnp.int32)
         arrays = jax.tree.map(jnp.asarray, arrays)
 
@@ -277,7 +275,7 @@ def test_no_two_draws_of_a_run_share_a_key():
     config = images("skd", seed=0, **OWN)
     trainer = Trainer(config)
     data, prepared = trainer.data, trainer.prepared
-    feeding.first_batches(data, prepared, 16, [0])
+    program.first_batches(data, prepared, 16, [0])
     trainer.steps()
     leading = jax.tree.map(lambda leaf: leaf[None], trainer.variables)
     given = leading["params"], leading["constants"]
@@ -286,8 +284,8 @@ def test_no_two_draws_of_a_run_share_a_key():
         judged.objective, judged.data, judged.prepared, 8, step=12, teacher_runs=False
     )
     measured(*given, trainer.taught)
-    density.make_log_prob(trainer.flow, 2, prepared, draws=2)(*given, data.val)
-    meta = {"event": data.event, "preprocess": preprocessing.describe(prepared)}
+    validation.make_log_prob(trainer.flow, 2, prepared, draws=2)(*given, data.val)
+    meta = {"event": data.event, "preprocess": preprocess.describe(prepared)}
     teacher = teachers.Trained(trainer.flow, leading, config.teacher.config, meta)
     teachers.generate(teacher, 1100, 0)
     found = USES.read()["drawn"]

@@ -9,10 +9,9 @@ import pytest
 
 from fdnf.flows import build as flows
 from fdnf.ops import mel
-from fdnf.train import preprocessing, settings, state, teachers
+from fdnf.train import preprocess, settings, teachers, validation
 from fdnf.train.checkpoint import Checkpointer, CheckpointError
-from fdnf.train.preprocess import Preprocess
-from fdnf.train.preprocess_pairs import Speech, SuperResolution
+from fdnf.train.preprocess import Preprocess, Speech, SuperResolution
 from fdnf.train.settings import ConfigError
 from tests import floats, tiny
 
@@ -39,7 +38,7 @@ def trained(runs):
 @pytest.mark.parametrize("runs", [1, 3])
 def test_what_was_saved_is_loaded(tmp_path, runs):
     params = variables(runs)["params"]
-    best = state.first_best(params, {}, runs)
+    best = validation.first_best(params, {}, runs)
     meta = {"config": settings.to_dict(CONFIG), **META, "data": "synthetic"}
     with Checkpointer(tmp_path) as checkpointer:
         checkpointer.save(6, {"w": np.zeros(2)}, best, meta)
@@ -103,7 +102,7 @@ def test_another_dimension():
     ],
 )
 def test_windows_of_another_size(prepared, event, other, unlike):
-    meta = {"event": event, "preprocess": preprocessing.describe(prepared)}
+    meta = {"event": event, "preprocess": preprocess.describe(prepared)}
     teacher = trained(1)._replace(meta=meta)
     smaller = tuple(n // 2 if n > 3 else n for n in event)
     ours = dataclasses.replace(prepared, **other)

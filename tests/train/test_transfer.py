@@ -11,7 +11,7 @@ import pytest
 from fdnf import types
 from fdnf.flows import build as flows
 from fdnf.losses import density, expansion, inverse_matching
-from fdnf.train import settings, shares, state, transfer
+from fdnf.train import batches, settings, transfer, validation
 from tests import floats, laws
 
 KEY = jax.random.key(0)
@@ -176,7 +176,7 @@ def test_two_devices_see_what_one_does(method):
 
     @jax.jit
     def loss(rows, index):
-        share = shares.Share(index, 16 // len(rows))
+        share = batches.Share(index, 16 // len(rows))
         return objective(params, {}, fixed, {"x": rows}, KEY, 0, None, share)[0]
 
     x = batch["x"]
@@ -195,11 +195,11 @@ def test_steps_of_the_warm_start():
 
 def test_the_newest_parameters_are_kept_whatever_held_out_rows_say():
     params = {"kernel": np.ones((2, 3))}
-    best = state.first_best(params, {}, runs=2)
+    best = validation.first_best(params, {}, runs=2)
     for step, losses in ((5, [1.0, np.nan]), (10, [np.inf, 2.0])):
         value = np.array(losses, np.float32)
         params = {"kernel": params["kernel"] + 1}
-        best = jax.device_get(transfer.newest(best, params, {}, value, step))
+        best = jax.device_get(validation.newest(best, params, {}, value, step))
         np.testing.assert_array_equal(best.params["kernel"], params["kernel"])
         np.testing.assert_array_equal(best.value, value)
         np.testing.assert_array_equal(best.step, [step, step])

@@ -7,7 +7,7 @@ import pytest
 
 from fdnf.losses import inverse_matching
 from fdnf.train import loop, models, program, teachers
-from fdnf.train.program import Member
+from fdnf.train.settings import Experiment
 from fdnf.train.writers import read_log
 from tests import floats
 from tests.train.test_transfer import small
@@ -28,7 +28,7 @@ def named(config, teacher):
 def test_it_is_the_loss_on_whole_batches_of_the_validation_rows(teacher, tmp_path):
     config = named(small("x"), teacher)
     config.eval.batch_size = 64
-    built = program.build([Member(config, tmp_path, teacher)])
+    built = program.build([Experiment(config, tmp_path, teacher)])
     params, constants = built.state.params, built.state.constants
     found = built.validate(params, constants, built.teacher)
     assert found.scalars["val_loss"].shape == (1,)
@@ -50,10 +50,10 @@ def test_rows_fewer_than_a_batch_are_taken_again(teacher, tmp_path):
     config = named(small("x"), teacher)
     losses = []
     for size in (1, 2):
-        built = program.build([Member(config, tmp_path, teacher)])
+        built = program.build([Experiment(config, tmp_path, teacher)])
         rows = len(built.data.val)
         config.eval.batch_size = size * rows
-        built = program.build([Member(config, tmp_path, teacher)])
+        built = program.build([Experiment(config, tmp_path, teacher)])
         state = built.state
         losses.append(built.validate(state.params, state.constants, built.teacher).loss)
     floats.assert_close(*losses, rtol=1e-5)

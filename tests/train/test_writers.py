@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fdnf.train import progress, writers
+from fdnf.train import writers
 
 
 def _csv(workdir):
@@ -134,7 +134,7 @@ def test_an_absent_log_is_empty(tmp_path):
 
 
 def test_progress_without_a_terminal_prints_now_and_then(capsys):
-    with progress.Progress(100, start=10, interval=1e9) as bar:
+    with writers.Progress(100, start=10, interval=1e9) as bar:
         for step in (20, 30, 100):
             bar.update(step, loss=np.array([1.0, 3.0]))
     (line,) = capsys.readouterr().err.splitlines()
@@ -145,7 +145,7 @@ def test_progress_without_a_terminal_prints_now_and_then(capsys):
 
 def test_progress_on_a_terminal_shows_a_bar(capsys, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    with progress.Progress(100, start=10) as bar:
+    with writers.Progress(100, start=10) as bar:
         bar.update(40, loss=np.array([1.0, 3.0]))
     shown = capsys.readouterr().err
     assert "40/100" in shown

@@ -24,7 +24,7 @@ from fdnf import files
 from fdnf.evaluation.export import load, programs
 from fdnf.evaluation.export.programs import Program, Sampler, Temperature
 from fdnf.evaluation.models import sampler as samplers
-from fdnf.train import flat, preprocessing, teachers
+from fdnf.train import preprocess, stored, teachers
 from fdnf.train.settings import ConfigError
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -88,7 +88,7 @@ def write(config: Any, workdir: str | pathlib.Path) -> list[pathlib.Path]:
             "run": run,
             "step": int(trained.meta["best"]["step"][run]),
             "model": trained.config.model.to_dict(),
-            "preprocess": preprocessing.describe(prepared),
+            "preprocess": preprocess.describe(prepared),
         }
         folder = workdir / "export" / f"run_{run}"
         paths += save(folder, sampler, rows=rows, temperature=temperature, about=about)
@@ -127,7 +127,7 @@ def save(
     folder = pathlib.Path(folder)
     model, variables = samplers.folded(sampler.model, sampler.variables)
     sampler = sampler._replace(model=model, variables=variables)
-    weights = flat.flatten(sampler.variables)
+    weights = stored.flatten(sampler.variables)
     for name, array in weights.items():
         if array.dtype.kind not in "fiub":
             raise ValueError(f"weight {name} is {array.dtype}: convert it to float32")

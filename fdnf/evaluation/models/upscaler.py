@@ -14,7 +14,7 @@ import numpy as np
 from fdnf.evaluation.models import sampler
 from fdnf.evaluation.models.sampler import Decoded
 from fdnf.ops import rows
-from fdnf.train.preprocess_pairs import SuperResolution
+from fdnf.train.preprocess import SuperResolution
 from fdnf.train.teachers import Trained
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from fdnf.evaluation.models import sampler
 from fdnf.ops import mel
-from fdnf.train.preprocess_pairs import FULL
+from fdnf.train.preprocess import FULL
 from fdnf.train.teachers import Trained
 
 Temperature = float | tuple[float, ...]

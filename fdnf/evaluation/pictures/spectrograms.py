@@ -12,7 +12,7 @@ from fdnf import files
 from fdnf.evaluation.models import vocoder as vocoders
 from fdnf.evaluation.pictures import plotting
 from fdnf.ops import mel, stft
-from fdnf.train.preprocess_pairs import FULL
+from fdnf.train.preprocess import FULL
 
 # Below the loudest, in dB, nothing is told apart.
 RANGE = 80.0

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 from fdnf.data import paths
 from fdnf.data.images import Images
+from fdnf.evaluation.scorers import classifier
 from fdnf.metrics import extractors
 from fdnf.metrics.extractors import Extractor
 from fdnf.metrics.weights import MissingWeightsError, WeightsError
-from fdnf.train import classifier, keys
+from fdnf.train import keys
 from fdnf.train.settings import ConfigError
 
 KNOWN = keys.EXTRACTORS

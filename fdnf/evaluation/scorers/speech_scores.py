@@ -19,8 +19,8 @@ from fdnf.evaluation.scorers.speech_clips import Judged
 from fdnf.flows.base import FlowModule
 from fdnf.metrics import speech
 from fdnf.ops import mel
-from fdnf.train import density
-from fdnf.train.preprocess_pairs import FULL
+from fdnf.train import validation
+from fdnf.train.preprocess import FULL
 from fdnf.train.teachers import Trained
 
 
@@ -116,7 +116,7 @@ def nll(trained: Trained, judged: Judged) -> list[tuple[float, ...]] | None:
     runs = range(trained.runs)
     if not sum(counts):
         return [(math.nan,) * len(counts) for _ in runs]
-    log_prob = density.make_log_prob(
+    log_prob = validation.make_log_prob(
         trained.flow, trained.config.eval.batch_size, trained.preprocess
     )
     rows = np.concatenate([found for found in windows if len(found)])

@@ -15,7 +15,7 @@ from fdnf.evaluation.models import timing
 from fdnf.evaluation.scorers import cost, image_judge, vector_scores
 from fdnf.flows.base import FlowModule
 from fdnf.metrics import likelihood
-from fdnf.train import density, settings, teachers, transfer
+from fdnf.train import keys, settings, teachers, transfer, validation
 from fdnf.train.preprocess import Preprocess
 from fdnf.train.teachers import Trained
 
@@ -121,12 +121,12 @@ def _log_probs(trained: Trained, data: Tabular | Images) -> dict[str, np.ndarray
     evaluation, most = trained.config.eval, _density_rows(trained)
     if most == 0:
         return {}
-    log_prob = density.make_log_prob(
+    log_prob = validation.make_log_prob(
         trained.flow,
         evaluation.batch_size,
         trained.preprocess,
         draws=evaluation.get("draws", 1),
-        bound=evaluation.get("bound", density.BOUNDS[0]),
+        bound=evaluation.get("bound", keys.BOUNDS[0]),
     )
     labels: Any = (None, None, None)
     if isinstance(data, Images) and data.labels is not None:

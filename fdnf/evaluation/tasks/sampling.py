@@ -12,7 +12,7 @@ from fdnf.evaluation.models import sampler as samplers
 from fdnf.evaluation.pictures import marginals
 from fdnf.evaluation.tasks import conditional, image_sampling
 from fdnf.train import teachers
-from fdnf.train.preprocess_pairs import Speech, SuperResolution
+from fdnf.train.preprocess import Speech, SuperResolution
 from fdnf.train.teachers import Trained
 
 

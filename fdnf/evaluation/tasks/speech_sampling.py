@@ -19,7 +19,7 @@ from fdnf.evaluation.scorers.speech_clips import Judged
 from fdnf.evaluation.tables import speech_cells
 from fdnf.metrics import griffin_lim
 from fdnf.ops import mel
-from fdnf.train.preprocess_pairs import FULL
+from fdnf.train.preprocess import FULL
 from fdnf.train.teachers import Trained
 
 _log = logging.getLogger(__name__)

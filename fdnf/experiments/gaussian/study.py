@@ -34,7 +34,7 @@ from fdnf.experiments.gaussian import proposition_1, proposition_report
 from fdnf.experiments.gaussian import table as gaussian_table
 from fdnf.experiments.gaussian import training as gaussian_training
 from fdnf.experiments.gaussian.training import Settings, StudyError
-from fdnf.train import interruption, process, progress
+from fdnf.train import interruption, process, writers
 
 RESULTS, ARRAYS, TABLE = "results.json", "arrays.npz", "table.md"
 # Draws behind each case of Proposition 1, and teachers of each T.
@@ -111,7 +111,7 @@ def _trained(settings: Settings) -> tuple[dict[str, Any], dict[str, np.ndarray]]
     begun = time.monotonic()
     cells, arrays = {}, {}
     plan = [(loss, dim) for dim in settings.dimensions for loss in settings.losses]
-    with progress.Progress(settings.steps * len(plan), label="gaussian") as shown:
+    with writers.Progress(settings.steps * len(plan), label="gaussian") as shown:
         for i, (loss, dim) in enumerate(plan):
 
             def report(step, value, done=i * settings.steps, dim=dim, loss=loss):

@@ -14,7 +14,7 @@ import pytest
 
 from configs import common
 from fdnf.evaluation.export import write as export
-from fdnf.train import models, preprocessing, settings, state, teachers
+from fdnf.train import models, preprocess, settings, teachers, validation
 from fdnf.train.checkpoint import Checkpointer
 from fdnf.train.preprocess import Preprocess
 from fdnf.train.settings import ConfigError
@@ -117,11 +117,11 @@ def workdir(path, case):
         eye = np.eye(drawn["permutation"].shape[-1], dtype=np.float32)
         drawn["permutation"] = np.broadcast_to(eye, drawn["permutation"].shape)
         drawn["sign"] = np.ones_like(drawn["sign"])
-    best = state.first_best(params, constants, 1)
+    best = validation.first_best(params, constants, 1)
     meta = {
         "config": settings.to_dict(case.config),
         "event": list(case.event),
-        "preprocess": preprocessing.describe(case.preprocess),
+        "preprocess": preprocess.describe(case.preprocess),
     }
     with Checkpointer(path) as checkpointer:
         checkpointer.save(6, {"w": np.zeros(2)}, best, meta)

@@ -5,9 +5,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from fdnf.data.synthetic_images import synthetic_images
-from fdnf.evaluation.scorers import image_extractors
+from fdnf.evaluation.scorers import classifier, image_extractors
 from fdnf.metrics import extractors
-from fdnf.train import classifier
 from fdnf.train.settings import ConfigError
 
 IMAGES = synthetic_images(rows=80)

@@ -15,7 +15,7 @@ from fdnf.evaluation.tasks import evaluate
 from fdnf.flows import build as flows
 from fdnf.metrics import likelihood
 from fdnf.metrics.extractors import Extractor
-from fdnf.train import density, preprocess
+from fdnf.train import preprocess, validation
 from fdnf.train.settings import ConfigError
 from fdnf.train.teachers import Trained
 from tests import floats
@@ -96,7 +96,7 @@ def test_names_counts_and_floors(found):
 
 
 def test_bits_per_dim(found, trained):
-    whole = density.make_log_prob(FLOW, 64, PREPARED, draws=2)
+    whole = validation.make_log_prob(FLOW, 64, PREPARED, draws=2)
     params = {k: trained.variables[k] for k in ("params", "constants")}
     nats = whole(*params.values(), DATA.test)
     for record, row in zip(found, nats, strict=True):

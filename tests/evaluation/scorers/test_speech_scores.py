@@ -102,7 +102,7 @@ def test_density_a_sample(monkeypatch):
 
         return log_prob
 
-    monkeypatch.setattr(speech_scores.density, "make_log_prob", make_log_prob)
+    monkeypatch.setattr(speech_scores.validation, "make_log_prob", make_log_prob)
     found = speech_scores.nll(speech_models.teacher(runs=2), clips)
     np.testing.assert_array_equal(found, [[-2, -5, np.nan], [-1, -1, np.nan]])
     short = clips._replace(names=("tiny",), clips=(tiny,))

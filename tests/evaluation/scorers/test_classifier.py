@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from fdnf.data.images import Images
+from fdnf.evaluation.scorers import classifier
+from fdnf.evaluation.scorers.classifier import ClassifierError
 from fdnf.metrics.extractors import Extractor
 from fdnf.metrics.weights import MissingWeightsError
-from fdnf.train import classifier
-from fdnf.train.classifier import ClassifierError
 
 
 def bars(name="bars", count=240, seed=0, side=8):

@@ -1,0 +1,250 @@
+"""Batches drawn on the device, inside the training step: random numbers, shares, rows.
+
+Every use that training makes of randomness has a number of its own. A run has one key,
+`jax.random.key(seed)`. What is drawn is drawn from a key that a path of the numbers
+below leads to. `split(key, n)[i]` equals `fold_in(key, i)`, and the latents of a flow
+split the key that they are given: a key whose children have numbers here is never
+split, and never handed to what may split it.
+
+    Run      the run's key
+      INIT     weights, see `models`
+      TRAIN    then the step's number
+        Step     BATCH, or NOISE and WHOLE
+          Draw     ROWS, GENERATED, ORDER
+          Noise    PREPROCESS, LATENTS, ENCODINGS, PARTS and a part's number
+            Augment  of PREPROCESS itself the dequantisation noise; FLIP, WINDOW
+      FIRST    the batch from which statistics are taken; as `Noise.PREPROCESS`
+      POOL     a teacher's samples, then the number of their batch
+        Pool     LATENTS, LABELS
+      MEASURE  the loss on held-out rows, then the number of their batch
+        Measure  PREPROCESS as above, NOISE as `Noise`
+
+Densities (`validation.make_log_prob`) are measured with the key of a seed of their own:
+then the number of the batch, 0, and that of the draw.
+
+Random rows (noise, latents, picked examples) are drawn for the whole batch from one
+key, and each device takes its share of them: 1, 2 and 4 devices see the same batch.
+"""
+
+import enum
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from fdnf.train.rules import ConfigError
+
+
+class Run(enum.IntEnum):
+    """Children of a run's key."""
+
+    INIT = 0
+    TRAIN = 1
+    FIRST = 2
+    # Far from the numbers of batches: `validation.make_log_prob` folds these into the
+    # key of a seed that may be a run's.
+    POOL = 1 << 20
+    MEASURE = (1 << 20) + 1
+
+
+class Step(enum.IntEnum):
+    """Children of a step's key."""
+
+    BATCH = 0
+    NOISE = 1
+    # The child of NOISE from which all devices draw alike, each to take its share.
+    WHOLE = 0
+
+
+class Draw(enum.IntEnum):
+    """Children of `Step.BATCH`: which rows are drawn."""
+
+    ROWS = 0
+    GENERATED = 1
+    ORDER = 2
+
+
+class Noise(enum.IntEnum):
+    """Children of a step's noise: the key that an objective is given."""
+
+    PREPROCESS = 1
+    LATENTS = 2
+    ENCODINGS = 3
+    PARTS = 4
+
+
+class Augment(enum.IntEnum):
+    """Children of the key of preprocessing; dequantisation draws from that itself."""
+
+    FLIP = 1
+    WINDOW = 2
+
+
+class Pool(enum.IntEnum):
+    """Children of the key of a batch of a teacher's samples."""
+
+    LATENTS = 0
+    LABELS = 1
+
+
+class Measure(enum.IntEnum):
+    """Children of the key of a held-out batch."""
+
+    PREPROCESS = 0
+    NOISE = 1
+
+
+def fold(key: Array, *path: int | Array) -> Array:
+    """The key that a path of numbers leads to, one below the other.
+
+    Args:
+      key: where the path starts.
+      path: members of the enumerations here, and counts (steps, batches, parts).
+    """
+    for number in path:
+        key = jax.random.fold_in(key, number)
+    return key
+
+
+class Share(NamedTuple):
+    """One device's share of every batch.
+
+    Attributes:
+      index: of the device, among all of all processes; may be traced.
+      count: number of devices.
+      axis: the name by which they are mapped over, None outside.
+    """
+
+    index: Any = 0
+    count: int = 1
+    axis: str | None = None
+
+
+WHOLE = Share()
+
+
+def draw(share: Share, rows: int, function: Callable[[int], Any]) -> Any:
+    """This device's rows of what is drawn for all.
+
+    Args:
+      share: of this device.
+      rows: number of its rows.
+      function: of the number of all rows to a tree of arrays with that leading axis;
+        the same on every device.
+    """
+    if share.count == 1:
+        return function(rows)
+
+    def take(leaf: Any) -> Any:
+        return jax.lax.dynamic_slice_in_dim(leaf, share.index * rows, rows)
+
+    return jax.tree.map(take, function(rows * share.count))
+
+
+def mean(share: Share, value: Any) -> Any:
+    """Mean over the devices of a number that each has for its own rows.
+
+    For what is needed before the step's own reduction. Where an objective wants
+    several, take them in one call or one after another: XLA's CPU backend does not
+    survive collectives that may run at the same time (jax 0.10).
+    """
+    return value if share.axis is None else jax.lax.pmean(value, share.axis)
+
+
+Arrays = Mapping[str, Array]
+"""By name, of one leading axis: the rows of a batch, or all of a data set."""
+Objective = Callable[..., tuple[Array, dict[str, Array]]]
+"""(params, constants, teacher_variables, batch, key, step, weights, share) ->
+(loss, scalars): `weights` are those of the loss's terms, `[3]`, as numbers that may
+differ from one run of a program to the next, or None for those of the config; `share`
+says which rows of the batch these are."""
+Sampler = Callable[[Array, Arrays, Array | int], dict[str, Array]]
+"""(key, data on this device, index of the device) -> batch for this device.
+
+The devices' batches together are the same whatever their number.
+"""
+
+
+def uniform(
+    rows: int, batch_size: int, devices: int, generated: float = 0.0
+) -> Sampler:
+    """Rows drawn uniformly with replacement, or all of them if they are too few.
+
+    Args:
+      rows: number of training rows.
+      batch_size: rows a step, over all devices.
+      devices: number of devices, those of all processes.
+      generated: share of each batch drawn from `data["generated"]`, samples of a
+        teacher, instead of `data["train"]`.
+
+    Returns:
+      A function of (key, data, device index) to `{"x": [batch_size / devices, ...]}`,
+      and what the data have `"beside"` those rows, labels or images
+      (`"generated_labels"`, for the teacher's samples).
+      When `rows` <= `batch_size`, one batch is the whole training set, shared out
+      evenly; up to devices - 1 rows then sit a step out.
+
+    Raises:
+      ConfigError: if the batch does not divide among the devices.
+    """
+    if batch_size % devices:
+        raise ConfigError(
+            f"train.batch_size={batch_size} does not divide among {devices} devices"
+        )
+    if not 0.0 <= generated <= 1.0:
+        raise ConfigError(f"teacher.share={generated}: expected a share in [0, 1]")
+    # Fewer rows than devices cannot be shared out, and are drawn from.
+    whole = devices <= rows <= batch_size
+    own = (rows if whole else batch_size) // devices
+    from_teacher = round(generated * own * devices)
+
+    def sample(key: Array, data: Arrays, index: Array | int) -> dict[str, Array]:
+        share = Share(index, devices)
+        train = {"x": data["train"]}
+        if "beside" in data:
+            train["beside"] = data["beside"]
+        if whole and not from_teacher:
+            if devices == 1:
+                return train
+
+            # As they are stored; if some have to sit out, those are drawn anew.
+            def order(_: int) -> Array:
+                if rows % devices:
+                    return jax.random.permutation(fold(key, Draw.ORDER), rows)
+                return jnp.arange(rows)
+
+            return _rows(train, draw(share, own, order))
+        count = len(data["generated"]) if from_teacher else 0
+
+        def pick(size: int) -> Array:
+            """Rows of both sets, those of the teacher's counted on from the others."""
+            shape = (size - from_teacher,)
+            picked = jax.random.randint(fold(key, Draw.ROWS), shape, 0, rows)
+            if not from_teacher:
+                return picked
+            more = fold(key, Draw.GENERATED)
+            shape = (from_teacher,)
+            taken = rows + jax.random.randint(more, shape, 0, count)
+            return jnp.concatenate([picked, taken])
+
+        picked = draw(share, own, pick)
+        if not from_teacher:
+            return _rows(train, picked)
+        pool = {"x": data["generated"]}
+        if "beside" in data:
+            pool["beside"] = data["generated_labels"]
+        first = _rows(train, jnp.minimum(picked, rows - 1))
+        second = _rows(pool, jnp.maximum(picked - rows, 0))
+        return {k: _choose(picked < rows, v, second[k]) for k, v in first.items()}
+
+    return sample
+
+
+def _choose(mask: Array, a: Array, b: Array) -> Array:
+    return jnp.where(mask.reshape(-1, *(1,) * (a.ndim - 1)), a, b)
+
+
+def _rows(arrays: dict[str, Array], picked: Array) -> dict[str, Array]:
+    return {name: array[picked] for name, array in arrays.items()}
