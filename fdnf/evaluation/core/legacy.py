@@ -70,6 +70,23 @@ def of_result(found: Mapping[str, Any]) -> list[Result]:
     return results
 
 
+def of_gaussian(found: Mapping[str, Any]) -> list[Result]:
+    """The Gaussian study: a list over seeds for each loss, T and quantity.
+
+    Args:
+        found: the content of its `results.json`.
+    """
+    results = []
+    for name, cell in found["cells"].items():
+        loss, _, dim = name.partition("/")
+        seeds = cell["seeds"]
+        for seed in range(len(seeds["ks"])):
+            run = Run("gaussian", loss, seed, kind="gaussian", settings={"T": int(dim)})
+            scores = (Score(k, _number(values[seed])) for k, values in seeds.items())
+            results.append(Result(run, tuple(scores)))
+    return results
+
+
 def _metric(name: str) -> Score:
     """The parts of a name such as "fd_vgg16@2ecbe4ce/t0.7"."""
     metric, _, given = name.partition("/")

@@ -6,7 +6,7 @@ table names, seeds or items. A standard error is called so.
 
 import math
 from collections.abc import Hashable, Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -32,7 +32,7 @@ class Interval(NamedTuple):
         return self.half_width is not None and abs(self.mean) > self.half_width
 
 
-def over(values: Iterable[float], level: float = 0.95) -> Interval | None:
+def over(values: Iterable[Any], level: float = 0.95) -> Interval | None:
     """Mean of independent values and its Student-t interval.
 
     half_width = t_{n-1}((1 + level) / 2) * s / sqrt(n), with s the sample standard

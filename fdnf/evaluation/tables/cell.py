@@ -127,22 +127,21 @@ def _times(cell: Number, value: float) -> str:
     return f"{value:.2f}x" if value < 100 else f"{value:,.0f}x"
 
 
-def _ends(cell: Number, value: float, most: int) -> tuple[str, str, str]:
+def _spread(cell: Number, value: float) -> str:
     digits = max(0, 2 - math.floor(math.log10(value))) if value > 0 else 2
     low = value if cell.low is None else cell.low
     high = value if cell.high is None else cell.high
-    middle, first, last = (f"{v:,.{min(digits, most)}f}" for v in (value, low, high))
-    return middle, first, last
-
-
-def _spread(cell: Number, value: float) -> str:
-    middle, low, high = _ends(cell, value, 4)
-    return middle if cell.low is None else f"{middle} ({low}-{high})"
+    middle, first, last = (f"{v:,.{min(digits, 4)}f}" for v in (value, low, high))
+    return middle if cell.low is None else f"{middle} ({first}-{last})"
 
 
 def _range(cell: Number, value: float) -> str:
-    middle, low, high = _ends(cell, value, 2)
-    return middle if cell.low is None else f"{middle} ({low} to {high})"
+    # Below that sums of float64 have no digits left.
+    middle, low, high = (
+        f"{v:,.0f}" if v >= 99.5 else f"{v:.2g}" if v >= 1e-12 else "0"
+        for v in (value, cell.low or 0.0, cell.high or 0.0)
+    )
+    return f"{middle} ({low} to {high})"
 
 
 def _interval(cell: Number, value: float) -> str:

@@ -1,5 +1,6 @@
 """A column of a table, and how its cells are made of scores."""
 
+import math
 import statistics
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
@@ -85,6 +86,19 @@ def _mean(group: Group) -> Cell:
     return Number(found.mean, found.half_width, n, of, se, digits=group.digits)
 
 
+def _signed_mean(group: Group) -> Cell:
+    """Of a quantity that is a difference itself, with its sign and a star."""
+    found = stats.over(by_unit(group.rows, group.unit, group.column.scale).values())
+    return _signed(found, found.of if found else 0, group.digits)
+
+
+def _above(group: Group) -> Cell:
+    """How many of the units are above 0."""
+    values = by_unit(group.rows, group.unit).values()
+    finite = [value for value in values if math.isfinite(value)]
+    return f"{sum(value > 0 for value in finite)} of {len(finite)}"
+
+
 def difference(group: Group) -> Cell:
     """Mean of the paired differences to the measure."""
     scale = group.column.scale
@@ -151,7 +165,8 @@ def _spread(group: Group) -> Cell:
 
 
 def _range(group: Group) -> Cell:
-    found = list(by_unit(group.rows, group.unit, group.column.scale).values())
+    values = by_unit(group.rows, group.unit, group.column.scale).values()
+    found = [value for value in values if math.isfinite(value)]
     if not found:
         return Number(None)
     middle = statistics.median(found)
@@ -201,6 +216,8 @@ def _setting(group: Group) -> Cell:
 
 SHOWS: dict[str, Callable[[Group], Cell]] = {
     "mean": _mean,
+    "signed": _signed_mean,
+    "above": _above,
     "count": _as("count"),
     "thousands": _as("thousands"),
     "millions": _as("millions"),

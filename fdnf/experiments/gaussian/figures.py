@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fdnf.evaluation.core import stats
+from fdnf.evaluation.core.scores import Result
 from fdnf.evaluation.pictures import plotting
-from fdnf.experiments.gaussian import table as gaussian_table
-from fdnf.experiments.gaussian.table import NAMES
+from fdnf.evaluation.tables import cell as cells
+from fdnf.evaluation.tables.cell import Number
+from fdnf.experiments.gaussian.training import NAMES, Settings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +28,10 @@ _ORDERED = ("#E0A800", "#2FA36B", "#2A6F9E", "#440154")
 
 
 def likelihoods(
-    results: Mapping[str, Any], arrays: Arrays, path: pathlib.Path
+    settings: Settings,
+    results: Sequence[Result],
+    arrays: Arrays,
+    path: pathlib.Path,
 ) -> pathlib.Path:
     """Figure 2: log p_T of teacher samples and of student samples.
 
@@ -34,20 +40,19 @@ def likelihoods(
     filled, the other students are outlines.
 
     Args:
-      results: of the study.
+      settings: of the study.
+      results: of all its seeds.
       arrays: `<loss>/<T>/teacher` and `/student`, `[seeds, samples]` in nats.
       path: where to write.
     """
-    settings = results["settings"]
-    dims, losses = settings["dimensions"], settings["losses"]
+    dims, losses = settings.dimensions, settings.losses
     with plotting.saved(path, 1.0 + 3.5 * len(losses), 0.9 + 2.1 * len(dims)) as figure:
         grid = figure.subplots(len(dims), len(losses), squeeze=False, sharex="row")
         for row, dim in zip(grid, dims, strict=True):
             for axes, loss in zip(row, losses, strict=True):
                 name = f"{loss}/{dim}"
-                cell = results["cells"][name]
                 pair = (arrays[f"{name}/{who}"] for who in ("teacher", "student"))
-                _panel(axes, dim, cell, *pair)
+                _panel(axes, dim, _differences(results, loss, dim), *pair)
             row[0].set_ylabel(f"T = {dim}\nsamples in a bin", weight="bold")
         for axes, loss in zip(grid[0], losses, strict=True):
             axes.set_title(NAMES[loss])
@@ -67,10 +72,22 @@ def likelihoods(
     return path
 
 
+def _differences(results: Sequence[Result], loss: str, dim: int) -> np.ndarray:
+    """`[seeds]`, student - teacher, nan where the student diverged."""
+    found = {
+        run.seed: score.value
+        for run, scores in results
+        if run.method == loss and run.settings.get("T") == dim
+        for score in scores
+        if score.metric == "difference"
+    }
+    return np.array([found[seed] for seed in sorted(found)])
+
+
 def _panel(
     axes: "Axes",
     dim: int,
-    cell: Mapping[str, Any],
+    differences: np.ndarray,
     teacher: np.ndarray,
     student: np.ndarray,
 ) -> None:
@@ -80,8 +97,8 @@ def _panel(
     # No density is higher than at the mode, T / 2 above the teacher's mean.
     limits = (-6 * spread, min(6 * spread, 0.525 * dim))
     edges = np.linspace(*limits, _BINS + 1)
-    kept = [i for i in range(len(ours)) if i not in cell["diverged"]]
-    gaps = np.array([cell["seeds"]["difference"][i] for i in kept], np.float64)
+    kept = np.flatnonzero(np.isfinite(differences)).tolist()
+    gaps = differences[kept]
     lost = len(ours) - len(kept)
     notes = []
     if kept:
@@ -95,9 +112,10 @@ def _panel(
                 axes.hist(
                     ours[i], edges, histtype="step", color=color, lw=0.7, alpha=0.6
                 )
-        gap = gaussian_table.interval(cell, "difference")
-        shift = gaussian_table.signed(gap, 1).removesuffix(" *")
-        notes.append(f"student − teacher\n{shift}")
+        gap = stats.over(gaps)
+        assert gap is not None
+        shift = Number(gap.mean, gap.half_width, gap.n, digits=1, signed=True)
+        notes.append(f"student − teacher\n{cells.text(shift)}")
         beyond = np.mean((ours[kept] < limits[0]) | (ours[kept] > limits[1]))
         if beyond >= 0.005:
             notes.append(f"{beyond:.0%} of students' samples\nbeyond the axis")
@@ -115,7 +133,7 @@ def _panel(
 
 
 def signals(
-    results: Mapping[str, Any],
+    settings: Settings,
     arrays: Arrays,
     path: pathlib.Path,
     centres: Sequence[str] = tuple(CENTRES),
@@ -124,15 +142,14 @@ def signals(
     """Figure 3: probability of the expansion signal during training, a line a T.
 
     Args:
-      results: of the study.
+      settings: of the study.
       arrays: `<loss>/<T>/steps` and `/signal/<centre>`, `[records]` and
         `[records, seeds]`.
       path: where to write.
       centres: a panel each, keys of CENTRES.
       loss: which students.
     """
-    settings = results["settings"]
-    dims = settings["dimensions"]
+    dims = settings.dimensions
     with plotting.saved(path, 1.2 + 4.6 * len(centres), 4.0) as figure:
         grid = figure.subplots(1, len(centres), squeeze=False, sharey=True)[0]
         for axes, centre in zip(grid, centres, strict=True):
@@ -141,18 +158,19 @@ def signals(
                 color = _shade(i, len(dims))
                 steps = arrays[f"{loss}/{dim}/steps"]
                 values = arrays[f"{loss}/{dim}/signal/{centre}"]
-                kept = np.delete(
-                    values, results["cells"][f"{loss}/{dim}"]["diverged"], axis=1
-                )
+                lost = np.isnan(arrays[f"{loss}/{dim}/student"]).any(axis=1)
+                kept = values[:, ~lost]
                 if not kept.shape[1]:
                     continue
-                mean, half = _interval(kept)
+                found = [stats.over(row) for row in kept]
+                mean = np.array([i.mean for i in found if i])
+                half = np.array([i.half_width or 0.0 for i in found if i])
                 axes.plot(steps, mean, color=color, lw=1.6)
                 low, high = np.clip((mean - half, mean + half), 0, 1)
                 axes.fill_between(steps, low, high, color=color, alpha=0.13, lw=0)
                 ends[f"T = {dim}"] = (float(mean[-1]), color)
             axes.axhline(0.5, color="#444444", lw=0.8, ls=":")
-            axes.set_xlim(0, settings["steps"])
+            axes.set_xlim(0, settings.steps)
             axes.set_ylim(0, 1)
             axes.set_title(CENTRES[centre])
             axes.set_xlabel("update")
@@ -161,21 +179,47 @@ def signals(
         grid[0].set_ylabel("P[(x − centre)ᵀ g > 0]")
         figure.suptitle(
             f"Expansion signal of {NAMES[loss]} students, mean and 95 % interval over "
-            f"{settings['seeds']} seeds ({settings['signal_rows']} draws each)",
+            f"{settings.seeds} seeds ({settings.signal_rows} draws each)",
             size=10,
         )
     return path
 
 
-def _interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over the last axis and half-width of its 95 % Student-t interval."""
-    from scipy import special
+def random_teachers(
+    dimensions: Sequence[int],
+    groups: Mapping[str, list[list[float]]],
+    path: pathlib.Path,
+) -> pathlib.Path:
+    """Probability of the expansion signal before training, over T.
 
-    n = values.shape[1]
-    if n == 1:
-        return values[:, 0], np.zeros(len(values))
-    scale = float(special.stdtrit(n - 1, 0.975)) / np.sqrt(n)
-    return values.mean(axis=1), scale * values.std(axis=1, ddof=1)
+    Args:
+      dimensions: T of each group.
+      groups: of `proposition_1.over_dimensions`.
+      path: where to write.
+    """
+    with plotting.saved(path, 5.6, 4.2) as figure:
+        axes = figure.subplots()
+        ends = {}
+        colors = plotting.COLORS["teacher"], plotting.COLORS["student"]
+        shifts = 0.97, 1.03
+        for (name, group), color, shift in zip(
+            groups.items(), colors, shifts, strict=True
+        ):
+            for dim, values in zip(dimensions, group, strict=True):
+                at = [dim * shift] * len(values)
+                axes.plot(at, values, ".", color=color, alpha=0.35)
+            median = [np.median(values) for values in group]
+            axes.plot(dimensions, median, color=color, lw=1.8)
+            ends[name] = (float(median[-1]), color)
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(dimensions, [str(dim) for dim in dimensions])
+        axes.set_xlim(dimensions[0] / 1.15, dimensions[-1] * 1.15)
+        axes.set_ylim(-0.03, 1.03)
+        axes.set_xlabel("T")
+        axes.set_ylabel("P[xᵀ g > 0] of a student N(0, I), exact")
+        axes.set_title("Random teachers and their median")
+        plotting.label_ends(figure, axes, ends)
+    return path
 
 
 def _shade(i: int, count: int) -> str:

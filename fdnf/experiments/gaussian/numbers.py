@@ -8,23 +8,10 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from fdnf.evaluation.tables import intervals
-from fdnf.experiments.gaussian.training import Trained
+from fdnf.evaluation.core.scores import Result, Run, Score
+from fdnf.experiments.gaussian.training import NAMES, Trained
 
-# Name to what it says; all but the condition number are nats or pure numbers.
-QUANTITIES = {
-    "teacher_mean": "mean of log p_T over teacher samples, nats",
-    "teacher_sd": "its standard deviation over samples, nats",
-    "student_mean": "mean of log p_T over student samples, nats",
-    "student_sd": "its standard deviation over samples, nats",
-    "difference": "student_mean - teacher_mean, nats",
-    "exact_difference": "the same from the parameters, without sampling, nats",
-    "ks": "two-sample Kolmogorov-Smirnov statistic of the two sets of log p_T",
-    "reverse_kl": "KL(student || teacher) of the Gaussians, nats",
-    "forward_kl": "KL(teacher || student) of the Gaussians, nats",
-    "entropy_gap": "entropy of the student - entropy of the teacher, nats",
-    "condition": "condition number of the teacher's R",
-}
+KIND = "gaussian"
 
 
 def log_density(x: np.ndarray, mu: np.ndarray, R: np.ndarray) -> np.ndarray:
@@ -84,44 +71,50 @@ def likelihoods(trained: Trained) -> tuple[np.ndarray, np.ndarray]:
     return log_density(theirs, *teacher), log_density(ours, *teacher)
 
 
-def measure(trained: Trained) -> dict[str, Any]:
-    """One cell of the study: QUANTITIES of each seed, and over seeds.
+def measure(trained: Trained, loss: str) -> list[Result]:
+    """A result a seed, of the students of one loss and T.
 
-    Returns:
-      "seeds", name to a list with None where the student diverged; "diverged", those
-      seeds; and "over_seeds", name to mean, half-width of the 95 % Student-t interval
-      (None for one seed) and number of seeds, over those that did not. All is JSON.
+    Every number is nan of a student that diverged, but for `condition`, which is the
+    teacher's.
+
+    Args:
+      trained: teachers and students.
+      loss: that they were trained by.
     """
+    teacher, student = likelihoods(trained)
+    p = (trained.teacher_mu, trained.teacher_R)
+    q = [part.copy() for part in (trained.student_mu, trained.student_R)]
     lost = diverged(trained)
-    kept = [i for i in range(len(trained.student_mu)) if i not in lost]
-    teacher, student = (part[kept] for part in likelihoods(trained))
-    p = (trained.teacher_mu[kept], trained.teacher_R[kept])
-    q = (trained.student_mu[kept], trained.student_R[kept])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found = {
-            "teacher_mean": teacher.mean(axis=1),
-            "teacher_sd": teacher.std(axis=1, ddof=1),
-            "student_mean": student.mean(axis=1),
-            "student_sd": student.std(axis=1, ddof=1),
-            "difference": student.mean(axis=1) - teacher.mean(axis=1),
-            "exact_difference": exact_difference(*q, *p),
-            "ks": np.array([_ks(*pair) for pair in zip(teacher, student, strict=True)]),
-            "reverse_kl": kl(*q, *p),
-            "forward_kl": kl(*p, *q),
-            "entropy_gap": np.linalg.slogdet(q[1])[1] - np.linalg.slogdet(p[1])[1],
-            "condition": np.linalg.cond(p[1]),
-        }
-    seeds: dict[str, list[float | None]] = {}
-    over: dict[str, Any] = {}
-    for name, values in found.items():
-        whole = np.full(len(trained.student_mu), np.nan)
-        whole[kept] = values
-        seeds[name] = [float(v) if np.isfinite(v) else None for v in whole]
-        finite = [v for v in seeds[name] if v is not None]
-        over[name] = intervals.over_seeds(finite)._asdict() if finite else None
-    return {"seeds": seeds, "diverged": lost, "over_seeds": over}
+    for part in q:
+        part[lost] = np.nan
+    found = {
+        "teacher_mean": teacher.mean(axis=1),
+        "teacher_sd": teacher.std(axis=1, ddof=1),
+        "student_mean": student.mean(axis=1),
+        "student_sd": student.std(axis=1, ddof=1),
+        "difference": student.mean(axis=1) - teacher.mean(axis=1),
+        "exact_difference": exact_difference(q[0], q[1], *p),
+        "ks": np.array([_ks(*pair) for pair in zip(teacher, student, strict=True)]),
+        "reverse_kl": kl(q[0], q[1], *p),
+        "forward_kl": kl(*p, q[0], q[1]),
+        "entropy_gap": np.linalg.slogdet(q[1])[1] - np.linalg.slogdet(p[1])[1],
+        "condition": np.linalg.cond(p[1]),
+    }
+    dim = p[0].shape[1]
+    return [
+        Result(
+            Run(KIND, loss, seed, kind=KIND, label=NAMES[loss], settings={"T": dim}),
+            tuple(
+                Score(name, float(values[seed]), n=teacher.shape[1])
+                for name, values in found.items()
+            ),
+        )
+        for seed in range(len(p[0]))
+    ]
 
 
 def _ks(a: np.ndarray, b: np.ndarray) -> float:
+    if not np.isfinite(b).all():
+        return np.nan
     found: Any = stats.ks_2samp(a, b)
     return float(found.statistic)

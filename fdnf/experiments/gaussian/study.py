@@ -5,9 +5,9 @@
 Writes to the workdir:
   figure_2.png       log-likelihood under the teacher of its own and of student samples
   figure_3.png       probability of the expansion signal while KL students train
-  proposition_1.png  that probability in closed form and by draws
+  proposition_1.png  that probability before training, for random teachers
   table.md           all numbers, with intervals over seeds
-  results.json, arrays.npz   what they are made of
+  results/, arrays.npz, settings.json   what they are made of
 
 Everything is trained once: the same command given again draws figures and tables anew.
 The defaults are the setting of Huang et al. (2019), sections 3.2 and 4.1.1, with
@@ -20,7 +20,6 @@ import dataclasses
 import json
 import pathlib
 import sys
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,24 +27,91 @@ import numpy as np
 
 from fdnf import files
 from fdnf.data import paths
-from fdnf.experiments.gaussian import figures as gaussian_figures
-from fdnf.experiments.gaussian import numbers as gaussian_numbers
-from fdnf.experiments.gaussian import proposition_1, proposition_report
-from fdnf.experiments.gaussian import table as gaussian_table
-from fdnf.experiments.gaussian import training as gaussian_training
+from fdnf.evaluation.core import scores, stored
+from fdnf.evaluation.core.quantities import QUANTITIES, Quantity
+from fdnf.evaluation.core.scores import Result
+from fdnf.evaluation.tables import table, view
+from fdnf.evaluation.tables.columns import Column
+from fdnf.evaluation.tables.view import View
+from fdnf.experiments.gaussian import figures, numbers, proposition_1, training
 from fdnf.experiments.gaussian.training import Settings, StudyError
 from fdnf.train import interruption, process, writers
 
-RESULTS, ARRAYS, TABLE = "results.json", "arrays.npz", "table.md"
-# Draws behind each case of Proposition 1, and teachers of each T.
-PROPOSITION_ROWS, PROPOSITION_TEACHERS = 20_480, 64
-PROPOSITION_DIMENSIONS = (2, 4, 8, 16, 32, 64, 128)
+RESULTS, ARRAYS, TABLE = "results", "arrays.npz", "table.md"
+SETTINGS = "settings.json"
+# Random teachers of each T, whose expansion probability is exact.
+TEACHERS = 64
+DIMENSIONS = (2, 4, 8, 16, 32, 64, 128)
+
+QUANTITIES.update(
+    {
+        "teacher_mean": Quantity("teacher", "nats", 0, 1),
+        "teacher_sd": Quantity("sd", "nats", 0, 1),
+        "student_mean": Quantity("student", "nats", 0, 1),
+        "student_sd": Quantity("sd", "nats", 0, 1),
+        "difference": Quantity("student − teacher", "nats", 0, 2),
+        "exact_difference": Quantity("exact", "nats", 0, 2),
+        "ks": Quantity("KS", digits=3),
+        "reverse_kl": Quantity("Reverse KL", "nats", digits=2),
+        "forward_kl": Quantity("Forward KL", "nats", digits=2),
+        "entropy_gap": Quantity("entropy gap", "nats", 0, 2),
+        "condition": Quantity("condition number", better=0),
+        "expansion_probability": Quantity("P[xᵀ g > 0]", better=0),
+    }
+)
+LIKELIHOODS = View(
+    "Samples under the teacher",
+    (
+        Column("teacher_mean"),
+        Column("teacher_sd"),
+        Column("student_mean"),
+        Column("student_sd"),
+        Column("difference", show="signed"),
+        Column("exact_difference", show="signed"),
+        Column("difference", show="above", label="above 0"),
+        Column("ks", digits=3),
+    ),
+    index=("T", "method"),
+    note="teacher, student: mean of log p_T(x) over samples of each; sd: its standard "
+    "deviation over samples. student − teacher: above 0 the student is more "
+    "concentrated than its teacher; exact: from the parameters, without sampling; "
+    "above 0: seeds with such a difference. KS: two-sample Kolmogorov-Smirnov "
+    "statistic. Students that diverged are left out: (k of n) tells how many.",
+)
+DISTANCES = View(
+    "Distance to the teacher",
+    (
+        Column("reverse_kl", show="range", label="KL(student || teacher)"),
+        Column("forward_kl", show="range", label="KL(teacher || student)"),
+        Column("entropy_gap", show="signed"),
+        Column("condition", show="range"),
+    ),
+    index=("T", "method"),
+    note="KL in nats, in closed form from the parameters, and the condition number of "
+    "the teachers' R: median and range over seeds. Entropy gap: student − teacher, "
+    "log |det R_S| − log |det R_T|.",
+)
+PAIRS = View(
+    "Losses in pairs",
+    (Column("difference"), Column("entropy_gap"), Column("reverse_kl", digits=2)),
+    index=("T", "method"),
+    note="Between losses on the same teachers and batches.",
+)
+PROPOSITION = View(
+    "Proposition 1: random teachers",
+    (Column("expansion_probability", show="range"),),
+    index=("split",),
+    unit="item",
+    spread="method",
+    note="P[xᵀ g > 0] for a student N(0, I) about the teacher's mode, exact; median "
+    "and range over teachers. The closed forms are held against draws by the tests.",
+)
 
 
 def run(
     settings: Settings,
     workdir: str | pathlib.Path,
-    centres: Sequence[str] = tuple(gaussian_figures.CENTRES),
+    centres: Sequence[str] = tuple(figures.CENTRES),
 ) -> str:
     """Trains what is not trained yet, then writes figures and tables.
 
@@ -60,29 +126,45 @@ def run(
     Raises:
       StudyError: for unknown centres, or a workdir whose results have other settings.
     """
-    unknown = sorted(set(centres) - set(gaussian_figures.CENTRES))
+    unknown = sorted(set(centres) - set(figures.CENTRES))
     if unknown or not centres:
         raise StudyError(
-            f"centres {list(centres)}: expected some of "
-            f"{list(gaussian_figures.CENTRES)}"
+            f"centres {list(centres)}: expected some of {list(figures.CENTRES)}"
         )
     workdir = paths.expanded(workdir)
     if not _finished(settings, workdir):
         workdir.mkdir(parents=True, exist_ok=True)
-        results, arrays = _trained(settings)
-        held: dict[str, Any] = dict(arrays)
+        arrays: dict[str, Any] = _trained(settings, workdir / RESULTS)
         with files.replacing(workdir / ARRAYS) as file:
-            np.savez_compressed(file, **held)
-        # Last: results that are there are whole.
-        files.write_json(workdir / RESULTS, results, indent=1)
-    return _draw(workdir, centres)
+            np.savez_compressed(file, **arrays)
+        # Last: settings that are there say that all is.
+        files.write_json(workdir / SETTINGS, _plain(settings))
+    return _draw(settings, workdir, centres)
+
+
+def page(settings: Settings, results: Sequence[Result]) -> str:
+    """The tables of a study as one Markdown page."""
+    views = [LIKELIHOODS, DISTANCES]
+    if len(settings.losses) > 1:
+        views.append(PAIRS._replace(against=settings.losses[0]))
+    views.append(PROPOSITION)
+    intro = (
+        f"Teachers x = mu + R z with R_ij ~ N(0, 1) and every mu_i = "
+        f"{settings.teacher_mean:g}; students of the same form from R = "
+        f"{'I' if settings.init == 'identity' else 'N(0, 1) draws'}, mu = 0. "
+        f"{settings.steps:,} updates of Adam at {settings.lr:g} with batches of "
+        f"{settings.batch}; {settings.seeds} seeds, each with a teacher of its own, "
+        f"from seed {settings.seed}; {settings.samples:,} samples of each model."
+    )
+    tables = map(table.to_markdown, view.page(views, results))
+    return "\n".join(["# Gaussian teachers and students\n", f"{intro}\n", *tables])
 
 
 def _finished(settings: Settings, workdir: pathlib.Path) -> bool:
-    path = workdir / RESULTS
+    path = workdir / SETTINGS
     if not path.exists() or not (workdir / ARRAYS).exists():
         return False
-    there = _read(path)["settings"]
+    there = files.read_json(path, "remove it to train the study again")
     wanted = _plain(settings)
     other = sorted(k for k in wanted if there.get(k) != wanted[k])
     if other:
@@ -90,26 +172,18 @@ def _finished(settings: Settings, workdir: pathlib.Path) -> bool:
         raise StudyError(
             f"{workdir} holds a study with {has}, where {', '.join(other)} should be "
             f"{', '.join(str(wanted[k]) for k in other)}: give another --workdir, or "
-            f"the settings it has, or remove its {RESULTS}"
+            f"the settings it has, or remove its {SETTINGS}"
         )
     return True
-
-
-def _read(path: pathlib.Path) -> dict[str, Any]:
-    way_out = "remove it to train the study again"
-    found = files.read_json(path, way_out)
-    if not isinstance(found.get("settings"), dict):
-        raise files.DamagedError(f"{path}: no settings in it; {way_out}")
-    return found
 
 
 def _plain(settings: Settings) -> dict[str, Any]:
     return json.loads(json.dumps(dataclasses.asdict(settings)))
 
 
-def _trained(settings: Settings) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    begun = time.monotonic()
-    cells, arrays = {}, {}
+def _trained(settings: Settings, folder: pathlib.Path) -> dict[str, np.ndarray]:
+    """Trains all; writes a result a seed, and returns what the figures show."""
+    arrays = {}
     plan = [(loss, dim) for dim in settings.dimensions for loss in settings.losses]
     with writers.Progress(settings.steps * len(plan), label="gaussian") as shown:
         for i, (loss, dim) in enumerate(plan):
@@ -117,59 +191,36 @@ def _trained(settings: Settings) -> tuple[dict[str, Any], dict[str, np.ndarray]]
             def report(step, value, done=i * settings.steps, dim=dim, loss=loss):
                 shown.update(done + step, T=dim, **{f"{loss} loss": value})
 
-            trained = gaussian_training.train(settings, loss, dim, report)
+            trained = training.train(settings, loss, dim, report)
             name = f"{loss}/{dim}"
-            cells[name] = gaussian_numbers.measure(trained)
-            pair = gaussian_numbers.likelihoods(trained)
+            for result in numbers.measure(trained, loss):
+                scores.write(result, folder / f"T_{dim}")
+            teacher, student = numbers.likelihoods(trained)
             arrays |= {
-                f"{name}/teacher": pair[0].astype(np.float32),
-                f"{name}/student": pair[1].astype(np.float32),
+                f"{name}/teacher": teacher.astype(np.float32),
+                f"{name}/student": student.astype(np.float32),
                 f"{name}/steps": trained.steps,
                 f"{name}/loss": trained.loss,
             }
             for centre, values in trained.signal.items():
                 arrays[f"{name}/signal/{centre}"] = values
-    results = {
-        "settings": _plain(settings),
-        "quantities": gaussian_numbers.QUANTITIES,
-        "cells": cells,
-        "proposition_1": _proposition(settings.seed),
-        "seconds": round(time.monotonic() - begun, 1),
-    }
-    return results, arrays
+    return arrays
 
 
-def _proposition(seed: int) -> dict[str, Any]:
-    cases = [
-        proposition_1.by_draws(case, PROPOSITION_ROWS, seed)
-        for case in proposition_1.cases(seed)
-    ]
-    return {
-        "cases": [case._asdict() | {"error": case.error} for case in cases],
-        "dimensions": list(PROPOSITION_DIMENSIONS),
-        "over_dimensions": proposition_1.over_dimensions(
-            PROPOSITION_DIMENSIONS, PROPOSITION_TEACHERS, seed
-        ),
-    }
-
-
-def _draw(workdir: pathlib.Path, centres: Sequence[str]) -> str:
-    results = _read(workdir / RESULTS)
-    with np.load(workdir / ARRAYS) as stored:
-        arrays = dict(stored)
-    gaussian_figures.likelihoods(results, arrays, workdir / "figure_2.png")
-    with_signal = [
-        loss
-        for loss in results["settings"]["losses"]
-        if loss in gaussian_training.WITH_SIGNAL
-    ]
+def _draw(settings: Settings, workdir: pathlib.Path, centres: Sequence[str]) -> str:
+    results = stored.read(workdir / RESULTS)
+    with np.load(workdir / ARRAYS) as found:
+        arrays = dict(found)
+    figures.likelihoods(settings, results, arrays, workdir / "figure_2.png")
+    with_signal = [k for k in settings.losses if k in training.WITH_SIGNAL]
     if with_signal:
         path = workdir / "figure_3.png"
-        gaussian_figures.signals(results, arrays, path, centres, with_signal[0])
-    proposition_report.figure(results, workdir / "proposition_1.png")
-    table = gaussian_table.page(results)
-    files.write_text(workdir / TABLE, table)
-    return table
+        figures.signals(settings, arrays, path, centres, with_signal[0])
+    groups = proposition_1.over_dimensions(DIMENSIONS, TEACHERS, settings.seed)
+    figures.random_teachers(DIMENSIONS, groups, workdir / "proposition_1.png")
+    text = page(settings, [*results, *proposition_1.results(DIMENSIONS, groups)])
+    files.write_text(workdir / TABLE, text)
+    return text
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -178,36 +229,22 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    default = Settings()
 
-    def several(of):
+    def several(of: type) -> Any:
         return lambda text: tuple(of(part) for part in text.split(",") if part)
 
-    def option(name, kind, text):
-        value = getattr(default, name)
-        shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
-        parser.add_argument(
-            f"--{name}", type=kind, default=value, help=f"{text} (default: {shown})"
-        )
-
     parser.add_argument("--workdir", required=True, help="directory of the results")
-    option("dimensions", several(int), "T of the teachers, with commas")
-    known = ", ".join(gaussian_training.LOSSES)
-    option("losses", several(str), f"with commas, out of {known}")
-    option("seeds", int, "teachers of each T, whose students train side by side")
-    option("seed", int, "of all that is drawn")
-    option("steps", int, "updates of each student")
-    option("batch", int, "rows of an update")
-    option("lr", float, "learning rate of Adam")
-    option("init", str, "of the students' R: identity or normal")
-    option("teacher_mean", float, "every entry of the teachers' mu")
-    option("samples", int, "of each teacher and student, for figure 2")
-    option("signal_rows", int, "draws behind each point of figure 3")
-    option("signal_every", int, "updates between the points of figure 3")
+    for field in dataclasses.fields(Settings):
+        value: Any = field.default
+        kind, shown = type(value), value
+        if isinstance(value, tuple):
+            kind, shown = several(type(value[0])), ",".join(map(str, value))
+        told = f"{field.metadata['help']} (default: {shown})"
+        parser.add_argument(f"--{field.name}", type=kind, default=value, help=told)
     parser.add_argument(
         "--centre",
         type=several(str),
-        default=tuple(gaussian_figures.CENTRES),
+        default=tuple(figures.CENTRES),
         help="of the expansion signal: teacher_mode (the paper's), student_mean, or "
         "both with a comma (default); drawn anew without training",
     )
@@ -222,7 +259,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         print(run(Settings(**given), workdir, centres))
     except (StudyError, OSError) as error:
-        print(f"gaussian_study: {error}", file=sys.stderr)
+        print(f"gaussian study: {error}", file=sys.stderr)
         return 2
     print(f"Written: {workdir}/{TABLE} and figures beside it", file=sys.stderr)
     return 0

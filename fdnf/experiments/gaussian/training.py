@@ -25,37 +25,35 @@ class StudyError(ValueError):
     """Settings that cannot work; the text says which, and what to write."""
 
 
+def _setting(default: Any, meaning: str) -> Any:
+    """A field that knows what it means, as the command line's help says."""
+    return dataclasses.field(default=default, metadata={"help": meaning})
+
+
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What is trained, and for how long; the defaults are the paper's.
+    """What is trained, and for how long; the defaults are the paper's."""
 
-    Attributes:
-      dimensions: T of each teacher.
-      losses: keys of LOSSES.
-      seeds: number of teachers of each T, with a student each a loss.
-      seed: of everything that is drawn.
-      steps: updates.
-      batch: latents (or samples of the teacher) an update.
-      lr: learning rate of Adam.
-      init: of the students' R, "identity" or "normal"; mu starts at 0.
-      teacher_mean: every entry of the teachers' mu.
-      samples: drawn of each teacher and student at the end.
-      signal_rows: draws behind each measurement of the expansion signal.
-      signal_every: updates between two of them.
-    """
-
-    dimensions: tuple[int, ...] = (4, 16, 32, 64)
-    losses: tuple[str, ...] = ("kl", "z", "x")
-    seeds: int = 8
-    seed: int = 0
-    steps: int = 5000
-    batch: int = 64
-    lr: float = 5e-3
-    init: str = "identity"
-    teacher_mean: float = 2.0
-    samples: int = 1000
-    signal_rows: int = 128
-    signal_every: int = 50
+    dimensions: tuple[int, ...] = _setting(
+        (4, 16, 32, 64), "T of the teachers, with commas"
+    )
+    losses: tuple[str, ...] = _setting(
+        ("kl", "z", "x"), "with commas, out of kl, kl_path, z, x"
+    )
+    seeds: int = _setting(8, "teachers of each T, whose students train side by side")
+    seed: int = _setting(0, "of all that is drawn")
+    steps: int = _setting(5000, "updates of each student")
+    batch: int = _setting(64, "latents, or samples of the teacher, of an update")
+    lr: float = _setting(5e-3, "learning rate of Adam")
+    init: str = _setting(
+        "identity", "of the students' R, identity or normal; mu starts at 0"
+    )
+    teacher_mean: float = _setting(2.0, "every entry of the teachers' mu")
+    samples: int = _setting(
+        1000, "of each teacher and student at the end, for figure 2"
+    )
+    signal_rows: int = _setting(128, "draws behind each point of figure 3")
+    signal_every: int = _setting(50, "updates between the points of figure 3")
 
     def __post_init__(self):
         if not self.losses or set(self.losses) - set(LOSSES):
@@ -117,6 +115,13 @@ LOSSES: dict[str, Callable[..., jax.Array]] = {
     "kl_path": functools.partial(_reverse_kl, path=True),
     "z": _z_reconstruction,
     "x": _x_reconstruction,
+}
+# As tables and figures call them.
+NAMES = {
+    "kl": "KL",
+    "kl_path": "KL, path derivative",
+    "z": "z-reconstruction",
+    "x": "x-reconstruction",
 }
 # Of these the samples are moved by the slope of log p_T - log q.
 WITH_SIGNAL = ("kl", "kl_path")
