@@ -98,10 +98,7 @@ def _whole(data_dir: str | None) -> Images:
         key = f"cifar10-tfds-{prepared.fingerprint(copy)}"
 
         def make():
-            train, test = (
-                prepared.read(copy, split, EVENT) for split in ("train", "test")
-            )
-            return images.with_held_out(train, test)
+            return images.with_held_out(*prepared.read_both(copy, EVENT))
 
     else:
         key = f"cifar10-binary-{SHA256[:16]}"
@@ -110,16 +107,7 @@ def _whole(data_dir: str | None) -> Images:
             return read_archive(_obtain(data_dir))
 
     pixels, labels = images.kept(key, make, labelled=True)
-    found = (len(pixels[0]) + len(pixels[1]), len(pixels[2]))
-    source = (
-        f"CIFAR-10, full, {len(pixels[1]):,} of the training images held out as val;"
-        " test compares with published figures"
-    )
-    if found != COUNTS:
-        source = (
-            f"CIFAR-10, subset: {found[0]:,} training and {found[1]:,} test images of"
-            f" {COUNTS[0]:,} and {COUNTS[1]:,}; not comparable with published figures"
-        )
+    source = images.source_line("CIFAR-10", pixels, COUNTS)
     return Images("cifar10", *pixels, source=source, labels=labels)
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fdnf.data import cache
+from fdnf.data import cache, tabular
 from fdnf.data.tabular import SPLITS, DataError
 
 # A change to how pixels are decoded, cut or split needs a new one: caches carry it.
@@ -14,6 +14,10 @@ RECIPE = "v1"
 # More than any set has; a number beyond is a mark of something else.
 CLASSES = 2**16
 Labels = tuple[np.ndarray, np.ndarray, np.ndarray]
+STORED = (
+    " Images stay whole numbers here; scaling and noise belong to training. Grey ones"
+    " have one channel, [..., None]."
+)
 
 
 class Images(NamedTuple):
@@ -83,7 +87,9 @@ def validate(images: Images) -> Images:
     for index, split in enumerate(SPLITS):
         where = f"Data set '{images.name}', split '{split}'"
         pixels = getattr(images, split)
-        _check_form(pixels, where)
+        tabular.check_array(
+            pixels, np.uint8, "[images, height, width, channels]", where, STORED
+        )
         if pixels.shape[1:] != images.event:
             raise DataError(
                 f"{where}: images are {pixels.shape[1:]}, but those of 'train' are"
@@ -113,26 +119,10 @@ def limit(images: Images, rows: int | None) -> Images:
     Raises:
         DataError: If `rows` is not between 1 and the number there are.
     """
-    if rows is None:
-        return images
-    count = len(images.train)
-    whole = isinstance(rows, int | np.integer) and not isinstance(rows, bool)
-    if not whole or not 1 <= rows <= count:
-        raise DataError(
-            f"Data set '{images.name}': rows={rows!r}, but it has {count:,} training"
-            f" images; give a whole number from 1 to {count}, or leave it out for all."
-        )
-    if rows == count:
-        return images
-    labels = images.labels
-    if labels is not None:
-        labels = (labels[0][:rows].copy(), *labels[1:])
-    return images._replace(
-        # A copy, so that the images left out do not stay in memory.
-        train=images.train[:rows].copy(),
-        labels=labels,
-        source=f"{images.source}; first {rows:,} of {count:,} training images only",
-    )
+    kept = tabular.limit(images, rows, "images")
+    if images.labels is None or kept is images:
+        return kept
+    return kept._replace(labels=(images.labels[0][:rows].copy(), *images.labels[1:]))
 
 
 def hold_out(
@@ -183,6 +173,26 @@ def with_held_out(
     return pixels, (train[1][kept], train[1][held], test[1])
 
 
+def source_line(title: str, pixels: cache.Splits, counts: tuple[int, int]) -> str:
+    """What a set with val held out of train is comparable with.
+
+    Args:
+        title: Its name in the literature.
+        pixels: Images of train, val and test.
+        counts: Training and test images of the published set.
+    """
+    found = (len(pixels[0]) + len(pixels[1]), len(pixels[2]))
+    if found != counts:
+        return (
+            f"{title}, subset: {found[0]:,} training and {found[1]:,} test images of"
+            f" {counts[0]:,} and {counts[1]:,}; not comparable with published figures"
+        )
+    return (
+        f"{title}, full, {len(pixels[1]):,} of the training images held out as val;"
+        " test compares with published figures"
+    )
+
+
 def kept(
     key: str, make: Callable[[], tuple[cache.Splits, Labels | None]], labelled: bool
 ) -> tuple[cache.Splits, Labels | None]:
@@ -209,29 +219,8 @@ def kept(
     return pixels, labels
 
 
-def _check_form(pixels: Any, where: str) -> None:
-    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
-        found = getattr(pixels, "dtype", type(pixels).__name__)
-        raise DataError(
-            f"{where}: expected a uint8 numpy array, got {found}. Images stay whole"
-            " numbers here; scaling and noise belong to training."
-        )
-    if pixels.ndim != 4:
-        raise DataError(
-            f"{where}: expected four axes [images, height, width, channels], got shape"
-            f" {pixels.shape}; grey images have one channel, [..., None]."
-        )
-    if pixels.size == 0:
-        raise DataError(
-            f"{where}: is empty (shape {pixels.shape}); each split needs at least one"
-            " image."
-        )
-
-
 def _check_labels(labels: Any, count: int, where: str) -> None:
-    if not isinstance(labels, np.ndarray) or labels.dtype != np.int32:
-        found = getattr(labels, "dtype", type(labels).__name__)
-        raise DataError(f"{where}: expected int32 labels, got {found}.")
+    tabular.check_array(labels, np.int32, "[images]", f"{where}, labels")
     if labels.shape != (count,):
         raise DataError(
             f"{where}: labels have shape {labels.shape} for {count} images; give one"

@@ -146,10 +146,7 @@ def _load(which: Set, data_dir: str | None, rows: int | None, size: int) -> Imag
         key = f"tfds-{prepared.fingerprint(copy)}"
 
         def make():
-            train, test = (
-                prepared.read(copy, split, EVENT) for split in ("train", "test")
-            )
-            return images.with_held_out(train, test)
+            return images.with_held_out(*prepared.read_both(copy, EVENT))
 
     else:
         key = f"idx-{which.sha256[0][:8]}{which.sha256[1][:8]}"
@@ -159,7 +156,12 @@ def _load(which: Set, data_dir: str | None, rows: int | None, size: int) -> Imag
             return _split(_read(target), target)
 
     pixels, labels = images.kept(f"{which.name}-{key}", make, labelled=True)
-    data = Images(which.name, *pixels, source=_source(which, pixels), labels=labels)
+    data = Images(
+        which.name,
+        *pixels,
+        source=images.source_line(which.title, pixels, COUNTS),
+        labels=labels,
+    )
     return images.limit(_resized(images.validate(data), size), rows)
 
 
@@ -243,17 +245,3 @@ def _split(arrays: Sequence[np.ndarray], where: pathlib.Path):
             )
         pairs.append((pixels[..., None], labels))
     return images.with_held_out(*pairs)
-
-
-def _source(which: Set, pixels: cache.Splits) -> str:
-    found = (len(pixels[0]) + len(pixels[1]), len(pixels[2]))
-    if found != COUNTS:
-        return (
-            f"{which.title}, subset: {found[0]:,} training and {found[1]:,} test images"
-            f" of {COUNTS[0]:,} and {COUNTS[1]:,}; not comparable with published"
-            " figures"
-        )
-    return (
-        f"{which.title}, full, {len(pixels[1]):,} of the training images held out as"
-        " val; test compares with published figures"
-    )

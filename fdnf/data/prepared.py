@@ -123,6 +123,13 @@ def read(
     return pixels, np.array(labels, np.int32)
 
 
+def read_both(
+    directory: pathlib.Path, event: tuple[int, int, int]
+) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Splits "train" and "test" of a labelled set, each as `read` returns it."""
+    return read(directory, "train", event), read(directory, "test", event)
+
+
 def _check_count(directory: pathlib.Path, count: int) -> None:
     """The number of images is the word of a text file beside them."""
     held = sum(file.stat().st_size for file in directory.iterdir() if file.is_file())

@@ -4,8 +4,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fdnf.data import tiles
+from fdnf.data import tabular, tiles
 from fdnf.data.tabular import DataError
+
+STORED = " Samples stay whole numbers here; division by 32768 belongs to training."
 
 
 class Clips(NamedTuple):
@@ -55,13 +57,17 @@ def validate(clips: Clips) -> Clips:
         DataError: At the first fault, naming the split or the clip.
     """
     where = f"Data set '{clips.name}'"
-    if not tiles.is_whole(clips.rate) or clips.rate < 1:
+    if not tabular.is_whole(clips.rate) or clips.rate < 1:
         raise DataError(
             f"{where}: rate={clips.rate!r}; expected a whole number of samples a"
             " second."
         )
-    _check_samples(clips.train, 2, "[tiles, tile]", f"{where}, split 'train'")
-    _check_samples(clips.val, 2, "[windows, segment]", f"{where}, split 'val'")
+    tabular.check_array(
+        clips.train, np.int16, "[tiles, tile]", f"{where}, split 'train'", STORED
+    )
+    tabular.check_array(
+        clips.val, np.int16, "[windows, segment]", f"{where}, split 'val'", STORED
+    )
     segment, tile = clips.val.shape[1], clips.train.shape[1]
     if segment > tile:
         raise DataError(
@@ -75,7 +81,9 @@ def validate(clips: Clips) -> Clips:
             f" names of {len(names)}; expected a name each, and at least one clip."
         )
     for name, samples in zip(names, clips.test, strict=True):
-        _check_samples(samples, 1, "[time]", f"{where}, test clip '{name}'")
+        tabular.check_array(
+            samples, np.int16, "[time]", f"{where}, test clip '{name}'", STORED
+        )
     return clips
 
 
@@ -98,7 +106,7 @@ def check_windows(
     if rows is None:
         del given["rows"]
     for argument, value in given.items():
-        if not tiles.is_whole(value) or value < 1:
+        if not tabular.is_whole(value) or value < 1:
             raise DataError(
                 f"{name}: {argument}={value!r}; expected a whole number from 1."
             )
@@ -137,16 +145,3 @@ def windows(samples: np.ndarray, segment: int) -> np.ndarray:
         return np.pad(samples, (0, segment - len(samples)))[None]
     count = len(samples) // segment
     return samples[: count * segment].reshape(count, segment)
-
-
-def _check_samples(samples: Any, axes: int, form: str, where: str) -> None:
-    if not isinstance(samples, np.ndarray) or samples.dtype != np.int16:
-        found = getattr(samples, "dtype", type(samples).__name__)
-        raise DataError(
-            f"{where}: expected an int16 numpy array, got {found}. Samples stay whole"
-            " numbers here; division by 32768 belongs to training."
-        )
-    if samples.ndim != axes:
-        raise DataError(f"{where}: expected shape {form}, got {samples.shape}.")
-    if samples.size == 0:
-        raise DataError(f"{where}: is empty (shape {samples.shape}).")

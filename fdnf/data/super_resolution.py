@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fdnf.data import tiles
+from fdnf.data import images, tabular
 from fdnf.data.tabular import DataError
 
 CHANNELS = 3
@@ -81,7 +81,7 @@ def validate(pairs: Pairs) -> Pairs:
     Raises:
         DataError: At the first fault, naming the split, or the benchmark and its image.
     """
-    if not tiles.is_whole(pairs.scale) or pairs.scale < 2:
+    if not tabular.is_whole(pairs.scale) or pairs.scale < 2:
         raise DataError(
             f"Data set '{pairs.name}': scale={pairs.scale!r}; expected a whole number"
             " from 2."
@@ -125,9 +125,9 @@ def check_windows(name: str, scale: Any, crop: Any, tile: Any, windows: Any = 1)
     Raises:
         DataError: If one does not fit.
     """
-    tile = 2 * crop if tile is None and tiles.is_whole(crop) else tile
+    tile = 2 * crop if tile is None and tabular.is_whole(crop) else tile
     given = (scale, crop, tile, windows)
-    if not all(map(tiles.is_whole, given)) or min(given) < 1 or scale < 2:
+    if not all(map(tabular.is_whole, given)) or min(given) < 1 or scale < 2:
         raise DataError(
             f"{name}: scale={scale!r}, crop={crop!r}, tile={tile!r},"
             f" windows={windows!r}; expected whole numbers from 1, scale from 2."
@@ -152,21 +152,14 @@ def check_sizes(
         )
 
 
-def _check_image(pixels: Any, axes: int, form: str, where: str) -> None:
-    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
-        found = getattr(pixels, "dtype", type(pixels).__name__)
-        raise DataError(
-            f"{where}: expected a uint8 numpy array, got {found}. Images stay whole"
-            " numbers here; scaling and noise belong to training."
-        )
-    if pixels.ndim != axes or pixels.shape[-1] != CHANNELS:
+def _check_image(pixels: Any, form: str, where: str) -> None:
+    tabular.check_array(pixels, np.uint8, form, where, images.STORED)
+    if pixels.shape[-1] != CHANNELS:
         raise DataError(f"{where}: expected shape {form}, got {pixels.shape}.")
-    if pixels.size == 0:
-        raise DataError(f"{where}: is empty (shape {pixels.shape}).")
 
 
 def _check_tiles(pixels: Any, where: str) -> None:
-    _check_image(pixels, 4, "[images, side, side, 3]", where)
+    _check_image(pixels, "[images, side, side, 3]", where)
     if pixels.shape[1] != pixels.shape[2]:
         raise DataError(f"{where}: expected squares, got {pixels.shape[1:3]}.")
 
@@ -183,6 +176,6 @@ def _check_benchmark(benchmark: Benchmark, scale: int, where: str) -> None:
         raise DataError(f"{where}: two images have one name: {benchmark.names}.")
     for name, hr, lr in zip(benchmark.names, benchmark.hr, benchmark.lr, strict=True):
         form = "[height, width, 3]"
-        _check_image(hr, 3, form, f"{where}, '{name}', high resolution")
-        _check_image(lr, 3, form, f"{where}, '{name}', low resolution")
+        _check_image(hr, form, f"{where}, '{name}', high resolution")
+        _check_image(lr, form, f"{where}, '{name}', low resolution")
         check_sizes(hr.shape, lr.shape, scale, f"{where}, '{name}'")

@@ -9,7 +9,7 @@ one as the other.
 
 import numpy as np
 
-from fdnf.data import super_resolution, tiles
+from fdnf.data import super_resolution, tabular
 from fdnf.data.super_resolution import Benchmark, Pairs
 from fdnf.data.tabular import DataError
 
@@ -44,7 +44,7 @@ def synthetic_pairs(
     del data_dir
     tile = super_resolution.check_windows("synthetic_pairs", scale, crop, tile)
     rows = 64 if rows is None else rows
-    if not tiles.is_whole(rows) or rows < 1 or scale % 2:
+    if not tabular.is_whole(rows) or rows < 1 or scale % 2:
         raise DataError(
             f"synthetic_pairs: rows={rows!r}, scale={scale}; expected at least one row"
             " and an even scale."

@@ -1,6 +1,6 @@
 """The form every tabular data set has, and the checks it passes before training."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -60,6 +60,9 @@ class Tabular(NamedTuple):
         return self.train.shape[1:]
 
 
+Data = TypeVar("Data")
+
+
 def validate(tabular: Tabular) -> Tabular:
     """Checks that the splits are float32 matrices of one width, full and finite.
 
@@ -80,18 +83,7 @@ def validate(tabular: Tabular) -> Tabular:
     for split in SPLITS:
         rows = getattr(tabular, split)
         where = f"Data set '{tabular.name}', split '{split}'"
-        if not isinstance(rows, np.ndarray) or rows.dtype != np.float32:
-            found = getattr(rows, "dtype", type(rows).__name__)
-            raise DataError(f"{where}: expected a float32 numpy array, got {found}.")
-        if rows.ndim != 2:
-            raise DataError(
-                f"{where}: expected two axes [rows, dim], got shape {rows.shape}."
-            )
-        if rows.shape[0] == 0 or rows.shape[1] == 0:
-            raise DataError(
-                f"{where}: is empty (shape {rows.shape}); each split needs at least"
-                " one row and one column."
-            )
+        check_array(rows, np.float32, "[rows, dim]", where)
         if dim is not None and rows.shape[1] != dim:
             raise DataError(
                 f"{where}: has {rows.shape[1]} columns, but 'train' has {dim}; the"
@@ -140,12 +132,13 @@ def to_float32(rows: np.ndarray, where: str) -> np.ndarray:
     return cast
 
 
-def limit(tabular: Tabular, rows: int | None) -> Tabular:
+def limit(data: Data, rows: int | None, what: str = "rows") -> Data:
     """Keeps the first `rows` training rows, for experiments on little data.
 
     Args:
-        tabular: The data set.
+        data: The data set, of vectors or of images.
         rows: Number of training rows to keep, or None for all of them.
+        what: What the rows are, for errors.
 
     Returns:
         The data set with a shorter training split that says so in its source.
@@ -153,22 +146,55 @@ def limit(tabular: Tabular, rows: int | None) -> Tabular:
     Raises:
         DataError: If `rows` is not between 1 and the number there are.
     """
+    given: Any = data
+    count = len(given.train)
     if rows is None:
-        return tabular
-    count = len(tabular.train)
-    whole = isinstance(rows, int | np.integer) and not isinstance(rows, bool)
-    if not whole or not 1 <= rows <= count:
+        return data
+    if not is_whole(rows) or not 1 <= rows <= count:
         raise DataError(
-            f"Data set '{tabular.name}': rows={rows!r}, but it has {count:,} training"
-            f" rows; give a whole number from 1 to {count}, or leave it out for all."
+            f"Data set '{given.name}': rows={rows!r}, but it has {count:,} training"
+            f" {what}; give a whole number from 1 to {count}, or leave it out for all."
         )
     if rows == count:
-        return tabular
-    return tabular._replace(
+        return data
+    return given._replace(
         # A copy, so that the rows left out do not stay in memory.
-        train=tabular.train[:rows].copy(),
-        source=f"{tabular.source}; first {rows:,} of {count:,} training rows only",
+        train=given.train[:rows].copy(),
+        source=f"{given.source}; first {rows:,} of {count:,} training {what} only",
     )
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number, and not a truth value."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def check_array(
+    array: Any, dtype: type[np.generic], form: str, where: str, hint: str = ""
+) -> None:
+    """Checks an array's type and axes, and that there is something in it.
+
+    Args:
+        array: What should be a numpy array.
+        dtype: The type of its numbers.
+        form: Its axes, "[images, height, width, channels]".
+        where: What it is, for errors.
+        hint: What to do about other types and axes.
+
+    Raises:
+        DataError: At the first fault.
+    """
+    kind = np.dtype(dtype).name
+    if not isinstance(array, np.ndarray) or array.dtype != dtype:
+        found = getattr(array, "dtype", type(array).__name__)
+        article = "an" if kind[0] == "i" else "a"
+        raise DataError(
+            f"{where}: expected {article} {kind} numpy array, got {found}.{hint}"
+        )
+    if array.ndim != form.count(",") + 1:
+        raise DataError(f"{where}: expected shape {form}, got {array.shape}.{hint}")
+    if array.size == 0:
+        raise DataError(f"{where}: is empty (shape {array.shape}).")
 
 
 def split_tail(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,16 +1,11 @@
 """Where tiles lie in images and recordings, and which of many are kept."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
+from fdnf.data import tabular
 from fdnf.data.tabular import DataError
-
-
-def is_whole(value: Any) -> bool:
-    """Whether a value is a whole number, and not a truth value."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def starts(length: int, tile: int, stride: int) -> np.ndarray:
@@ -49,7 +44,7 @@ def quotas(name: str, counts: Sequence[int], rows: int | None) -> list[int]:
     if rows is None:
         return list(counts)
     total = sum(counts)
-    if not is_whole(rows) or not 1 <= rows <= total:
+    if not tabular.is_whole(rows) or not 1 <= rows <= total:
         raise DataError(
             f"Data set '{name}': rows={rows!r}, but it has {total:,} training tiles of"
             f" this size; give a whole number from 1 to {total}, or leave it out."

@@ -28,7 +28,7 @@ def test_sound_data_pass_unchanged():
     [
         (np.zeros((4, 4, 3, 2), np.float32), "uint8 numpy array, got float32"),
         ([[0]], "uint8 numpy array, got list"),
-        (np.zeros((4, 4, 3), np.uint8), r"four axes .* got shape \(4, 4, 3\)"),
+        (np.zeros((4, 4, 3), np.uint8), r"expected shape .* got \(4, 4, 3\)"),
         (np.zeros((0, 4, 3, 2), np.uint8), "is empty"),
         (np.zeros((4, 3, 4, 2), np.uint8), r"\(3, 4, 2\), but those of 'train'"),
     ],
@@ -57,7 +57,7 @@ def test_impossible_levels(levels):
     ("labels", "text"),
     [
         (np.zeros(3, np.int32), r"'val': labels have shape \(3,\) for 4 images"),
-        (np.zeros(4), "'val': expected int32 labels, got float64"),
+        (np.zeros(4), "'val', labels: expected an int32 numpy array, got float64"),
         (np.array([0, 1, -1, 0], np.int32), "'val': a label is -1"),
     ],
 )

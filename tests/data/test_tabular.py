@@ -37,7 +37,7 @@ def test_empty_split(shape):
 
 
 def test_wrong_axes():
-    with pytest.raises(DataError, match=r"two axes .* got shape \(4,\)"):
+    with pytest.raises(DataError, match=r"expected shape .* got \(4,\)"):
         tabular.validate(make(test=np.zeros(4, np.float32)))
 
 
