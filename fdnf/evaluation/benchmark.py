@@ -1,6 +1,6 @@
 """Throughput of one case, as one JSON line.
 
-  python -m fdnf.experiments.benchmark --case maf_train --dim 63 --hidden 128
+  python -m fdnf.evaluation.benchmark --case maf_train --dim 63 --hidden 128
 
 Cases:
   maf_train, coupling_train       the project's own training step, Adam, per step
@@ -40,7 +40,7 @@ CASES = (
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m fdnf.experiments.benchmark",
+        prog="python -m fdnf.evaluation.benchmark",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
