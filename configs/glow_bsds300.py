@@ -1,7 +1,6 @@
 """Tabular Glow on BSDS300.
 
-python -m fdnf.main --config=configs/glow_bsds300.py:teacher \
-    --workdir=runs/glow_bsds300
+python -m fdnf.main --config=configs/glow_bsds300.py --workdir=runs/glow_bsds300
 
 Log-likelihood in nats, seed 0, 15,000 steps, two CPU cores. Patches are drawn from the
 original images, so test figures compare with published ones in distribution, validation
@@ -14,8 +13,8 @@ figures only where the same 20 images are held out.
 The paper says test; its released code evaluates the validation split.
 """
 
-from configs import common
+from configs import vectors
 
 
 def get_config(arg: str = ""):
-    return common.glow("bsds300", arg)
+    return vectors.glow("bsds300", arg)

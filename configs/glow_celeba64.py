@@ -1,7 +1,6 @@
 """Glow on CelebA, 64x64.
 
-python -m fdnf.main --config=configs/glow_celeba64.py:teacher \
-    --workdir=runs/glow_celeba64
+python -m fdnf.main --config=configs/glow_celeba64.py --workdir=runs/glow_celeba64
 
 Sizes are those of Walton et al. (2023), table 5 with its header put right, but for the
 teacher: its 61.2 M are an earlier model of the released code (`:teacher,61m`), of
@@ -13,22 +12,26 @@ four additive levels, which cannot be compared with the student level by level.
   student       3   16   256      affine     7,946,544
 """
 
-from configs import common
+from configs import glow
 
 TEACHER = {"levels": 3, "steps": 32, "hidden": 512}
 TEACHER_61M = {"levels": 4, "steps": 32, "hidden": 512, "transform": "additive"}
 STUDENT = {"levels": 3, "steps": 16, "hidden": 256}
 
 
+KEYS = {
+    "data/flip": True,
+    # The released code: Adamax at a constant 1e-4, batches of 32.
+    "optim/name": "adamax",
+    "optim/lr": 1e-4,
+    "optim/warmup": 1000,
+    "train/batch_size": 32,
+    "train/steps": 275_000,
+    "train/log_every": 500,
+    "train/eval_every": 5000,
+}
+
+
 def get_config(arg: str = ""):
-    words = [word for word in arg.split(",") if word]
-    teacher = TEACHER_61M if "61m" in words else TEACHER
-    rest = ",".join(word for word in words if word != "61m")
-    config = common.image_glow("celeba64", rest, teacher, STUDENT)
-    if "smoke" not in words:
-        config.data.flip = True
-        # The released code: Adamax at a constant 1e-4, batches of 32.
-        config.optim.update(name="adamax", lr=1e-4, warmup=1000)
-        config.train.update(batch_size=32, steps=275_000, log_every=500)
-        config.train.eval_every = 5000
-    return config
+    larger = {"61m": TEACHER_61M}
+    return glow.images("celeba64", arg, TEACHER, STUDENT, KEYS, larger=larger)

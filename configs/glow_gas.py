@@ -1,11 +1,10 @@
 """Tabular Glow on GAS.
 
-python -m fdnf.main --config=configs/glow_gas.py:teacher \
-    --workdir=runs/glow_gas
+python -m fdnf.main --config=configs/glow_gas.py:ilkd --workdir=runs/glow_gas
 """
 
-from configs import common
+from configs import vectors
 
 
 def get_config(arg: str = ""):
-    return common.glow("gas", arg)
+    return vectors.glow("gas", arg)

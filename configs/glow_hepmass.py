@@ -1,11 +1,10 @@
 """Tabular Glow on HEPMASS.
 
-python -m fdnf.main --config=configs/glow_hepmass.py:teacher \
-    --workdir=runs/glow_hepmass
+python -m fdnf.main --config=configs/glow_hepmass.py:ilkd --workdir=runs/glow_hepmass
 """
 
-from configs import common
+from configs import vectors
 
 
 def get_config(arg: str = ""):
-    return common.glow("hepmass", arg)
+    return vectors.glow("hepmass", arg)

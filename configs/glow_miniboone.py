@@ -1,15 +1,10 @@
 """Tabular Glow on MINIBOONE.
 
-python -m fdnf.main --config=configs/glow_miniboone.py:teacher \
-    --workdir=runs/glow_miniboone
+python -m fdnf.main --config=configs/glow_miniboone.py:ilkd --workdir=runs/miniboone
 """
 
-from configs import common
+from configs import vectors
 
 
 def get_config(arg: str = ""):
-    config = common.glow("miniboone", arg)
-    if "smoke" not in arg:
-        # Longer only overfits: the best validation comes early.
-        config.train.update(steps=5000, eval_every=200, log_every=200)
-    return config
+    return vectors.glow("miniboone", arg)

@@ -1,11 +1,10 @@
 """Tabular Glow on POWER.
 
-python -m fdnf.main --config=configs/glow_power.py:teacher \
-    --workdir=runs/glow_power
+python -m fdnf.main --config=configs/glow_power.py:ilkd --workdir=runs/glow_power
 """
 
-from configs import common
+from configs import vectors
 
 
 def get_config(arg: str = ""):
-    return common.glow("power", arg)
+    return vectors.glow("power", arg)

@@ -1,11 +1,10 @@
 """MAF on GAS.
 
-python -m fdnf.main --config=configs/maf_gas.py:teacher \
-    --workdir=runs/maf_gas
+python -m fdnf.main --config=configs/maf_gas.py:ilkd --workdir=runs/maf_gas
 """
 
-from configs import common
+from configs import vectors
 
 
 def get_config(arg: str = ""):
-    return common.maf("gas", arg)
+    return vectors.maf("gas", arg)

@@ -1,11 +1,10 @@
 """MAF on HEPMASS.
 
-python -m fdnf.main --config=configs/maf_hepmass.py:teacher \
-    --workdir=runs/maf_hepmass
+python -m fdnf.main --config=configs/maf_hepmass.py:ilkd --workdir=runs/maf_hepmass
 """
 
-from configs import common
+from configs import vectors
 
 
 def get_config(arg: str = ""):
-    return common.maf("hepmass", arg)
+    return vectors.maf("hepmass", arg)

@@ -1,11 +1,10 @@
 """MAF on POWER.
 
-python -m fdnf.main --config=configs/maf_power.py:teacher \
-    --workdir=runs/maf_power
+python -m fdnf.main --config=configs/maf_power.py:ilkd --workdir=runs/maf_power
 """
 
-from configs import common
+from configs import vectors
 
 
 def get_config(arg: str = ""):
-    return common.maf("power", arg)
+    return vectors.maf("power", arg)

@@ -1,24 +1,31 @@
 """MintNet on images, as `mintnet_*.py`."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from configs import common
 
+WORDS = (common.Choice(("teacher", "student")), common.Choice(("logit",)), common.SMOKE)
+
 
 def images(
-    data: str, arg: str, teacher: dict, student: dict, more: tuple[str, ...] = ()
+    data: str,
+    words: set[str],
+    teacher: Mapping[str, Any],
+    student: Mapping[str, Any],
+    keys: Mapping[str, Any],
 ) -> ConfigDict:
     """MintNet on grey images.
 
     Args:
       data: name of the data set.
-      arg: teacher or student; logit (a margin of 1e-6, as the paper); smoke.
+      words: teacher or student; logit (a margin of 1e-6, as the paper); smoke.
       teacher: attributes of the teacher.
       student: attributes of the student.
-      more: further words that the file knows.
+      keys: of the config, where it is not smoke.
     """
-    known = ("teacher", "student", "smoke", "logit", *more)
-    words = common.parse_arg(arg, known)
     config = common.images()
     config.data.name = data
     config.model.name = "mintnet"
@@ -26,4 +33,6 @@ def images(
     config.model.args = ConfigDict(student if "student" in words else teacher)
     if "logit" in words:
         config.data.logit = 1e-6
-    return common.smoke_images(config) if "smoke" in words else config
+    if "smoke" in words:
+        return common.smoke_images(config)
+    return common.set_keys(config, keys)

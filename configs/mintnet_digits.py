@@ -19,16 +19,20 @@ leaves 1.1e-5 there, and a Glow student, whose inverse is a formula, 4.8e-6 and 
 1.2e-5: that is the rounding of `encode`. The teacher was not trained.
 """
 
-from configs import mintnet
+from configs import common, mintnet
 
 TEACHER = {"levels": 2, "steps": 8, "hidden": 28}
 STUDENT = {"levels": 2, "steps": 5, "hidden": 20}
+KEYS = {
+    "train/steps": 1500,
+    "train/eval_every": 100,
+    "train/steps_per_call": 50,
+    "optim/lr": 8e-3,
+    "optim/ema": 0.99,
+    "eval/extractors": ("classifier",),
+}
 
 
 def get_config(arg: str = ""):
-    config = mintnet.images("digits_8x8", arg, TEACHER, STUDENT)
-    if "smoke" not in arg:
-        config.train.update(steps=1500, eval_every=100, steps_per_call=50)
-        config.optim.update(lr=8e-3, ema=0.99)
-        config.eval.extractors = ("classifier",)
-    return config
+    words = common.parse_arg(arg, mintnet.WORDS)
+    return mintnet.images("digits_8x8", words, TEACHER, STUDENT, KEYS)

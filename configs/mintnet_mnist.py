@@ -9,24 +9,30 @@ but for amsgrad: 600 epochs in batches of 32, for an accelerator and a long time
 Published: 0.98 bits/dim. None of the three was trained to the end here.
 """
 
-from configs import mintnet
+from configs import common, mintnet
 
 TEACHER = {"levels": 3, "steps": 6, "hidden": 32}
 STUDENT = {"levels": 3, "steps": 3, "hidden": 16}
 PAPER = {"levels": 3, "steps": (6, 6, 8), "hidden": 45}
+KEYS = {
+    "train/steps": 4000,
+    "train/batch_size": 32,
+    "optim/lr": 4e-3,
+    "optim/ema": 0.99,
+    "eval/extractors": ("classifier",),
+}
+PAPER_KEYS = KEYS | {
+    "data/logit": 1e-6,
+    "train/steps": 600 * 1875,
+    "optim/lr": 1e-3,
+    "optim/eps": 1e-4,
+    "optim/schedule": "constant",
+    "optim/warmup": 0,
+}
 
 
 def get_config(arg: str = ""):
-    words = arg.split(",")
-    teacher = PAPER if "paper" in words and "smoke" not in words else TEACHER
-    config = mintnet.images("mnist", arg, teacher, STUDENT, ("paper",))
-    if "smoke" in words:
-        return config
-    config.train.update(steps=4000, batch_size=32)
-    config.optim.update(lr=4e-3, ema=0.99)
-    config.eval.extractors = ("classifier",)
-    if "paper" in words:
-        config.data.logit = 1e-6
-        config.train.update(steps=600 * 1875)
-        config.optim.update(lr=1e-3, eps=1e-4, schedule="constant", warmup=0)
-    return config
+    words = common.parse_arg(arg, (*mintnet.WORDS, common.Choice(("paper",))))
+    if "paper" in words and "smoke" not in words:
+        return mintnet.images("mnist", words, PAPER, STUDENT, PAPER_KEYS)
+    return mintnet.images("mnist", words, TEACHER, STUDENT, KEYS)

@@ -1,4 +1,4 @@
-"""PixelCNN++ with Gaussian conditionals on images, as `pixelcnn_*.py`.
+"""PixelCNN++ with Gaussian conditionals on images, and its students.
 
 Settings of Huang et al. (2019), section 4.1.2: 100 epochs in batches of 64, Adam at
 5e-4 times 0.95 an epoch, 3 blocks a stage, 32 channels, one Gaussian a sub-pixel, data
@@ -7,43 +7,74 @@ with uniform noise through a logit whose margin they do not give. Here the margi
 Their students have the teacher's network, run the other way round.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import common, teaching
 
 PAPER = {"features": 32, "blocks": 3, "stages": 3}
 SMALL = {"features": 16, "blocks": 1, "stages": 2}
+WORDS = (
+    common.Choice(("teacher", "student", "iaf", "resnet")),
+    teaching.IAF,
+    common.Choice(("l1", "l2", "mixed"), ("resnet",)),
+    common.Choice(("noise",), ("resnet",)),
+    common.Choice(("conditional",)),
+    common.SMOKE,
+)
 
 
-def images(data: str, arg: str, steps: int, channels: int = 1) -> ConfigDict:
-    """The paper's teacher, or one for two CPU cores.
+def images(
+    data: str,
+    arg: str,
+    steps: int,
+    resnet: Mapping[str, Any],
+    keys: Mapping[str, Any] | None = None,
+    channels: int = 1,
+    side: int = 28,
+) -> ConfigDict:
+    """The paper's teacher, or one for two CPU cores, and its students.
 
     Args:
       data: name of the data set.
-      arg: teacher or student, which have the same network; small, for grey images of
-        28x28: a network with one block a stage on images of 14x14, each grey level
-        the mean of four; conditional, on the class; smoke.
-      steps: a hundred epochs.
+      arg: teacher or student, which have the same network; iaf, with a method of
+        `teaching.TRANSFERS`; resnet, with l1, l2 or mixed, and noise; conditional, on
+        the class; smoke; where `side` is 28 small: a network with one block a stage on
+        images of 14x14, each grey level the mean of four.
+      steps: of the training; the paper's are a hundred epochs.
+      resnet: attributes of the feed-forward student.
+      keys: of the config, where it is not smoke.
       channels: of the images.
+      side: of the images, in pixels.
     """
-    known = ("teacher", "student", "smoke", "conditional")
-    words = common.parse_arg(arg, known + (("small",) if channels == 1 else ()))
-    config = common.images()
-    config.data.name = data
-    config.data.logit = 0.05
-    config.data.conditional = "conditional" in words
-    config.model.name = "pixelcnn"
-    config.role = "student" if "student" in words else "teacher"
-    config.model.args = ConfigDict(PAPER)
-    config.optim.update(lr=5e-4, warmup=0.01)
-    config.train.update(steps=steps, eval_every=1000)
-    config.eval.extractors = ("classifier",) if channels == 1 else ("vgg16",)
-    if "small" in words:
-        config.data.args = ConfigDict({"size": 14})
-        config.model.args = ConfigDict(SMALL)
-        config.optim.update(lr=2e-3, ema=0.99)
-        config.train.update(steps=1500, eval_every=250)
-    return smoke(config, channels) if "smoke" in words else config
+    small = (common.Choice(("small",)),) if side == 28 else ()
+    words = common.parse_arg(arg, (*WORDS, *small))
+
+    def make(role: str) -> ConfigDict:
+        config = common.images()
+        config.data.name = data
+        config.data.logit = 0.05
+        config.data.conditional = "conditional" in words
+        config.model.name = "pixelcnn"
+        config.role = role
+        config.model.args = ConfigDict(PAPER)
+        config.optim.update(lr=5e-4, warmup=0.01)
+        config.train.update(steps=steps, eval_every=1000)
+        config.eval.extractors = ("classifier",) if channels == 1 else ("vgg16",)
+        if "small" in words:
+            config.data.args = ConfigDict({"size": 14})
+            config.model.args = ConfigDict(SMALL)
+            config.optim.update(lr=2e-3, ema=0.99)
+            config.train.update(steps=1500, eval_every=250)
+        if "smoke" in words:
+            return smoke(config, channels)
+        return common.set_keys(config, keys or {})
+
+    if {"iaf", "resnet"} & words:
+        return teaching.parallel_images(make("student"), make("teacher"), words, resnet)
+    return make("student" if "student" in words else "teacher")
 
 
 def smoke(config: ConfigDict, channels: int = 1) -> ConfigDict:

@@ -8,27 +8,24 @@ the plain student in what its overrides say. With `few`, students see 2,000 trai
 rows and their teacher all of them.
 """
 
-from configs import (
-    common,
-    glow_bsds300_distill,
-    glow_digits_distill,
-    glow_fashion_mnist_distill,
-    glow_miniboone_distill,
-    maf_bsds300_distill,
-    maf_miniboone_distill,
+from configs import common, glow_digits, glow_fashion_mnist, vectors
+
+VECTORS = ("bsds300", "miniboone_small")
+IMAGES = {"digits": glow_digits, "fashion_mnist": glow_fashion_mnist}
+WORDS = (
+    common.Choice(("maf", "glow")),
+    common.Choice((*VECTORS, *IMAGES)),
+    common.Choice(("few",), VECTORS),
+    common.Choice(("short",), VECTORS),
+    common.SMOKE,
 )
 
-FILES = {
-    ("maf", "bsds300"): maf_bsds300_distill,
-    ("maf", "miniboone_small"): maf_miniboone_distill,
-    ("glow", "bsds300"): glow_bsds300_distill,
-    ("glow", "miniboone_small"): glow_miniboone_distill,
+# No distillation term: likelihood on batches of which a part is the teachers' samples.
+SAMPLES = {
+    "loss/method": "lkd",
+    "loss/args/weights": (1.0, 0.0, 0.0),
+    "teacher/samples": 200_000,
 }
-IMAGES = {
-    "digits": glow_digits_distill,
-    "fashion_mnist": glow_fashion_mnist_distill,
-}
-
 # Keys are paths in the config, with slashes: ConfigDict keys may not hold dots.
 RECIPES = {
     # The released code's squared distance.
@@ -48,29 +45,10 @@ RECIPES = {
         "loss/args/weights": (1.0, 0.0, 1.0),
         "loss/skd/start": 0.5,
     },
-    # No distillation term: likelihood on batches of which a part is the teachers'
-    # samples.
-    "samples_quarter": {
-        "loss/method": "lkd",
-        "loss/args/weights": (1.0, 0.0, 0.0),
-        "teacher/samples": 200_000,
-        "teacher/share": 0.25,
-    },
-    "samples_half": {
-        "loss/method": "lkd",
-        "loss/args/weights": (1.0, 0.0, 0.0),
-        "teacher/samples": 200_000,
-        "teacher/share": 0.5,
-    },
-    "samples_all": {
-        "loss/method": "lkd",
-        "loss/args/weights": (1.0, 0.0, 0.0),
-        "teacher/samples": 200_000,
-        "teacher/share": 1.0,
-    },
+    "samples_quarter": SAMPLES | {"teacher/share": 0.25},
+    "samples_half": SAMPLES | {"teacher/share": 0.5},
+    "samples_all": SAMPLES | {"teacher/share": 1.0},
 }
-
-
 IMAGE_RECIPES = {
     # The student's fixed channel permutations are the teacher's, composed.
     "ilkd_inherit": {"loss/method": "ilkd", "teacher/inherit_permutations": True},
@@ -78,28 +56,21 @@ IMAGE_RECIPES = {
     "ilkd_both": {"loss/method": "ilkd", "loss/args/parts": "both"},
     "lkd_both": {"loss/method": "lkd", "loss/args/parts": "both"},
     "ilkd_l2": {"loss/method": "ilkd", "loss/preset": "official"},
-    # Half of each batch is teacher samples.
-    "samples_half": {
-        "loss/method": "lkd",
-        "loss/args/weights": (1.0, 0.0, 0.0),
-        "teacher/samples": 20_000,
-        "teacher/share": 0.5,
-    },
+    "samples_half": SAMPLES | {"teacher/samples": 20_000, "teacher/share": 0.5},
 }
 
 
 def get_config(arg: str = "maf,bsds300"):
-    words = common.parse_arg(
-        arg,
-        ("maf", "glow", "bsds300", "miniboone_small", *IMAGES, "few", "short", "smoke"),
-    )
+    words = common.parse_arg(arg, WORDS)
+    taught = "ilkd,smoke" if "smoke" in words else "ilkd"
     images = [name for name in IMAGES if name in words]
     if images:
-        config = IMAGES[images[0]].get_config("smoke" if "smoke" in words else "")
-        return _with_recipes(config, IMAGE_RECIPES)
-    arch = "glow" if "glow" in words else "maf"
+        if "maf" in words:
+            raise ValueError(f"recipes of {images[0]} are those of glow, not of maf")
+        return _with_recipes(IMAGES[images[0]].get_config(taught), IMAGE_RECIPES)
     data = "miniboone_small" if "miniboone_small" in words else "bsds300"
-    config = FILES[arch, data].get_config("smoke" if "smoke" in words else "")
+    family = vectors.glow if "glow" in words else vectors.maf
+    config = family("miniboone" if data == "miniboone_small" else data, taught)
     if "smoke" not in words:
         for part in (config, config.teacher.config):
             part.data.name = data

@@ -4,9 +4,13 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs import common, conditional
+from configs import common, teaching
 
-TEACHER_WORDS = ("x4", "x8", "teacher", "pretrained", "smoke")
+# The flow, the encoder before it alone, or a feed-forward student.
+ROLES = common.Choice(("teacher", "pretrained", "student"))
+PUBLISHED_WORDS = (ROLES, common.Choice(("x4", "x8")), common.SMOKE)
+# Without the perceptual distance, if l1.
+SMALL_WORDS = (ROLES, common.Choice(("l1",), ("student",)), common.SMOKE)
 
 # Of the encoder, in all models that contain one.
 ENCODER = {
@@ -31,7 +35,7 @@ FLOW = {
     },
     "smoke": {"scale": 4, "levels": 2, "steps": 1, "hidden": 8, "taps": (0,)},
 }
-# Of the small models' samples, see `small`.
+# Of the small models' samples, see `_small_flow`.
 TEMPERATURE = 0.7
 
 
@@ -43,7 +47,7 @@ def flow(data: str, size: str, scale: int) -> ConfigDict:
       size: key of `FLOW`.
       scale: enlargement.
     """
-    config = conditional.super_resolution()
+    config = common.super_resolution()
     config.data.name = data
     config.data.args.scale = scale
     config.model.name = "srflow"
@@ -61,7 +65,7 @@ def flow(data: str, size: str, scale: int) -> ConfigDict:
 
 def encoder(data: str, size: str, scale: int) -> ConfigDict:
     """The encoder as a network of its own, trained by the mean l1 distance."""
-    config = conditional.super_resolution()
+    config = common.super_resolution()
     config.role, config.label = "pretrained", "RRDB"
     config.data.name = data
     config.data.args.scale = scale
@@ -80,30 +84,33 @@ def smoke(config: ConfigDict) -> ConfigDict:
     for each in own:
         each.data.name = "synthetic_pairs"
         each.data.args = ConfigDict({"scale": each.model.args.scale, "crop": 16})
-        each.train.update(
-            steps=20,
-            batch_size=8,
-            steps_per_call=5,
-            log_every=5,
-            eval_every=10,
-            init_rows=16,
-        )
+        common.few_steps(each, batch_size=8, init_rows=16)
         each.eval.update(batch_size=8, images=2, samples=3, strips=1, time_repeats=3)
     return config
 
 
 def published(arg: str = "") -> ConfigDict:
-    """The papers' teachers on DIV2K and Flickr2K, x4 (default) or x8.
+    """The papers' models on DIV2K and Flickr2K, x4 (default) or x8.
 
-    Lugmayr et al. (2020), released code: images of 160, batch 12 at 2.5e-4 (16 at 5e-4
-    for x8), 200,000 steps, the rate halved at 50, 75, 90 and 95 %.
+    The teacher, Lugmayr et al. (2020), released code: images of 160, batch 12 at 2.5e-4
+    (16 at 5e-4 for x8), 200,000 steps, the rate halved at 50, 75, 90 and 95 %.
+
+    The student, Baranchuk et al. (2021), appendix C and released code: patches of 128,
+    batch 80 (x8: 128), Adam at 2e-4 halved at every quarter of 100 epochs, alpha 10,
+    teacher's samples beyond 5 left out, gradients clipped at 100.
     """
-    words = common.parse_arg(arg, TEACHER_WORDS)
+    words = common.parse_arg(arg, PUBLISHED_WORDS)
+    if "student" in words:
+        return _published_student(words)
+    return _chosen(_published_flow(words), words)
+
+
+def _published_flow(words: set[str]) -> ConfigDict:
     size = "x8" if "x8" in words else "x4"
     scale = int(size[1:])
     config = flow("div2k", "smoke" if "smoke" in words else size, scale)
     if "smoke" in words:
-        return chosen(smoke(config), words)
+        return smoke(config)
     for each in (config, config.pretrained.config):
         each.data.args = ConfigDict(
             {"scale": scale, "crop": 160, "tile": 320, "flickr2k": True}
@@ -118,67 +125,10 @@ def published(arg: str = "") -> ConfigDict:
     config.optim.lr = 2.5e-4 if size == "x4" else 5e-4
     config.pretrained.config.optim.lr = 2e-4
     config.pretrained.config.train.batch_size = 16
-    return chosen(config, words)
-
-
-def chosen(config: ConfigDict, words: set[str]) -> ConfigDict:
-    """The flow's config or, if `words` say so, that of the encoder before it."""
-    if "pretrained" not in words:
-        return config
-    alone = config.pretrained.config
-    alone.label = ""  # Tables know it by its role.
-    return alone
-
-
-def small(data: str, arg: str = "") -> ConfigDict:
-    """A flow x4 for two CPU cores; `pretrained` is its encoder alone."""
-    words = common.parse_arg(arg, ("teacher", "pretrained", "smoke"))
-    config = flow(data, "smoke" if "smoke" in words else "small", 4)
-    if "smoke" in words:
-        return chosen(smoke(config), words)
-    config.data.args.crop = 32
-    config.train.update(steps=6000, batch_size=16, steps_per_call=50)
-    config.optim.update(lr=1e-3)
-    # Of 240 windows of validation images LPIPS (AlexNet) is 0.053 at 0.7, 0.050 at 0.8,
-    # 0.054 at 0.9 (seed 0, step 6,000, floor 1e-4); but the higher, the more images
-    # have a place where the flow explodes.
-    config.eval.temperature = TEMPERATURE
-    before = config.pretrained.config
-    before.data.args.crop = 32
-    before.train.update(steps=3000, batch_size=16, steps_per_call=50)
-    before.optim.update(lr=1e-3)
-    return chosen(config, words)
-
-
-def small_students(data: str, arg: str = "") -> ConfigDict:
-    """Students of `small`: with the perceptual distance (default), and without."""
-    tiny = "smoke" in arg.split(",")
-    seen = recipe(student("smoke" if tiny else "small"))
-    # VGG16 costs twenty times what this student does; AlexNet's distance instead.
-    seen["loss/feed_forward/feature"] = "lpips_alex"
-    seen["loss/feed_forward/temperature"] = TEMPERATURE
-    plain = {"loss/feed_forward/feature": "none", "loss/feed_forward/alpha": 0.0}
-    students = {
-        "srflow_student": seen | plain if tiny else seen,
-        "srflow_student_l1": seen | plain,
-    }
-    config = conditional.taught(
-        lambda rest: small(data, rest), arg, students, "srflow_student"
-    )
-    if not tiny:
-        config.train.update(steps=20_000, batch_size=16)
-        config.optim.update(lr=1e-3)
     return config
 
 
-def published_students(arg: str = "") -> ConfigDict:
-    """The published student of the x4 or x8 teacher.
-
-    Baranchuk et al. (2021), appendix C and released code: patches of 128, batch 80
-    (x8: 128), Adam at 2e-4 halved at every quarter of 100 epochs, alpha 10, teacher's
-    samples beyond 5 left out, gradients clipped at 100.
-    """
-    words = common.parse_arg(arg, (*TEACHER_WORDS, "srflow_student"))
+def _published_student(words: set[str]) -> ConfigDict:
     size = "x8" if "x8" in words else "x4"
     scale = int(size[1:])
     if "smoke" in words:
@@ -197,8 +147,12 @@ def published_students(arg: str = "") -> ConfigDict:
             "convs": 3,
             "inherits": False,
         }
-    students = {"srflow_student": recipe(args)}
-    config = conditional.taught(published, arg, students, "srflow_student")
+    config = teaching.feed_forward(
+        _published_flow(words),
+        _published_flow(words),
+        {"srflow_student": recipe(args)},
+        "srflow_student",
+    )
     if "smoke" in words:
         config.loss.feed_forward.update(feature="none", alpha=0.0)
         return config
@@ -207,6 +161,70 @@ def published_students(arg: str = "") -> ConfigDict:
     config.optim.milestones = (0.25, 0.5, 0.75)
     config.train.batch_size = 80 if size == "x4" else 128
     config.train.steps = 40_000
+    return config
+
+
+def _chosen(config: ConfigDict, words: set[str]) -> ConfigDict:
+    """The flow's config or, if `words` say so, that of the encoder before it."""
+    if "pretrained" not in words:
+        return config
+    alone = config.pretrained.config
+    alone.label = ""  # Tables know it by its role.
+    return alone
+
+
+def small(data: str, arg: str = "") -> ConfigDict:
+    """A flow x4 for two CPU cores, and its students.
+
+    Args:
+      data: name of the data set.
+      arg: teacher; pretrained, its encoder alone; student, by mean and perceptual
+        distance, or with l1 by the mean distance alone; smoke.
+    """
+    words = common.parse_arg(arg, SMALL_WORDS)
+    if "student" in words:
+        return _small_student(data, words)
+    return _chosen(_small_flow(data, words), words)
+
+
+def _small_flow(data: str, words: set[str]) -> ConfigDict:
+    config = flow(data, "smoke" if "smoke" in words else "small", 4)
+    if "smoke" in words:
+        return smoke(config)
+    config.data.args.crop = 32
+    config.train.update(steps=6000, batch_size=16, steps_per_call=50)
+    config.optim.update(lr=1e-3)
+    # Of 240 windows of validation images LPIPS (AlexNet) is 0.053 at 0.7, 0.050 at 0.8,
+    # 0.054 at 0.9 (seed 0, step 6,000, floor 1e-4); but the higher, the more images
+    # have a place where the flow explodes.
+    config.eval.temperature = TEMPERATURE
+    before = config.pretrained.config
+    before.data.args.crop = 32
+    before.train.update(steps=3000, batch_size=16, steps_per_call=50)
+    before.optim.update(lr=1e-3)
+    return config
+
+
+def _small_student(data: str, words: set[str]) -> ConfigDict:
+    tiny = "smoke" in words
+    seen = recipe(student("smoke" if tiny else "small"))
+    # VGG16 costs twenty times what this student does; AlexNet's distance instead.
+    seen["loss/feed_forward/feature"] = "lpips_alex"
+    seen["loss/feed_forward/temperature"] = TEMPERATURE
+    plain = {"loss/feed_forward/feature": "none", "loss/feed_forward/alpha": 0.0}
+    students = {
+        "srflow_student": seen | plain if tiny else seen,
+        "srflow_student_l1": seen | plain,
+    }
+    config = teaching.feed_forward(
+        _small_flow(data, words),
+        _small_flow(data, words),
+        students,
+        "srflow_student_l1" if "l1" in words else "srflow_student",
+    )
+    if not tiny:
+        config.train.update(steps=20_000, batch_size=16)
+        config.optim.update(lr=1e-3)
     return config
 
 

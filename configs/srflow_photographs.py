@@ -1,6 +1,6 @@
 """A small SRFlow x4 on photographs that installed packages carry: no files needed.
 
-python -m fdnf.main --config=configs/srflow_photographs.py \
+python -m fdnf.main --config=configs/srflow_photographs.py:student \
     --workdir=runs/srflow_photographs
 
 Six photographs to train on, one held out, two to test on, so that figures compare with

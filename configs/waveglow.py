@@ -5,9 +5,8 @@ from typing import Any
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from configs import common, conditional
+from configs import common, teaching
 
-WORDS = ("teacher", "small", "smoke")
 # Name: kind of student, blocks and channels at the papers' size and small. The first
 # three are those of table 2, the others of the ablation, table 4.
 STUDENTS: dict[str, tuple[str, tuple[int, int], tuple[int, int]]] = {
@@ -44,16 +43,31 @@ SMOKE = {
 SMOKE_MEL = {"n_fft": 128, "hop": 64, "window": 128, "mels": 8}
 
 
-def teacher(data: str, arg: str = "", telephone: bool = False) -> ConfigDict:
-    """WaveGlow by maximum likelihood.
+def speech(data: str, arg: str = "", telephone: bool = False) -> ConfigDict:
+    """WaveGlow, or a student of it.
 
     Args:
       data: name of the data set.
-      arg: small (for two CPU cores), smoke.
-      telephone: whether the small one is of 8,000 samples a second.
+      arg: teacher; student, with a name of `STUDENTS` (default v2); small (for two CPU
+        cores); smoke.
+      telephone: whether speech has 8,000 samples a second, whose models are small.
     """
-    words = common.parse_arg(arg, WORDS)
-    config = conditional.speech()
+    choices = [
+        common.Choice(("teacher", "student")),
+        common.Choice(tuple(STUDENTS), ("student",)),
+        common.SMOKE,
+    ]
+    words = common.parse_arg(
+        arg, choices if telephone else [*choices, common.Choice(("small",))]
+    )
+    words |= {"small"} if telephone else set()
+    if "student" in words:
+        return _student(data, words, telephone)
+    return _teacher(data, words, telephone)
+
+
+def _teacher(data: str, words: set[str], telephone: bool) -> ConfigDict:
+    config = common.speech()
     config.data.name = data
     config.model.name = "waveglow"
     config.optim.b2 = 0.999
@@ -84,14 +98,7 @@ def smoke(config: ConfigDict, args: dict[str, Any]) -> ConfigDict:
     config.data.name = "synthetic_speech"
     config.data.args = ConfigDict({"segment": 512})
     config.data.mel = ConfigDict(SMOKE_MEL)
-    config.train.update(
-        steps=20,
-        batch_size=8,
-        steps_per_call=5,
-        log_every=5,
-        eval_every=10,
-        init_rows=8,
-    )
+    common.few_steps(config, batch_size=8, init_rows=8)
     config.eval.update(
         batch_size=8,
         clips=2,
@@ -105,27 +112,24 @@ def smoke(config: ConfigDict, args: dict[str, Any]) -> ConfigDict:
     return config
 
 
-def students(data: str, arg: str = "", telephone: bool = False) -> ConfigDict:
+def _student(data: str, words: set[str], telephone: bool) -> ConfigDict:
     """A student of table 2 (v1, v2, v3) or of table 4 (flow, wide_flow, affine; v2).
 
     Baranchuk et al. (2021), appendix C and released code: segments of 16,000, batch
     256, alpha 0.01 (v3: 0.02), 200,000 steps, the rate rises to 1e-3 in 5,000 steps
     and falls by e every 25,000, not below 1e-5; no clipping.
-
-    Args:
-      data: name of the data set.
-      arg: the student's name, and words of `teacher`.
-      telephone: see `teacher`.
     """
-    words = set(arg.split(","))
     small, tiny = "small" in words, "smoke" in words
     source = SMOKE if tiny else SMALL | TELEPHONE if telephone else SMALL
     recipes = {name: _recipe(name, source, small, tiny) for name in STUDENTS}
     if telephone and not tiny:
         for each in recipes.values():
             each["loss/feed_forward/stft"] = TELEPHONE_STFT
-    config = conditional.taught(
-        lambda rest: teacher(data, rest, telephone), arg, recipes, "v2"
+    config = teaching.feed_forward(
+        _teacher(data, words, telephone),
+        _teacher(data, words, telephone),
+        recipes,
+        next((name for name in STUDENTS if name in words), "v2"),
     )
     if tiny:
         return config

@@ -1,13 +1,12 @@
 """Trains, evaluates, samples and compares normalizing flows.
 
-  python -m fdnf.main --config=configs/maf_patches_distill.py:ilkd --workdir=runs/maf
+  python -m fdnf.main --config=configs/maf_patches.py:ilkd --workdir=runs/maf
 
 Modes:
-  train   trains what the config describes, then evaluates it. A *_distill config first
-          trains its teacher (once), then a plain and a distilled student of the same
-          size, and writes a table and pictures that compare the three; a *_pdd or
-          *_student config its teacher and a sampler. What `pretrained` describes is
-          trained before all else.
+  train   trains what the config describes, then evaluates it. A student with a teacher
+          has the teacher trained before (once), and then, where it is a flow, a plain
+          student of the same size beside the distilled one; a table and pictures
+          compare them. What `pretrained` describes is trained before all else.
   study   the same for all methods of study.methods, over study.runs seeds.
   eval    evaluates a trained workdir again.
   single  trains and evaluates what the config describes and nothing else; a distilled
@@ -29,11 +28,14 @@ second signal ends it at once. 2 says that something must be put right first.
 
 Several processes train one run when each is told --coordinator, --num_processes and
 --process_id, or srun starts them. Any key of the config can be set:
---config.train.steps=1000. A word after the config's colon picks a variant:
-configs/maf_gas.py:student, or :smoke for seconds on synthetic data.
+--config.train.steps=1000. Words after the config's colon say what is trained:
+configs/maf_gas.py is the teacher, maf_gas.py:student a smaller flow, maf_gas.py:ilkd
+one that the teacher teaches; :ilkd,smoke takes seconds, on synthetic data. The words
+of each config are in configs/README.md, and in the answer to an unknown one.
 """
 
 import contextlib
+import difflib
 import hashlib
 import logging
 import os
@@ -82,7 +84,7 @@ __doc__ = f"{__doc__}\n{keys.listing()}"
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
     None,
-    "Python file with get_config(), and a variant after a colon: "
+    "Python file with get_config(), and words after a colon: "
     "configs/maf_gas.py:student.",
     lock_config=True,
 )
@@ -154,27 +156,74 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         message = _misread(error, argv)
     finally:
         sys.argv = whole
-    print(f"fdnf: {message}\nSee --help.", file=sys.stderr, flush=True)
+    print(f"fdnf: {message}", file=sys.stderr, flush=True)
     distributed.refuse(message, sys.argv[1:])
     raise SystemExit(2)
 
 
 def _misread(error: Exception, argv: Sequence[str]) -> str:
     """What is wrong with a command line, or in its config file."""
-    inner: BaseException = error
-    while inner.args and isinstance(inner.args[0], BaseException):
-        inner = inner.args[0]
     named = [word.partition("=")[2] for word in argv if word.startswith("--config=")]
-    file = named[-1].partition(":")[0] if named else ""
-    foreign = (
-        f"{file} is no config file: expected a function get_config(arg), such as those "
-        "in configs/, that returns an ml_collections.ConfigDict"
-    )
+    file, _, words = named[-1].partition(":") if named else ("", "", "")
     if file and not os.path.isfile(file):
+        return _no_such_file(pathlib.Path(file), words)
+    message = _fault(error, file)
+    # A word that the config does not take; the answer has those that it does.
+    if isinstance(error, flags.Error) and "\nValueError: " in message:
+        return f"{file}: {message.partition('ValueError: ')[2]}"
+    return f"{message}\nSee --help."
+
+
+def _no_such_file(file: pathlib.Path, words: str) -> str:
+    """Which config may be meant, and which there are in that directory."""
+    there = sorted(
+        path.stem
+        for path in file.parent.glob("*.py")
+        if "def get_config(" in path.read_text(encoding="utf-8", errors="replace")
+    )
+    if not there:
         return (
             f"No such file: {file} in {os.getcwd()}. The configs lie in a clone of fdnf"
             " and are not installed with it: run from there, or give the whole path"
         )
+    meant = _of_student(file.stem, words)
+    if meant.partition(".")[0] in there:
+        return (
+            f"No such file: {file}; students are words of their teacher's config: "
+            f"--config={file.parent / meant}"
+        )
+    near = difflib.get_close_matches(file.stem, there, 1)
+    hint = f"; did you mean {near[0]}?" if near else "."
+    return f"No such file: {file}{hint} {file.parent} has {', '.join(there)}"
+
+
+def _of_student(stem: str, words: str) -> str:
+    """The file and words of a student whose own file was named; "" for others."""
+    model, _, kind = stem.rpartition("_")
+    given = [word for word in words.split(",") if word]
+    if kind == "distill":
+        first = [] if {"lkd", "ilkd", "skd"} & {*given} else ["ilkd"]
+    elif kind == "pdd":
+        model = model.replace("iaf_", "maf_")
+        first = [] if "resnet" in words else ["iaf"]
+        given = [part for w in given for part in w.split("_")]
+    elif kind == "student":
+        first = ["student"]
+        given = [w.removeprefix("srflow_student").strip("_") for w in given]
+    else:
+        return ""
+    return f"{model}.py:{','.join(word for word in (*first, *given) if word)}"
+
+
+def _fault(error: Exception, file: str) -> str:
+    """The first thing wrong with a command line, or in its config file."""
+    inner: BaseException = error
+    while inner.args and isinstance(inner.args[0], BaseException):
+        inner = inner.args[0]
+    foreign = (
+        f"{file} is no config file: expected a function get_config(arg), such as those "
+        "in configs/, that returns an ml_collections.ConfigDict"
+    )
     if isinstance(error, ModuleNotFoundError) and error.name == "configs":
         return (
             f"{file} imports `configs`, which lies in a clone of fdnf and is not"

@@ -1,154 +1,297 @@
-"""Every config file: it builds, passes the checks, has the papers' size, and trains."""
+"""Every config: it builds, passes the checks, has the papers' size, and trains."""
 
 import functools
 import importlib
 import pathlib
+import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs import teaching, waveglow
+from fdnf.data.speech import Clips
+from fdnf.data.super_resolution import Pairs
 from fdnf.ops import trees
-from fdnf.train import loop, models, objectives, settings
+from fdnf.train import loop, models, preprocess, settings
 from fdnf.train.writers import read_log
 
 FOLDER = pathlib.Path(__file__).parents[1] / "configs"
-# Those of conditional flows have a test of their own.
-CONDITIONAL = ("srflow_", "waveglow_")
-NAMES = sorted(
-    path.stem
-    for path in FOLDER.glob("*_*.py")
-    if path.stem != "__init__" and not path.stem.startswith(CONDITIONAL)
-)
-DIMS = {
-    "power": 6,
-    "gas": 8,
-    "hepmass": 21,
-    "miniboone": 43,
-    "bsds300": 63,
-    "patches": 63,
-    "synthetic": 6,
+NAMES = sorted(path.stem for path in FOLDER.glob("*_*.py") if path.stem != "__init__")
+# Columns of a table, or shape of an image.
+EVENTS = {
+    "power": (6,),
+    "gas": (8,),
+    "hepmass": (21,),
+    "miniboone": (43,),
+    "bsds300": (63,),
+    "patches": (63,),
+    "synthetic": (6,),
+    "cifar10": (32, 32, 3),
+    "celeba64": (64, 64, 3),
+    "mnist": (28, 28, 1),
+    "fashion_mnist": (28, 28, 1),
+    "digits_8x8": (8, 8, 1),
+    "synthetic_images": (8, 8, 1),
 }
-# Walton et al. (2023), tables 1 and 2, by dimension.
-COUNTS = {
-    ("glow", "student"): {6: 13_794, 8: 14_184, 21: 17_355, 43: 24_945, 63: 34_365},
-    ("glow", "teacher"): {6: 86_670, 8: 87_800, 21: 96_285, 43: 114_215, 63: 134_715},
-    ("maf", "student"): {6: 5_028, 8: 5_616, 21: 9_438, 43: 15_906, 63: 21_786},
-    # The same network run the other way.
-    ("iaf", "student"): {6: 5_028, 8: 5_616, 21: 9_438, 43: 15_906, 63: 21_786},
-    ("maf", "teacher"): {6: 10_056, 8: 11_232, 21: 18_876, 43: 31_812, 63: 43_572},
-}
-# Name of the file to name of the set and shape of one image.
-IMAGES = {
-    "cifar10": ("cifar10", (32, 32, 3)),
-    "celeba64": ("celeba64", (64, 64, 3)),
-    "mnist": ("mnist", (28, 28, 1)),
-    "fashion_mnist": ("fashion_mnist", (28, 28, 1)),
-    "digits": ("digits_8x8", (8, 8, 1)),
-}
-# Walton et al. (2023), table 5, as their released code counts.
-IMAGE_COUNTS = {
-    ("cifar10", "student"): 11_040_528,
-    ("cifar10", "teacher"): 44_152_176,
-    ("celeba64", "student"): 7_946_544,
-    ("celeba64", "teacher"): 44_152_176,
-}
+RATES = {"ljspeech": 22_050, "asterisk": 8000, "synthetic_speech": 22_050}
+# Sets whose name is not what the config's file says of them.
+SETS = {("srflow", "bsds300"): "bsds300_sr"}
+SETS |= {(model, "digits"): "digits_8x8" for model in ("glow", "pixelcnn", "mintnet")}
+SMOKE = {"srflow": "synthetic_pairs", "waveglow": "synthetic_speech"}
+
 PLAIN = ("", "teacher", "student", "smoke", "student,smoke")
-TRANSFERRED = ("", "kl", "z", "x", "oracle", "smoke", "kl,smoke", "oracle,smoke")
-# Those of images have feed-forward students too.
-FREE = ("resnet_l2", "resnet_noise_mixed", "resnet_noise_l1,smoke")
-DISTILLED = ("", "lkd", "ilkd", "skd", "skd,official", "smoke", "ilkd,official,smoke")
+DISTILLED = ("lkd", "ilkd", "skd", "skd,official", "paper,ilkd", "ilkd,smoke,official")
+PARALLEL = ("iaf", "iaf,kl", "z,iaf", "iaf,x", "iaf,oracle", "iaf,smoke")
+PARALLEL += ("smoke,iaf,kl", "iaf,oracle,smoke")
+FREE = ("resnet", "resnet,l2", "noise,resnet,l1", "resnet,noise,mixed")
+FREE += ("resnet,smoke", "noise,mixed,smoke,resnet")
+STUDENTS = tuple(f"student,{name}" for name in waveglow.STUDENTS)
+# Of each model, and what is known of some sets only.
+ARGS = {
+    "maf": PLAIN + DISTILLED + PARALLEL,
+    "glow": PLAIN + DISTILLED,
+    "pixelcnn": (*PLAIN, *PARALLEL, *FREE, "conditional", "iaf,kl,conditional"),
+    "mintnet": (*PLAIN, "logit", "student,logit,smoke"),
+    "srflow": (*PLAIN, "pretrained", "pretrained,smoke"),
+    "waveglow": (*PLAIN, *STUDENTS, *(f"smoke,{words}" for words in STUDENTS)),
+}
+BITS = ("student,n_bits=5,logit,bf16", "skd,n_bits=5,official", "bf16,smoke")
+SMALL = ("small", "small,student", "small,iaf,kl", "resnet,small,smoke")
+SCALES = ("x4", "x8", "x4,pretrained", "x8,pretrained", "x8,smoke")
+SCALES += ("student,x4", "student,x8", "student,x8,smoke")
+MORE = {
+    **dict.fromkeys(("glow_cifar10", "glow_mnist", "glow_fashion_mnist"), BITS),
+    "glow_digits": BITS,
+    "glow_celeba64": (*BITS, "61m", "ilkd,61m"),
+    **dict.fromkeys(("pixelcnn_mnist", "pixelcnn_fashion_mnist"), SMALL),
+    "mintnet_mnist": ("paper", "paper,smoke", "paper,student"),
+    "srflow_div2k": SCALES,
+    **dict.fromkeys(
+        ("srflow_bsds300", "srflow_photographs"), ("student,l1", "l1,student,smoke")
+    ),
+    "waveglow_ljspeech": ("small", *(f"small,{words}" for words in STUDENTS)),
+}
+RECIPES = ("maf,bsds300", "glow,digits", "fashion_mnist", "maf,bsds300,few,short")
+RECIPES += ("maf,smoke", "glow,miniboone_small")
 
-
-def variants():
-    for name in NAMES:
-        suffix = name.rsplit("_", 1)[1]
-        for arg in {"distill": DISTILLED, "pdd": TRANSFERRED}.get(suffix, PLAIN):
-            yield pytest.param(name, arg, id=f"{name}:{arg}")
-        if suffix == "pdd" and name.startswith("pixelcnn"):
-            for arg in FREE:
-                yield pytest.param(name, arg, id=f"{name}:{arg}")
+# Walton et al. (2023), tables 1 and 2, of 6, 8, 21, 43 and 63 columns, and table 5, as
+# their released code counts; an IAF is the same network run the other way.
+VECTORS = {
+    "maf,student": (5_028, 5_616, 9_438, 15_906, 21_786),
+    "iaf,student": (5_028, 5_616, 9_438, 15_906, 21_786),
+    "maf,teacher": (10_056, 11_232, 18_876, 31_812, 43_572),
+    "glow_tabular,student": (13_794, 14_184, 17_355, 24_945, 34_365),
+    "glow_tabular,teacher": (86_670, 87_800, 96_285, 114_215, 134_715),
+}
+COUNTS = {
+    f"{key},{width}": count
+    for key, counts in VECTORS.items()
+    for width, count in zip((6, 8, 21, 43, 63), counts, strict=True)
+}
+COUNTS |= {
+    "cifar10,student": 11_040_528,
+    "cifar10,teacher": 44_152_176,
+    "celeba64,student": 7_946_544,
+    "celeba64,teacher": 44_152_176,
+    # An earlier model.
+    "celeba64,teacher,additive": 61_178_832,
+    # Baranchuk et al. (2021), tables 1, 2 and 4; the released SRFlow holds 276,576
+    # weights more, which nothing uses. The encoders are the RRDB rows.
+    "srflow,x4": 39_541_811 - 276_576,
+    "srflow,x8": 50_821_891 - 276_576,
+    "rrdb,x4": 16_697_987,
+    "rrdb,x8": 16_734_915,
+    "srflow_student,x4": 20_393_177,
+    "srflow_student,x8": 16_157_116,
+    "waveglow": 87_731_816,
+    "v1": 9_529_992,
+    "v2": 6_348_776,
+    "v3": 3_175_208,
+    "flow": 6_277_952,
+    "wide_flow": 6_367_592,
+    "affine": 6_282_592,
+}
 
 
 def get(name, arg=""):
     return importlib.import_module(f"configs.{name}").get_config(arg)
 
 
-def about(name):
-    """What the name of a file says of its data: the rest after model and suffix."""
-    return name.split("_", 1)[1].removesuffix("_distill").removesuffix("_pdd")
+def args_of(name):
+    if name == "recipes":
+        return RECIPES
+    return (*ARGS[name.partition("_")[0]], *MORE.get(name, ()))
 
 
-@functools.cache
-def size(flow, *event):
-    x = jax.ShapeDtypeStruct((4, *event), jnp.float32)
-    init = functools.partial(models.init, flow)
-    variables = jax.eval_shape(init, jax.random.key(0), x)
-    return trees.parameter_count(variables["params"])
+def variants():
+    for name in (*NAMES, "recipes"):
+        for arg in args_of(name):
+            yield pytest.param(name, arg, id=f"{name}:{arg}")
 
 
-def check_size(config, name):
-    flow = models.build(config.model)
-    assert hash(flow) == hash(models.build(config.model))
-    if about(name) in IMAGES:
-        small = config.data.name == "synthetic_images"
-        event = (8, 8, 1) if small else IMAGES[about(name)][1]
-        found = size(flow, *event)
-        if not small and name.startswith("glow"):
-            assert found == IMAGE_COUNTS.get((about(name), config.role), found)
-        return
-    counts = COUNTS[name.split("_")[0], config.role]
-    dim = DIMS[config.data.name]
-    assert size(flow, dim) == counts[dim]
+def words_of(name):
+    """The words of a config, as it answers to one that it does not know."""
+    with pytest.raises(ValueError, match=r"unknown word '\?'; known: ") as caught:
+        get(name, "?")
+    return str(caught.value).partition("known: ")[2].split(", ")
 
 
 def test_one_file_for_each_model_and_data_set():
-    data = sorted(set(DIMS) - {"synthetic"})
-    expected = [
-        f"{model}_{name}{suffix}"
-        for model in ("glow", "maf")
-        for name in data
-        for suffix in ("", "_distill")
-    ]
-    expected += [
-        f"glow_{name}{suffix}" for name in IMAGES for suffix in ("", "_distill")
-    ]
-    expected += [
-        f"pixelcnn_{name}{suffix}"
-        for name in ("digits", "mnist", "fashion_mnist", "cifar10")
-        for suffix in ("", "_pdd")
-    ]
-    expected += [f"mintnet_{name}" for name in ("digits", "mnist")]
-    expected += [f"iaf_{name}_pdd" for name in ("patches", "bsds300", "miniboone")]
-    assert sorted(NAMES) == sorted(expected)
+    vectors = ("power", "gas", "hepmass", "miniboone", "bsds300", "patches")
+    images = ("cifar10", "celeba64", "mnist", "fashion_mnist", "digits")
+    data = {
+        "maf": vectors,
+        "glow": vectors + images,
+        "pixelcnn": ("digits", "mnist", "fashion_mnist", "cifar10"),
+        "mintnet": ("digits", "mnist"),
+        "srflow": ("bsds300", "div2k", "photographs"),
+        "waveglow": ("asterisk", "ljspeech"),
+    }
+    assert sorted(NAMES) == sorted(f"{m}_{d}" for m, sets in data.items() for d in sets)
 
 
-@pytest.mark.parametrize(("name", "arg"), list(variants()))
+@pytest.mark.parametrize("name", [*NAMES, "recipes"])
+def test_every_word_is_tried_here(name):
+    tried = {word for arg in args_of(name) for word in arg.split(",")} - {""}
+    assert tried == set(words_of(name))
+
+
+def data_of(config):
+    """Rows of the config's shape, that say nothing, for its preprocessing."""
+    given = config.data.args
+    if "segment" in given:
+        rows = np.zeros((1, given.segment), np.int16)
+        return Clips("none", rows, rows, (), (), "", RATES[config.data.name])
+    high = np.zeros((1, given.crop, given.crop, 3), np.uint8)
+    low = high[:, :: given.scale, :: given.scale]
+    return Pairs("none", high, low, high, low, (), "", given.scale)
+
+
+def shapes_of(config):
+    """Shapes of an event and of its condition."""
+    if config.data.name in EVENTS:
+        side = config.data.args.get("size")
+        event = EVENTS[config.data.name]
+        return (side, side, 1) if side else event, None
+    data = data_of(config)
+    prepared = preprocess.make(config.data, data)
+    return data.event, prepared.condition_shape(data.event)
+
+
+@functools.cache
+def init_shapes(model, event, cond):
+    x = jax.ShapeDtypeStruct((2, *event), jnp.float32)
+    init = functools.partial(models.init, model)
+    if cond is None:
+        return jax.eval_shape(init, jax.random.key(0), x)
+    cond = jax.ShapeDtypeStruct((2, *cond), jnp.float32)
+    return jax.eval_shape(init, jax.random.key(0), x, cond)
+
+
+def variables_of(config):
+    """Shapes of the variables of the config's model on rows of its data."""
+    model = models.build(config.model)
+    assert hash(model) == hash(models.build(config.model))
+    return init_shapes(model, *shapes_of(config))
+
+
+def row(config, words):
+    """The row of `COUNTS` that a config's model is in, if it is in one."""
+    name, data = config.model.name, config.data.name
+    if data in EVENTS and len(EVENTS[data]) == 1:
+        return f"{name},{config.role},{EVENTS[data][0]}"
+    if name == "glow":
+        additive = ",additive" * (config.model.args.get("transform") == "additive")
+        return f"{data},{config.role}{additive}"
+    if data == "div2k":
+        return f"{name},x8" if "x8" in words else f"{name},x4"
+    if data == "ljspeech" and "small" not in words:
+        return config.label or name
+    return ""
+
+
+def check_size(config, words):
+    found = row(config, words)
+    counted = trees.parameter_count(variables_of(config)["params"])
+    assert counted == COUNTS.get(found, counted)
+    published = ("cifar10", "celeba64", "div2k", "ljspeech")
+    if config.data.name in published and config.model.name != "pixelcnn":
+        assert found in COUNTS or words & {"small", "iaf", "resnet"}
+
+
+def check_student(config, words):
+    """Its loss, and its teacher's; who learns from whom in a study."""
+    taught = config.teacher.config
+    assert (taught.role, taught.data.name) == ("teacher", config.data.name)
+    assert taught.loss.method == "nll"
+    check_size(taught, words)
+    if words & {"lkd", "ilkd", "skd"}:
+        assert config.loss.method in words
+        assert config.loss.preset == ("official" if "official" in words else "paper")
+        assert config.loss.get("units") == taught.loss.get("units")
+        return
+    # Its study has all others, whichever it starts from.
+    assert config.label in config.study.methods
+    assert {*config.study.methods} == {*config.study.recipes}
+    if "iaf" in words:
+        method = ({*teaching.TRANSFERS} & words or {"x"}).pop()
+        assert config.label == config.loss.method == method
+        assert config.model.name in ("iaf", "pixelcnn_iaf")
+        assert config.loss.transfer.distance == "l2"
+    elif "resnet" in words:
+        distance = ({"l1", "l2", "mixed"} & words or {"l1"}).pop()
+        noise = "noise" in words
+        assert config.label == f"resnet_{'noise_' * noise}{distance}"
+        assert config.loss.transfer.noise == 0.5 * noise
+        assert config.loss.transfer.distance == distance
+    else:
+        assert config.loss.method == "feed_forward"
+        check_feed_forward(config, words)
+
+
+def check_feed_forward(config, words):
+    """A student's latents are its teacher's, and so is what it inherits."""
+    named = {*waveglow.STUDENTS} & words
+    small = "waveglow" in config.teacher.config.model.name
+    plain = "srflow_student_l1" if "l1" in words else "srflow_student"
+    assert config.label == ((named or {"v2"}).pop() if small else plain)
+    student, teacher = (models.build(c.model) for c in (config, config.teacher.config))
+    event, _ = shapes_of(config)
+    assert student.latent_shapes(event) == teacher.latent_shapes(event)
+    ours, theirs = variables_of(config), variables_of(config.teacher.config)
+    if small:
+        assert ours["constants"]["upsampler"] == theirs["params"]["upsampler"]
+    elif student.inherits:
+        assert ours["params"]["encoder"] == theirs["params"]["encoder"]
+
+
+@pytest.mark.parametrize(
+    ("name", "arg"), [case for case in variants() if case.values[0] != "recipes"]
+)
 def test_config(name, arg):
+    words = set(arg.split(","))
     config = get(name, arg).lock()
     settings.check(config)
-    words = arg.split(",")
-    distilled = name.endswith(("_distill", "_pdd"))
-    if about(name) in IMAGES:
-        data = "synthetic_images" if "smoke" in words else IMAGES[about(name)][0]
-    else:
-        data = "synthetic" if "smoke" in words else about(name)
+    model, _, about = name.partition("_")
+    small = len(EVENTS.get(SETS.get((model, about), about), (1, 1))) == 1
+    kind = "synthetic" if small else SMOKE.get(model, "synthetic_images")
+    data = kind if "smoke" in words else SETS.get((model, about), about)
     assert config.data.name == data
-    student = distilled or "student" in words
-    assert config.role == ("student" if student else "teacher")
-    check_size(config, name)
-    if distilled:
-        methods = [word for word in words if word in objectives.METHODS]
-        transferred = name.endswith("_pdd")
-        default = "x" if transferred else "ilkd"
-        assert config.loss.method == (methods or [default])[0]
-        official = "official" in words
-        if not transferred:
-            assert config.loss.preset == ("official" if official else "paper")
-        taught = config.teacher.config
-        assert (taught.role, taught.data.name) == ("teacher", data)
-        check_size(taught, name.replace("iaf", "maf"))
+    taught = words & {"lkd", "ilkd", "skd", "iaf", "resnet"}
+    student = taught or "student" in words
+    role = "student" if student else "teacher"
+    assert config.role == ("pretrained" if "pretrained" in words else role)
+    check_size(config, words)
+    if taught or (student and model in SMOKE):
+        check_student(config, words)
+    else:
+        assert "teacher" not in config
+        assert config.loss.method == "regression" if "pretrained" in words else "nll"
+    if config.get("pretrained"):
+        before = variables_of(config.pretrained.config)["params"]
+        assert before["encoder"] == variables_of(config)["params"]["encoder"]
     values = settings.to_dict(config)
     again = settings.from_dict(values)
     assert settings.to_dict(again) == values
@@ -158,32 +301,52 @@ def test_config(name, arg):
 
 
 @pytest.mark.parametrize("name", ["glow_cifar10", "glow_mnist"])
-def test_variants_of_images(name):
+def test_words_of_images(name):
     config = get(name, "student,n_bits=5,logit,bf16")
-    settings.check(config)
     assert config.data.n_bits == 5
     assert config.data.logit == (0.05 if name == "glow_cifar10" else 1e-6)
     assert config.model.args.dtype == "bfloat16"
-    distilled = get(f"{name}_distill", "skd,n_bits=5,official")
-    settings.check(distilled)
+    distilled = get(name, "skd,n_bits=5,official")
     assert distilled.data.n_bits == distilled.teacher.config.data.n_bits == 5
     assert distilled.loss.units == "bits_per_dim"
 
 
-def test_teacher_of_61_million_weights():
-    config = get("glow_celeba64", "teacher,61m")
-    assert size(models.build(config.model), 64, 64, 3) == 61_178_832
+@pytest.mark.parametrize(
+    ("name", "arg", "message"),
+    [
+        ("maf_gas", "smok", "unknown word 'smok'; did you mean 'smoke'? known: teach"),
+        ("glow_mnist", "iaf", "unknown word 'iaf'; known: teacher, student, lkd"),
+        ("maf_gas", "lkd,skd", "lkd and skd exclude each other"),
+        ("maf_gas", "iaf,student", "student and iaf exclude each other"),
+        ("maf_gas", "iaf,kl,z", "kl and z exclude each other"),
+        ("maf_gas", "kl", "'kl' goes with iaf"),
+        ("maf_gas", "student,official", "'official' goes with lkd, ilkd or skd"),
+        ("pixelcnn_digits", "resnet,mixed", "'mixed' goes with noise"),
+        ("pixelcnn_digits", "small", "unknown word 'small'"),
+        ("srflow_div2k", "x2", "unknown word 'x2'"),
+        ("srflow_bsds300", "x8", "unknown word 'x8'"),
+        ("srflow_photographs", "pretrained,student", "exclude each other"),
+        ("waveglow_ljspeech", "student,v4", "unknown word 'v4'"),
+        ("waveglow_asterisk", "student,v1,v2", "v1 and v2 exclude each other"),
+        ("waveglow_asterisk", "v1", "'v1' goes with student"),
+        ("recipes", "maf,digits", "are those of glow, not of maf"),
+    ],
+)
+def test_words_that_cannot_work(name, arg, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        get(name, arg)
 
 
-@pytest.mark.parametrize("name", ["maf_gas", "maf_gas_distill", "glow_mnist"])
-def test_unknown_variant(name):
-    with pytest.raises(ValueError, match=r"unknown variant \['smok'\]; known: .*smoke"):
-        get(name, "smok")
-
-
-def test_two_methods():
-    with pytest.raises(ValueError, match="give one method"):
-        get("maf_gas_distill", "lkd,skd")
+@pytest.mark.parametrize("arg", RECIPES)
+def test_recipes_name_keys_of_their_config(arg):
+    config = get("recipes", arg)
+    settings.check(config)
+    assert set(config.study.recipes) <= set(config.study.methods)
+    for recipe in config.study.recipes.values():
+        for key in recipe.to_dict():
+            *path, last = key.split("/")
+            section = functools.reduce(lambda part, name: part[name], path, config)
+            assert last in section
 
 
 @pytest.fixture(scope="module", params=["maf", "glow"])
@@ -204,10 +367,9 @@ def two_calls(config, steps):
 @pytest.mark.parametrize("method", ["nll", "lkd", "ilkd", "skd"])
 def test_smoke_trains(method, taught, tmp_path):
     model, teacher = taught
-    if method == "nll":
-        config = get(f"{model}_patches", "student,smoke")
-    else:
-        config = get(f"{model}_patches_distill", f"{method},smoke")
+    word = "student" if method == "nll" else method
+    config = get(f"{model}_patches", f"{word},smoke")
+    if method != "nll":
         config.teacher.workdir = str(teacher)
     if method == "skd":
         config.loss.skd.start = 0.0
@@ -226,7 +388,7 @@ def test_smoke_of_a_transfer(method, taught, tmp_path):
     model, teacher = taught
     if model != "maf":
         pytest.skip("the teacher of an IAF is a MAF")
-    config = get("iaf_patches_pdd", f"{method},smoke")
+    config = get("maf_patches", f"iaf,{method},smoke")
     config.teacher.workdir = str(teacher)
     config.loss.transfer.warm = 0.5
     loop.train_and_evaluate(two_calls(config, steps=1), tmp_path)
@@ -240,15 +402,3 @@ def test_smoke_of_a_transfer(method, taught, tmp_path):
     assert [row.get("warm", [None])[0] for row in rows] == (
         [1.0, 0.0] if warm else [None, None]
     )
-
-
-@pytest.mark.parametrize("arg", ["maf,bsds300", "glow,digits", "glow,fashion_mnist"])
-def test_recipes_name_keys_of_their_config(arg):
-    config = get("recipes", arg)
-    settings.check(config)
-    assert set(config.study.recipes) <= set(config.study.methods)
-    for recipe in config.study.recipes.values():
-        for key in recipe.to_dict():
-            *path, last = key.split("/")
-            section = functools.reduce(lambda part, name: part[name], path, config)
-            assert last in section

@@ -155,7 +155,7 @@ def test_files_are_small(path):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.py")), ids=name_of)
 def test_configs_import_nothing_of_the_package(path):
-    allowed = {"ml_collections", "configs", "typing", "collections"}
+    allowed = {"ml_collections", "configs", "typing", "collections", "difflib"}
     roots = {name.split(".")[0] for name in imports(path)}
     assert roots <= allowed, f"{name_of(path)} imports {roots - allowed}"
 

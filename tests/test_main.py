@@ -1,6 +1,7 @@
 """The command: its faults, each a few lines and no training, and its modes."""
 
 import functools
+import importlib
 import os
 import pathlib
 import runpy
@@ -200,10 +201,13 @@ def test_no_network(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--config=configs/maf_gas.py:smok"], ["'smok'", "'smoke'", "'student'"]),
+        (
+            ["--config=configs/maf_gas.py:smok"],
+            ["maf_gas.py: unknown word 'smok'; did you mean 'smoke'?", "student"],
+        ),
         (
             ["--config=configs/maf_gaz.py"],
-            ["No such file: configs/maf_gaz.py", "a clone of fdnf"],
+            ["No such file: configs/maf_gaz.py; did you mean maf_gas?", "srflow_div2k"],
         ),
         (
             ["--config=configs/maf_gas.py", "--config.train.stepz=3"],
@@ -218,6 +222,31 @@ def test_no_network(tmp_path, monkeypatch):
 )
 def test_faulty_flags(arguments, words, tmp_path):
     refused(command(f"--workdir={tmp_path}", *arguments), tmp_path, *words)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("maf_gas_distill.py:smoke", "maf_gas.py:ilkd,smoke"),
+        ("glow_cifar10_distill.py:skd,official", "glow_cifar10.py:skd,official"),
+        ("iaf_bsds300_pdd.py:kl", "maf_bsds300.py:iaf,kl"),
+        ("pixelcnn_mnist_pdd.py:x,small", "pixelcnn_mnist.py:iaf,x,small"),
+        ("pixelcnn_mnist_pdd.py:resnet_noise_l1", "pixelcnn_mnist.py:resnet,noise,l1"),
+        ("srflow_div2k_student.py:x8", "srflow_div2k.py:student,x8"),
+        (
+            "srflow_bsds300_student.py:srflow_student_l1",
+            "srflow_bsds300.py:student,l1",
+        ),
+        ("waveglow_asterisk_student.py:v1", "waveglow_asterisk.py:student,v1"),
+    ],
+)
+def test_a_file_of_its_own_for_a_student(given, meant):
+    file, _, words = given.partition(":")
+    message = main._no_such_file(ROOT / "configs" / file, words)
+    assert message.endswith(f"--config={ROOT}/configs/{meant}")
+    meant_file, _, meant_words = meant.partition(":")
+    module = importlib.import_module(f"configs.{meant_file.removesuffix('.py')}")
+    assert module.get_config(meant_words).role == "student"
 
 
 def test_a_config_away_from_its_clone(tmp_path, monkeypatch):

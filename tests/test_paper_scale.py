@@ -12,13 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from configs import (
-    srflow_div2k,
-    srflow_div2k_student,
-    waveglow,
-    waveglow_ljspeech,
-    waveglow_ljspeech_student,
-)
+from configs import srflow_div2k, waveglow, waveglow_ljspeech
 from fdnf.data import build as datasets
 from fdnf.ops import trees
 from fdnf.train import models, preprocess, program, settings, teachers
@@ -27,10 +21,10 @@ CASES = [
     (srflow_div2k, "pretrained"),
     (srflow_div2k, "x4"),
     (srflow_div2k, "x8"),
-    (srflow_div2k_student, "x4"),
-    (srflow_div2k_student, "x8"),
+    (srflow_div2k, "student,x4"),
+    (srflow_div2k, "student,x8"),
     (waveglow_ljspeech, ""),
-    *((waveglow_ljspeech_student, name) for name in waveglow.STUDENTS),
+    *((waveglow_ljspeech, f"student,{name}") for name in waveglow.STUDENTS),
 ]
 
 

@@ -1,4 +1,7 @@
-"""The README's Python blocks run as they stand; paths and links of all pages exist."""
+"""The README's Python blocks run as they stand; paths and links of all pages exist.
+
+The page of configs has each of them, with the words that it knows and no others.
+"""
 
 import importlib
 import pathlib
@@ -10,6 +13,7 @@ import numpy as np
 import pytest
 
 from fdnf.train import settings
+from tests import test_configs
 
 ROOT = pathlib.Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -91,4 +95,33 @@ def test_commands_pass_the_checks(file, arg, given):
 
 
 def test_there_are_commands():
-    assert len(list(commands())) > 60
+    assert len(list(commands())) > 50
+
+
+def described():
+    """Name, words, minutes and memory of each config that the page of configs lists."""
+    for section in text_of("configs/README.md").split("\n## ")[1:]:
+        words = set()
+        for line in re.findall(r"^\| (`.*)\|$", section, flags=re.MULTILINE):
+            cells = [cell.strip() for cell in line.split("|")]
+            if len(cells) == 2:
+                words |= {*re.findall(r"`([^`]+)`", cells[0])}
+                continue
+            name, _, *needs = cells[:4]
+            more = {*re.findall(r"`([^`]+)`", cells[4])} if len(cells) > 4 else set()
+            yield name.strip("`"), words | more, needs
+
+
+def test_the_page_of_configs_is_whole():
+    found = list(described())
+    assert sorted(name for name, *_ in found) == [*test_configs.NAMES, "recipes"]
+    for name, words, _ in found:
+        assert words == {*test_configs.words_of(name)}, name
+
+
+def test_a_config_of_your_own():
+    page = text_of("configs/README.md")
+    (block,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    names: dict = {}
+    exec(compile(block, "configs/README.md", "exec"), names)
+    settings.check(names["get_config"]("ilkd").lock())

@@ -6,15 +6,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from configs import common
+from configs import teaching, vectors
 from fdnf.train import checkpoint, models, settings, validation
 
 
 def config(method: str = "nll", **train: Any):
     """A config of 12 steps in calls of 3, evaluated at 6 and 12."""
-    arg = "smoke" if method == "nll" else f"{method},smoke"
-    built = _flow(arg) if method == "nll" else common.distill(_flow, arg)
-    if method != "nll":
+    if method == "nll":
+        built = _flow("teacher")
+    else:
+        words = {method, "smoke"}
+        built = teaching.distill(_flow("student"), _flow("teacher"), words)
         built.loss.skd.start = 0.0
         built.loss.skd.batch = 8
         built.teacher.config.train.update(train)
@@ -22,9 +24,9 @@ def config(method: str = "nll", **train: Any):
     return built
 
 
-def _flow(arg: str):
-    built = common.maf("synthetic", arg)
-    built.model.args.update(steps=1 if "student" in arg else 2, hidden=(8,))
+def _flow(role: str):
+    built = vectors.maf("synthetic", f"{role},smoke")
+    built.model.args.update(steps=1 if role == "student" else 2, hidden=(8,))
     built.data.args.update(dim=3, rows=200)
     built.train.update(
         steps=12,

@@ -64,8 +64,8 @@ def run(
     unknown = sorted(set(methods) - known)
     if unknown or not objectives.needs_teacher(config):
         raise settings.ConfigError(
-            f"a study takes a config with a teacher (configs/*_distill.py) and methods "
-            f"out of {sorted(known)}; got {unknown or config.loss.method}"
+            f"a study takes a config with a teacher (configs/maf_gas.py:ilkd) and "
+            f"methods out of {sorted(known)}; got {unknown or config.loss.method}"
         )
     plans = {method: _plan(config, method, runs) for method in methods}
     for plan in plans.values():

@@ -49,9 +49,8 @@ def family(
     name, overrides = source(arch, data, words)
 
     def one(method: str, teacher: Point | None = None) -> Point:
-        file = f"{name}_distill" if teacher else name
         own = {**overrides, **label(method, data, words), "seed": seed}
-        return point(file, (method, *words), own, teacher)
+        return point(name, (method, *words), own, teacher)
 
     teacher = one("teacher")
     if "teacher" in methods or set(methods) & set(DISTILLED):

@@ -22,7 +22,7 @@ def points(
         for seed in range(first_seed, first_seed + seeds):
             (teacher,) = _common.family("maf", d, ("teacher",), seed, words)
             yield teacher
-            name, overrides = _common.source("iaf", d, words)
+            name, overrides = _common.source("maf", d, words)
             for method in methods:
                 own = {**overrides, **_common.label(method, d, words), "seed": seed}
-                yield _common.point(f"{name}_pdd", (method, *words), own, teacher)
+                yield _common.point(name, ("iaf", method, *words), own, teacher)

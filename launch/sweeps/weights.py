@@ -41,4 +41,4 @@ def _student(arch, data, seed, words, weights, teacher) -> Point:
         "loss.args.weights": weights,
         "seed": seed,
     }
-    return _common.point(f"{name}_distill", (method, *words), own, teacher)
+    return _common.point(name, (method, *words), own, teacher)

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from configs import conditional
+from configs import common
 from fdnf.data.super_resolution import Benchmark, Pairs
 from fdnf.evaluation.scorers.sr_judge import Judge
 from fdnf.metrics import backbones, lpips
@@ -46,7 +46,7 @@ class Plain(Noisy):
 
 def trained(*gains, seed=0, flow=None, scale=SCALE):
     """A workdir's worth of runs, one gain a run."""
-    config = conditional.super_resolution()
+    config = common.super_resolution()
     config.seed = seed
     config.eval.update(samples=3, sample_crop=16, strips=2, time_repeats=1, images=0)
     variables = {"params": {"gain": np.array(gains, np.float32)}, "constants": {}}
@@ -56,9 +56,7 @@ def trained(*gains, seed=0, flow=None, scale=SCALE):
 def of(flow, variables, config=None, scale=SCALE):
     preprocess = SuperResolution(scale, 16)
     meta = {"event": (16, 16, 3), "preprocess": preprocess.describe(preprocess)}
-    return Trained(
-        flow, variables, config or conditional.super_resolution(), dict(meta)
-    )
+    return Trained(flow, variables, config or common.super_resolution(), dict(meta))
 
 
 def data():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs import glow_digits_distill
+from configs import glow_digits
 from fdnf import main
 from fdnf.data import build as datasets
 from fdnf.evaluation.core import records
@@ -26,7 +26,7 @@ METHODS = ("teacher", "student", "ilkd")
 
 def config():
     """As small as Glow comes: one step a level; classes are a condition."""
-    built = glow_digits_distill.get_config("ilkd,smoke")
+    built = glow_digits.get_config("ilkd,smoke")
     for part in (built, built.teacher.config):
         part.model.args.update(steps=1, hidden=4)
         part.train.update(steps=10)

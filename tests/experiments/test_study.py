@@ -189,12 +189,16 @@ def test_recipe_of_an_unknown_key(tmp_path):
 
 @pytest.mark.parametrize("start", ["kl", "oracle", "resnet_noise_l1"])
 def test_studies_of_samplers_are_the_same_from_whichever_they_start(start):
-    from configs import pixelcnn_digits_pdd
+    from configs import pixelcnn_digits
 
-    config = pixelcnn_digits_pdd.get_config(f"{start},smoke")
+    def get(method):
+        words = method.split("_") if "resnet" in method else ("iaf", method)
+        return pixelcnn_digits.get_config(",".join((*words, "smoke")))
+
+    config = get(start)
     assert config.label == start
     for method in config.study.methods:
-        named = pixelcnn_digits_pdd.get_config(f"{method},smoke")
+        named = get(method)
         planned = study._plan(config, method, 1)
         for section in ("model", "loss", "optim", "train"):
             assert planned[section].to_dict() == named[section].to_dict(), method
@@ -202,9 +206,9 @@ def test_studies_of_samplers_are_the_same_from_whichever_they_start(start):
 
 
 def test_the_method_of_a_config_keeps_what_was_set_by_hand():
-    from configs import iaf_patches_pdd
+    from configs import maf_patches
 
-    config = iaf_patches_pdd.get_config("kl,smoke")
+    config = maf_patches.get_config("iaf,kl,smoke")
     config.optim.lr = 0.5
     assert study._plan(config, "kl", 1).optim.lr == 0.5
     assert study._plan(config, "x", 1).optim.lr == 3e-3

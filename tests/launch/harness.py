@@ -32,7 +32,7 @@ def points(seeds: int = 2, steps: int = 20, students: int = 1, where="", keys="{
         for i in range(students):
             more = {"teacher.workdir": workdir_of(teacher), "optim.lr": 0.1 / (i + 1)}
             name = f"student{seed}" if students == 1 else f"student{seed}_{i}"
-            yield point(name, "maf_gas_distill.py:lkd", own | more, (teacher.name,))
+            yield point(name, "maf_gas.py:lkd", own | more, (teacher.name,))
 """
 
 

@@ -29,10 +29,10 @@ def test_a_dry_run_prints_commands_in_order_and_writes_nothing(call, tmp_path):
     assert rc == 0
     lines = told.splitlines()
     assert lines[0] == "# 0: maf_gas-teacher (2 points), in one process"
-    assert lines[3] == "# 1: maf_gas_distill-skd (2 points), in one process, after 0"
+    assert lines[3] == "# 1: maf_gas-skd (2 points), in one process, after 0"
     assert lines[4] == (
-        "python -m fdnf.main --mode=single --config=configs/maf_gas_distill.py:skd"
-        f" --workdir={tmp_path}/root/maf_gas_distill-skd/seed=0+train.steps=7"
+        "python -m fdnf.main --mode=single --config=configs/maf_gas.py:skd"
+        f" --workdir={tmp_path}/root/maf_gas-skd/seed=0+train.steps=7"
         " --config.seed=0 --config.teacher.workdir="
         f"{tmp_path}/root/maf_gas-teacher/seed=0+train.steps=7"
         " --config.train.steps=7"

@@ -71,8 +71,8 @@ def test_every_cell_is_filled_and_equal_to_a_local_run(slurm, tmp_path):
     blows = {
         "maf_power-teacher": lambda row: slurm.call("scancel", "-sUSR2", row["job"]),
         "maf_bsds300-teacher": lambda row: os.kill(row["child"], signal.SIGKILL),
-        "maf_power_distill-lkd": lambda row: os.kill(row["pid"], signal.SIGKILL),
-        "maf_bsds300_distill-skd": take_the_node_down,
+        "maf_power-lkd": lambda row: os.kill(row["pid"], signal.SIGKILL),
+        "maf_bsds300-skd": take_the_node_down,
     }
     harness.disturb(
         root,

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from configs import srflow_bsds300_student, waveglow_ljspeech_student
+from configs import srflow_bsds300, waveglow_ljspeech
 from fdnf.train import checkpoint, loop, stored, teachers
 from fdnf.train.writers import read_log
 
@@ -20,7 +20,7 @@ def few_steps(config):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A student of SRFlow, with all that is trained before it; of a single level."""
-    config = few_steps(srflow_bsds300_student.get_config("smoke"))
+    config = few_steps(srflow_bsds300.get_config("student,smoke"))
     config.model.args.widths = (12,)
     teacher = config.teacher.config
     teacher.model.args.update(levels=1, transitions=1)
@@ -74,7 +74,7 @@ def test_student_starts_from_its_teachers_encoder(trained):
 
 
 def test_speech_student_keeps_its_teachers_upsampler(tmp_path):
-    config = few_steps(waveglow_ljspeech_student.get_config("smoke,v2"))
+    config = few_steps(waveglow_ljspeech.get_config("smoke,student,v2"))
     config.loss.feed_forward.stft = ((64, 16, 32),)
     few_steps(config.teacher.config)
     loop.train_and_evaluate(config, tmp_path)

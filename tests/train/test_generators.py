@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 from ml_collections import ConfigDict
 
-from configs import conditional, srflow_bsds300_student, waveglow_ljspeech_student
+from configs import srflow_bsds300, waveglow_ljspeech
 from fdnf.flows.srflow import SRFlow
 from fdnf.losses import feed_forward
 from fdnf.students.rrdb import RRDBNet
@@ -107,22 +107,14 @@ def test_features_by_name():
 
 
 def test_missing_weights_are_a_matter_of_the_config(tmp_path):
-    built = srflow_bsds300_student.get_config()
+    built = srflow_bsds300.get_config("student")
     built.loss.feed_forward.weights = str(tmp_path / "none.npz")
     with pytest.raises(ConfigError, match=r"loss.feed_forward.weights: .*none.npz"):
         settings.check(built)
 
 
 def test_likelihood_is_no_loss_of_a_student():
-    built = waveglow_ljspeech_student.get_config("smoke")
+    built = waveglow_ljspeech.get_config("student,smoke")
     built.loss.method = "nll"
     with pytest.raises(ConfigError, match="needs a density"):
         settings.check(built)
-
-
-def test_one_student_at_a_time():
-    with pytest.raises(ValueError, match="give one student of"):
-        waveglow_ljspeech_student.get_config("v1,v2")
-    with pytest.raises(ValueError, match="unknown variant"):
-        waveglow_ljspeech_student.get_config("v4")
-    assert conditional.FEED_FORWARD in generators.METHODS

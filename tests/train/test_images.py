@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import common, glow_digits
+from configs import common, glow_digits, teaching
 from fdnf.data import build as datasets
 from fdnf.flows import build as flows
 from fdnf.flows import surgery
@@ -32,7 +32,7 @@ from tests import floats, tiny
 def config(arg="student", **overrides):
     """Two levels of one step (the teacher: two), width 4, on 4x4 images."""
     if arg in common.METHODS:
-        built = common.distill(_flow, arg)
+        built = teaching.distill(_flow("student"), _flow("teacher"), {arg})
         built.teacher.config.update_from_flattened_dict(overrides)
     else:
         built = _flow(arg)
@@ -41,7 +41,7 @@ def config(arg="student", **overrides):
 
 
 def _flow(arg):
-    built = glow_digits.get_config(f"{arg.split(',')[0]},smoke")
+    built = glow_digits.get_config(f"{arg},smoke")
     teacher = built.role == "teacher"
     built.model.args.update(steps=2 if teacher else 1, hidden=4)
     built.data.args.update(size=4, rows=100, classes=3)

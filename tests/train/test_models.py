@@ -40,7 +40,7 @@ def test_a_student_takes_its_statistics_from_latents_of_the_prior():
 
 
 def test_methods_that_need_a_density_refuse_a_student():
-    wrong = get("iaf_patches_pdd", "kl,smoke")
+    wrong = get("maf_patches", "iaf,kl,smoke")
     wrong.model = config("resnet")
     with pytest.raises(settings.ConfigError, match="'kl' needs a density"):
         settings.check(wrong)

@@ -29,7 +29,7 @@ def given(config, *words):
 def test_the_command(tmp_path):
     """Data reach the teacher that is trained first; arguments are merged."""
     words = [
-        "--config=configs/maf_gas_distill.py:ilkd,smoke",
+        "--config=configs/maf_gas.py:ilkd,smoke",
         "--config.data.name=npz",
         f"--config.data.args={{'path': '{tmp_path / 'rows.npz'}'}}",
         "--config.model.args={'steps': 2}",
@@ -57,7 +57,7 @@ def test_the_command(tmp_path):
 
 
 def test_data_reach_all_models_that_are_trained_first():
-    config = given(get("srflow_bsds300_student", "smoke"), "--config.data.args.rows=12")
+    config = given(get("srflow_bsds300", "student,smoke"), "--config.data.args.rows=12")
     before = config.teacher.config.pretrained.config
     assert config.data.args.rows == 12
     assert config.teacher.config.data.args.rows == before.data.args.rows == 12
@@ -65,7 +65,7 @@ def test_data_reach_all_models_that_are_trained_first():
 
 
 def test_the_teachers_own_value_goes_before():
-    config = get("maf_gas_distill", "ilkd,smoke")
+    config = get("maf_gas", "ilkd,smoke")
     words = ("--config.teacher.config.data.args.rows=70", "--config.data.args.rows=50")
     for each in (words, words[::-1]):
         given(config, *each)

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from configs import maf_gas_distill
+from configs import maf_gas
 from fdnf.train import checkpoint, interruption, loop, packs, settings
 from fdnf.train.interruption import StoppedBySignalError
 from fdnf.train.settings import Experiment
@@ -127,14 +127,14 @@ def test_students_on_one_device_equal_those_alone_on_two(alone, tmp_path):
     with processes.started(
         f"--points={tmp_path / 'points.json'}",
         messages=tmp_path / "stderr",
-        config=f"configs/maf_gas_distill.py:{file}",
+        config=f"configs/maf_gas.py:{file}",
         overrides=shared,
     ) as run:
         last = tmp_path / "1 0.5" / loop.FINISHED
         processes.until(last.exists, [run])
         run.signal(signal.SIGKILL)
     for name in ("0 0.5", "1 0.1"):
-        config = maf_gas_distill.get_config(file)
+        config = maf_gas.get_config(file)
         for given in (shared, points[name]):
             settings.override(config, given)
         loop.train_and_evaluate(config, tmp_path / "alone" / name)

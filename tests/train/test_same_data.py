@@ -85,7 +85,7 @@ def test_a_value_of_the_teachers_own_goes_before():
 
 
 def test_windows_of_the_same_rows_may_differ():
-    config = get("srflow_bsds300_student", "")
+    config = get("srflow_bsds300", "student")
     ours, theirs = config.data, copy.deepcopy(config.data)
     theirs.args.update(crop=64, tile=128, windows=10)
     theirs.flip = not theirs.flip
@@ -123,7 +123,7 @@ def test_a_pretrained_model_of_other_data_is_refused():
     config.pretrained.other_data = True
     settings.check(config)
     # That of a teacher too.
-    config = get("srflow_photographs_student", "smoke")
+    config = get("srflow_photographs", "student,smoke")
     config.teacher.config.pretrained.config.data.args.rows = 8
     with pytest.raises(ConfigError, match=r"teacher.config.pretrained.config has"):
         settings.check(config)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from configs import waveglow_asterisk_student
+from configs import waveglow_asterisk
 from fdnf.train import settings
 from fdnf.train.settings import ConfigError
 from tests import tiny
@@ -78,7 +78,7 @@ def test_dict_is_what_json_holds_and_comes_back():
 
 
 def test_frames_where_a_vocoder_expects_them():
-    config = waveglow_asterisk_student.get_config("v3")
+    config = waveglow_asterisk.get_config("student,v3")
     settings.check(config)
     ours = config.model.args.hop
     config.data.mel.hop = 2 * ours
@@ -91,7 +91,7 @@ def test_frames_where_a_vocoder_expects_them():
 
 
 def test_a_feed_forward_student_has_no_pool_of_samples():
-    config = waveglow_asterisk_student.get_config("v3")
+    config = waveglow_asterisk.get_config("student,v3")
     config.teacher.samples = 100
     with pytest.raises(ConfigError, match=r"teacher.samples=100: .* set it to 0"):
         settings.check(config)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import common, glow_digits
+from configs import glow_digits, teaching
 from fdnf.data import build as datasets
 from fdnf.flows import build as flows
 from fdnf.train import batches, models, objectives, optim, settings, step, validation
@@ -68,14 +68,17 @@ def vectors(method="nll", **overrides):
 
 def pictures(method="teacher", **overrides):
     """One level of one step, width 4, on 4x4 images of three classes, mirrored."""
-    built = common.distill(_glow, method) if method == "skd" else _glow(method)
+    if method == "skd":
+        built = teaching.distill(_glow("student"), _glow("teacher"), {"skd"})
+    else:
+        built = _glow(method)
     built.data.flip = True
     built.update_from_flattened_dict(overrides)
     return built
 
 
 def _glow(arg):
-    built = glow_digits.get_config(f"{arg.split(',')[0]},smoke")
+    built = glow_digits.get_config(f"{arg},smoke")
     built.model.args.update(levels=1, steps=1, hidden=4)
     built.data.args.update(size=4, rows=100, classes=3)
     built.train.update(

@@ -211,17 +211,17 @@ def images(method, accumulate=1, **overrides):
     """Mirrored, of which dequantisation draws too."""
     own = {"data.flip": True, "data.args.size": 4, "data.args.rows": 40}
     own |= {} if method == "ilkd" else {"loss.skd.start": 0.0, "loss.skd.batch": 4}
-    return other("glow_digits_distill", method, accumulate, **own, **overrides)
+    return other("glow_digits", method, accumulate, **own, **overrides)
 
 
 def transferred(method, **overrides):
     own = {"loss.transfer.noise": 0.1, "loss.transfer.warm": 0.0}
-    return other("iaf_patches_pdd", method, **(own | overrides))
+    return other("maf_patches", f"iaf,{method}", **(own | overrides))
 
 
 def pixels(method, accumulate=1):
     own = {"loss.transfer.warm": 0.0}
-    return other("pixelcnn_digits_pdd", method, accumulate, **own)
+    return other("pixelcnn_digits", f"iaf,{method}", accumulate, **own)
 
 
 REGRESSION = {"loss.method": "regression"}
@@ -247,12 +247,12 @@ CASES = {
     "images, skd, the teacher's samples": (lambda: images("skd", **OWN), 9),
     "pixels, kl": (lambda: pixels("kl", 2), 6),
     "pixels, x": (lambda: pixels("x"), 3),
-    "pairs, feed-forward": (lambda: other("srflow_bsds300_student", "", 2), 10),
+    "pairs, feed-forward": (lambda: other("srflow_bsds300", "student", 2), 10),
     "pairs, regression": (
-        lambda: other("srflow_bsds300_student", "", 1, **REGRESSION),
+        lambda: other("srflow_bsds300", "student", 1, **REGRESSION),
         6,
     ),
-    "speech, feed-forward": (lambda: other("waveglow_ljspeech_student", "", 2), 10),
+    "speech, feed-forward": (lambda: other("waveglow_ljspeech", "student", 2), 10),
 }
 
 

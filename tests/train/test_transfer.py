@@ -11,16 +11,15 @@ import pytest
 from fdnf import types
 from fdnf.flows import build as flows
 from fdnf.losses import density, expansion, inverse_matching
-from fdnf.train import batches, settings, transfer, validation
+from fdnf.train import batches, transfer, validation
 from tests import floats, laws
 
 KEY = jax.random.key(0)
 EVENT = (3,)
-DATA = ("patches", "bsds300", "miniboone")
 
 
 def get(data, arg):
-    return importlib.import_module(f"configs.iaf_{data}_pdd").get_config(arg)
+    return importlib.import_module(f"configs.maf_{data}").get_config(f"iaf,{arg}")
 
 
 def small(method, **transfer_settings):
@@ -264,34 +263,6 @@ def test_what_else_cannot_work():
     config.loss.method = "skd"
     with pytest.raises(ValueError, match="unknown loss.method 'skd'"):
         transfer.arguments(config)
-
-
-@pytest.mark.parametrize("data", DATA)
-@pytest.mark.parametrize("arg", ["", "kl", "z,smoke", "oracle", "oracle,smoke"])
-def test_configs(data, arg):
-    config = get(data, arg)
-    method = next((m for m in transfer.METHODS if m in arg.split(",")), "x")
-    assert config.loss.method == method
-    assert config.role == "student"
-    assert transfer.arguments(config)["distance"] == "l2"
-    name = "synthetic" if "smoke" in arg else data
-    assert config.data.name == config.teacher.config.data.name == name
-    student, teacher = (flows.build(c.model) for c in (config, config.teacher.config))
-    assert (type(student).__name__, student.steps) == ("IAF", 3)
-    assert (type(teacher).__name__, teacher.steps) == ("MAF", 6)
-    assert student.hidden == teacher.hidden == (32, 32)
-    assert config.teacher.config.loss.method == "nll"
-    values = settings.to_dict(config)
-    assert settings.to_dict(settings.from_dict(values)) == values
-
-
-def test_words_that_cannot_work():
-    with pytest.raises(ValueError, match="give one method"):
-        get("patches", "kl,z")
-    with pytest.raises(ValueError, match="is both"):
-        get("patches", "kl,student")
-    with pytest.raises(ValueError, match=r"unknown variant \['smok'\]"):
-        get("patches", "kl,smok")
 
 
 @pytest.mark.parametrize("method", transfer.EVALUATIVE)

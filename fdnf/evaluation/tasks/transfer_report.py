@@ -1,7 +1,7 @@
 """Everything there is to say of students of one teacher's density.
 
 `python -m fdnf.evaluation.tasks.transfer_report WORKDIR` writes it again from the
-workdir of a study (`configs/iaf_*_pdd.py`), training nothing.
+workdir of a study (`configs/maf_*.py:iaf`), training nothing.
 """
 
 import argparse
@@ -156,7 +156,7 @@ def again(workdir: str | pathlib.Path) -> str:
     if not named:
         raise ConfigError(
             f"{workdir} holds no finished student with a teacher: give the workdir of "
-            "a study of configs/iaf_*_pdd.py, whose directories are its methods"
+            "a study of configs/maf_*.py:iaf, whose directories are its methods"
         )
     # The study may have moved since, with its own teacher in it.
     own = workdir / "teacher"

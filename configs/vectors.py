@@ -1,0 +1,85 @@
+"""MAF and Glow on vectors, at the sizes of Walton et al. (2023), and IAFs.
+
+`maf_*.py` and `glow_*.py` of tabular data name a data set, and state what was measured
+there.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common, teaching
+
+MODELS = {
+    # Table 3.
+    "maf": {
+        "teacher": {"steps": 6, "hidden": (32, 32)},
+        "student": {"steps": 3, "hidden": (32, 32)},
+    },
+    "glow_tabular": {
+        "teacher": {"steps": 5, "hidden": 64},
+        "student": {"steps": 3, "hidden": 32},
+    },
+}
+# By model and data; the others train as long as `common.tabular` and `glow` say.
+LENGTHS = {
+    # Longer only overfits: the best validation comes early.
+    ("maf", "miniboone"): {"steps": 5000, "eval_every": 200, "log_every": 200},
+    ("glow_tabular", "miniboone"): {"steps": 5000, "eval_every": 200, "log_every": 200},
+    # Teacher and two students in three minutes on two cores.
+    ("maf", "patches"): {"steps": 5000, "batch_size": 1024, "eval_every": 500},
+    ("glow_tabular", "patches"): {"steps": 4000, "batch_size": 512, "eval_every": 500},
+}
+GLOW_WORDS = (common.FLOWS, common.PRESET, common.SMOKE)
+MAF_WORDS = (
+    common.Choice((*common.FLOWS.words, "iaf")),
+    common.PRESET,
+    teaching.IAF,
+    common.SMOKE,
+)
+
+
+def maf(data: str, arg: str = "") -> ConfigDict:
+    """A MAF (K=6, hidden 32, 32), its MAF of half the size, or an IAF of that size.
+
+    Args:
+      data: name of the data set.
+      arg: teacher; student; lkd, ilkd, skd, with official; iaf, with a method of
+        `teaching.TRANSFERS`; smoke.
+    """
+    words = common.parse_arg(arg, MAF_WORDS)
+
+    def make(role: str) -> ConfigDict:
+        return _flow("maf", data, role, "smoke" in words)
+
+    if "iaf" in words:
+        return teaching.iaf(make("student"), make("teacher"), words)
+    return teaching.flow(make, words)
+
+
+def glow(data: str, arg: str = "") -> ConfigDict:
+    """A Glow (K=5, hidden 64), or a smaller one (K=3, hidden 32).
+
+    Args:
+      data: name of the data set.
+      arg: teacher; student; lkd, ilkd, skd, with official; smoke.
+    """
+    words = common.parse_arg(arg, GLOW_WORDS)
+
+    def make(role: str) -> ConfigDict:
+        return _flow("glow_tabular", data, role, "smoke" in words)
+
+    return teaching.flow(make, words)
+
+
+def _flow(model: str, data: str, role: str, smoke: bool) -> ConfigDict:
+    config = common.tabular()
+    config.data.name = data
+    config.role = role
+    config.model.name = model
+    config.model.args = ConfigDict(MODELS[model][role])
+    if model == "glow_tabular":
+        config.optim.lr = 2e-3
+        config.train.update(steps=15_000, batch_size=1024)
+    if smoke:
+        return common.smoke(config)
+    config.train.update(LENGTHS.get((model, data), {}))
+    return config
