@@ -91,5 +91,6 @@ def test_the_wheel_has_the_package_and_nothing_beside_it():
     files = {file.distribution_path for file in wheel.recurse_included_files()}
     assert {name.split("/")[0] for name in files} == {"fdnf"}
     assert {"fdnf/py.typed", "fdnf/flows/__init__.pyi", "fdnf/main.py"} <= files
+    assert "fdnf/evaluation/report/page.html.j2" in files
     inside = (ROOT / "fdnf").rglob("*.py")
     assert {path.relative_to(ROOT).as_posix() for path in inside} <= files
