@@ -35,8 +35,8 @@ def files_of(
 
 
 def paths(root: str | pathlib.Path) -> Iterator[pathlib.Path]:
-    """Every file of results under a directory, in order."""
-    return files_of(root, READERS)
+    """Every file of results under a directory, in order; the newest of one run."""
+    return (path for path in files_of(root, READERS) if not _is_replaced(path))
 
 
 def evaluated(workdir: str | pathlib.Path) -> bool:
@@ -80,8 +80,6 @@ def read(root: str | pathlib.Path) -> list[Result]:
     origin: dict[tuple, pathlib.Path] = {}
     found = []
     for path in paths(root):
-        if _is_replaced(path):
-            continue
         for result in read_file(path):
             # Files side by side tell of one run in parts.
             first = origin.setdefault(result.run.key, path)

@@ -14,7 +14,7 @@ from typing import Any
 
 from flax import traverse_util
 
-from fdnf.evaluation.core import frame, methods, quantities
+from fdnf.evaluation.core import methods, quantities
 from fdnf.evaluation.core.scores import Result
 from fdnf.evaluation.report import gather, page, pictures
 from fdnf.evaluation.report.gather import Gathered, Point, Trained
@@ -24,7 +24,7 @@ from fdnf.evaluation.tables.cell import MISSING
 from fdnf.evaluation.tables.columns import Column
 from fdnf.evaluation.tables.table import Table
 from fdnf.evaluation.tables.view import View
-from fdnf.evaluation.tasks import vectors
+from fdnf.evaluation.tasks import speech, super_resolution, vectors
 
 PACKAGES = ("fdnf", "jax", "flax", "optax", "numpy")
 # A terminal shows so many points that are not done.
@@ -63,10 +63,14 @@ def tables(results: Sequence[Result]) -> list[Table]:
 
 def _views(kind: str, results: Sequence[Result]) -> tuple[View, ...]:
     """Those of the kind's task; of a kind without one, a table of all scores."""
-    known = {"vectors": vectors.VIEWS}
+    known = {
+        "vectors": vectors.VIEWS,
+        "super_resolution": super_resolution.VIEWS,
+        "speech": speech.VIEWS,
+    }
     if kind in known:
         return known[kind]
-    metrics = dict.fromkeys(row.score.metric for row in frame.rows(results))
+    metrics = {score.metric for _, scores in results for score in scores}
     columns = tuple(Column(name, given=None) for name in quantities.in_order(metrics))
     return (View("{data}", columns, index=("arch", "method")),)
 

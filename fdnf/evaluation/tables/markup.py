@@ -1,7 +1,5 @@
-"""The blocks of a report, and their Markdown; tables as LaTeX as well."""
+"""Tables of text, as Markdown and as LaTeX."""
 
-import re
-from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -12,66 +10,6 @@ class Table(NamedTuple):
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...]
-
-
-class Text(NamedTuple):
-    """A paragraph; one that says what is wrong is set apart."""
-
-    text: str
-    warns: bool = False
-
-
-class Items(NamedTuple):
-    """A list."""
-
-    items: tuple[str, ...]
-
-
-class Code(NamedTuple):
-    """Lines as they are."""
-
-    text: str
-
-
-class Picture(NamedTuple):
-    """An image, in HTML only.
-
-    Attributes:
-        data: of the file.
-        kind: MIME type.
-        alt: what there is to see.
-        caption: below it.
-        keys: what lines mean: label, colour and style ("solid", "dashed", "dotted").
-        size: width and height in pixels, where known.
-        title: above it.
-    """
-
-    data: bytes
-    kind: str
-    alt: str
-    caption: str = ""
-    keys: tuple[tuple[str, str, str], ...] = ()
-    size: tuple[int, int] = (0, 0)
-    title: str = ""
-
-
-class Fold(NamedTuple):
-    """Blocks that open on demand; those of much text in HTML only."""
-
-    summary: str
-    blocks: tuple["Block", ...]
-    html_only: bool = True
-
-
-Block = Table | Text | Items | Code | Picture | Fold
-
-
-class Section(NamedTuple):
-    """Blocks under a heading; one that is about pictures in HTML only."""
-
-    title: str
-    blocks: tuple[Block, ...]
-    html_only: bool = False
 
 
 def transpose(table: Table, heads: int = 1) -> Table:
@@ -102,16 +40,6 @@ def to_markdown(table: Table) -> str:
     return "\n".join(parts) + "\n"
 
 
-def page(title: str, sections: Sequence[Section]) -> str:
-    """Sections as one Markdown page, without what is in HTML only."""
-    parts = [f"# {_plain(title)}\n"]
-    for section in sections:
-        blocks = [text for block in section.blocks if (text := _block(block))]
-        if blocks and not section.html_only:
-            parts += [f"## {_plain(section.title)}\n", *blocks]
-    return "\n".join(parts)
-
-
 def to_latex(table: Table) -> str:
     """The table as a LaTeX tabular (booktabs), its notes as comments above it."""
     lines = [" & ".join(_tex(c) for c in line) + r" \\" for line in table.rows]
@@ -127,28 +55,6 @@ def to_latex(table: Table) -> str:
             r"\end{tabular}",
         ]
     )
-
-
-def _block(block: Block) -> str:
-    match block:
-        case Table():
-            return to_markdown(block)
-        case Text():
-            text = _plain(block.text)
-            return f"**{text}**\n" if block.warns else f"{text}\n"
-        case Items():
-            return "\n".join(f"- {_plain(item)}" for item in block.items) + "\n"
-        case Code():
-            # Longer than any run of backticks inside.
-            runs = re.findall("`+", block.text)
-            fence = "`" * max(3, 1 + max(map(len, runs), default=0))
-            return f"{fence}\n{block.text}\n{fence}\n"
-        case Fold(html_only=False):
-            inner = "\n".join(map(_block, block.blocks))
-            summary = f"<summary>{_plain(block.summary)}</summary>"
-            return f"<details>{summary}\n\n{inner}\n</details>\n"
-        case _:
-            return ""
 
 
 def _line(text: str) -> str:
