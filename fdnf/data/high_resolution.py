@@ -1,4 +1,7 @@
-"""High-resolution pictures to pairs: each is reduced whole, then cut into tiles."""
+"""High-resolution pictures to pairs: each is reduced whole, then cut into tiles.
+
+What was made is kept, and read back afterwards.
+"""
 
 import concurrent.futures
 import contextlib
@@ -8,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fdnf.data import cache, decoding, tiles
-from fdnf.data.super_resolution import CHANNELS, Benchmark
+from fdnf.data import cache, decoding, super_resolution, tiles
+from fdnf.data.super_resolution import CHANNELS, Benchmark, Pairs
 from fdnf.data.tabular import DataError
 
 # A change to how pictures are decoded, reduced or cut needs a new one: caches carry it.
@@ -146,13 +149,17 @@ def cut(name: str, pictures: Sequence[Picture], windows: Windows) -> cache.Split
     return hr, lr, places
 
 
-def whole(name: str, pictures: Sequence[Picture], scale: int) -> Benchmark:
+def whole(
+    name: str, pictures: Sequence[Picture], scale: int, key: str | None = None
+) -> Benchmark:
     """Reduces pictures that are kept whole.
 
     Args:
         name: The benchmark's name.
         pictures: Its images, whose names become theirs.
         scale: Sides of high over sides of low resolution.
+        key: What identifies the pictures and their order, to keep what is made and
+            read it back, without the pictures, the next time; None not to.
 
     Returns:
         The benchmark.
@@ -160,10 +167,63 @@ def whole(name: str, pictures: Sequence[Picture], scale: int) -> Benchmark:
     Raises:
         DataError: If a picture does not decode.
     """
+    names = tuple(picture.name for picture in pictures)
+    if key is not None:
+        key = f"{key}-whole-{scale}-{len(pictures)}-{RECIPE}"
+    if key is not None and (found := cache.load(key)) is not None:
+        hr = _unflatten(found[0], found[2] * np.array([scale, scale, 1]))
+        return Benchmark(name, names, hr, _unflatten(found[1], found[2]))
     with _threads() as pool:
         hr = tuple(pool.map(lambda picture: pixels(picture, scale), pictures))
         lr = tuple(pool.map(lambda image: reduce(image, scale), hr))
-    return Benchmark(name, tuple(picture.name for picture in pictures), hr, lr)
+    if key is not None:
+        high, low = (np.concatenate([i.ravel() for i in part]) for part in (hr, lr))
+        shapes = np.array([image.shape for image in lr], np.int32)
+        cache.save(key, (high, low, shapes))
+    return Benchmark(name, names, hr, lr)
+
+
+def assemble(
+    name: str,
+    key: str,
+    pictures: tuple[Sequence[Picture], Sequence[Picture]],
+    test: tuple[Benchmark, ...],
+    sides: tuple[int, int, int],
+    rows: tuple[int | None, int | None, int],
+    source: str,
+) -> Pairs:
+    """Cuts training tiles and validation windows, or reads them back, and checks all.
+
+    Args:
+        name: The data set's name.
+        key: What identifies the pictures, their order and their split.
+        pictures: Those of train and of val.
+        test: The benchmarks.
+        sides: Scale, crop and tile.
+        rows: Training tiles; training tiles at most if that is None; windows at most.
+        source: The data set's line, to which the number of tiles is added.
+
+    Returns:
+        The data set.
+
+    Raises:
+        DataError: As `cut` and `super_resolution.validate`.
+    """
+    scale, crop, tile = sides
+    train = Windows(scale, tile, crop, rows[0], rows[1])
+    train_hr, train_lr = _tiles(f"{key}-train", name, pictures[0], train)
+    val = Windows(scale, crop, crop, None, rows[2])
+    val_hr, val_lr = _tiles(f"{key}-val", name, pictures[1], val)
+    count = f"{len(train_hr):,} training tiles of {tile}x{tile}"
+    return super_resolution.validate(
+        Pairs(
+            name,
+            *(train_hr, train_lr, val_hr, val_lr),
+            test=test,
+            source=f"{source}; {count} from {len(pictures[0])} images, x{scale}",
+            scale=scale,
+        )
+    )
 
 
 @contextlib.contextmanager
@@ -181,3 +241,23 @@ def _threads() -> Iterator[concurrent.futures.ThreadPoolExecutor]:
 def _window(image: np.ndarray, place: np.ndarray, side: int) -> np.ndarray:
     top, left = place
     return image[top : top + side, left : left + side]
+
+
+def _tiles(
+    key: str, name: str, pictures: Sequence[Picture], windows: Windows
+) -> tuple[np.ndarray, np.ndarray]:
+    options = "-".join("all" if part is None else str(part) for part in windows)
+    key = f"{key}-tiles-{options}-{RECIPE}"
+    found = cache.load(key)
+    if found is None:
+        found = cut(name, pictures, windows)
+        cache.save(key, found)
+    return found[:2]
+
+
+def _unflatten(flat: np.ndarray, shapes: np.ndarray) -> tuple[np.ndarray, ...]:
+    ends = np.cumsum([0, *(int(np.prod(shape)) for shape in shapes)])
+    return tuple(
+        flat[start:stop].reshape(shape)
+        for start, stop, shape in zip(ends[:-1], ends[1:], shapes, strict=True)
+    )

@@ -1,16 +1,22 @@
-"""MNIST and Fashion-MNIST: 28x28 grey images in ten classes."""
+"""MNIST and Fashion-MNIST: 28x28 grey images in ten classes, and their idx files."""
 
+import gzip
+import math
+import os
 import pathlib
+import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from absl import logging
 
-from fdnf.data import cache, download, idx, images, npz, paths, prepared
+from fdnf.data import archives, cache, download, images, npz, paths, prepared
 from fdnf.data.images import Images
-from fdnf.data.tabular import DataError
+from fdnf.data.tabular import DataError, told
 
+# The type of bytes, in an idx file's magic number.
+UINT8 = 8
 EVENT = (28, 28, 1)
 COUNTS = (60_000, 10_000)
 # Images and labels of train, then of test.
@@ -202,7 +208,7 @@ def _place(which: Set, data_dir: str | None) -> pathlib.Path | None:
 
 def _is_other(which: Set, place: pathlib.Path) -> bool:
     other = FASHION_MNIST if which is MNIST else MNIST
-    return tuple(idx.read(place / FILES[1], 1)[:10].tolist()) == other.first
+    return tuple(read_idx(place / FILES[1], 1)[:10].tolist()) == other.first
 
 
 def _download(which: Set, data_dir: str | None) -> pathlib.Path:
@@ -224,7 +230,57 @@ def _download(which: Set, data_dir: str | None) -> pathlib.Path:
 
 
 def _read(place: pathlib.Path) -> list[np.ndarray]:
-    return [idx.read(place / name, 3 if "images" in name else 1) for name in FILES]
+    return [read_idx(place / name, 3 if "images" in name else 1) for name in FILES]
+
+
+def read_idx(path: str | os.PathLike[str], axes: int) -> np.ndarray:
+    """Reads an idx file of bytes.
+
+    Args:
+        path: The file, gzipped if its name ends in .gz.
+        axes: The number of axes it has to have: 1 for labels, 3 for grey images.
+
+    Returns:
+        uint8, with `axes` axes.
+
+    Raises:
+        DataError: If the file is missing, damaged, of another kind, or has more or
+            less bytes than its head announces.
+    """
+    path = pathlib.Path(path)
+    opener = gzip.open if path.suffix == ".gz" else open
+    head = struct.Struct(f">BBBB{axes}I")
+    try:
+        with opener(path, "rb") as file:
+            start = file.read(head.size)
+            if len(start) < head.size:
+                raise EOFError(f"{len(start)} bytes, the head alone has {head.size}")
+            zeros, zeros2, kind, found, *sizes = head.unpack(start)
+            if (zeros, zeros2, kind, found) != (0, 0, UINT8, axes):
+                raise DataError(
+                    f"{path} begins with {start[:4].hex()}; an idx file of bytes with"
+                    f" {axes} axes begins with 0000{UINT8:02x}{axes:02x}. Is it"
+                    " another file under this name?"
+                )
+            # Sizes are the file's word, and may be any.
+            expected = math.prod(sizes)
+            held = path.stat().st_size
+            archives.packed(expected, held, f"{path}, {' x '.join(map(str, sizes))},")
+            # One more, to tell a file that goes on.
+            body = file.read(expected + 1)
+    except FileNotFoundError:
+        raise DataError(f"No such file: {path}.") from None
+    except archives.DAMAGE as error:
+        raise DataError(
+            f"{path} is damaged or cut short: {told(error)}. Copy or download it again."
+        ) from None
+    if len(body) != expected:
+        more = "more" if len(body) > expected else f"{len(body):,}"
+        raise DataError(
+            f"{path} announces {' x '.join(map(str, sizes))} = {expected:,} bytes and"
+            f" has {more}. Copy or download it again."
+        )
+    return np.frombuffer(body, np.uint8).reshape(sizes)
 
 
 def _split(arrays: Sequence[np.ndarray], where: pathlib.Path):

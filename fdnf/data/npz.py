@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 
-from fdnf.data import archives, limits, tabular
+from fdnf.data import archives, tabular
 from fdnf.data.tabular import SPLITS, DataError, Tabular, told
 
 
@@ -126,16 +126,16 @@ def read_npy(path: str | os.PathLike[str]) -> np.ndarray:
         OSError: If it does not read.
     """
     with open(path, "rb") as file:
-        limits.array(file, os.fstat(file.fileno()).st_size)
+        archives.array(file, os.fstat(file.fileno()).st_size)
         file.seek(0)
         return np.load(file, allow_pickle=False)
 
 
 def _check_member(archive: zipfile.ZipFile, name: str, path: pathlib.Path) -> None:
     info = archive.getinfo(f"{name}.npy")
-    limits.packed(info.file_size, info.compress_size, f"'{name}' in {path}")
+    archives.packed(info.file_size, info.compress_size, f"'{name}' in {path}")
     with archive.open(info) as stream:
-        limits.array(stream, info.file_size)
+        archives.array(stream, info.file_size)
 
 
 # What a file is that is no .npz, by its first bytes, and what reads its rows.

@@ -110,9 +110,9 @@ def whole(name: str, data_dir: str | None = None, rows: int | None = None) -> Ta
     """
     splits = cache.load(published.cache_key(name))
     if splits is None:
-        from fdnf.data.builders import prepare
+        from fdnf.data.builders import tables
 
-        splits = prepare.prepare(name, data_dir)
+        splits = tables.rows(name, data_dir)
         cache.save(published.cache_key(name), splits)
     found = tuple(len(split) for split in splits)
     return tabular.limit(

@@ -102,7 +102,7 @@ def test_binary_version(tmp_path, batches, archive, monkeypatch):
 
 def test_unpacking_leaves_nothing(archive, cache):
     cifar10.read_archive(archive)
-    assert list(cache.iterdir()) == []
+    assert not cache.exists() or not list(cache.iterdir())
 
 
 def test_archive_that_is_not_the_published_one(tmp_path, archive):
@@ -124,7 +124,7 @@ def test_hostile_archive(tmp_path, batches):
 def test_truncated_archive(archive, keep):
     content = archive.read_bytes()
     archive.write_bytes(content[: int(keep * len(content))])
-    with pytest.raises(DataError, match="Cannot read 'cifar-10-batches-bin"):
+    with pytest.raises(DataError, match="is damaged: .* Delete it"):
         cifar10.read_archive(archive)
 
 

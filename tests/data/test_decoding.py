@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fdnf.data import cut, decoding, high_resolution
+from fdnf.data import bsds300, decoding, high_resolution
 from fdnf.data.high_resolution import Picture
 from fdnf.data.tabular import DataError
 from tests.data import pictures
@@ -56,7 +56,7 @@ def test_sixteen_bits_are_scaled_and_not_cut_off():
     expected = np.asarray(found)
     pixels = decoding.decode([content], 1, (2, 3, 1), "here")
     np.testing.assert_array_equal(pixels[0, ..., 0], expected)
-    np.testing.assert_array_equal(cut.grey(content, "it"), expected)
+    np.testing.assert_array_equal(bsds300.grey(content, "it"), expected)
     high = high_resolution.pixels(Picture("a", lambda: content), 1)
     np.testing.assert_array_equal(high, np.repeat(expected[..., None], 3, axis=2))
 
@@ -159,7 +159,7 @@ def test_other_formats_are_not_opened(form, monkeypatch):
     with pytest.raises(DataError, match="no PNG or JPEG"):
         high_resolution.size(Picture("a", lambda: content), 1)
     with pytest.raises(DataError, match="no PNG or JPEG"):
-        cut.grey(content, "it")
+        bsds300.grey(content, "it")
 
 
 def bomb(width, height):
@@ -184,7 +184,7 @@ def test_what_is_too_large_is_not_decoded(side, monkeypatch):
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
     with pytest.raises(DataError, match="image 0 .* (is .* wide|announces)"):
         decoding.decode([content], 1, (4, 4, 3), "here")
-    for read in (cut.grey, decoding.size, decoding.picture):
+    for read in (bsds300.grey, decoding.size, decoding.picture):
         with pytest.raises(DataError, match="it announces.* Make it smaller"):
             read(content, "it")
 

@@ -3,7 +3,6 @@ import pytest
 
 from fdnf.data import div2k
 from fdnf.data.builders import div2k as builder
-from fdnf.data.builders import flickr2k as further
 from fdnf.data.tabular import DataError
 from tests.data import pictures
 
@@ -17,7 +16,7 @@ def directory(tmp_path, monkeypatch):
     for kind, split, count in (
         (builder.Div2kHr, "train", 14),
         (builder.Div2kHr, "validation", 3),
-        (further.Flickr2kHr, "train", 4),
+        (builder.Flickr2kHr, "train", 4),
     ):
         archive = kind.ARCHIVES[split]._replace(count=count)
         monkeypatch.setitem(kind.ARCHIVES, split, archive)

@@ -17,7 +17,7 @@ def test_patches_are_made_within_seconds_and_kept(monkeypatch):
         (10_000, 63),
         (20_000, 63),
     ]
-    monkeypatch.setattr(embedded.cut, "draw", None)
+    monkeypatch.setattr(embedded.bsds300, "draw", None)
     np.testing.assert_array_equal(embedded.patches().test, first.test)
     assert len(embedded.patches(rows=100).train) == 100
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fdnf.data import high_resolution, pairing
+from fdnf.data import high_resolution
 from fdnf.data.high_resolution import Picture, Windows
 from fdnf.data.tabular import DataError
 from fdnf.ops import resize
@@ -67,10 +67,10 @@ def test_picture_that_is_damaged(keep):
 
 def test_whole_pictures_are_read_back(cache):
     given = [picture("a", 12, 16)[0], picture("b", 8, 21, seed=1)[0]]
-    made = pairing.whole("key", "set", given, 4)
+    made = high_resolution.whole("set", given, 4, "key")
     assert [image.shape for image in made.lr] == [(3, 4, 3), (2, 5, 3)]
     unread = [Picture(name, None) for name in ("a", "b")]
-    again = pairing.whole("key", "set", unread, 4)
+    again = high_resolution.whole("set", unread, 4, "key")
     assert again.names == made.names
     for first, second in zip((*made.hr, *made.lr), (*again.hr, *again.lr), strict=True):
         np.testing.assert_array_equal(first, second)
@@ -83,7 +83,7 @@ def test_set_is_read_back_only_for_the_same_arguments(cache):
 
     def make(pictures, crop, rows=None):
         sides = (4, crop, 2 * crop)
-        return pairing.assemble(
+        return high_resolution.assemble(
             "set", "key", pictures, test, sides, (rows, None, 2), "of tests"
         )
 

@@ -1,3 +1,4 @@
+import gzip
 import time
 import urllib.request
 
@@ -197,3 +198,78 @@ def test_smaller_images_are_means_over_squares_of_the_same_splits(tmp_path):
         np.testing.assert_array_equal(labels, same)
     with pytest.raises(DataError, match="size=5"):
         mnist.mnist(str(tmp_path), size=5)
+
+
+ARRAY = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+
+
+@pytest.fixture
+def idx(tmp_path):
+    return pictures.write_idx(tmp_path / "a.gz", ARRAY)
+
+
+def test_idx_round_trip(idx):
+    np.testing.assert_array_equal(mnist.read_idx(idx, 3), ARRAY)
+
+
+def test_idx_without_compression(idx, tmp_path):
+    (tmp_path / "a").write_bytes(gzip.decompress(idx.read_bytes()))
+    np.testing.assert_array_equal(mnist.read_idx(tmp_path / "a", 3), ARRAY)
+
+
+@pytest.mark.parametrize("keep", [0, 5, 12, 30])
+def test_idx_cut_short(idx, keep):
+    idx.write_bytes(idx.read_bytes()[:keep])
+    with pytest.raises(DataError, match="damaged or cut short"):
+        mnist.read_idx(idx, 3)
+
+
+def test_idx_no_gzip(idx):
+    idx.write_bytes(b"<html>not found</html>")
+    with pytest.raises(DataError, match="damaged or cut short"):
+        mnist.read_idx(idx, 3)
+
+
+@pytest.mark.parametrize("magic", [b"\0\0\x08\1", b"\0\0\x0d\3", b"\1\0\x08\3"])
+def test_idx_wrong_magic(idx, magic):
+    pictures.write_idx(idx, ARRAY, magic)
+    with pytest.raises(DataError, match=f"begins with {magic.hex()}; .* 00000803"):
+        mnist.read_idx(idx, 3)
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+def test_idx_wrong_count(idx, change):
+    content = gzip.decompress(idx.read_bytes())
+    content = content[:-1] if change < 0 else content + b"\0"
+    idx.write_bytes(gzip.compress(content))
+    more = "more" if change > 0 else 23
+    with pytest.raises(DataError, match=f"= 24 bytes and has {more}"):
+        mnist.read_idx(idx, 3)
+
+
+def test_idx_huge_announced_size_costs_nothing(idx):
+    head = b"\0\0\x08\3" + b"\xff" * 12
+    idx.write_bytes(gzip.compress(head + b"\0" * 10))
+    with pytest.raises(DataError, match=r"announces 79,228,.* cannot hold"):
+        mnist.read_idx(idx, 3)
+
+
+def test_idx_what_follows_is_not_unpacked(idx, monkeypatch):
+    content = gzip.decompress(idx.read_bytes())
+    idx.write_bytes(gzip.compress(content + bytes(1 << 22)))
+    most, read = [], gzip.GzipFile.read
+
+    def reading(self, size=-1):
+        found = read(self, size)
+        most.append(len(found))
+        return found
+
+    monkeypatch.setattr(gzip.GzipFile, "read", reading)
+    with pytest.raises(DataError, match="= 24 bytes and has more"):
+        mnist.read_idx(idx, 3)
+    assert max(most) == 25
+
+
+def test_idx_absent(tmp_path):
+    with pytest.raises(DataError, match="No such file"):
+        mnist.read_idx(tmp_path / "none.gz", 1)

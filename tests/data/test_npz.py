@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from fdnf.data import limits, npz
+from fdnf.data import archives, npz
 from fdnf.data.tabular import DataError
 from tests import floats
 
@@ -158,7 +158,7 @@ def test_terabytes_that_are_announced_are_not_made_room_for(path, compression):
 
 def test_what_is_packed_too_well_is_not_unpacked(path, monkeypatch):
     np.savez_compressed(path, **arrays(train=np.zeros((1 << 20, 1))))
-    monkeypatch.setattr(limits, "memory", lambda: 1 << 20)
+    monkeypatch.setattr(archives, "memory", lambda: 1 << 20)
     with pytest.raises(DataError, match=r"'train' in .*npz announces 8,388,\d+ byte"):
         npz.read_npz(path)
 

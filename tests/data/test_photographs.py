@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fdnf.data import benchmarks, bsds300, photographs
+from fdnf.data import bsds300, photographs
 from fdnf.data.tabular import DataError
 from fdnf.ops import resize
 from tests.data import pictures
@@ -11,7 +11,7 @@ from tests.data import pictures
 def directory(tmp_path, monkeypatch):
     """BSDS300 and its benchmarks, small."""
     monkeypatch.setattr(bsds300, "HELD_OUT", 2)
-    monkeypatch.setattr(benchmarks, "COUNTS", {"Set5": 2, "Set14": 1, "BSD100": 2})
+    monkeypatch.setattr(photographs, "COUNTS", {"Set5": 2, "Set14": 1, "BSD100": 2})
     rng = np.random.default_rng(0)
     arrays = {}
     for prefix, ids in (("train_", range(6)), ("test_", (101, 102))):
@@ -27,7 +27,7 @@ def directory(tmp_path, monkeypatch):
             save(folder / f"{index:03}_HR.png", image)
             # Not the reduction of it, to tell given from made.
             save(folder / f"{index:03}_LR.png", image[::4, ::4])
-    folder = tmp_path / "sr" / benchmarks.BSD100_LR
+    folder = tmp_path / "sr" / photographs.BSD100_LR
     folder.mkdir()
     rows = ["index,bsds_id,hr_height,hr_width", "001,102,24,32", "002,101,24,32"]
     (folder / "map.csv").write_text("\n".join(rows))
@@ -72,7 +72,7 @@ def test_map_says_which_image_is_which(directory):
     (hundred,) = load(directory, test=("BSD100",)).test
     assert hundred.names == ("001", "002")
     assert hundred.hr[0].shape == (24, 32, 3)
-    path = directory / "sr" / benchmarks.BSD100_LR / "map.csv"
+    path = directory / "sr" / photographs.BSD100_LR / "map.csv"
     rows = path.read_text().splitlines()
     path.write_text("\n".join([rows[0], rows[2].replace("002", "001"), rows[2]]))
     (swapped,) = load(directory, test=("BSD100",)).test
@@ -90,7 +90,7 @@ def test_map_says_which_image_is_which(directory):
     ],
 )
 def test_map_that_does_not_fit(directory, row, text):
-    path = directory / "sr" / benchmarks.BSD100_LR / "map.csv"
+    path = directory / "sr" / photographs.BSD100_LR / "map.csv"
     path.write_text("\n".join([*path.read_text().splitlines()[:2], row]))
     with pytest.raises(DataError, match=text):
         load(directory)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from fdnf.data import limits, published
+from fdnf.data import archives, published
 from fdnf.data.builders import common
 from fdnf.data.tabular import DataError, told
 
@@ -49,7 +49,7 @@ def parse(path: pathlib.Path) -> common.Splits:
             for group in GROUPS:
                 # Of what was never written, nothing but the size is in the file.
                 rows: Any = file[group]
-                limits.fits(rows.nbytes, f"'{group}' in {path}")
+                archives.fits(rows.nbytes, f"'{group}' in {path}")
             train, val, test = (np.asarray(file[group]) for group in GROUPS)
     except (OSError, KeyError, AttributeError) as error:
         raise DataError(

@@ -1,13 +1,15 @@
-"""What the builders share: blocks of rows as TFDS examples, and the archives."""
+"""What the builders share: how they are run, blocks of rows, and the archives."""
 
 import abc
 import contextlib
 import pathlib
 import tempfile
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from absl import logging
 
 from fdnf.data import archives, download, npz, paths, published
 from fdnf.data.tabular import DataError, told
@@ -28,7 +30,67 @@ UCI_BASES = (
 )
 
 
-class Rows(tfds.core.GeneratorBasedBuilder):
+class Builder(tfds.core.GeneratorBasedBuilder):
+    """A builder of a set whose source files `fdnf.data.download` brings."""
+
+    @classmethod
+    @abc.abstractmethod
+    def title(cls) -> str:
+        """The set's name in the literature."""
+
+    @classmethod
+    @abc.abstractmethod
+    def files(cls) -> tuple[str, ...]:
+        """Paths in a manual directory any of which shows that it is the one meant."""
+
+    @classmethod
+    @abc.abstractmethod
+    def obtain(cls, manual: pathlib.Path) -> None:
+        """Verifies the source files in a directory, downloading those not there.
+
+        Args:
+            manual: The directory.
+
+        Raises:
+            DataError: If a file cannot be had or is not the expected one.
+        """
+
+
+def prepare(kind: type[Builder], data_dir: str | None, without: str = "") -> Any:
+    """Runs a builder once: source files to ArrayRecord files.
+
+    Source files are not brought by TFDS's downloader, which takes minutes to find that
+    there is no network.
+
+    Args:
+        kind: The builder.
+        data_dir: Its `manual/` is where source files are looked for.
+        without: How to run without the set, for the error.
+
+    Returns:
+        The builder, with its set prepared.
+
+    Raises:
+        DataError: If a source file cannot be had or read.
+    """
+    manual = paths.manual_dir(data_dir, kind.files())
+    manual.mkdir(parents=True, exist_ok=True)
+    builder = kind(data_dir=paths.cache_dir() / "tfds", file_format="array_record")
+    try:
+        kind.obtain(manual)
+    except DataError as error:
+        raise DataError(
+            f"{kind.title()} has to be prepared first. {error}{without}"
+        ) from None
+    logging.info("Preparing %s once from files in %s", kind.title(), manual)
+    # Several bars for what is one step here; the line above has said enough.
+    tfds.disable_progress_bar()
+    config = tfds.download.DownloadConfig(manual_dir=manual)
+    builder.download_and_prepare(download_config=config)
+    return builder
+
+
+class Rows(Builder):
     """A builder of a published set; a subclass says how to make its three splits.
 
     Attributes:
@@ -45,22 +107,20 @@ class Rows(tfds.core.GeneratorBasedBuilder):
     )
 
     @classmethod
+    def title(cls) -> str:
+        """As published."""
+        return published.PUBLISHED[cls.name].title
+
+    @classmethod
     def files(cls) -> tuple[str, ...]:
         """Names of files that it is made from."""
         return (*cls.UCI_FILES, *([ARCHIVE] if cls.ARCHIVED else []))
 
     @classmethod
     def obtain(cls, manual: pathlib.Path) -> None:
-        """Verifies the source files in a directory, downloading those not there.
+        """Takes the archive of all five sets if it is there, else UCI's files.
 
-        If the archive of all five sets is there, it is what is used: its rows are the
-        published ones to the last bit.
-
-        Args:
-            manual: The directory.
-
-        Raises:
-            DataError: If a file cannot be had or is not the expected one.
+        Its rows are the published ones to the last bit.
         """
         if cls.ARCHIVED and (has_archive(manual) or not cls.UCI_FILES):
             download.fetch(ARCHIVE_URLS, manual / ARCHIVE, md5=ARCHIVE_MD5)

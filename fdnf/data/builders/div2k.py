@@ -1,4 +1,7 @@
-"""DIV2K: 900 photographs of about two megapixels (Agustsson and Timofte, 2017)."""
+"""DIV2K and Flickr2K: photographs of about two megapixels.
+
+Agustsson and Timofte (2017), 900 of them; Lim et al. (2017), 2,650.
+"""
 
 from io import BytesIO
 
@@ -60,5 +63,26 @@ class Div2kHr(Pictures):
             count=100,
             size=448_993_893,
             sha256="20dd31fd84d777bc1cf5d6b7654a3f569c0aec74458ae094122ad1d0489900fc",
+        ),
+    }
+
+
+class Flickr2kHr(Pictures):
+    """Flickr2K in high resolution.
+
+    The archive's checksum is published nowhere: the first copy is trusted, its SHA-256
+    is kept beside it, and the images are counted.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    TITLE = "Flickr2K"
+    ARCHIVES = {
+        "train": encoded.Archive(
+            "Flickr2K.tar",
+            ("https://cv.snu.ac.kr/research/EDSR/Flickr2K.tar",),
+            folder="Flickr2K_HR",
+            first="000001.png",
+            suffix=".png",
+            count=2_650,
         ),
     }

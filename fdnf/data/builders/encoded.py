@@ -2,15 +2,13 @@
 
 import abc
 import pathlib
-import tarfile
-import zipfile
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import tensorflow_datasets as tfds
-from absl import logging
 
-from fdnf.data import archives, download, limits, paths, prepared
+from fdnf.data import archives, download, prepared
+from fdnf.data.builders import common
 from fdnf.data.tabular import DataError, told
 
 # Of an archive whose size is not known for certain; Flickr2K's has 12 GB.
@@ -42,7 +40,7 @@ class Archive(NamedTuple):
     sha256: str | None = None
 
 
-class Encoded(tfds.core.GeneratorBasedBuilder):
+class Encoded(common.Builder):
     """A builder that keeps the bytes of published files, one file an example.
 
     Attributes:
@@ -60,8 +58,13 @@ class Encoded(tfds.core.GeneratorBasedBuilder):
     )
 
     @classmethod
+    def title(cls) -> str:
+        """As published."""
+        return cls.TITLE
+
+    @classmethod
     def files(cls) -> tuple[str, ...]:
-        """Paths in a manual directory any of which shows that it is the one meant."""
+        """The archives, and the first file of each unpacked."""
         wanted = cls.ARCHIVES.values()
         unpacked = (
             f"{folder}/{archive.first}"
@@ -72,15 +75,9 @@ class Encoded(tfds.core.GeneratorBasedBuilder):
 
     @classmethod
     def obtain(cls, manual: pathlib.Path) -> None:
-        """Verifies the archives in a directory, downloading those not there.
+        """Verifies the archives, downloading those not there.
 
         An unpacked folder is taken as it is; its files are only counted.
-
-        Args:
-            manual: The directory.
-
-        Raises:
-            DataError: If an archive cannot be had or is not the expected one.
         """
         for archive in cls.ARCHIVES.values():
             path = manual / archive.file
@@ -150,7 +147,7 @@ class Encoded(tfds.core.GeneratorBasedBuilder):
 def contents(manual: pathlib.Path, archive: Archive) -> Iterator[tuple[str, bytes]]:
     """Reads the wanted files of an archive, or of the folder unpacked from it.
 
-    Nothing is unpacked to disk, so paths, links and modes in an archive have no effect.
+    Nothing is unpacked to disk.
 
     Args:
         manual: Where the archive or the folder lies.
@@ -169,27 +166,8 @@ def contents(manual: pathlib.Path, archive: Archive) -> Iterator[tuple[str, byte
         for file in sorted(folder.glob(f"*{archive.suffix}")):
             yield file.name, file.read_bytes()
         return
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as file:
-                for name in sorted(file.namelist()):
-                    if _wanted(name, archive):
-                        size = file.getinfo(name).file_size
-                        limits.fits(size, f"'{name}' in {path}")
-                        yield pathlib.PurePosixPath(name).name, file.read(name)
-            return
-        # A stream: seeking in a compressed file starts again from its beginning.
-        with tarfile.open(path, "r|*") as file:
-            for info in file:
-                if info.isreg() and _wanted(info.name, archive):
-                    member = file.extractfile(info)
-                    assert member is not None  # isreg() said so
-                    limits.fits(info.size, f"'{info.name}' in {path}")
-                    yield pathlib.PurePosixPath(info.name).name, member.read()
-    except archives.DAMAGE as error:
-        raise DataError(
-            f"{path} is damaged: {told(error)}. Delete it and get it again."
-        ) from None
+    for name, content in archives.members(path, lambda name: _wanted(name, archive)):
+        yield pathlib.PurePosixPath(name).name, content
 
 
 def prepare(kind: type[Encoded], data_dir: str | None = None) -> pathlib.Path:
@@ -207,20 +185,7 @@ def prepare(kind: type[Encoded], data_dir: str | None = None) -> pathlib.Path:
     """
     if found := prepared.find(kind.name, data_dir):
         return found
-    manual = paths.manual_dir(data_dir, kind.files())
-    manual.mkdir(parents=True, exist_ok=True)
-    builder = kind(data_dir=paths.cache_dir() / "tfds", file_format="array_record")
-    try:
-        kind.obtain(manual)
-    except DataError as error:
-        raise DataError(
-            f"{kind.TITLE} has to be prepared first. {error}\n{kind.WITHOUT}"
-        ) from None
-    logging.info("Preparing %s once from files in %s", kind.TITLE, manual)
-    tfds.disable_progress_bar()
-    config = tfds.download.DownloadConfig(manual_dir=manual)
-    builder.download_and_prepare(download_config=config)
-    return pathlib.Path(builder.data_dir)
+    return pathlib.Path(common.prepare(kind, data_dir, f"\n{kind.WITHOUT}").data_dir)
 
 
 def source(directory: pathlib.Path, split: str) -> Any:

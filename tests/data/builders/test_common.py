@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fdnf.data import cache, download, paths
-from fdnf.data.builders import bsds300, common, hepmass, miniboone, power, prepare
+from fdnf.data.builders import bsds300, common, hepmass, miniboone, power, tables
 from fdnf.data.tabular import DataError
 
 
@@ -79,7 +79,7 @@ def test_archive_is_verified_and_preferred(archive, monkeypatch):
 
 def test_other_archive_of_that_name_is_refused(archive):
     with pytest.raises(DataError, match="its MD5 is"):
-        prepare.prepare("power", str(archive.parent))
+        tables.rows("power", str(archive.parent))
 
 
 def test_array_that_is_pickled_is_not_read(tmp_path):
@@ -107,5 +107,5 @@ def test_a_failed_preparation_leaves_no_cache(tmp_path):
     (tmp_path / "manual").mkdir()
     (tmp_path / "manual" / "MiniBooNE_PID.txt").write_text("no counts")
     with pytest.raises(DataError, match="should count"):
-        prepare.prepare("miniboone", str(tmp_path))
+        tables.rows("miniboone", str(tmp_path))
     assert cache.load("miniboone-1.0.0") is None

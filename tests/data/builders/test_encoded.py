@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fdnf.data import paths
-from fdnf.data.builders import div2k, encoded, flickr2k, ljspeech
+from fdnf.data.builders import div2k, encoded, ljspeech
 from fdnf.data.tabular import DataError
 from tests.data import pictures, recorded
 
@@ -86,10 +86,10 @@ def test_zip_archives_become_a_set_in_the_order_of_names(tmp_path, small):
 
 @pytest.mark.parametrize("top", ["Flickr2K/Flickr2K_HR", "Flickr2K_HR"])
 def test_tar_archive_and_unpacked_folder_give_the_same(tmp_path, small, top):
-    small(flickr2k.Flickr2kHr, train=2)
+    small(div2k.Flickr2kHr, train=2)
     members = {f"{top}/{i:06}.png": png(i) for i in (1, 2)}
     bicubic = {"Flickr2K/Flickr2K_LR_bicubic/X2/000001x2.png": b"x"}
-    (archive,) = flickr2k.Flickr2kHr.ARCHIVES.values()
+    (archive,) = div2k.Flickr2kHr.ARCHIVES.values()
     write_tar(tmp_path / archive.file, members | bicubic)
     for name, content in members.items():
         path = tmp_path / "other" / name
@@ -98,10 +98,10 @@ def test_tar_archive_and_unpacked_folder_give_the_same(tmp_path, small, top):
     expected = [("000001.png", png(1)), ("000002.png", png(2))]
     assert list(encoded.contents(tmp_path, archive)) == expected
     assert list(encoded.contents(tmp_path / "other", archive)) == expected
-    manual = paths.manual_dir(str(tmp_path), flickr2k.Flickr2kHr.files())
-    flickr2k.Flickr2kHr.obtain(tmp_path / "other")
+    manual = paths.manual_dir(str(tmp_path), div2k.Flickr2kHr.files())
+    div2k.Flickr2kHr.obtain(tmp_path / "other")
     with pytest.raises(DataError, match="no network to get https://cv.snu.ac.kr"):
-        flickr2k.Flickr2kHr.obtain(manual)
+        div2k.Flickr2kHr.obtain(manual)
 
 
 def test_compressed_tar_of_recordings(tmp_path, small):
@@ -121,7 +121,7 @@ def test_compressed_tar_of_recordings(tmp_path, small):
 
 
 def test_links_and_strange_paths_are_not_followed(tmp_path):
-    (archive,) = flickr2k.Flickr2kHr.ARCHIVES.values()
+    (archive,) = div2k.Flickr2kHr.ARCHIVES.values()
     members = {
         "Flickr2K_HR/000001.png": None,
         "../../Flickr2K_HR/000002.png": png(2),
@@ -158,7 +158,7 @@ def test_size_tells_before_the_checksum(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "folder", "content", "text"),
     [
-        (flickr2k.Flickr2kHr, "Flickr2K_HR/000001.png", b"<html>", "it is no PNG file"),
+        (div2k.Flickr2kHr, "Flickr2K_HR/000001.png", b"<html>", "it is no PNG file"),
         (ljspeech.LjspeechWav, "wavs/LJ001-0001.wav", b"<html>", "is no WAV file"),
         (
             ljspeech.LjspeechWav,
@@ -180,7 +180,7 @@ def test_absent_archive_says_what_runs_without(tmp_path):
     with pytest.raises(DataError, match="DIV2K has to be prepared first. no network"):
         encoded.prepare(div2k.Div2kHr, str(tmp_path))
     with pytest.raises(DataError, match="'photographs' is super-resolution"):
-        encoded.prepare(flickr2k.Flickr2kHr, str(tmp_path))
+        encoded.prepare(div2k.Flickr2kHr, str(tmp_path))
 
 
 def test_damaged_set_says_to_prepare_it_again(tmp_path):
@@ -188,7 +188,7 @@ def test_damaged_set_says_to_prepare_it_again(tmp_path):
         encoded.source(tmp_path, "train")
 
 
-@pytest.mark.parametrize("kind", [div2k.Div2kHr, flickr2k.Flickr2kHr])
+@pytest.mark.parametrize("kind", [div2k.Div2kHr, div2k.Flickr2kHr])
 def test_published_counts(kind):
     counts = {split: archive.count for split, archive in kind.ARCHIVES.items()}
     assert counts in ({"train": 800, "validation": 100}, {"train": 2650})
