@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from fdnf.evaluation.core import stats
 from fdnf.evaluation.pictures import plotting
-from fdnf.evaluation.tables import intervals
 from fdnf.losses import distillation
 from fdnf.train import objectives, teachers
 from fdnf.train.teachers import Trained
@@ -152,7 +152,7 @@ def between(
             found.append([float(gap) for gap in aux.per_level])
             counts.append(len(x))
         gaps.append(np.average(found, axis=0, weights=counts))
-    over_runs = [intervals.over_seeds(level) for level in np.array(gaps).T]
+    over_runs = [interval for g in np.array(gaps).T if (interval := stats.over(g))]
     mean = np.array([interval.mean for interval in over_runs])
     half = np.array([interval.half_width or 0.0 for interval in over_runs])
     return mean, half

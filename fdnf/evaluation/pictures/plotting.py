@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fdnf import files
+from fdnf.evaluation.core import methods
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, which stay apart for colour-blind readers; known labels keep
-# theirs in every figure.
+# Of methods, Okabe and Ito's colours, which stay apart for colour-blind readers; known
+# labels keep theirs in every figure.
 COLORS = {
     "data": "#222222",
-    "teacher": "#0072B2",
-    "student": "#D55E00",
-    "lkd": "#56B4E9",
-    "ilkd": "#009E73",
-    "skd": "#CC79A7",
+    **{
+        name: method.color
+        for name, method in (methods.BASELINES | methods.METHODS).items()
+        if method.color
+    },
 }
 SPARE_COLORS = ("#E69F00", "#7F7F7F", "#332288", "#999933", "#882255")
 DPI = 160

@@ -11,11 +11,10 @@ import jax
 import numpy as np
 
 from fdnf.data.images import Images
-from fdnf.evaluation.core.transfer_records import DATA, TEACHER
+from fdnf.evaluation.core import methods
 from fdnf.evaluation.models import sampler as samplers
 from fdnf.evaluation.models.sampler import Sampler
 from fdnf.evaluation.pictures import grids, images, plotting
-from fdnf.evaluation.tables import transfer_cells
 from fdnf.flows.base import FlowModule
 from fdnf.train.teachers import Trained
 
@@ -24,14 +23,8 @@ SIDE, WRAP, ACROSS = 6, 5, 16
 # Appendix A: factors of the latents' norm, and latents that are varied.
 FACTORS = tuple(np.linspace(0.9, 1.1, 11).tolist())
 VARIED = 6
-COLORS = {
-    TEACHER: plotting.COLORS["teacher"],
-    DATA: plotting.COLORS["data"],
-    "kl": "#D55E00",
-    "z": "#CC79A7",
-    "x": "#009E73",
-    "oracle": "#E69F00",
-}
+# Densities of samples under it are drawn behind those of the others.
+TEACHER = "teacher"
 # Of a histogram.
 BINS = 60
 # The axis ends this many widths of the bulk of the teacher's samples beyond it.
@@ -194,7 +187,7 @@ def histograms(
     shown = {k: np.asarray(v, np.float64) for k, v in log_probs.items() if k != TEACHER}
     low, high = _ends(own, shown)
     edges = np.linspace(low, high, BINS + 1)
-    colors = plotting.colors(shown) | COLORS
+    colors = plotting.colors([TEACHER, *shown])
     panels = max(len(shown), 1)
     with plotting.saved(path, 7.2, 0.8 + 1.25 * panels) as figure:
         grid = figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0]
@@ -202,14 +195,14 @@ def histograms(
         for axes, method in zip(grid, names, strict=True):
             values = shown.get(method, own)
             axes.stairs(_share(own, edges), edges, fill=True, color="#C9DCEA")
-            axes.axvline(_median(own), color=COLORS[TEACHER], linestyle="--", lw=1)
+            axes.axvline(_median(own), color=colors[TEACHER], linestyle="--", lw=1)
             color = colors[method]
             axes.stairs(_share(values, edges), edges, color=color, linewidth=1.6)
             middle = _median(values)
             if low <= middle <= high:
                 axes.axvline(middle, color=color, linestyle="--", lw=1.4)
-            name = transfer_cells.label(method)
-            axes.set_title(f"{name}{_aside(values, middle, low, high)}", color=color)
+            told = methods.label(method) + _aside(values, middle, low, high)
+            axes.set_title(told, color=color)
             axes.set_yticks([])
             axes.set_ylim(bottom=0)
             axes.grid(visible=False, axis="y")
