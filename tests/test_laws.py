@@ -8,16 +8,15 @@ import numpy as np
 import pytest
 
 from fdnf.bijectors.actnorm import ActNorm, Scaling
-from fdnf.bijectors.affine_injector import AffineInjector
-from fdnf.bijectors.autoregressive import MaskedAffine
-from fdnf.bijectors.combinators import Chain, Invert, Repeat
-from fdnf.bijectors.coupling import Coupling
-from fdnf.bijectors.invertible_conv import InvertibleConv, InvertibleConvPLU
+from fdnf.bijectors.autoregressive import MADE, MaskedAffine
+from fdnf.bijectors.combinators import Chain, Invert, Repeat, Reverse, Shuffle, Squeeze
+from fdnf.bijectors.coupling import AffineInjector, Coupling, WaveCoupling
+from fdnf.bijectors.invertible_conv import (
+    InvertibleConv,
+    InvertibleConvPLU,
+    RotationConv,
+)
 from fdnf.bijectors.masked_conv import MaskedConv
-from fdnf.bijectors.permutation import Reverse, Shuffle
-from fdnf.bijectors.rotation import RotationConv
-from fdnf.bijectors.squeeze import Squeeze
-from fdnf.bijectors.wave_coupling import WaveCoupling
 from fdnf.flows.affine import Affine
 from fdnf.flows.glow import Glow, TabularGlow
 from fdnf.flows.maf import IAF, MAF
@@ -26,7 +25,6 @@ from fdnf.flows.nice import NICE
 from fdnf.flows.pixelcnn import PixelCNN, PixelIAF
 from fdnf.flows.realnvp import MultiScaleRealNVP, RealNVP
 from fdnf.nets.conv import ConvBlock, ConvResNet
-from fdnf.nets.made import MADE
 from fdnf.nets.mlp import MLP
 from fdnf.ops import autoregressive_inverse
 from tests import laws

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from fdnf.bijectors.base import Bijector
-from fdnf.ops import positions, scales, statistics
+from fdnf.ops import conditioners, linear, statistics
 from fdnf.types import Context, Events, LogDet
 
 
@@ -41,21 +41,25 @@ class ActNorm(Bijector):
                 return jnp.zeros(channels, jnp.float32)
             std = statistics.spread(x, tuple(range(x.ndim - 1)))
             log_std = jnp.log(std + statistics.SMALLEST)
-            return scales.inverse_soft_clamp(-log_std, self.bound)
+            return conditioners.inverse_soft_clamp(-log_std, self.bound)
 
         bias = self.param("bias", bias_init)
         raw = self.param("raw_log_scale", raw_init)
-        return bias, scales.soft_clamp(raw, self.bound)
+        return bias, conditioners.soft_clamp(raw, self.bound)
 
     def forward(self, x: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
         """Centres, then scales."""
         bias, log_scale = self._affine(x.shape[-1], x)
-        return (x + bias) * jnp.exp(log_scale), positions.log_det(jnp.sum(log_scale), x)
+        return (x + bias) * jnp.exp(log_scale), linear.total_log_det(
+            jnp.sum(log_scale), x
+        )
 
     def inverse(self, y: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
         """Scales back, then shifts back."""
         bias, log_scale = self._affine(y.shape[-1], None)
-        return y * jnp.exp(-log_scale) - bias, -positions.log_det(jnp.sum(log_scale), y)
+        return y * jnp.exp(-log_scale) - bias, -linear.total_log_det(
+            jnp.sum(log_scale), y
+        )
 
 
 class Scaling(Bijector):
@@ -71,7 +75,7 @@ class Scaling(Bijector):
     @nn.compact
     def _log_scale(self, shape: tuple[int, ...]) -> Array:
         raw = self.param("raw_log_scale", nn.initializers.zeros, shape, jnp.float32)
-        return scales.soft_clamp(raw, self.bound)
+        return conditioners.soft_clamp(raw, self.bound)
 
     def forward(self, x: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
         """Multiplies."""

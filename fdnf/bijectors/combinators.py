@@ -1,4 +1,4 @@
-"""Bijectors made of bijectors: Chain, Repeat, Invert.
+"""Bijectors made of bijectors (Chain, Repeat, Invert) and what only reorders.
 
 `trace` and `trace_inverse` also give the activation after each part (in forward
 order, in both directions), which is what flows report as levels.
@@ -9,9 +9,11 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from fdnf.bijectors.base import Bijector
+from fdnf.ops import squeeze
 from fdnf.types import Context, Events, LogDet, Mapped
 
 # Activations may be of several shapes.
@@ -145,3 +147,47 @@ class Invert(Bijector):
     def inverse(self, y: Events, cond: Context | None = None) -> tuple[Mapped, LogDet]:
         """The wrapped bijector's `forward`."""
         return self.bijector.forward(y, cond)
+
+
+class Reverse(Bijector):
+    """Reverses one axis of the event, by default the channels."""
+
+    axis: int = -1
+
+    def forward(self, x: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
+        """Reverses."""
+        return jnp.flip(x, self.axis), jnp.zeros(x.shape[:1], x.dtype)
+
+    def inverse(self, y: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
+        """Reverses again."""
+        return self.forward(y, cond)
+
+
+class Shuffle(Bijector):
+    """A permutation of the channels drawn once from `seed`; not a variable."""
+
+    seed: int = 0
+
+    def _order(self, channels: int) -> np.ndarray:
+        return np.random.default_rng(self.seed).permutation(channels)
+
+    def forward(self, x: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
+        """Takes the channels in the drawn order."""
+        return x[..., self._order(x.shape[-1])], jnp.zeros(x.shape[:1], x.dtype)
+
+    def inverse(self, y: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
+        """Puts the channels back."""
+        order = np.argsort(self._order(y.shape[-1]))
+        return y[..., order], jnp.zeros(y.shape[:1], y.dtype)
+
+
+class Squeeze(Bijector):
+    """Trades a factor 2 of height and of width for 4 times the channels."""
+
+    def forward(self, x: Events, cond: Context | None = None) -> tuple[Mapped, LogDet]:
+        """Images to half their height and width."""
+        return squeeze.squeeze(x), jnp.zeros(x.shape[:1], x.dtype)
+
+    def inverse(self, y: Events, cond: Context | None = None) -> tuple[Mapped, LogDet]:
+        """Images to twice their height and width."""
+        return squeeze.unsqueeze(y), jnp.zeros(y.shape[:1], y.dtype)

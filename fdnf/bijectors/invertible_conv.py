@@ -1,4 +1,4 @@
-"""Invertible 1x1 convolution, full or in PLU form."""
+"""Invertible 1x1 convolutions: full, in PLU form, a rotation, folded for sampling."""
 
 import flax.linen as nn
 import jax
@@ -7,7 +7,7 @@ from jax.scipy import linalg
 from jaxtyping import Array, Float
 
 from fdnf.bijectors.base import Bijector
-from fdnf.ops import linear, positions, scales
+from fdnf.ops import conditioners, linear
 from fdnf.types import Context, Events, LogDet
 
 Matrix = Float[Array, "channels channels"]
@@ -32,14 +32,14 @@ class InvertibleConv(Bijector):
         """Multiplies by W."""
         weight = self._weight(x.shape[-1])
         log_det = linear.log_abs_det(weight)
-        return positions.multiply(x, weight), positions.log_det(log_det, x)
+        return linear.multiply(x, weight), linear.total_log_det(log_det, x)
 
     def inverse(self, y: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
         """Solves W x = y."""
         weight = self._weight(y.shape[-1])
         rows = y.reshape(-1, y.shape[-1])
         x = linear.solve(weight, rows.T).T.reshape(y.shape)
-        return x, positions.log_det(-linear.log_abs_det(weight), y)
+        return x, linear.total_log_det(-linear.log_abs_det(weight), y)
 
 
 class InvertibleConvPLU(Bijector):
@@ -74,14 +74,14 @@ class InvertibleConvPLU(Bijector):
         raw_upper = self.param("upper", lambda _: jnp.triu(upper, 1))
         raw_log_s = self.param(
             "raw_log_s",
-            lambda _: scales.inverse_soft_clamp(jnp.log(jnp.abs(s)), self.bound),
+            lambda _: conditioners.inverse_soft_clamp(jnp.log(jnp.abs(s)), self.bound),
         )
         chosen = self.variable("constants", "permutation", lambda: p > 0).value
         positive = self.variable("constants", "sign", lambda: s > 0).value
         # Older trees have floats, 0 and 1 or -1 and 1, or what an optimizer left.
         permutation = jnp.asarray(chosen > 0, raw_lower.dtype)
         sign = jnp.where(positive > 0, 1, -1).astype(raw_lower.dtype)
-        log_s = scales.soft_clamp(raw_log_s, self.bound)
+        log_s = conditioners.soft_clamp(raw_log_s, self.bound)
         unit_lower = jnp.tril(raw_lower, -1) + jnp.eye(channels, dtype=raw_lower.dtype)
         full_upper = jnp.triu(raw_upper, 1) + jnp.diag(sign * jnp.exp(log_s))
         return permutation, unit_lower, full_upper, log_s
@@ -90,12 +90,61 @@ class InvertibleConvPLU(Bijector):
         """Multiplies by W, put together once."""
         permutation, lower, upper, log_s = self._factors(x.shape[-1])
         weight = jnp.linalg.multi_dot([permutation, lower, upper], precision="highest")
-        return positions.multiply(x, weight), positions.log_det(jnp.sum(log_s), x)
+        return linear.multiply(x, weight), linear.total_log_det(jnp.sum(log_s), x)
 
     def inverse(self, y: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
         """Undoes P, then solves with L, then with U."""
         permutation, lower, upper, log_s = self._factors(y.shape[-1])
-        rows = positions.multiply(y.reshape(-1, y.shape[-1]), permutation.T).T
+        rows = linear.multiply(y.reshape(-1, y.shape[-1]), permutation.T).T
         rows = linear.solve_triangular(lower, rows, True)
         rows = linear.solve_triangular(upper, rows, False)
-        return rows.T.reshape(y.shape), positions.log_det(-jnp.sum(log_s), y)
+        return rows.T.reshape(y.shape), linear.total_log_det(-jnp.sum(log_s), y)
+
+
+class RotationConv(InvertibleConv):
+    """y = W x at every position; W starts orthogonal with determinant +1.
+
+    Reference: Prenger et al. (2018), section 2.1 and released code, where W is the Q
+    of a random matrix, its first column turned around if det Q < 0.
+    """
+
+    @nn.compact
+    def _weight(self, channels: int) -> Matrix:
+        def start(key):
+            weight = jax.random.orthogonal(key, channels, dtype=jnp.float32)
+            sign = jnp.sign(jnp.linalg.det(weight))
+            # Not an update of the column: in a loop of one step, XLA's CPU backend has
+            # been seen to overwrite what the determinant still reads.
+            return jnp.where(jnp.arange(channels) == 0, sign, 1.0) * weight
+
+        return self.param("weight", start)
+
+
+class FoldedConv(Bijector):
+    """y = W x + b at every position, with W^-1 and log |det W| as parameters.
+
+    Parameters come from `flows.surgery.fold`; they are for use, not for training, which
+    would move W away from what stands for its inverse. `init` gives the identity.
+    """
+
+    @nn.compact
+    def _map(self, channels: int) -> tuple[Array, Array, Array, Array]:
+        def eye(_):
+            return jnp.eye(channels, dtype=jnp.float32)
+
+        zeros = nn.initializers.zeros
+        weight = self.param("weight", eye)
+        inverse = self.param("inverse", eye)
+        bias = self.param("bias", zeros, (channels,), jnp.float32)
+        log_det = self.param("log_det", zeros, (), jnp.float32)
+        return weight, inverse, bias, log_det
+
+    def forward(self, x: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
+        """Multiplies by W and adds b."""
+        weight, _, bias, log_det = self._map(x.shape[-1])
+        return linear.multiply(x, weight) + bias, linear.total_log_det(log_det, x)
+
+    def inverse(self, y: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
+        """Takes b away and multiplies by the inverse."""
+        _, inverse, bias, log_det = self._map(y.shape[-1])
+        return linear.multiply(y - bias, inverse), linear.total_log_det(-log_det, y)

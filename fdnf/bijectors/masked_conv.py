@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from fdnf.bijectors.base import Bijector
 from fdnf.bijectors.combinators import Chain, Repeat
-from fdnf.ops import fixed_point, masks, scales, shifted_convolution
+from fdnf.ops import conditioners, convolutions, fixed_point
 from fdnf.types import Context, LogDet
 
 # Side of the kernels.
@@ -77,7 +77,7 @@ def evaluate(weights: Weights, x: Images) -> tuple[Images, Images]:
     y = _convolve(_elu(a2), weights.out_kernel) + weights.out_bias
     first, mid, last = weights.centres
     # One product with zeros between channels: small batched products are slow on CPU.
-    slope = shifted_convolution.dot(_elu_slope(a1) * first, mid)
+    slope = convolutions.dot(_elu_slope(a1) * first, mid)
     slope = (slope * _elu_slope(a2) * last).reshape(*x.shape, -1)
     return weights.slope * x + y, weights.slope + jnp.sum(slope, axis=-1)
 
@@ -93,7 +93,7 @@ def _elu_slope(a: Array) -> Array:
 def _convolve(x: Array, kernel: Kernel) -> Array:
     above, below = kernel.centre, kernel.weight.shape[0] - 1 - kernel.centre
     side = kernel.weight.shape[1] // 2
-    return shifted_convolution.convolve(
+    return convolutions.convolve_shifted(
         x, kernel.weight, ((above, below), (side, side))
     )
 
@@ -102,10 +102,11 @@ class MaskedConv(Bijector):
     """y = t x + W3 h(W2 h(W1 x + b1) + b2) + b3 with masked 3x3 convolutions.
 
     Each channel has `hidden` units in both hidden layers, and masks let a unit see the
-    channels before its own and the past of its own (`masks.conv_mask`). W2's centres
-    take the signs of those of W1 and W3, so that every product along a path from a
-    pixel to itself is at least 0: the Jacobian is triangular with a diagonal of at
-    least t, and log_det is the sum of its logarithm. Opposite orders in turn see all.
+    channels before its own and the past of its own (`conditioners.conv_mask`). W2's
+    centres take the signs of those of W1 and W3, so that every product along a path
+    from a pixel to itself is at least 0: the Jacobian is triangular with a diagonal of
+    at least t, and log_det is the sum of its logarithm. Opposite orders in turn see
+    all.
 
     t = exp(soft_clamp(raw)), one a pixel and channel, instead of the released code's
     max(|raw|, 1e-12): smooth, never stuck at the kink, and bounded below, which bounds
@@ -136,7 +137,9 @@ class MaskedConv(Bijector):
         channels, zeros = shape[-1], nn.initializers.zeros
 
         def kernel(name: str, copies: tuple[int, int], scale: float) -> Kernel:
-            mask = masks.conv_mask(channels, copies=copies, mirrored=self.mirrored)
+            mask = conditioners.conv_mask(
+                channels, copies=copies, mirrored=self.mirrored
+            )
             rows = np.flatnonzero(mask.any(axis=(1, 2, 3)))
             mask = mask[rows]
             seen = mask.sum() / mask.shape[-1]
@@ -154,7 +157,7 @@ class MaskedConv(Bijector):
         mid, centres = _coupled(first, mid, last)
         units = channels * self.hidden
         return Weights(
-            slope=jnp.exp(scales.soft_clamp(raw, self.bound)),
+            slope=jnp.exp(conditioners.soft_clamp(raw, self.bound)),
             in_kernel=first,
             in_bias=bias("in_bias", units),
             mid_kernel=mid,

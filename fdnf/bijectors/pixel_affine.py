@@ -1,18 +1,214 @@
-"""Autoregressive affine map of images: parallel forward, sequential inverse."""
+"""Autoregressive affine map of images: parallel forward, sequential inverse.
+
+z_c = (x_c - m_c - sum_{d < c} a_cd x_d) exp(-s_c), s = soft_clamp(raw)
+
+at every pixel. A network's outputs of a pixel are means m, raw log-scales, and
+coefficients a, which are the tanh of what the network says; they see the pixels before
+it in raster order. First comes the map of one pixel, then the solution of a whole
+image, then the bijector.
+
+The inverse is the solution of x = g(x), g(x)[p] = choose(outputs(x)[p], z[p]): the
+Jacobian of g is strictly triangular, and the iteration x <- g(x) is exact after as many
+rounds as there are pixels. Derivatives are implicit, in both modes and of every order:
+dx = dg + (dg/dx) dx and the adjoint lam = x_bar + (dg/dx)^T lam are triangular too, and
+solved by iteration.
+
+Reference: Salimans et al. (2017), PixelCNN++, eq. 3, with a Gaussian for the mixture.
+"""
 
 import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
-from fdnf.bijectors import pixel_inverse
 from fdnf.bijectors.base import Bijector
-from fdnf.nets import causal_unet
+from fdnf.nets import causal_unet, causal_unet_sampling
+from fdnf.nets.causal_unet import Weights
 from fdnf.nets.pixelcnn import CausalUNet
-from fdnf.ops import pixel_affine, scales, statistics
+from fdnf.ops import autoregressive_solvers as solvers
+from fdnf.ops import conditioners, fixed_point, rules, statistics
 from fdnf.types import Context, Events, LogDet, Mapped
 
+Outputs = Float[Array, "*pixels outputs"]
+Pixels = Float[Array, "*pixels channels"]
+
+
+def output_size(channels: int) -> int:
+    """Numbers per pixel: means, raw log-scales, and coefficients between channels."""
+    return 2 * channels + channels * (channels - 1) // 2
+
+
+def split_outputs(outputs: Outputs, channels: int) -> tuple[Pixels, Pixels, Array]:
+    """Means, raw log-scales, coefficients (1 on 0, 2 on 0, 2 on 1, ...) in (-1, 1)."""
+    mean, raw, rest = jnp.split(outputs, [channels, 2 * channels], axis=-1)
+    return mean, raw, jnp.tanh(rest)
+
+
+def _row_of(c: int) -> slice:
+    """Where the coefficients of channel `c` are."""
+    return slice(c * (c - 1) // 2, c * (c + 1) // 2)
+
+
+def shifts(coefficients: Array, x: Pixels) -> Pixels:
+    """What the channels before each one add to its mean."""
+    channels = range(x.shape[-1])
+    parts = [coefficients[..., _row_of(c)] * x[..., :c] for c in channels]
+    return jnp.stack([jnp.sum(part, axis=-1) for part in parts], axis=-1)
+
+
+def affine(outputs: Outputs, x: Pixels, bound: float) -> tuple[Pixels, Pixels]:
+    """(x - mean) exp(-s) with the means that follow from `x`, and s."""
+    mean, raw, coefficients = split_outputs(outputs, x.shape[-1])
+    log_scale = conditioners.soft_clamp(raw, bound)
+    return (x - mean - shifts(coefficients, x)) * jnp.exp(-log_scale), log_scale
+
+
+def choose(outputs: Outputs, z: Pixels, bound: float) -> Pixels:
+    """Undoes `affine` at pixels whose `outputs` are known, channel by channel."""
+    channels = z.shape[-1]
+    mean, raw, coefficients = split_outputs(outputs, channels)
+    x = mean + z * jnp.exp(conditioners.soft_clamp(raw, bound))
+    known = [x[..., 0]]
+    for c in range(1, channels):
+        before = jnp.stack(known, axis=-1)
+        shift = jnp.sum(coefficients[..., _row_of(c)] * before, axis=-1)
+        known.append(x[..., c] + shift)
+    return jnp.stack(known, axis=-1)
+
+
+METHODS = ("auto", "pixels", "jacobi", "naive", "once")
+
 Images = Float[Array, "batch height width channels"]
+
+
+class Plan(NamedTuple):
+    """Everything static.
+
+    Attributes:
+      bound: largest |log-scale|.
+      method: see `solve`.
+      tolerance: of the iterations.
+    """
+
+    bound: float
+    method: str
+    tolerance: float
+
+
+def solve(plan: Plan, weights: Weights, z: Images) -> Images:
+    """The image whose pixels have the noise `z`, see `affine`.
+
+    Args:
+      plan: its `method` is one of
+        "pixels": each unit of the network once (`causal_unet_sampling`).
+        "jacobi": the whole network until the noise of the image is z to the
+          tolerance, at most as often as there are sub-pixels (`fixed_point.solve`).
+        "naive": the whole network as often as there are pixels, differentiated as
+          written: the reference for tests.
+        "once": one round from 0, which is the solution only if outputs depend on no
+          pixel.
+        "auto": "pixels", which on two CPU cores takes little more than one pass of
+          the network, for 100 images 0.08 s of 8x8 and of 14x14 (one block, two
+          stages, trained) against 3.5 s and 13 s of "naive"; "jacobi" takes as long
+          as that on trained networks, and stops short of the solution in float32.
+      weights: of the network.
+      z: noise.
+
+    Derivatives go to `weights` and `z`, in both modes. A row that is not finite
+    touches no other row.
+
+    Raises:
+      ValueError: for an unknown method.
+    """
+    if plan.method not in METHODS:
+        raise ValueError(f"unknown method {plan.method!r}; known: {METHODS}")
+    dtype = jnp.result_type(z, weights.output.kernel)
+    weights, z = jax.tree.map(lambda leaf: leaf.astype(dtype), (weights, z))
+    if plan.method == "once":
+        return _round(plan, weights, z, jnp.zeros_like(z))
+    solvers_by_name = {"naive": _naive, "jacobi": _jacobi}
+    return solvers_by_name.get(plan.method, _solve)(plan, weights, z)
+
+
+def _round(plan: Plan, weights: Weights, z: Array, x: Array) -> Array:
+    return choose(causal_unet.evaluate(weights, x), z, plan.bound)
+
+
+def _naive(plan: Plan, weights: Weights, z: Array) -> Array:
+    def body(_: Array, x: Array) -> Array:
+        return _round(plan, weights, z, x)
+
+    return lax.fori_loop(0, z.shape[1] * z.shape[2], body, jnp.zeros_like(z))
+
+
+def _jacobi(plan: Plan, weights: Weights, z: Array) -> Array:
+    def forward(x: Array) -> tuple[Array, Array]:
+        outputs = causal_unet.evaluate(weights, x)
+        back, log_scale = affine(outputs, x, plan.bound)
+        return back, jnp.exp(-log_scale)
+
+    limit = z[0].size
+    return fixed_point.solve(forward, z, z, tolerance=plan.tolerance, limit=limit).x
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _solution(plan: Plan, weights: Weights, z: Array) -> Array:
+    chosen = functools.partial(choose, bound=plan.bound)
+    return causal_unet_sampling.generate(weights, z, chosen)
+
+
+@rules.ruled(statics=1)
+def _solve(plan: Plan, weights: Weights, z: Array) -> Array:
+    return _solution(plan, weights, z)
+
+
+@_solve.defjvp
+def _solve_jvp(plan: Plan, primals: Any, tangents: Any) -> tuple[Array, Array]:
+    weights, z = primals
+    found = _solve(plan, weights, z)
+    # The gradient of a row that the loss does not read is 0, also where x is inf, or
+    # where what the network makes of x is.
+    axes = tuple(range(1, z.ndim))
+    largest = float(jnp.finfo(z.dtype).max) ** 0.4
+    peak = jnp.maximum(jnp.abs(found), jnp.abs(z))
+    safe = jnp.all(peak <= largest, axis=axes, keepdims=True)
+    z, x = jnp.where(safe, z, 0), jnp.where(safe, found, 0)
+
+    # Nothing of it is kept for the reverse pass but its arguments.
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def at_x(weights: Weights, z: Array, x: Array) -> Array:
+        return _round(plan, weights, z, x)
+
+    _, change = jax.jvp(
+        lambda weights, z: at_x(weights, z, x), (weights, z), tuple(tangents)
+    )
+    step = functools.partial(_round, plan, weights, z)
+
+    def solve(apply: Callable[[Array], Array], b: Array) -> Array:
+        """Solves v = b + A v for a strictly triangular A."""
+        size = jnp.max(jnp.abs(b), axis=axes, keepdims=True)
+        rounds = z.shape[1] * z.shape[2]
+        v, _ = solvers.iterate(
+            lambda v: (b + apply(v), ()), b, (), size, rounds, plan.tolerance
+        )
+        return jnp.where(safe | (size == 0), v, jnp.nan)
+
+    d_x = lax.custom_linear_solve(
+        lambda v: v - jax.jvp(step, (x,), (v,))[1],
+        change,
+        lambda _, b: solve(jax.linearize(step, x)[1], b),
+        transpose_solve=lambda _, b: solve(_transposed(step, x), b),
+    )
+    return found, d_x
+
+
+def _transposed(step: Callable[[Array], Array], x: Array) -> Callable[[Array], Array]:
+    _, pull = jax.vjp(step, x)
+    return lambda v: pull(v)[0]
 
 
 class PixelAffine(Bijector):
@@ -32,7 +228,7 @@ class PixelAffine(Bijector):
     Args:
       net: the network.
       bound: largest |s|.
-      method: how `inverse` is computed, see `pixel_inverse.solve`; all agree.
+      method: how `inverse` is computed, see `solve`; all agree.
       tolerance: of "jacobi", and of the gradient of every method.
 
     Reference: Salimans et al. (2017), section 2.2, with a Gaussian for the mixture, as
@@ -48,19 +244,19 @@ class PixelAffine(Bijector):
         """Of `forward`: z has mean 0 and variance 1."""
         channels = x.shape[-1]
         axes = (0, 1, 2)
-        mean, raw, coefficients = pixel_affine.split(outputs, channels)
-        rest = x - mean - pixel_affine.shifts(coefficients, x)
+        mean, raw, coefficients = split_outputs(outputs, channels)
+        rest = x - mean - shifts(coefficients, x)
         still = statistics.constant(rest, axes)
         shift, bias = jnp.mean(rest, axis=axes), jnp.zeros(channels, x.dtype)
         # The network's raw log-scales vary with the pixel, so the two biases are a
         # fixed point; a few rounds reach it.
         for _ in range(5):
-            weight = jnp.exp(-scales.soft_clamp(raw + bias, self.bound))
+            weight = jnp.exp(-conditioners.soft_clamp(raw + bias, self.bound))
             shift = jnp.sum(rest * weight, axis=axes) / jnp.sum(weight, axis=axes)
             std = statistics.spread((rest - shift) * weight, axes, still)
             log_std = jnp.log(std + statistics.SMALLEST)
-            bias = scales.inverse_soft_clamp(
-                scales.soft_clamp(bias, self.bound) + log_std, self.bound
+            bias = conditioners.inverse_soft_clamp(
+                conditioners.soft_clamp(bias, self.bound) + log_std, self.bound
             )
         others = jnp.zeros(outputs.shape[-1] - 2 * channels, x.dtype)
         return jnp.concatenate([shift, bias, others])
@@ -68,36 +264,34 @@ class PixelAffine(Bijector):
     def _bias_of_latents(self, y: Images, outputs: Array) -> Array:
         """Of `inverse`: x has mean 0 and variance 1, if `net` is its last biases."""
         std = statistics.spread(y, (0, 1, 2)) + statistics.SMALLEST
-        raw = scales.inverse_soft_clamp(-jnp.log(std), self.bound)
+        raw = conditioners.inverse_soft_clamp(-jnp.log(std), self.bound)
         others = jnp.zeros(outputs.shape[-1] - 2 * y.shape[-1], y.dtype)
         return jnp.concatenate([-jnp.mean(y, axis=(0, 1, 2)) / std, raw, others])
 
     def forward(self, x: Events, cond: Context | None = None) -> tuple[Mapped, LogDet]:
         """One pass of the network."""
         _check(x)
-        size = pixel_affine.output_size(x.shape[-1])
+        size = output_size(x.shape[-1])
         bias = functools.partial(self._bias_of_data, x)
         weights = self.net.weights(x, size, cond, bias)
-        z, log_scale = pixel_affine.affine(
-            causal_unet.evaluate(weights, x), x, self.bound
-        )
+        z, log_scale = affine(causal_unet.evaluate(weights, x), x, self.bound)
         return z, -jnp.sum(log_scale, axis=(1, 2, 3))
 
     def inverse(self, y: Events, cond: Context | None = None) -> tuple[Mapped, LogDet]:
         """Pixel by pixel; the log_det by one pass of the network at the result."""
         _check(y)
-        size = pixel_affine.output_size(y.shape[-1])
+        size = output_size(y.shape[-1])
         bias = functools.partial(self._bias_of_latents, y)
         weights = self.net.weights(y, size, cond, bias)
         method = "once" if self.is_initializing() else self.method
-        plan = pixel_inverse.Plan(self.bound, method, self.tolerance)
-        x = pixel_inverse.solve(plan, weights, y)
+        plan = Plan(self.bound, method, self.tolerance)
+        x = solve(plan, weights, y)
         # Zeros stand in for images that exploded: the gradient of a discarded 0 is 0,
         # while that of a discarded inf is nan.
         finite = jnp.all(jnp.isfinite(x), axis=(1, 2, 3), keepdims=True)
         outputs = causal_unet.evaluate(weights, jnp.where(finite, x, 0))
-        _, raw, _ = pixel_affine.split(outputs, y.shape[-1])
-        log_scale = scales.soft_clamp(raw, self.bound)
+        _, raw, _ = split_outputs(outputs, y.shape[-1])
+        log_scale = conditioners.soft_clamp(raw, self.bound)
         log_det = jnp.sum(log_scale, axis=(1, 2, 3))
         return x, jnp.where(finite[:, 0, 0, 0], log_det, jnp.nan)
 

@@ -12,7 +12,7 @@ from fdnf.flows.pixelcnn import PixelCNN, PixelIAF
 from fdnf.flows.realnvp import MultiScaleRealNVP, RealNVP
 from fdnf.flows.srflow import SRFlow
 from fdnf.flows.waveglow import WaveGlow
-from fdnf.ops import attributes
+from fdnf.ops import entering
 
 FLOWS: dict[str, type[FlowModule]] = {
     "affine": Affine,
@@ -41,4 +41,4 @@ def build(config: Any) -> FlowModule:
     Raises:
       ValueError: for an unknown name or attribute, with the known ones.
     """
-    return attributes.build(FLOWS, config)
+    return entering.build(FLOWS, config)

@@ -4,11 +4,9 @@ from typing import Any, ClassVar
 
 from fdnf.bijectors.actnorm import ActNorm
 from fdnf.bijectors.base import Bijector
-from fdnf.bijectors.combinators import Chain, Repeat
+from fdnf.bijectors.combinators import Chain, Repeat, Squeeze
 from fdnf.bijectors.coupling import Coupling
-from fdnf.bijectors.folded_conv import FoldedConv
-from fdnf.bijectors.invertible_conv import InvertibleConv, InvertibleConvPLU
-from fdnf.bijectors.squeeze import Squeeze
+from fdnf.bijectors.invertible_conv import FoldedConv, InvertibleConv, InvertibleConvPLU
 from fdnf.flows import base
 from fdnf.flows.base import StackFlow
 from fdnf.flows.multiscale import MultiScale

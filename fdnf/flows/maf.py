@@ -4,14 +4,11 @@ from typing import Any, ClassVar
 
 import jax.numpy as jnp
 
-from fdnf.bijectors.autoregressive import MaskedAffine
+from fdnf.bijectors.autoregressive import MADE, MaskedAffine
 from fdnf.bijectors.base import Bijector
-from fdnf.bijectors.combinators import Chain, Invert, Repeat
-from fdnf.bijectors.permutation import Reverse
+from fdnf.bijectors.combinators import Chain, Invert, Repeat, Reverse
 from fdnf.flows.base import Latents, StackFlow
-from fdnf.nets.made import MADE
-from fdnf.ops.attributes import Ints
-from fdnf.ops.entering import Made
+from fdnf.ops.entering import Ints, Made
 from fdnf.types import Context, Events
 
 

@@ -10,8 +10,7 @@ from fdnf.bijectors.combinators import Chain
 from fdnf.bijectors.masked_conv import MaskedConv, MaskedConvStack, Report
 from fdnf.flows.base import FlowModule, Latents
 from fdnf.ops import squeeze
-from fdnf.ops.attributes import Ints
-from fdnf.ops.entering import Made
+from fdnf.ops.entering import Ints, Made
 from fdnf.types import Context, Decoding, Events, Given
 
 

@@ -11,7 +11,7 @@ from fdnf.bijectors.base import Bijector
 from fdnf.flows import base
 from fdnf.flows.base import FlowModule, Latents
 from fdnf.nets import conv
-from fdnf.ops import scales
+from fdnf.ops import conditioners
 from fdnf.types import Context, Events, LogDet, Passed
 
 
@@ -31,7 +31,7 @@ class SplitPrior(nn.Module):
     def _gaussian(self, h1: Array, features: int) -> tuple[Array, Array]:
         out = conv.ZeroConv(2 * features, name="conv")(h1)
         mean, raw = jnp.split(out, 2, axis=-1)
-        return mean, scales.soft_clamp(raw, self.bound)
+        return mean, conditioners.soft_clamp(raw, self.bound)
 
     def standardize(self, h1: Array, h2: Array) -> tuple[Array, LogDet]:
         """The latent of `h2`, and log |det dz/dh2|."""
@@ -62,7 +62,7 @@ class TopPrior(nn.Module):
                 2 * channels, use_bias=False, kernel_init=zeros, name="context"
             )(cond)
         mean, raw = jnp.split(out[:, None, None, :], 2, axis=-1)
-        return mean, jnp.broadcast_to(scales.soft_clamp(raw, self.bound), h.shape)
+        return mean, jnp.broadcast_to(conditioners.soft_clamp(raw, self.bound), h.shape)
 
     def standardize(self, h: Array, cond: Context | None) -> tuple[Array, LogDet]:
         """The latent of `h`, and log |det dz/dh|."""

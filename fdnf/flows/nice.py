@@ -9,8 +9,7 @@ from fdnf.bijectors.coupling import Coupling
 from fdnf.flows import base
 from fdnf.flows.base import Latents, StackFlow
 from fdnf.nets.mlp import MLP
-from fdnf.ops.attributes import Ints
-from fdnf.ops.entering import Made
+from fdnf.ops.entering import Ints, Made
 from fdnf.types import Context, Events, Mapped
 
 

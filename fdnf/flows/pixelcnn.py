@@ -3,8 +3,7 @@
 from typing import Any, ClassVar
 
 from fdnf.bijectors.base import Bijector
-from fdnf.bijectors.combinators import Chain, Invert
-from fdnf.bijectors.permutation import Reverse
+from fdnf.bijectors.combinators import Chain, Invert, Reverse
 from fdnf.bijectors.pixel_affine import PixelAffine
 from fdnf.flows.base import StackFlow
 from fdnf.nets.pixelcnn import CausalUNet
@@ -24,7 +23,7 @@ class PixelCNN(StackFlow):
       blocks: gated blocks of a stage.
       stages: resolutions of the network, each half of the one before.
       bound: largest |log-scale|.
-      inverse: method of the sequential direction, see `pixel_inverse.solve`.
+      inverse: method of the sequential direction, see `pixel_affine.solve`.
       tolerance: of the iterative method, and of gradients through the sequential
         direction.
 

@@ -4,16 +4,14 @@ from typing import Any, ClassVar
 
 from fdnf.bijectors.actnorm import ActNorm
 from fdnf.bijectors.base import Bijector
-from fdnf.bijectors.combinators import Chain, Repeat
+from fdnf.bijectors.combinators import Chain, Repeat, Squeeze
 from fdnf.bijectors.coupling import Coupling
-from fdnf.bijectors.squeeze import Squeeze
 from fdnf.flows import base
 from fdnf.flows.base import StackFlow
 from fdnf.flows.multiscale import MultiScale
 from fdnf.nets.conv import ConvResNet
 from fdnf.nets.mlp import MLP
-from fdnf.ops.attributes import Ints
-from fdnf.ops.entering import Made
+from fdnf.ops.entering import Ints, Made
 
 
 class RealNVP(StackFlow):

@@ -7,22 +7,17 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from fdnf.bijectors.actnorm import ActNorm
-from fdnf.bijectors.affine_injector import AffineInjector
 from fdnf.bijectors.base import Bijector
-from fdnf.bijectors.combinators import Chain, Repeat
-from fdnf.bijectors.coupling import Coupling
-from fdnf.bijectors.folded_conv import FoldedConv
-from fdnf.bijectors.invertible_conv import InvertibleConv
-from fdnf.bijectors.squeeze import Squeeze
+from fdnf.bijectors.combinators import Chain, Repeat, Squeeze
+from fdnf.bijectors.coupling import AffineInjector, Coupling
+from fdnf.bijectors.invertible_conv import FoldedConv, InvertibleConv
 from fdnf.flows import base
 from fdnf.flows.base import FlowModule, Latents
 from fdnf.flows.multiscale import SplitPrior
 from fdnf.nets import rrdb
-from fdnf.nets.conv import ConvBlock
-from fdnf.nets.feature_conv import FeatureBlock
+from fdnf.nets.conv import ConvBlock, FeatureBlock
 from fdnf.ops import latents
-from fdnf.ops.attributes import Ints
-from fdnf.ops.entering import Made
+from fdnf.ops.entering import Ints, Made
 from fdnf.types import Decoding, Encoding, Events, Given, Passed
 
 DTYPES = ("float32", "bfloat16")
@@ -66,7 +61,7 @@ class SRFlow(FlowModule):
       floor: smallest scale of injectors and couplings.
       dtype: of the networks' arithmetic, "float32" or "bfloat16"; all else is
         float32 in any case.
-      folded: parameters are those of `srflow_surgery.fold`, made for sampling.
+      folded: parameters are those of `surgery.fold`, made for sampling.
       unroll: see `Repeat`.
       remat: see `Repeat`; also of the encoder's blocks.
 

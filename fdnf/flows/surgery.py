@@ -1,18 +1,30 @@
-"""Tree functions on Glow's variables: permutations inherited, layers folded.
+"""Tree functions on flows' variables: permutations inherited, layers folded.
 
-Nothing here trains or changes its arguments.
+Nothing here trains or changes its arguments. Folding makes one layer of what training
+keeps apart; its arithmetic is float64, in numpy on the host, and results have the dtype
+of what they are made of. Leading axes, such as that of a stack of steps, are kept.
+
+Reference: Baranchuk et al. (2021), sections 3.1 and 3.2 (inference of the teachers).
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Int, Shaped
 
-from fdnf.flows import folding
+from fdnf.bijectors.actnorm import ActNorm
+from fdnf.bijectors.invertible_conv import InvertibleConvPLU
+from fdnf.flows.base import FlowModule
 from fdnf.flows.glow import Glow
+from fdnf.flows.srflow import SRFlow
+from fdnf.flows.waveglow import WaveGlow
+from fdnf.nets import conv
 
 Variables = dict[str, Any]
+Folded = TypeVar("Folded", bound=FlowModule)
 
 
 def inherit_permutations(student: Variables, teacher: Variables) -> Variables:
@@ -79,26 +91,35 @@ def _composed(
     return jnp.stack(found)
 
 
-def fold(flow: Glow, variables: Variables) -> tuple[Glow, Variables]:
+def fold(flow: Folded, variables: Variables) -> tuple[Folded, Variables]:
     """The same map with fewer operations, for sampling and evaluation.
 
     Activation norms before a 1x1 convolution become part of it, its inverse and its
-    log-determinant are computed once, and the norms within the coupling networks
-    become part of their kernels and biases.
+    log-determinant are computed once, and the norms within the networks of a Glow or an
+    SRFlow become part of their kernels and biases. A WaveGlow has neither kind of norm,
+    and no weight normalisation to remove.
 
     Args:
-      flow: a Glow.
-      variables: its variables.
+      flow: a Glow, an SRFlow or a WaveGlow.
+      variables: its variables, of one run.
 
     Returns:
-      `(flow, variables)`: the folded Glow and its variables. They compute what the
+      `(flow, variables)`: the folded flow and its variables. They compute what the
       originals do, up to rounding; they are not for training.
 
     Raises:
-      ValueError: if the flow is folded already.
+      ValueError: for another flow, or one that is folded already.
     """
+    own = [folded for kind, folded in _FOLDS.items() if isinstance(flow, kind)]
+    if not own:
+        kinds = ", ".join(kind.__name__ for kind in _FOLDS)
+        raise ValueError(f"{type(flow).__name__} cannot be folded: expected {kinds}")
     if flow.folded:
-        raise ValueError("this Glow is folded already")
+        raise ValueError(f"this {type(flow).__name__} is folded already")
+    return flow.clone(folded=True), own[0](variables)
+
+
+def _glow(variables: Variables) -> Variables:
     params, constants = variables["params"], variables.get("constants", {})
     folded = {}
     for name, level in params.items():
@@ -107,10 +128,133 @@ def fold(flow: Glow, variables: Variables) -> tuple[Glow, Variables]:
             continue
         steps = level["parts_1"]["step"]
         drawn = constants.get(name, {}).get("parts_1", {}).get("step", {})
-        linear = folding.linear(
-            steps["parts_1"], steps["parts_0"], drawn.get("parts_1")
-        )
-        net = folding.net(steps["parts_2"]["conditioner"])
-        step = {"parts_0": linear, "parts_1": {"conditioner": net}}
+        mixing = _linear(steps["parts_1"], steps["parts_0"], drawn.get("parts_1"))
+        net = _net(steps["parts_2"]["conditioner"])
+        step = {"parts_0": mixing, "parts_1": {"conditioner": net}}
         folded[name] = {"parts_1": {"step": step}}
-    return flow.clone(folded=True), {"params": folded}
+    return {"params": folded}
+
+
+def _srflow(variables: Variables) -> Variables:
+    folded = dict(variables["params"])
+    for name in folded:
+        if name.startswith("stacks_"):
+            level = dict(folded[name])
+            # The opening steps are unconditional, and may be absent.
+            for part, steps in level.items():
+                level[part] = {"step": _srflow_step(steps["step"])}
+            folded[name] = level
+    return {"params": folded}
+
+
+def _srflow_step(step: Any) -> dict[str, Any]:
+    """Of a stack of steps, all leaves with a leading axis."""
+    folded: dict[str, Any] = {"parts_0": _linear(step["parts_1"], step["parts_0"])}
+    if "parts_2" in step:
+        for i in (1, 2):
+            net = step[f"parts_{i + 1}"]["conditioner"]
+            folded[f"parts_{i}"] = {"conditioner": _net(net)}
+    return folded
+
+
+def _waveglow(variables: Variables) -> Variables:
+    def stage(part):
+        step = {**part["step"], "parts_0": _linear(part["step"]["parts_0"])}
+        return {**part, "step": step}
+
+    params = {
+        name: stage(part) if name.startswith("stages_") else part
+        for name, part in variables["params"].items()
+    }
+    return {**variables, "params": params}
+
+
+_FOLDS: dict[type, Callable[[Variables], Variables]] = {
+    Glow: _glow,
+    SRFlow: _srflow,
+    WaveGlow: _waveglow,
+}
+
+
+def _linear(mixing: Any, norm: Any = None, drawn: Any = None) -> dict[str, Array]:
+    """Variables of a `FoldedConv`: a 1x1 convolution, its inverse at hand.
+
+    Args:
+      mixing: parameters of an `InvertibleConv` or `InvertibleConvPLU`.
+      norm: of the `ActNorm` before it, if there is one; both become
+        W diag(s) (x + b): weight W diag(s), bias W diag(s) b.
+      drawn: the constants of an `InvertibleConvPLU`.
+
+    Returns:
+      weight and inverse `[..., channels, channels]`, bias `[..., channels]`, log_det
+      `[...]` of one position.
+    """
+    weight, log_det = _rotation(mixing, drawn)
+    bias = np.zeros(weight.shape[:-1])
+    if norm is not None:
+        log_scale = _clamped(norm["raw_log_scale"], ActNorm.bound)
+        weight = weight * np.exp(log_scale)[..., None, :]
+        bias = np.einsum("...ij,...j->...i", weight, _double(norm["bias"]))
+        log_det = log_det + log_scale.sum(axis=-1)
+    found = {
+        "weight": weight,
+        "inverse": np.linalg.inv(weight),
+        "bias": bias,
+        "log_det": log_det,
+    }
+    dtype = jax.tree.leaves(mixing)[0].dtype
+    return {name: jnp.asarray(leaf, dtype) for name, leaf in found.items()}
+
+
+def _rotation(mixing: Any, drawn: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The matrix of a 1x1 convolution, and its log |det|."""
+    if "weight" in mixing:
+        weight = _double(mixing["weight"])
+        return weight, np.linalg.slogdet(weight)[1]
+    log_s = _clamped(mixing["raw_log_s"], InvertibleConvPLU.bound)
+    eye = np.eye(log_s.shape[-1])
+    lower = np.tril(_double(mixing["lower"]), -1) + eye
+    sign = np.where(np.asarray(drawn["sign"]) > 0, 1, -1)
+    diagonal = (sign * np.exp(log_s))[..., None] * eye
+    upper = np.triu(_double(mixing["upper"]), 1) + diagonal
+    return _double(np.asarray(drawn["permutation"]) > 0) @ lower @ upper, log_s.sum(
+        axis=-1
+    )
+
+
+def _net(params: Any) -> dict[str, Any]:
+    """A coupling's or injector's network, its norms within kernels and biases.
+
+    Args:
+      params: of a `ConvBlock` or `FeatureBlock`.
+    """
+    folded = dict(params)
+    for name in ("conv_in", "conv_mid"):
+        folded[name] = _scaled(params[name], params[name])
+    # What a condition adds stands between the first convolution and its norm.
+    for name in ("context", "conv_features"):
+        if name in params:
+            folded[name] = _scaled(params[name], params["conv_in"])
+    return folded
+
+
+def _scaled(layer: Any, norm: Any) -> dict[str, Array]:
+    """Kernel, and bias if there is one, of `layer` times the scale of `norm`."""
+    scale = np.exp(_clamped(norm["raw_log_scale"], conv.BOUND))
+    folded = {}
+    for name in ("kernel", "bias"):
+        if name in layer:
+            leaf = _double(layer[name])
+            between = (1,) * (leaf.ndim - scale.ndim)
+            wide = scale.reshape(*scale.shape[:-1], *between, scale.shape[-1])
+            folded[name] = jnp.asarray(leaf * wide, layer[name].dtype)
+    return folded
+
+
+def _clamped(raw: Any, bound: float) -> np.ndarray:
+    """`scales.soft_clamp` in float64."""
+    return bound * np.tanh(_double(raw) / bound)
+
+
+def _double(leaf: Any) -> np.ndarray:
+    return np.asarray(leaf, np.float64)

@@ -6,13 +6,11 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from fdnf.bijectors.combinators import Chain, Repeat
-from fdnf.bijectors.folded_conv import FoldedConv
-from fdnf.bijectors.rotation import RotationConv
-from fdnf.bijectors.wave_coupling import WaveCoupling
+from fdnf.bijectors.coupling import WaveCoupling
+from fdnf.bijectors.invertible_conv import FoldedConv, RotationConv
 from fdnf.flows.base import FlowModule, Latents
-from fdnf.nets.mel_upsampler import Grouped, MelUpsampler
-from fdnf.nets.wavenet import WaveNet
-from fdnf.ops import grouping
+from fdnf.nets.wavenet import Grouped, MelUpsampler, WaveNet
+from fdnf.ops import squeeze
 from fdnf.ops.entering import Made
 from fdnf.types import Context, Events, Passed
 
@@ -49,7 +47,7 @@ class WaveGlow(FlowModule):
         published. Few make a small flow cheap, whose WaveNets else spend most of
         their time on the condition.
       bound: of log_s, see `WaveCoupling`.
-      folded: parameters are those of `waveglow_surgery.fold`, made for sampling.
+      folded: parameters are those of `surgery.fold`, made for sampling.
       upsampled: cond is what `upsample` gives, to leave the upsampling out.
       unroll: see `Repeat`.
       remat: see `Repeat`.
@@ -150,7 +148,7 @@ class WaveGlow(FlowModule):
 
     def _encode(self, x: Events, cond: Context | None):
         context = self._context(cond, x.shape[1])
-        h, log_det = grouping.group(x, self.group), jnp.zeros(x.shape[:1], x.dtype)
+        h, log_det = squeeze.group(x, self.group), jnp.zeros(x.shape[:1], x.dtype)
         z, levels = [], []
         for i, stage in enumerate(self.stages):
             if i:
@@ -171,4 +169,4 @@ class WaveGlow(FlowModule):
             log_det += change
             if i:
                 h = jnp.concatenate([early[i - 1], h], axis=-1)
-        return grouping.ungroup(h, self.group), log_det, tuple(reversed(levels))
+        return squeeze.ungroup(h, self.group), log_det, tuple(reversed(levels))

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 
 from fdnf.metrics import ranges
 from fdnf.metrics import weights as weight_files
-from fdnf.ops import convolution
+from fdnf.ops import convolutions
 
 # In the units of [-1, 1]; per channel R, G, B.
 SHIFT = (-0.030, -0.088, -0.188)
@@ -179,7 +179,7 @@ def _as_product(x: Array, kernel: Array, stride: int, padding: int) -> bool:
 def _conv_relu(layer: Convolution, x: Array, stride: int, padding: int) -> Array:
     kernel = jnp.asarray(layer.kernel, x.dtype)
     if _as_product(x, kernel, stride, padding):
-        y = convolution.convolve(x, kernel, "product")
+        y = convolutions.convolve(x, kernel, "product")
         return nn.relu(y + jnp.asarray(layer.bias, x.dtype))
     y = jax.lax.conv_general_dilated(
         x,

@@ -20,9 +20,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from fdnf.ops import shifted_convolution
+from fdnf.ops import convolutions
 
-dot = shifted_convolution.dot
+dot = convolutions.dot
 
 
 class Layer(NamedTuple):
@@ -145,7 +145,7 @@ def _spread(bias: Array) -> Array:
     return bias[:, None, None]
 
 
-def _window(kernel: Array) -> shifted_convolution.Padding:
+def _window(kernel: Array) -> convolutions.Padding:
     """Up, and left or to both sides: windows of 2 or of 3 columns."""
     rows, columns = kernel.shape[:2]
     return (rows - 1, 0), (columns // 2, columns - 1 - columns // 2)
@@ -217,7 +217,7 @@ class Images:
 
 
 def _convolve(x: Array, layer: Layer, stride: int = 1) -> Array:
-    made = shifted_convolution.convolve(x, layer.kernel, _window(layer.kernel), stride)
+    made = convolutions.convolve_shifted(x, layer.kernel, _window(layer.kernel), stride)
     return made + _spread(layer.bias)
 
 
@@ -231,7 +231,7 @@ def evaluate(
 ) -> Float[Array, "batch height width outputs"]:
     """Outputs of all pixels; those of (i, j) see the pixels before it only."""
     image = with_ones(x)
-    convolve = shifted_convolution.convolve
+    convolve = convolutions.convolve_shifted
     (above,) = weights.vertical.first
     # The last row and the last column are seen by nobody's first convolution.
     h = convolve(image[:, :-1], above.kernel, ((2, 0), (1, 1))) + _spread(above.bias)

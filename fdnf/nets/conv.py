@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from fdnf.ops import convolution, scales, statistics
+from fdnf.ops import conditioners, convolutions, statistics
 from fdnf.types import Context
 
 Images = Float[Array, "batch height width channels"]
@@ -58,11 +58,11 @@ class Conv(nn.Module):
         def raw_init(_):
             std = statistics.spread(h.astype(jnp.float32), (0, 1, 2))
             log_std = jnp.log(std + statistics.SMALLEST)
-            return scales.inverse_soft_clamp(-log_std, BOUND)
+            return conditioners.inverse_soft_clamp(-log_std, BOUND)
 
         bias = self.param("bias", bias_init)
         raw = self.param("raw_log_scale", raw_init)
-        scale = jnp.exp(scales.soft_clamp(raw, BOUND))
+        scale = jnp.exp(conditioners.soft_clamp(raw, BOUND))
         return (h + bias.astype(h.dtype)) * scale.astype(h.dtype)
 
 
@@ -85,7 +85,7 @@ class ZeroConv(nn.Module):
         raw = self.param("raw_log_scale", zeros, (self.features,), jnp.float32)
         h = _convolve(x, kernel, self.dtype)
         h = h.astype(jnp.promote_types(jnp.float32, h.dtype)) + bias
-        return h * jnp.exp(scales.soft_clamp(3.0 * raw, BOUND))
+        return h * jnp.exp(conditioners.soft_clamp(3.0 * raw, BOUND))
 
 
 class ConvBlock(nn.Module):
@@ -147,7 +147,7 @@ class ConvResNet(nn.Module):
 def _convolve(x: Array, kernel: Array, dtype: str | None) -> Array:
     if dtype is not None:
         x, kernel = x.astype(dtype), kernel.astype(dtype)
-    return convolution.convolve(x, kernel)
+    return convolutions.convolve(x, kernel)
 
 
 def _with_context(
@@ -164,3 +164,59 @@ def _with_context(
             "vector a row, or images of the same height and width"
         )
     return jnp.concatenate([x, cond], axis=-1), None
+
+
+class FeatureBlock(nn.Module):
+    """3x3, 1x1, 3x3 convolution of [x, cond]; the last one starts at 0.
+
+    The function and the number of weights of `ConvBlock` with an image condition. The
+    first kernel is kept as two, of x and of cond, and their results are added: the
+    wide maps are not copied beside the few channels of x, and under a `vmap` over
+    many x of one cond what depends on cond alone is computed once.
+
+    Args:
+      hidden: channels between.
+      norm: activation norms after the first two convolutions, or plain biases.
+      dtype: of the arithmetic.
+
+    Reference: Lugmayr et al. (2020), SRFlow, section 3 (conditional coupling).
+    """
+
+    hidden: int
+    norm: bool = True
+    dtype: str | None = None
+
+    @nn.compact
+    def __call__(self, x: Images, features: int, cond: Context | None = None) -> Result:
+        """Maps [x, cond] to `features` channels of the same height and width.
+
+        Raises:
+          ValueError: without a condition, or if its height or width differ from x's.
+        """
+        if cond is None or cond.ndim != 4 or cond.shape[:3] != x.shape[:3]:
+            given = None if cond is None else cond.shape
+            raise ValueError(
+                f"condition of shape {given} beside images of {x.shape}: expected "
+                "feature maps of the same height and width"
+            )
+        extra = _Kernel(self.hidden, self.dtype, name="conv_features")(cond)
+        h = Conv(self.hidden, 3, self.norm, self.dtype, name="conv_in")(x, extra)
+        h = jax.nn.relu(h)
+        h = Conv(self.hidden, 1, self.norm, self.dtype, name="conv_mid")(h)
+        return ZeroConv(features, self.dtype, name="conv_out")(jax.nn.relu(h))
+
+
+class _Kernel(nn.Module):
+    """3x3 convolution without a bias."""
+
+    features: int
+    dtype: str | None = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        shape = (3, 3, x.shape[-1], self.features)
+        start = nn.initializers.normal(0.05)
+        kernel = self.param("kernel", start, shape, jnp.float32)
+        if self.dtype is not None:
+            x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+        return convolutions.convolve(x, kernel)

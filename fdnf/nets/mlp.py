@@ -1,33 +1,11 @@
 """Multilayer perceptrons, the conditioners of coupling layers on vectors."""
 
-from collections.abc import Callable
-
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from fdnf.ops import attributes
-from fdnf.ops.attributes import Ints
-
-ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    "relu": jax.nn.relu,
-    "tanh": jnp.tanh,
-    "elu": jax.nn.elu,
-    "gelu": jax.nn.gelu,
-    "silu": jax.nn.silu,
-}
-
-
-def activation(name: str) -> Callable[[Array], Array]:
-    """The elementwise function of that name.
-
-    Raises:
-      ValueError: for an unknown name, with the known ones.
-    """
-    if name not in ACTIVATIONS:
-        raise ValueError(f"unknown activation {name!r}; known: {sorted(ACTIVATIONS)}")
-    return ACTIVATIONS[name]
+from fdnf.ops import conditioners, entering
+from fdnf.ops.entering import Ints
 
 
 class MLP(nn.Module):
@@ -47,7 +25,7 @@ class MLP(nn.Module):
     output_scale: float = 1.0
 
     def __post_init__(self):
-        attributes.make_hashable(self)
+        entering.make_hashable(self)
         super().__post_init__()
 
     @nn.compact
@@ -62,7 +40,8 @@ class MLP(nn.Module):
         for i, width in enumerate(self.hidden):
             h = nn.Dense(width, name=f"dense_{i}")(h)
             last = i == len(self.hidden) - 1
-            h = activation((last and self.last_activation) or self.activation)(h)
+            name = (last and self.last_activation) or self.activation
+            h = conditioners.activation(name)(h)
         init = nn.initializers.variance_scaling(
             max(self.output_scale, 0.0) ** 2 or 1.0, "fan_in", "truncated_normal"
         )

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from fdnf.nets.conv import Conv
-from fdnf.ops import resolution
 
 Images = Float[Array, "batch height width channels"]
 
@@ -225,7 +224,7 @@ class Encoder(nn.Module):
         at_level = {self.deepest() - 1: h}
         for i in reversed(range(self.deepest() - 1)):
             name = f"conv_up_{self.deepest() - 1 - i}"
-            h = leaky(conv(resolution.nearest_up(h, 2), f, name))
+            h = leaky(conv(nearest_up(h, 2), f, name))
             at_level[i] = h
         image = conv(leaky(conv(h, f, "conv_hr")), lr.shape[-1], "conv_last")
         maps = tuple(self._map(at_level, taps, level) for level in levels)
@@ -234,13 +233,13 @@ class Encoder(nn.Module):
     def _map(self, at_level: dict[int, Array], taps: Array | None, level: int) -> Array:
         own = self.deepest() - 1
         halved = level > own
-        h = resolution.mean_down(at_level[own]) if halved else at_level[level]
+        h = mean_down(at_level[own]) if halved else at_level[level]
         if taps is None:
             return h
         if halved:
-            taps = resolution.nearest_down(taps)
+            taps = nearest_down(taps)
         else:
-            taps = resolution.nearest_up(taps, 2 ** (own - level))
+            taps = nearest_up(taps, 2 ** (own - level))
         return jnp.concatenate([h, taps], axis=-1)
 
     def _check(self, lr: Array, levels: tuple[int, ...]) -> None:
@@ -259,3 +258,25 @@ class Encoder(nn.Module):
 
 def _wide(h: Array) -> Array:
     return h.astype(jnp.promote_types(jnp.float32, h.dtype))
+
+
+def nearest_up(x: Images, times: int) -> Array:
+    """Every pixel becomes a square of `times` by `times` of them."""
+    if times == 1:
+        return x
+    batch, height, width, channels = x.shape
+    shape = (batch, height, times, width, times, channels)
+    tiled = jnp.broadcast_to(x[:, :, None, :, None, :], shape)
+    return tiled.reshape(batch, height * times, width * times, channels)
+
+
+def nearest_down(x: Images) -> Array:
+    """The upper left pixel of every 2x2."""
+    return x[:, ::2, ::2]
+
+
+def mean_down(x: Images) -> Array:
+    """The mean of every 2x2: bilinear resampling to half the size, sides even."""
+    batch, height, width, channels = x.shape
+    squares = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
+    return squares.mean(axis=(2, 4))

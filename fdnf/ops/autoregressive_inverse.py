@@ -87,9 +87,9 @@ def invert(
 
     Args:
       layers: Pairs (kernel [in, out], bias [out]) of a MADE whose hidden units have the
-        degrees of `masks.made_degrees`, kernels already multiplied by
-        `masks.made_masks`. The last kernel is [hidden, 2 dim] and gives shift, then
-        raw. The first bias may be [batch, out], one offset per row (a condition).
+        degrees of `conditioners.made_degrees`, kernels already multiplied by
+        `conditioners.made_masks`. The last kernel is [hidden, 2 dim] and gives shift,
+        then raw. The first bias may be [batch, out], one offset per row (a condition).
       z: Values of u.
       activation: Elementwise function between layers, the same object in every call
         (it keys the compiled program).
@@ -106,7 +106,7 @@ def invert(
         stay in cache.
       tol: The iterations stop when no column moves by more than tol (1 + |x|); they
         are exact at the latest after `block` or dim evaluations.
-      lowest: Smallest hidden degree, as in `masks.made_degrees`.
+      lowest: Smallest hidden degree, as in `conditioners.made_degrees`.
 
     Returns:
       The solution, a(x), and the residual of each row.

@@ -1,10 +1,11 @@
 """Solvers of triangular nets: the inverse of a MADE block, its tangent and adjoint.
 
 Sequential in columns, parallel in rows. Three observations keep that cheap. Hidden
-units are sorted by degree (`masks.made_degrees`), so those of one degree are a window
-of rows. Arrays are held feature-major, [features, rows], so a window is contiguous in
-memory. And a window may be wider than its degree: a unit of higher degree gets a value
-too early, which only masked, zero weights read before its own step overwrites it.
+units are sorted by degree (`conditioners.made_degrees`), so those of one degree are a
+window of rows. Arrays are held feature-major, [features, rows], so a window is
+contiguous in memory. And a window may be wider than its degree: a unit of higher degree
+gets a value too early, which only masked, zero weights read before its own step
+overwrites it.
 
 Solvers take one chunk of rows and return one; `autoregressive_inverse` maps them.
 """
@@ -19,7 +20,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 
-from fdnf.ops import masks
+from fdnf.ops import conditioners
 
 Layers = tuple[tuple[Array, Array], ...]
 Elementwise = Callable[[Array], Array]
@@ -84,7 +85,7 @@ def _windows(
 
 def _degrees(plan: Plan, layers: Layers) -> list[np.ndarray]:
     dim, hidden = layers[0][0].shape[0], tuple(k.shape[1] for k, _ in layers[:-1])
-    return list(masks.made_degrees(dim, hidden, lowest=plan.lowest)[1:])
+    return list(conditioners.made_degrees(dim, hidden, lowest=plan.lowest)[1:])
 
 
 _take, _put = lax.dynamic_slice_in_dim, lax.dynamic_update_slice_in_dim

@@ -7,6 +7,8 @@ products, of every order and inside of loops (`rules`). On other backends they a
 plain batched operations with the same derivatives.
 """
 
+import math
+
 import jax.numpy as jnp
 from jax.scipy import linalg
 from jaxtyping import Array, Float
@@ -90,3 +92,20 @@ def solve_triangular(
 ) -> Array:
     """T^-1 B for a triangular T; its other half must be zero."""
     return _solve_triangular(lower, weight, right)
+
+
+Channels = Float[Array, "batch *position channels"]
+
+
+def multiply(x: Channels, weight: Float[Array, "channels channels"]) -> Channels:
+    """W x at every position, as one product of two matrices.
+
+    At full precision: a GPU's default one breaks round trips.
+    """
+    rows = x.reshape(-1, x.shape[-1])
+    return jnp.matmul(rows, weight.T, precision="highest").reshape(x.shape)
+
+
+def total_log_det(each: Float[Array, ""], x: Channels) -> Float[Array, " batch"]:
+    """`[batch]`: every position contributes the log-determinant of the one map."""
+    return jnp.broadcast_to(math.prod(x.shape[1:-1]) * each, x.shape[:1])

@@ -1,4 +1,4 @@
-"""Space to depth and back: what multi-scale flows trade resolution with."""
+"""Resolution for channels and back: of images by squares, of sound by groups."""
 
 from jaxtyping import Array, Float
 
@@ -39,3 +39,41 @@ def unsqueeze(y: Coarse) -> Fine:
     blocks = y.reshape(batch, height, width, channels // 4, 2, 2)
     blocks = blocks.transpose(0, 1, 4, 2, 5, 3)
     return blocks.reshape(batch, 2 * height, 2 * width, channels // 4)
+
+
+Samples = Float[Array, "batch time channels"]
+Groups = Float[Array, "batch groups grouped_channels"]
+
+
+def group(x: Samples, size: int) -> Groups:
+    """Each run of `size` positions becomes one, with as many times the channels.
+
+    Channel c of position p of a run becomes channel p * channels + c: no value moves
+    in memory.
+
+    Raises:
+      ValueError: if `size` does not divide the time.
+
+    Reference: Prenger et al. (2018), section 2.1 ("squeeze to vectors").
+    """
+    batch, time, channels = x.shape
+    if size < 1 or time % size:
+        raise ValueError(
+            f"{time} samples in groups of {size}: the size of a group must divide the "
+            "length; cut or pad the audio"
+        )
+    return x.reshape(batch, time // size, size * channels)
+
+
+def ungroup(y: Groups, size: int) -> Samples:
+    """Undoes `group`.
+
+    Raises:
+      ValueError: if `size` does not divide the channels.
+    """
+    batch, groups, channels = y.shape
+    if size < 1 or channels % size:
+        raise ValueError(
+            f"{channels} channels are no {size} positions: a multiple was expected"
+        )
+    return y.reshape(batch, groups * size, channels // size)

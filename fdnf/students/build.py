@@ -2,17 +2,17 @@
 
 from typing import Any
 
-from fdnf.ops import attributes
+from fdnf.ops import entering
 from fdnf.students.base import Student
 from fdnf.students.resnet import ResNet
 from fdnf.students.rrdb import RRDBNet
 from fdnf.students.srflow import SRFlowStudent
-from fdnf.students.wave_ablation import (
+from fdnf.students.wave import (
     WaveAffineStudent,
     WaveFlowStudent,
+    WaveNetStudent,
     WaveWideFlowStudent,
 )
-from fdnf.students.wavenet import WaveNetStudent
 
 STUDENTS: dict[str, type[Student]] = {
     "resnet": ResNet,
@@ -35,4 +35,4 @@ def build(config: Any) -> Student:
     Raises:
       ValueError: for an unknown name or attribute, with the known ones.
     """
-    return attributes.build(STUDENTS, config)
+    return entering.build(STUDENTS, config)

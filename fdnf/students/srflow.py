@@ -11,8 +11,7 @@ from jaxtyping import Array, Float
 from fdnf.nets import rrdb
 from fdnf.nets.conv import Conv
 from fdnf.ops import latents, squeeze
-from fdnf.ops.attributes import Ints
-from fdnf.ops.entering import Made
+from fdnf.ops.entering import Ints, Made
 from fdnf.students.base import Latents, Student
 from fdnf.types import Context, Variables
 

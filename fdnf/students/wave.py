@@ -1,4 +1,8 @@
-"""What WaveGlow's students share: latents, the mel's upsampling, the way to audio."""
+"""WaveGlow's students: WaveNets one after another, and those of the ablation.
+
+`WaveStudent` is what they share: latents, the mel's upsampling, the way to audio. The
+students of the ablation keep some of a flow's restrictions.
+"""
 
 from typing import Any
 
@@ -7,10 +11,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from fdnf.nets.mel_upsampler import Grouped, MelUpsampler
-from fdnf.ops import grouping
-from fdnf.ops.attributes import Ints
-from fdnf.ops.entering import Made
+from fdnf.nets.wavenet import Conv, Grouped, MelUpsampler, WaveNet
+from fdnf.ops import conditioners, squeeze
+from fdnf.ops.entering import Ints, Made
 from fdnf.students.base import Latents, Student
 from fdnf.types import Context, Variables
 
@@ -147,7 +150,7 @@ class WaveStudent(Student):
         h = jnp.concatenate(z[::-1], axis=-1)
         if cond is not None and not self.upsampled:
             cond = self.upsampler(cond, h.shape[1] * self.group)
-        return grouping.ungroup(self._network(h, cond), self.group)
+        return squeeze.ungroup(self._network(h, cond), self.group)
 
     def _network(self, h: Array, cond: Array | None) -> Array:
         raise NotImplementedError
@@ -168,3 +171,108 @@ class WaveStudent(Student):
             length=self.blocks,
         )
         return scan(block, h, cond)[0]
+
+
+class WaveNetBlock(nn.Module):
+    """A WaveNet from a series to one of the same channels, nothing around it."""
+
+    layers: int
+    channels: int
+    taps: int
+
+    @nn.compact
+    def __call__(self, h: Array, cond: Array | None = None) -> Array:
+        """The WaveNet's output."""
+        net = WaveNet(self.layers, self.channels, self.taps, name="net")
+        return net(h, h.shape[-1], cond)
+
+
+class WaveNetStudent(WaveStudent):
+    """Coupling layers replaced by WaveNets on a wide representation.
+
+    A linear map to `channels`, `blocks` WaveNets without shortcuts around them, a
+    linear map to the samples of a group. The published ones are V1 (4 blocks of 128
+    channels), V2 (4 of 96) and V3 (2 of 96).
+
+    Reference: Baranchuk et al. (2021), figure 2d, appendix B.2, table 2.
+    """
+
+    @nn.compact
+    def _network(self, h: Array, cond: Array | None) -> Array:
+        h = Conv(self.channels, name="in_proj")(h)
+        block = WaveNetBlock(self.layers, self.channels, self.taps, name="stack")
+        h = self._stack(block, h, cond)
+        return Conv(self.group, name="out_proj")(h)
+
+
+class AffineBlock(nn.Module):
+    """(h2 - b) / exp(log_s), then a linear map with a bias.
+
+    With a partition, (b, log_s) come from the leading half, which passes unchanged,
+    and move the other; without, they come from all channels and move all. The linear
+    map is as wide as h and is under no constraint. log_s starts at 0, as a flow's.
+
+    Args:
+      layers: of the WaveNet.
+      channels: of the WaveNet.
+      taps: of its dilated convolutions.
+      partition: halves, as a flow needs them.
+      bound: log_s is softly clamped to (-bound, bound).
+    """
+
+    layers: int
+    channels: int
+    taps: int
+    partition: bool
+    bound: float = 7.0
+
+    @nn.compact
+    def __call__(self, h: Array, cond: Array | None = None) -> Array:
+        """The block's output, of the same shape."""
+        half = h.shape[-1] // 2 if self.partition else 0
+        seen, moved = (h[..., :half], h[..., half:]) if half else (h, h)
+        net = WaveNet(self.layers, self.channels, self.taps, zero=True, name="net")
+        b, raw = jnp.split(net(seen, 2 * moved.shape[-1], cond), 2, axis=-1)
+        moved = (moved - b) * jnp.exp(-conditioners.soft_clamp(raw, self.bound))
+        h = jnp.concatenate([seen, moved], axis=-1) if half else moved
+        return Conv(h.shape[-1], name="linear")(h)
+
+
+class WaveFlowStudent(WaveStudent):
+    """The teacher's layers, fewer and smaller, without early outputs.
+
+    Reference: Baranchuk et al. (2021), figure 2a, appendix F, table 4 (a).
+    """
+
+    partition = True
+
+    @nn.compact
+    def _network(self, h: Array, cond: Array | None) -> Array:
+        return self._stack(self._block(), h, cond)
+
+    def _block(self) -> AffineBlock:
+        return AffineBlock(
+            self.layers, self.channels, self.taps, self.partition, name="stack"
+        )
+
+
+class WaveWideFlowStudent(WaveFlowStudent):
+    """Coupling layers on a representation widened to `channels`: not invertible.
+
+    Reference: Baranchuk et al. (2021), figure 2b, appendix F, table 4 (b).
+    """
+
+    @nn.compact
+    def _network(self, h: Array, cond: Array | None) -> Array:
+        h = Conv(self.channels, name="in_proj")(h)
+        h = self._stack(self._block(), h, cond)
+        return Conv(self.group, name="out_proj")(h)
+
+
+class WaveAffineStudent(WaveFlowStudent):
+    """Affine layers that see and move all channels: no cheap Jacobian.
+
+    Reference: Baranchuk et al. (2021), figure 2c, appendix F, table 4 (c).
+    """
+
+    partition = False

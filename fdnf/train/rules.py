@@ -13,7 +13,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from fdnf.bijectors import coupling, pixel_inverse
+from fdnf.bijectors import coupling, pixel_affine
 from fdnf.data import build as datasets
 from fdnf.data.images import Images
 from fdnf.data.speech import Clips
@@ -21,8 +21,7 @@ from fdnf.data.super_resolution import Pairs
 from fdnf.data.tabular import Tabular
 from fdnf.flows import affine, glow
 from fdnf.flows import build as flows
-from fdnf.nets import mlp
-from fdnf.ops import autoregressive_inverse
+from fdnf.ops import autoregressive_inverse, conditioners
 from fdnf.students import build as students
 
 # Widths, depths and counts of layers; rows of a batch; rows that are drawn.
@@ -177,10 +176,10 @@ def _printable(value: str) -> bool:
 _SIZE = whole(1, SIZE)
 _POSITIVE = number(above=0)
 _METHODS = one_of(autoregressive_inverse.METHODS)
-_PIXEL_METHODS = one_of(pixel_inverse.METHODS)
+_PIXEL_METHODS = one_of(pixel_affine.METHODS)
 # By attribute, or model and attribute; what is not here goes by its type.
 ATTRIBUTES: dict[str, Rule] = {
-    "activation": one_of(mlp.ACTIVATIONS),
+    "activation": one_of(conditioners.ACTIVATIONS),
     "bound": _POSITIVE,
     "dtype": one_of(glow.DTYPES),
     "floor": number(0, below=1),

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fdnf.bijectors.affine_injector import AffineInjector
+from fdnf.bijectors.coupling import AffineInjector
 from fdnf.nets.conv import ConvBlock
 from tests import floats, laws
 

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from fdnf.bijectors.actnorm import Scaling
-from fdnf.bijectors.combinators import Chain, Invert, Repeat
+from fdnf.bijectors.combinators import Chain, Invert, Repeat, Reverse
 from fdnf.bijectors.coupling import Coupling
 from fdnf.bijectors.invertible_conv import InvertibleConvPLU
-from fdnf.bijectors.permutation import Reverse
 from fdnf.nets.mlp import MLP
 from tests import floats, laws
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fdnf.bijectors.folded_conv import FoldedConv
+from fdnf.bijectors.invertible_conv import FoldedConv
 from tests import floats
 
 CHANNELS = 3

@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fdnf.bijectors.autoregressive import MaskedAffine
-from fdnf.nets.made import MADE
+from fdnf.bijectors.autoregressive import MADE, MaskedAffine
 from fdnf.ops import autoregressive_inverse
 from tests import floats, laws
 

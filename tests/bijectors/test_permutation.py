@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fdnf.bijectors.permutation import Reverse, Shuffle
+from fdnf.bijectors.combinators import Reverse, Shuffle
 
 X = jnp.arange(2 * 3 * 4, dtype=jnp.float32).reshape(2, 3, 4)
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fdnf.bijectors import pixel_inverse
+from fdnf.bijectors import pixel_affine
 from fdnf.bijectors.combinators import Invert
 from fdnf.bijectors.pixel_affine import PixelAffine
 from fdnf.nets.pixelcnn import CausalUNet
@@ -42,8 +42,8 @@ def test_all_ways_to_invert_agree():
         weights = CausalUNet(2, 1, 2).apply(
             {"params": variables["params"]["net"]}, y, 9, cond, method="weights"
         )
-        plans = [pixel_inverse.Plan(5.0, name, 1e-13) for name in METHODS]
-        return [pixel_inverse.solve(plan, weights, y) for plan in plans]
+        plans = [pixel_affine.Plan(5.0, name, 1e-13) for name in METHODS]
+        return [pixel_affine.solve(plan, weights, y) for plan in plans]
 
     variables, y, cond = laws.cast(arrays, np.float64)
     pixels, jacobi, naive = inverses(variables, y, cond)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fdnf.bijectors.squeeze import Squeeze
+from fdnf.bijectors.combinators import Squeeze
 from fdnf.ops import squeeze
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4, 6, 2)), jnp.float32)

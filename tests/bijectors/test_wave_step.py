@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fdnf.bijectors.rotation import RotationConv
-from fdnf.bijectors.wave_coupling import WaveCoupling
+from fdnf.bijectors.coupling import WaveCoupling
+from fdnf.bijectors.invertible_conv import RotationConv
 from tests import floats
 
 

@@ -29,7 +29,7 @@ from fdnf.bijectors.invertible_conv import InvertibleConv, InvertibleConvPLU
 from fdnf.flows.glow import Glow
 from fdnf.metrics import likelihood
 from fdnf.nets.conv import ConvBlock
-from fdnf.ops import scales, squeeze
+from fdnf.ops import conditioners, squeeze
 from tests import floats
 
 LEVELS, STEPS, HIDDEN = 2, 2, 8
@@ -63,7 +63,7 @@ def load(name):
 
 def raw(log_scale, bound):
     assert np.max(np.abs(log_scale)) < 0.9 * bound
-    return np.asarray(scales.inverse_soft_clamp(jnp.asarray(log_scale), bound))
+    return np.asarray(conditioners.inverse_soft_clamp(jnp.asarray(log_scale), bound))
 
 
 def halves(interleaved):

@@ -7,14 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fdnf.flows import srflow_surgery
+from fdnf.flows import surgery
 from tests import floats, laws
 from tests.flows.test_srflow import FLOW, HR, LR, decode, encode, images, variables
 
 
 @functools.cache
 def folded():
-    return srflow_surgery.fold(FLOW, variables())
+    return surgery.fold(FLOW, variables())
 
 
 def test_folding_keeps_both_directions():
@@ -64,11 +64,11 @@ def test_without_opening_steps():
     drawn = jax.tree.map(
         lambda leaf: jnp.asarray(rng.normal(size=leaf.shape), leaf.dtype), shapes
     )
-    other, its = srflow_surgery.fold(flow, drawn)
+    other, its = surgery.fold(flow, drawn)
     expected = jax.eval_shape(other.init, jax.random.key(0), x, cond)
     assert jax.tree.structure(its) == jax.tree.structure(expected)
 
 
 def test_a_folded_flow_is_refused():
     with pytest.raises(ValueError, match="folded already"):
-        srflow_surgery.fold(*folded())
+        surgery.fold(*folded())

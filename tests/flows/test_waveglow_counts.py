@@ -6,12 +6,12 @@ import pytest
 
 from fdnf.flows.waveglow import WaveGlow
 from fdnf.ops import trees
-from fdnf.students.wave_ablation import (
+from fdnf.students.wave import (
     WaveAffineStudent,
     WaveFlowStudent,
+    WaveNetStudent,
     WaveWideFlowStudent,
 )
-from fdnf.students.wavenet import WaveNetStudent
 
 UPSAMPLER = 6_553_680
 MEL = jax.ShapeDtypeStruct((2, 8, 80), jnp.float32)

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from fdnf.flows import waveglow_surgery
+from fdnf.flows import surgery
 from tests import floats, laws
 from tests.flows.test_waveglow import CASE, FLOW, decode, encode
 
@@ -12,7 +12,7 @@ from tests.flows.test_waveglow import CASE, FLOW, decode, encode
 @pytest.fixture(scope="module")
 def pair():
     variables = CASE.variables
-    return variables, *waveglow_surgery.fold(FLOW, variables)
+    return variables, *surgery.fold(FLOW, variables)
 
 
 def test_is_the_same_map(pair):
@@ -62,4 +62,4 @@ def test_sampling_solves_nothing(pair):
 def test_a_folded_one_is_refused(pair):
     _, folded, its = pair
     with pytest.raises(ValueError, match="folded already"):
-        waveglow_surgery.fold(folded, its)
+        surgery.fold(folded, its)

@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 
 from fdnf import types
-from fdnf.bijectors.autoregressive import MaskedAffine
-from fdnf.bijectors.combinators import Chain, Invert, Repeat
-from fdnf.bijectors.permutation import Reverse
+from fdnf.bijectors.autoregressive import MADE, MaskedAffine
+from fdnf.bijectors.combinators import Chain, Invert, Repeat, Reverse
 from fdnf.flows.base import FlowModule
 from fdnf.flows.maf import IAF, MAF
 from fdnf.losses import inverse_matching
-from fdnf.nets.made import MADE
 from tests import floats, laws
 from tests.losses import affine
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fdnf.nets.conv import Conv, ConvBlock, ConvResNet, ZeroConv
-from fdnf.ops import scales
+from fdnf.ops import conditioners
 from tests import floats, laws
 
 FEATURES, HIDDEN, WIDTH = 6, 8, 3
@@ -95,7 +95,7 @@ def test_zero_conv_scales_three_times_as_fast():
     moved = {"kernel": params["kernel"] + 0.1, "bias": jnp.asarray([1.0, -1.0])}
     plain = apply({"params": {**params, **moved}}, x)
     scaled = apply({"params": {**moved, "raw_log_scale": raw}}, x)
-    factor = np.exp(scales.soft_clamp(3 * raw, 12.0))
+    factor = np.exp(conditioners.soft_clamp(3 * raw, 12.0))
     floats.assert_close(scaled, plain * factor, rtol=1e-5)
 
 

@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fdnf.nets.conv import ConvBlock
-from fdnf.nets.feature_conv import FeatureBlock
+from fdnf.nets.conv import ConvBlock, FeatureBlock
 from fdnf.ops import trees
 from tests import laws
 

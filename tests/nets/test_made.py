@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fdnf.nets import made
+from fdnf.bijectors import autoregressive
 from tests import floats
 
 DIM = 5
@@ -13,7 +13,7 @@ DIM = 5
 
 def network(hidden, dim=DIM, cond=None, outputs=2, activation="tanh"):
     """(function of one row, variables) of a MADE with large random weights."""
-    net = made.MADE(hidden, activation, outputs)
+    net = autoregressive.MADE(hidden, activation, outputs)
     x = jnp.zeros((1, dim))
     variables = jax.jit(net.init)(jax.random.key(0), x, cond)
     draw = np.random.default_rng(0)
@@ -72,10 +72,12 @@ def test_layers_are_those_of_the_call():
     layers = net.apply(variables, x, method="layers")
     assert [kernel.shape for kernel, _ in layers] == [(5, 8), (8, 12), (12, 10)]
     floats.assert_close(
-        made.masked_mlp(layers, x, jnp.tanh), net.apply(variables, x), rtol=1e-5
+        autoregressive.masked_mlp(layers, x, jnp.tanh),
+        net.apply(variables, x),
+        rtol=1e-5,
     )
 
 
 def test_no_hidden_layer_is_an_error():
     with pytest.raises(ValueError, match=r"at least one hidden layer, got hidden=\(\)"):
-        made.MADE(()).init(jax.random.key(0), jnp.zeros((1, 2)))
+        autoregressive.MADE(()).init(jax.random.key(0), jnp.zeros((1, 2)))

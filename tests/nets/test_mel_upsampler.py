@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fdnf.nets.mel_upsampler import MelUpsampler
-from fdnf.ops import transposed_convolution
+from fdnf.nets.wavenet import MelUpsampler
+from fdnf.ops import convolutions
 
 UPSAMPLER = MelUpsampler(group=4, hop=8, taps=24)
 MEL = jnp.asarray(np.random.default_rng(0).normal(size=(2, 5, 3)), jnp.float32)
@@ -19,7 +19,7 @@ def made(upsampler=UPSAMPLER, time=32):
 def test_is_the_transposed_convolution_cut_and_grouped():
     variables = jax.tree.map(lambda leaf: leaf + 0.1, made())
     p = variables["params"]
-    fine = transposed_convolution.upsample(MEL, p["kernel"], 8) + p["bias"]
+    fine = convolutions.upsample(MEL, p["kernel"], 8) + p["bias"]
     for time in (4, 28, 40):
         found = UPSAMPLER.apply(variables, MEL, time)
         assert found.shape == (2, time // 4, 12)

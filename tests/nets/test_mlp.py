@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fdnf.nets import mlp
-from fdnf.ops import trees
+from fdnf.ops import conditioners, trees
 from tests import floats
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32)
@@ -43,11 +43,11 @@ def test_context_stands_beside_the_input():
     assert np.max(np.abs(one - two)) > 1e-2
 
 
-@pytest.mark.parametrize("name", sorted(mlp.ACTIVATIONS))
+@pytest.mark.parametrize("name", sorted(conditioners.ACTIVATIONS))
 def test_activations_are_found_by_name(name):
-    assert mlp.activation(name)(jnp.asarray(0.0)) == 0.0
+    assert conditioners.activation(name)(jnp.asarray(0.0)) == 0.0
 
 
 def test_unknown_activation_lists_the_known():
     with pytest.raises(ValueError, match="unknown activation 'swish2'.*'relu'"):
-        mlp.activation("swish2")
+        conditioners.activation("swish2")

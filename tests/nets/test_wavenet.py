@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fdnf.nets.wavenet import WaveNet
-from fdnf.ops import dilated_convolution
+from fdnf.ops import convolutions
 from tests import laws
 
 TIME, INPUTS, OUTPUTS, CONTEXT = 17, 2, 3, 4
@@ -37,7 +37,7 @@ def test_is_its_equation():
 
     def conv(name, h, dilation=1):
         kernel = p[name]["kernel"]
-        return dilated_convolution.convolve(h, kernel, dilation) + p[name]["bias"]
+        return convolutions.convolve_dilated(h, kernel, dilation) + p[name]["bias"]
 
     h, total, context = conv("start", X), 0.0, conv("cond", COND)
     for i, dilation in enumerate((1, 2)):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.extend import core as extend_core
 
-from fdnf.ops import autoregressive_inverse, masks
+from fdnf.ops import autoregressive_inverse, conditioners
 from tests import floats
 
 SOLVERS = ("exact", "blocked", "jacobi")
@@ -31,7 +31,7 @@ evaluate = functools.partial(
 def made(dim, hidden, *, batch=None, lowest=1, seed=0, dtype=np.float32):
     """Masked layers whose map is far from the identity."""
     draw = np.random.default_rng(seed).normal
-    *inner, last = masks.made_masks(dim, hidden, lowest=lowest)
+    *inner, last = conditioners.made_masks(dim, hidden, lowest=lowest)
     layers = []
     for index, mask in enumerate([*inner, np.tile(last, (1, 2))]):
         fan = np.maximum(mask.sum(0), 1)
@@ -45,7 +45,7 @@ def made(dim, hidden, *, batch=None, lowest=1, seed=0, dtype=np.float32):
 def mask(layers):
     """Masks once more: the gradient of a masked weight means nothing and is dropped."""
     dim, *hidden = (kernel.shape[0] for kernel, _ in layers)
-    *inner, last = masks.made_masks(dim, tuple(hidden))
+    *inner, last = conditioners.made_masks(dim, tuple(hidden))
     patterns = [*inner, np.tile(last, (1, 2))]
     return tuple(
         (kernel * jnp.asarray(pattern, kernel.dtype), bias)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fdnf.ops import convolution
+from fdnf.ops import convolutions
 from tests import floats
 
 KERNELS = [(1, 1), (3, 3), (5, 5), (1, 3), (3, 1), (5, 3)]
@@ -16,7 +16,7 @@ over_kernels = pytest.mark.parametrize("sides", KERNELS, ids=str)
 over_channels = pytest.mark.parametrize("channels", CHANNELS, ids=str)
 
 
-convolve = jax.jit(convolution.convolve, static_argnames="method")
+convolve = jax.jit(convolutions.convolve, static_argnames="method")
 
 
 def draw(sides, channels, image=(4, 6), dtype=np.float32):
@@ -50,7 +50,7 @@ def test_is_what_it_is_defined_as(sides, channels, method):
 @functools.partial(jax.jit, static_argnums=2)
 def value_and_gradients(x, kernel, method):
     def objective(x, kernel):
-        out = convolution.convolve(x, kernel, method)
+        out = convolutions.convolve(x, kernel, method)
         return jnp.sum(jnp.sin(out)), out
 
     gradients, out = jax.grad(objective, (0, 1), has_aux=True)(x, kernel)
@@ -83,7 +83,7 @@ def test_bfloat16_keeps_its_two_digits(channels):
     half = (jnp.asarray(x, jnp.bfloat16), jnp.asarray(kernel, jnp.bfloat16))
     exact = defined(*(np.asarray(a, np.float64) for a in half))
     for method in ("direct", "product"):
-        found = convolution.convolve(*half, method)
+        found = convolutions.convolve(*half, method)
         assert found.dtype == jnp.bfloat16
         error = np.max(np.abs(np.asarray(found, np.float64) - exact))
         assert error < 0.03 * np.max(np.abs(exact))
@@ -94,12 +94,12 @@ def test_auto_is_the_product_on_cpu_alone(backend, monkeypatch):
     x, kernel = (jnp.asarray(a) for a in draw((3, 3), (2, 5)))
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
     # A function of its own, since traces are kept by function.
-    program = str(jax.make_jaxpr(lambda x, k: convolution.convolve(x, k))(x, kernel))
+    program = str(jax.make_jaxpr(lambda x, k: convolutions.convolve(x, k))(x, kernel))
     assert ("conv_general_dilated" in program) == (backend != "cpu")
 
 
 def plain(x, kernel):
-    return convolution.convolve(x, kernel, "direct")
+    return convolutions.convolve(x, kernel, "direct")
 
 
 def test_auto_on_cpu_is_direct_for_large_images_without_gradients(monkeypatch):
@@ -108,7 +108,7 @@ def test_auto_on_cpu_is_direct_for_large_images_without_gradients(monkeypatch):
     wide = jnp.asarray(draw((3, 3), (2, 5), image=(12, 10))[0])
 
     def run(x, k):
-        return jnp.sum(jnp.sin(convolution.convolve(x, k)))
+        return jnp.sum(jnp.sin(convolutions.convolve(x, k)))
 
     def direct(function, *args):
         return "conv_general_dilated" in str(jax.make_jaxpr(function)(*args))
@@ -138,7 +138,7 @@ def test_auto_on_cpu_is_direct_for_large_images_without_gradients(monkeypatch):
 def test_auto_of_any_number_of_rows(monkeypatch):
     # As in programs that are exported for all batches.
     monkeypatch.setattr(convolution, "_LARGE", 5_000)
-    convolve = jax.jit(lambda x, k: convolution.convolve(x, k))
+    convolve = jax.jit(lambda x, k: convolutions.convolve(x, k))
     kernel = jax.ShapeDtypeStruct((3, 3, 2, 5), np.float32)
     for sides, direct in (("4, 6", False), ("12, 10", True), ("h, 10", False)):
         shape = jax.export.symbolic_shape(f"b, {sides}, 2")
@@ -150,8 +150,8 @@ def test_auto_of_any_number_of_rows(monkeypatch):
 def test_unknown_methods_and_even_kernels_are_refused():
     x, kernel = (jnp.asarray(a) for a in draw((3, 3), (2, 5)))
     with pytest.raises(ValueError, match="unknown method 'fft'; known: .*product"):
-        convolution.convolve(x, kernel, "fft")
+        convolutions.convolve(x, kernel, "fft")
     for even in (kernel[:2], kernel[:, :2]):
-        for method in convolution.METHODS:
+        for method in convolutions.METHODS:
             with pytest.raises(ValueError, match="expected odd sides"):
-                convolution.convolve(x, even, method)
+                convolutions.convolve(x, even, method)

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fdnf.ops import dilated_convolution
+from fdnf.ops import convolutions
 
-convolve = jax.jit(dilated_convolution.convolve, static_argnums=(2, 3))
+convolve = jax.jit(convolutions.convolve_dilated, static_argnums=(2, 3))
 
 
 def draw(*shape, seed=0):
@@ -67,8 +67,8 @@ def test_the_product_has_no_convolution():
 def test_refuses_what_it_cannot_do():
     x, kernel = draw(1, 4, 2), draw(3, 2, 2)
     with pytest.raises(ValueError, match="unknown method 'fast'"):
-        dilated_convolution.convolve(x, kernel, 1, "fast")
+        convolutions.convolve_dilated(x, kernel, 1, "fast")
     with pytest.raises(ValueError, match="expected an odd number of taps"):
-        dilated_convolution.convolve(x, kernel[:2])
+        convolutions.convolve_dilated(x, kernel[:2])
     with pytest.raises(ValueError, match="dilation of at least 1"):
-        dilated_convolution.convolve(x, kernel, 0)
+        convolutions.convolve_dilated(x, kernel, 0)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fdnf.ops import masks
+from fdnf.ops import conditioners
 
 SIZES = [(1, (4,)), (2, (1,)), (5, ()), (6, (3,)), (4, (9, 7)), (7, (2, 11, 5))]
 
@@ -23,7 +23,7 @@ def test_jacobian_is_strictly_lower_triangular(dim, hidden, lowest):
     draw = np.random.default_rng(0).uniform
     kernels = [
         mask * draw(0.5, 1.0, mask.shape)
-        for mask in masks.made_masks(dim, hidden, lowest=lowest)
+        for mask in conditioners.made_masks(dim, hidden, lowest=lowest)
     ]
     slopes = jacobian(kernels, dim)
     assert np.all(slopes[np.triu_indices(dim)] == 0)
@@ -35,7 +35,7 @@ def test_jacobian_is_strictly_lower_triangular(dim, hidden, lowest):
 @pytest.mark.parametrize("lowest", [0, 1])
 @pytest.mark.parametrize(("dim", "hidden"), SIZES)
 def test_degrees_are_sorted_and_evenly_spread(dim, hidden, lowest):
-    inputs, *layers = masks.made_degrees(dim, hidden, lowest=lowest)
+    inputs, *layers = conditioners.made_degrees(dim, hidden, lowest=lowest)
     np.testing.assert_array_equal(inputs, np.arange(1, dim + 1))
     highest = max(lowest, dim - 1)
     for width, degrees in zip(hidden, layers, strict=True):
@@ -50,42 +50,44 @@ def test_degrees_are_sorted_and_evenly_spread(dim, hidden, lowest):
 
 
 def test_narrow_layer_spans_the_whole_range():
-    _, degrees = masks.made_degrees(64, (3,))
+    _, degrees = conditioners.made_degrees(64, (3,))
     np.testing.assert_array_equal(degrees, [1, 22, 43])
 
 
 def test_known_masks():
-    first, last = masks.made_masks(3, (4,))
+    first, last = conditioners.made_masks(3, (4,))
     np.testing.assert_array_equal(first, [[1, 1, 1, 1], [0, 0, 1, 1], [0, 0, 0, 0]])
     np.testing.assert_array_equal(last, [[0, 1, 1], [0, 1, 1], [0, 0, 1], [0, 0, 1]])
     assert first.dtype == last.dtype == np.float32
 
 
 def test_degree_zero_reaches_the_first_output():
-    _, last = masks.made_masks(3, (3,), lowest=0)
+    _, last = conditioners.made_masks(3, (3,), lowest=0)
     assert last[0, 0] == 1
-    _, last = masks.made_masks(3, (3,))
+    _, last = conditioners.made_masks(3, (3,))
     assert not last[:, 0].any()
 
 
 def test_patterns():
-    np.testing.assert_array_equal(masks.checkerboard(2, 3), [[1, 0, 1], [0, 1, 0]])
-    total = masks.checkerboard(3, 3) + masks.checkerboard(3, 3, 1)
+    np.testing.assert_array_equal(
+        conditioners.checkerboard(2, 3), [[1, 0, 1], [0, 1, 0]]
+    )
+    total = conditioners.checkerboard(3, 3) + conditioners.checkerboard(3, 3, 1)
     np.testing.assert_array_equal(total, np.ones((3, 3)))
-    np.testing.assert_array_equal(masks.alternating(5), [1, 0, 1, 0, 1])
-    np.testing.assert_array_equal(masks.alternating(4, 1), [0, 1, 0, 1])
+    np.testing.assert_array_equal(conditioners.alternating(5), [1, 0, 1, 0, 1])
+    np.testing.assert_array_equal(conditioners.alternating(4, 1), [0, 1, 0, 1])
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: masks.made_degrees(0, (3,)), "dim is 0"),
-        (lambda: masks.made_masks(3, (4, 0)), r"hidden is \(4, 0\)"),
-        (lambda: masks.made_masks(3, (4,), lowest=2), "lowest is 2"),
-        (lambda: masks.checkerboard(0, 3), "0 x 3"),
-        (lambda: masks.checkerboard(2, 3, 2), "parity is 2"),
-        (lambda: masks.alternating(0), "dim is 0"),
-        (lambda: masks.alternating(3, -1), "parity is -1"),
+        (lambda: conditioners.made_degrees(0, (3,)), "dim is 0"),
+        (lambda: conditioners.made_masks(3, (4, 0)), r"hidden is \(4, 0\)"),
+        (lambda: conditioners.made_masks(3, (4,), lowest=2), "lowest is 2"),
+        (lambda: conditioners.checkerboard(0, 3), "0 x 3"),
+        (lambda: conditioners.checkerboard(2, 3, 2), "parity is 2"),
+        (lambda: conditioners.alternating(0), "dim is 0"),
+        (lambda: conditioners.alternating(3, -1), "parity is -1"),
     ],
 )
 def test_errors_name_what_was_given(call, message):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fdnf.ops import shifted_convolution
+from fdnf.ops import convolutions
 
 # Kernel, padding, stride.
 WINDOWS = [
@@ -16,7 +16,7 @@ WINDOWS = [
     ((2, 2), ((1, 0), (1, 0)), 2),
 ]
 over_windows = pytest.mark.parametrize(("sides", "padding", "stride"), WINDOWS, ids=str)
-convolve = jax.jit(shifted_convolution.convolve, static_argnums=(2, 3, 4))
+convolve = jax.jit(convolutions.convolve_shifted, static_argnums=(2, 3, 4))
 
 
 def draw(sides, channels):
@@ -53,7 +53,7 @@ def test_gradients_of_both_ways_agree(sides, padding, stride):
 
     def gradients(method):
         def total(x, kernel):
-            y = shifted_convolution.convolve(x, kernel, padding, stride, method)
+            y = convolutions.convolve_shifted(x, kernel, padding, stride, method)
             return jnp.sum(jnp.sin(y))
 
         return jax.jit(jax.grad(total, (0, 1)))(x, kernel)
@@ -66,4 +66,4 @@ def test_gradients_of_both_ways_agree(sides, padding, stride):
 def test_unknown_method():
     x, kernel = draw((2, 2), (1, 1))
     with pytest.raises(ValueError, match="unknown method 'fft'"):
-        shifted_convolution.convolve(x, kernel, ((1, 0), (1, 0)), 1, "fft")
+        convolutions.convolve_shifted(x, kernel, ((1, 0), (1, 0)), 1, "fft")

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fdnf.ops import transposed_convolution
+from fdnf.ops import convolutions
 
-upsample = jax.jit(transposed_convolution.upsample, static_argnums=2)
+upsample = jax.jit(convolutions.upsample, static_argnums=2)
 
 
 def draw(*shape, seed=0):
@@ -53,4 +53,4 @@ def test_is_jax_own_convolution():
 
 def test_refuses_no_stride():
     with pytest.raises(ValueError, match="stride 0: expected at least 1"):
-        transposed_convolution.upsample(draw(1, 2, 1), draw(2, 1, 1), 0)
+        convolutions.upsample(draw(1, 2, 1), draw(2, 1, 1), 0)

@@ -12,12 +12,12 @@ from fdnf.students.build import STUDENTS
 from fdnf.students.resnet import ResNet
 from fdnf.students.rrdb import RRDBNet
 from fdnf.students.srflow import SRFlowStudent
-from fdnf.students.wave_ablation import (
+from fdnf.students.wave import (
     WaveAffineStudent,
     WaveFlowStudent,
+    WaveNetStudent,
     WaveWideFlowStudent,
 )
-from fdnf.students.wavenet import WaveNetStudent
 
 ROWS = 3
 ENCODER = {"features": 4, "blocks": 1, "growth": 2, "rdbs": 1, "convs": 1}

@@ -9,13 +9,13 @@ import pytest
 from ml_collections import ConfigDict
 
 from fdnf.bijectors.combinators import Chain
-from fdnf.bijectors.rotation import RotationConv
-from fdnf.bijectors.wave_coupling import WaveCoupling
-from fdnf.flows import waveglow_surgery
+from fdnf.bijectors.coupling import WaveCoupling
+from fdnf.bijectors.invertible_conv import RotationConv
+from fdnf.flows import surgery
 from fdnf.flows.waveglow import WaveGlow
 from fdnf.nets.wavenet import WaveNet
 from fdnf.students import build
-from fdnf.students.wave_ablation import AffineBlock
+from fdnf.students.wave import AffineBlock
 
 TIME, FRAMES, MELS = 16, 4, 2
 SMALL = {
@@ -131,7 +131,7 @@ def test_inherits_the_teachers_upsampler(folded, made):
     its = drawn(jax.eval_shape(TEACHER.init, jax.random.key(1), x, MEL))
     teacher = TEACHER
     if folded:
-        teacher, its = waveglow_surgery.fold(TEACHER, its)
+        teacher, its = surgery.fold(TEACHER, its)
     student, variables = made["wavenet"]
     taken = student.inherit(variables, its)
     assert taken["params"] is variables["params"]

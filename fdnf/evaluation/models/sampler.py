@@ -14,7 +14,7 @@ import numpy as np
 
 from fdnf.data.images import Images
 from fdnf.data.tabular import SPLITS
-from fdnf.flows import base, srflow_surgery, surgery, waveglow_surgery
+from fdnf.flows import base, surgery
 from fdnf.flows.glow import Glow
 from fdnf.flows.srflow import SRFlow
 from fdnf.flows.waveglow import WaveGlow
@@ -31,8 +31,8 @@ Temperature = float | int | tuple[float | int, ...]
 # What makes a flow of fewer operations, exact up to rounding, where there is such.
 FOLDS: dict[type, Callable[..., tuple[Any, Any]]] = {
     Glow: surgery.fold,
-    SRFlow: srflow_surgery.fold,
-    WaveGlow: waveglow_surgery.fold,
+    SRFlow: surgery.fold,
+    WaveGlow: surgery.fold,
 }
 # Rows in the flow's own space pass as they are.
 AS_IT_IS = prepared.Preprocess()

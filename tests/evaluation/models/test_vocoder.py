@@ -8,7 +8,7 @@ import pytest
 from fdnf.evaluation.models import vocoder as vocoders
 from fdnf.evaluation.models.vocoder import Vocoder
 from fdnf.ops import mel
-from fdnf.students.wavenet import WaveNetStudent
+from fdnf.students.wave import WaveNetStudent
 from tests import floats
 from tests.evaluation import speech_models
 

@@ -1,10 +1,40 @@
-"""Static masks: MADE's kernels, causal convolutions, checkerboard, alternating.
+"""What the networks within flows are made with: activations, masks, bounded scales.
 
-Everything here is numpy and is evaluated while a program is traced, so that masks are
-constants of the compiled program.
+Masks are numpy and are made while a program is traced, so that they are constants of
+the compiled program: MADE's kernels, causal convolutions, checkerboard, alternating.
+
+Every multiplicative factor of a flow goes through one of the scales. An unbounded
+exp(a) is what makes flows explode in the direction that nobody trained: a latent
+slightly outside the training range then decodes to infinity. The maps here are smooth,
+strictly monotone and bounded on both sides.
 """
 
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": jax.nn.relu,
+    "tanh": jnp.tanh,
+    "elu": jax.nn.elu,
+    "gelu": jax.nn.gelu,
+    "silu": jax.nn.silu,
+}
+
+
+def activation(name: str) -> Callable[[Array], Array]:
+    """The elementwise function of that name.
+
+    Raises:
+      ValueError: for an unknown name, with the known ones.
+    """
+    if name not in ACTIVATIONS:
+        raise ValueError(f"unknown activation {name!r}; known: {sorted(ACTIVATIONS)}")
+    return ACTIVATIONS[name]
+
 
 ORDERS = ("channels", "raster")
 
@@ -169,3 +199,27 @@ def _of_parity(index: np.ndarray, parity: int) -> np.ndarray:
     if parity not in (0, 1):
         raise ValueError(f"mask: parity is {parity}, expected 0 or 1.")
     return (index % 2 == parity).astype(np.float32)
+
+
+Raw = Float[Array, "*shape"]
+
+
+def soft_clamp(raw: Raw, bound: float = 5.0) -> Raw:
+    """Log-scale in (-bound, bound): bound * tanh(raw / bound), slope 1 at 0."""
+    return bound * jnp.tanh(raw / bound)
+
+
+def inverse_soft_clamp(log_scale: Raw, bound: float = 5.0) -> Raw:
+    """The `raw` whose soft clamp is `log_scale`, which is cut to 99 % of the bound."""
+    return bound * jnp.arctanh(jnp.clip(log_scale / bound, -0.99, 0.99))
+
+
+def sigmoid_log_scale(raw: Raw, floor: float = 1e-3) -> Raw:
+    """Log-scale in (log floor, 0): log(floor + (1 - floor) sigmoid(raw + 2)).
+
+    Near 0 for raw = 0, as in Glow's released code; the floor bounds what the inverse
+    divides by, which the released code leaves open.
+
+    Reference: Kingma and Dhariwal (2018), released code.
+    """
+    return jnp.log(floor + (1.0 - floor) * jax.nn.sigmoid(raw + 2.0))
