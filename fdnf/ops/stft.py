@@ -1,11 +1,13 @@
 """Short-time Fourier transforms: framed, their magnitude and power, and the inverse.
 
-The conventions of torch.stft and librosa: a window shorter than the transform stands
-in its middle, and centred frames come from reflecting the signal at its ends.
+By `jax.scipy.signal` in the conventions of torch.stft and librosa: a window shorter
+than the transform stands in its middle, and centred frames come from reflecting the
+signal at its ends.
 """
 
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy import signal
 from jaxtyping import Array, Complex, Float
 
 WINDOWS = ("rectangular", "hann")
@@ -56,9 +58,26 @@ def transform(
             f"signals of type {x.dtype}: expected floats, in [-1, 1] of sound. Of"
             " 16-bit samples that is x / 32768."
         )
+    if n_fft < 1 or hop < 1:
+        raise ValueError(f"frames of {n_fft} with hop {hop}: expected both at least 1")
+    needed = n_fft // 2 + 1 if centred else n_fft
+    if x.shape[-1] < needed:
+        raise ValueError(
+            f"a signal of {x.shape[-1]} samples is too short for frames of {n_fft}"
+            f"{' that are centred' if centred else ''}: expected at least {needed}"
+        )
     x = jnp.asarray(x, jnp.promote_types(x.dtype, jnp.float32))
-    weights = jnp.asarray(window(shape, length or n_fft, n_fft), x.dtype)
-    return jnp.fft.rfft(frames(x, n_fft, hop, centred) * weights, axis=-1)
+    weights = window(shape, length or n_fft, n_fft)
+    _, _, found = signal.stft(
+        x,
+        window=jnp.asarray(weights, x.dtype),
+        nperseg=n_fft,
+        noverlap=n_fft - hop,
+        boundary="even" if centred else None,
+        padded=False,
+    )
+    # Without the division by the window's sum.
+    return jnp.swapaxes(found, -1, -2) * float(weights.sum())
 
 
 def power(
@@ -119,40 +138,6 @@ def magnitude(
     return jnp.where(silent, 0.0, jnp.sqrt(jnp.where(silent, 1.0, squared)))
 
 
-def frames(
-    x: Signals, size: int, hop: int, centred: bool = False
-) -> Float[Array, "*batch frames size"]:
-    """Overlapping pieces of a signal.
-
-    Args:
-      x: signals, time last.
-      size: samples of a frame.
-      hop: samples from one frame to the next.
-      centred: reflect size / 2 samples at each end first.
-
-    Returns:
-      `[..., frames, size]`, 1 + (time - size) // hop frames of the (reflected) signal.
-
-    Raises:
-      ValueError: for a signal that is too short, or a size or hop below 1.
-    """
-    if size < 1 or hop < 1:
-        raise ValueError(f"frames of {size} with hop {hop}: expected both at least 1")
-    time, margin = x.shape[-1], size // 2
-    needed = margin + 1 if centred else size
-    if time < needed:
-        raise ValueError(
-            f"a signal of {time} samples is too short for frames of {size}"
-            f"{' that are centred' if centred else ''}: expected at least {needed}"
-        )
-    if centred:
-        sides = [(0, 0)] * (x.ndim - 1) + [(margin, margin)]
-        x = jnp.pad(x, sides, mode="reflect")
-    count = 1 + (x.shape[-1] - size) // hop
-    at = hop * np.arange(count)[:, None] + np.arange(size)
-    return x[..., at]
-
-
 def inverse(
     spectrum: Transform,
     *,
@@ -177,35 +162,21 @@ def inverse(
         window reaches, the signal is 0.
 
     Raises:
-      ValueError: for a hop below 1, or a window that does not fit.
+      ValueError: for frames that do not overlap, or a window that does not fit.
     """
     n_fft = 2 * (spectrum.shape[-1] - 1)
-    if hop < 1:
-        raise ValueError(f"hop {hop}: expected at least 1")
-    count = spectrum.shape[-2]
-    time = hop * (count - 1) if time is None else time
+    if not 1 <= hop < n_fft:
+        raise ValueError(f"hop {hop}: expected 1 to n_fft - 1 = {n_fft - 1}")
+    time = hop * (spectrum.shape[-2] - 1) if time is None else time
     weights = window(shape, length or n_fft, n_fft)
-    pieces = jnp.fft.irfft(spectrum, n_fft, axis=-1) * weights
-    covered = np.asarray(_overlapped(np.tile(weights**2, (count, 1)), hop, np))
-    covered = np.where(covered > 1e-8, covered, np.inf).astype(np.float32)
-    x = _overlapped(pieces, hop, jnp) / covered
+    _, x = signal.istft(
+        jnp.swapaxes(spectrum, -1, -2) / float(weights.sum()),
+        window=jnp.asarray(weights),
+        nperseg=n_fft,
+        noverlap=n_fft - hop,
+        boundary=False,
+    )
     margin = n_fft // 2
     missing = max(0, margin + time - x.shape[-1])
     x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, missing)])
     return x[..., margin : margin + time]
-
-
-def _overlapped(pieces, hop: int, xp):
-    """Sum of `[..., frames, size]` laid `hop` apart: `[..., (frames - 1) hop + size]`.
-
-    By adding rows of blocks of `hop`, as a scatter would be slow on a CPU.
-    """
-    *lead, count, size = pieces.shape
-    blocks = -(-size // hop)
-    sides = [(0, 0)] * len(lead)
-    pieces = xp.pad(pieces, [*sides, (0, 0), (0, blocks * hop - size)])
-    pieces = pieces.reshape(*lead, count, blocks, hop)
-    total = xp.zeros((*lead, count + blocks - 1, hop), pieces.dtype)
-    for b in range(blocks):
-        total += xp.pad(pieces[..., b, :], [*sides, (b, blocks - 1 - b), (0, 0)])
-    return total.reshape(*lead, -1)[..., : (count - 1) * hop + size]

@@ -103,7 +103,7 @@ def plain(x, kernel):
 
 
 def test_auto_on_cpu_is_direct_for_large_images_without_gradients(monkeypatch):
-    monkeypatch.setattr(convolution, "_LARGE", 10_000)
+    monkeypatch.setattr(convolutions, "_LARGE", 10_000)
     x, kernel = (jnp.asarray(a) for a in draw((3, 3), (2, 5)))
     wide = jnp.asarray(draw((3, 3), (2, 5), image=(12, 10))[0])
 
@@ -137,7 +137,7 @@ def test_auto_on_cpu_is_direct_for_large_images_without_gradients(monkeypatch):
 
 def test_auto_of_any_number_of_rows(monkeypatch):
     # As in programs that are exported for all batches.
-    monkeypatch.setattr(convolution, "_LARGE", 5_000)
+    monkeypatch.setattr(convolutions, "_LARGE", 5_000)
     convolve = jax.jit(lambda x, k: convolutions.convolve(x, k))
     kernel = jax.ShapeDtypeStruct((3, 3, 2, 5), np.float32)
     for sides, direct in (("4, 6", False), ("12, 10", True), ("h, 10", False)):
