@@ -1,4 +1,9 @@
-"""Files from the network: verified, whole or absent, and a quick answer without one."""
+"""Files from the network: verified, whole or absent, and a quick answer without one.
+
+By hand and not by pooch, which waits for a name server as long as the system does,
+takes any number of bytes at any pace, follows an address out of https, and has nothing
+to hold a file without a published checksum against.
+"""
 
 import hashlib
 import http.client

@@ -1,4 +1,8 @@
-"""WAV files of one channel and 16 bits, and their resampling."""
+"""WAV files of one channel and 16 bits, and their resampling.
+
+Not by `scipy.io.wavfile`, which gives what there is of a file that is cut short, and
+nothing of a stream whose writer put 0 for its size.
+"""
 
 import math
 import pathlib

@@ -1,6 +1,6 @@
 """What is measured of a model, on all devices, and what is kept by it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -9,7 +9,6 @@ import numpy as np
 from flax import struct
 from jax.typing import ArrayLike
 
-from fdnf.data import readers
 from fdnf.metrics import likelihood
 from fdnf.train import distributed, models
 from fdnf.train.batches import Measure, Objective, Run, Share, fold
@@ -99,8 +98,8 @@ def make_log_prob(
         first = distributed.index() * here if everyone else 0
         own = slice(first, first + here)
         pairs = zip(
-            readers.padded_batches(rows, batch_size, devices),
-            readers.padded_batches(known, batch_size, devices),
+            padded_batches(rows, batch_size, devices),
+            padded_batches(known, batch_size, devices),
             strict=True,
         )
         for i, ((batch, mask), (near, _)) in enumerate(pairs):
@@ -366,3 +365,42 @@ def newest(
     value = jnp.asarray(value, best.value.dtype)
     new = Best(params=params, constants=constants, value=value, step=step)
     return replace(best, whole(params), new)
+
+
+def padded_batches(
+    array: np.ndarray, batch_size: int, multiple_of: int = 1
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Cuts an array into batches of one size, padding the last.
+
+    Every batch has the same shape, so a compiled step is compiled once. Padding
+    repeats the last example, which is always a legal input; the mask tells it apart.
+
+    Args:
+        array: Examples `[rows, ...]`, at least one.
+        batch_size: Examples a batch, at least 1. A batch is never larger than needed
+            for the whole array.
+        multiple_of: Batches are padded up to a multiple of this, so that they split
+            evenly over devices.
+
+    Yields:
+        A batch `[batch, ...]` and its mask `[batch]`, bool, false on padding.
+
+    Raises:
+        ValueError: If there are no examples, or a size is below 1.
+    """
+    if batch_size < 1 or multiple_of < 1:
+        raise ValueError(
+            f"batch_size and multiple_of must be at least 1, got {batch_size} and"
+            f" {multiple_of}."
+        )
+    if len(array) == 0:
+        raise ValueError("There are no examples to batch: the array has no rows.")
+    own = min(batch_size, len(array))
+    size = -(-own // multiple_of) * multiple_of
+    for start in range(0, len(array), own):
+        batch = array[start : start + own]
+        count = len(batch)
+        if count < size:
+            padding = np.broadcast_to(batch[-1:], (size - count, *batch.shape[1:]))
+            batch = np.concatenate([batch, padding])
+        yield batch, np.arange(size) < count

@@ -1,15 +1,28 @@
 import os
 import pathlib
+import urllib.request
 
 import pytest
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    """Every test has a cache of its own, and no data directory but what it sets."""
+    """Every test has a cache and a home of its own, and no other place for data."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv("FDNF_DATA_DIR", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in ("FDNF_DATA_DIR", "TFDS_DATA_DIR"):
+        monkeypatch.delenv(name, raising=False)
     return tmp_path / "cache" / "fdnf"
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """Nothing answers."""
+
+    def refuse(*args, **kwargs):
+        raise OSError("no network here")
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
 
 
 REAL = os.environ.get("FDNF_DATA_DIR")

@@ -28,6 +28,19 @@ def link(name, target, kind=tarfile.SYMTYPE):
     return info, b""
 
 
+def written(directory, kind, name, content):
+    """An archive with one member."""
+    path = directory / f"a.{kind}"
+    if kind == "tar.gz":
+        return tar(path, (tarfile.TarInfo(name), content))
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr(name, content)
+    return path
+
+
+KINDS = pytest.mark.parametrize("kind", ["tar.gz", "zip"])
+
+
 @pytest.fixture
 def target(tmp_path):
     return tmp_path / "out" / "file"
@@ -41,10 +54,8 @@ def test_tar_member(tmp_path, target):
 
 
 def test_zip_member(tmp_path, target):
-    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr("a/b.txt", CONTENT)
-    archives.extract_member(tmp_path / "a.zip", "a/b.txt", target)
-    assert target.read_bytes() == CONTENT
+    archive = written(tmp_path, "zip", "a/b.txt", CONTENT)
+    assert archives.extract_member(archive, "a/b.txt", target).read_bytes() == CONTENT
 
 
 def test_hostile_name_is_only_a_name(tmp_path, target):
@@ -74,27 +85,30 @@ def test_zip_link_is_refused(tmp_path, target):
     assert os.listdir(target.parent) == []
 
 
-def test_absent_zip_member(tmp_path, target):
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
-        file.writestr("b", "")
+@KINDS
+def test_absent_member(tmp_path, target, kind):
     with pytest.raises(DataError, match="no member 'a'; it has: b"):
-        archives.extract_member(tmp_path / "a.zip", "a", target)
+        archives.extract_member(written(tmp_path, kind, "b", b""), "a", target)
 
 
-@pytest.mark.parametrize("kind", ["tar", "zip"])
+@KINDS
 @pytest.mark.parametrize("keep", [0.0, 0.5, 0.9])
 def test_truncated_archive_leaves_no_file(tmp_path, target, kind, keep):
-    content = os.urandom(50_000)
-    archive = tmp_path / "archive"
-    if kind == "tar":
-        tar(archive, (tarfile.TarInfo("a"), content))
-    else:
-        with zipfile.ZipFile(archive, "w") as file:
-            file.writestr("a", content)
+    archive = written(tmp_path, kind, "a", os.urandom(50_000))
     archive.write_bytes(archive.read_bytes()[: int(keep * 50_000)])
     with pytest.raises(DataError, match="damaged"):
         archives.extract_member(archive, "a", target)
     assert os.listdir(target.parent) == []
+    with pytest.raises(DataError, match="is damaged: .* get it again"):
+        dict(archives.members(archive, lambda name: True))
+
+
+@KINDS
+def test_members_are_read_by_their_names(tmp_path, kind):
+    archive = written(tmp_path, kind, "a/b.txt", CONTENT)
+    assert dict(archives.members(archive, str.isupper)) == {}
+    found = archives.members(archive, lambda name: name.endswith(".txt"))
+    assert dict(found) == {"a/b.txt": CONTENT}
 
 
 def test_absent_archive(tmp_path, target):
@@ -102,14 +116,9 @@ def test_absent_archive(tmp_path, target):
         archives.extract_member(tmp_path / "none.zip", "a", target)
 
 
-@pytest.mark.parametrize("kind", ["tar", "zip"])
+@KINDS
 def test_member_larger_than_the_disk_has_room(tmp_path, target, monkeypatch, kind):
-    if kind == "tar":
-        archive = tar(tmp_path / "a.tar.gz", (tarfile.TarInfo("b"), CONTENT))
-    else:
-        archive = tmp_path / "a.zip"
-        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
-            file.writestr("b", CONTENT)
+    archive = written(tmp_path, kind, "b", CONTENT)
     monkeypatch.setattr(archives.shutil, "disk_usage", lambda _: Usage(9, 0, 9))
     with pytest.raises(DataError, match="announces 40,000 bytes; on the disk are 9 fr"):
         archives.extract_member(archive, "b", target)
@@ -117,9 +126,7 @@ def test_member_larger_than_the_disk_has_room(tmp_path, target, monkeypatch, kin
 
 
 def test_member_with_a_password(tmp_path, target):
-    archive = tmp_path / "a.zip"
-    with zipfile.ZipFile(archive, "w") as file:
-        file.writestr("b", CONTENT)
+    archive = written(tmp_path, "zip", "b", CONTENT)
     content = bytearray(archive.read_bytes())
     for mark, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
         content[content.index(mark) + offset] |= 1

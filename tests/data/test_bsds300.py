@@ -1,11 +1,9 @@
-import io
-
 import numpy as np
 import pytest
-from PIL import Image
 
 from fdnf.data import bsds300, cache, published
 from fdnf.data.tabular import DataError, Tabular
+from tests.data import pictures
 
 COUNTS = (60, 20, 30)
 
@@ -14,18 +12,14 @@ def encode(level):
     # Grey 8x9 images of one level with a bright corner that tells it apart.
     pixels = np.zeros((8, 9, 3), np.uint8)
     pixels[0] = level
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return np.frombuffer(file.getvalue(), np.uint8)
+    return pictures.encode(pixels)
 
 
 @pytest.fixture
 def path(tmp_path):
     arrays = {}
     for split, levels in {"train": range(40, 70), "test": range(100, 105)}.items():
-        streams = [encode(level) for level in levels]
-        arrays[f"{split}_jpeg_bytes"] = np.concatenate(streams)
-        arrays[f"{split}_offsets"] = np.cumsum([0, *map(len, streams)])
+        arrays |= pictures.pack([encode(level) for level in levels], f"{split}_")
     file = tmp_path / bsds300.FILE
     np.savez(file, **arrays)
     return file
@@ -121,23 +115,21 @@ def images():
     return [rng.integers(0, 256, shape, np.uint8) for shape in [(8, 11), (20, 9)]]
 
 
-def png(pixels):
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
-
-
 def test_grey_is_rounded_luma():
-    rgb = np.zeros((1, 3, 3), np.uint8)
-    rgb[0, 0] = [255, 0, 0]
-    rgb[0, 1] = [10, 20, 30]
-    rgb[0, 2] = [255, 255, 255]
+    rgb = np.zeros((2, 3, 3), np.uint8)
+    rgb[:, 0] = [255, 0, 0]
+    rgb[:, 1] = [10, 20, 30]
+    rgb[:, 2] = [255, 255, 255]
     # 76.2195, 2.989 + 11.74 + 3.42 = 18.149, and 0.9999 * 255 = 254.97
-    np.testing.assert_array_equal(bsds300.grey(png(rgb), "it"), [[76, 18, 255]])
+    np.testing.assert_array_equal(
+        bsds300.grey(pictures.encode(rgb), "it"), [[76, 18, 255]] * 2
+    )
 
 
 def test_grey_images_keep_their_levels(images):
-    np.testing.assert_array_equal(bsds300.grey(png(images[0]), "it"), images[0])
+    np.testing.assert_array_equal(
+        bsds300.grey(pictures.encode(images[0]), "it"), images[0]
+    )
 
 
 def test_rows_are_patches_with_noise_below_one_level(images):

@@ -28,21 +28,17 @@ def test_arguments_may_be_absent():
     assert build.build(SimpleNamespace(name="synthetic")).dim == 4
 
 
-def test_unknown_name():
-    with pytest.raises(DataError, match="Unknown data set 'powr'; known: power, gas"):
-        build.build(config("powr"))
-
-
-def test_unknown_argument():
-    with pytest.raises(
-        DataError, match="no argument 'row'; known: data_dir, rows, dim"
-    ):
-        build.build(config("synthetic", row=12))
-
-
-def test_missing_argument():
-    with pytest.raises(DataError, match="'npz' needs the argument 'path'"):
-        build.build(config("npz"))
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        (config("powr"), "Unknown data set 'powr'; known: power, gas"),
+        (config("synthetic", row=12), "no argument 'row'; known: data_dir, rows, dim"),
+        (config("npz"), "'npz' needs the argument 'path'"),
+    ],
+)
+def test_what_is_unknown_or_missing(wrong, text):
+    with pytest.raises(DataError, match=text):
+        build.build(wrong)
 
 
 def test_every_data_set_takes_a_directory_and_a_number_of_rows():

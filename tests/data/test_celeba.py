@@ -11,13 +11,6 @@ from tests.data import pictures
 WHOLE = (218, 178)
 
 
-@pytest.fixture(autouse=True)
-def alone(tmp_path, monkeypatch):
-    """No prepared sets in a home directory."""
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
-
-
 def portrait(level, size=WHOLE):
     return pictures.encode(np.full((*size, 3), level, np.uint8), "JPEG")
 
@@ -81,16 +74,11 @@ def test_second_reading_decodes_nothing(tmp_path, monkeypatch):
     np.testing.assert_array_equal(celeba.celeba64(str(tmp_path)).train, first.train)
 
 
-def test_archive_that_lacks_an_image(tmp_path):
-    official(tmp_path, LINES + "000009.jpg 0\n", PORTRAITS)
-    with pytest.raises(DataError, match="no member 'img_align_celeba/000009.jpg'"):
-        celeba.celeba64(str(tmp_path))
-
-
-def test_hostile_name_in_the_partition_reads_no_file(tmp_path):
+@pytest.mark.parametrize("name", ["000009.jpg", "../../secret.jpg"])
+def test_names_that_the_archive_has_not(tmp_path, name):
     (tmp_path / "secret.jpg").write_bytes(portrait(10))
-    official(tmp_path, LINES + "../../secret.jpg 0\n", PORTRAITS)
-    with pytest.raises(DataError, match="no member"):
+    official(tmp_path, f"{LINES}{name} 0\n", PORTRAITS)
+    with pytest.raises(DataError, match=f"no member 'img_align_celeba/{name}'"):
         celeba.celeba64(str(tmp_path))
 
 

@@ -1,7 +1,6 @@
 import io
 import tarfile
 import time
-import urllib.request
 
 import numpy as np
 import pytest
@@ -10,17 +9,7 @@ from fdnf.data import cifar10
 from fdnf.data.tabular import DataError
 from tests.data import pictures
 
-
-@pytest.fixture(autouse=True)
-def alone(tmp_path, monkeypatch):
-    """No network and no home directory."""
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
-
-    def refuse(*args, **kwargs):
-        raise OSError("no network here")
-
-    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+pytestmark = pytest.mark.usefixtures("offline")
 
 
 def batch(rng, count):

@@ -10,8 +10,6 @@ from tests.data import pictures
 @pytest.fixture
 def directory(tmp_path, monkeypatch):
     """Unpacked folders of a few small images."""
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
     rng = np.random.default_rng(0)
     for kind, split, count in (
         (builder.Div2kHr, "train", 14),

@@ -8,13 +8,6 @@ from fdnf.data.tabular import DataError
 from tests.data import recorded
 
 
-@pytest.fixture(autouse=True)
-def alone(tmp_path, monkeypatch):
-    """No prepared sets in a home directory."""
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
-
-
 def clips(directory, count=20):
     for index in range(count):
         path = directory / f"LJ001-{index + 1:04}.wav"

@@ -54,9 +54,7 @@ def write(home, name, event, content, form="array_record", version="3.0.1"):
 
 
 @pytest.fixture(autouse=True)
-def alone(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+def alone(monkeypatch):
     monkeypatch.setattr(mnist, "FASHION_MNIST", mnist.FASHION_MNIST._replace(system=()))
 
 

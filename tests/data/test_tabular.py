@@ -17,34 +17,34 @@ def test_sound_data_pass_unchanged():
     assert (data.dim, data.event) == (3, (3,))
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_value_that_is_not_finite_is_named_by_place(value):
+def bad(value):
     val = np.zeros((4, 3), np.float32)
     val[2, 1] = value
-    with pytest.raises(DataError, match="'toy', split 'val': row 2, column 1"):
-        tabular.validate(make(val=val))
+    return val
 
 
-def test_wrong_dimension():
-    with pytest.raises(DataError, match="'test': has 2 columns, but 'train' has 3"):
-        tabular.validate(make(test=np.zeros((4, 2), np.float32)))
-
-
-@pytest.mark.parametrize("shape", [(0, 3), (3, 0)])
-def test_empty_split(shape):
-    with pytest.raises(DataError, match="'val': is empty"):
-        tabular.validate(make(val=np.zeros(shape, np.float32)))
-
-
-def test_wrong_axes():
-    with pytest.raises(DataError, match=r"expected shape .* got \(4,\)"):
-        tabular.validate(make(test=np.zeros(4, np.float32)))
-
-
-@pytest.mark.parametrize("rows", [np.zeros((4, 3)), [[0.0, 0.0, 0.0]]])
-def test_wrong_type(rows):
-    with pytest.raises(DataError, match="expected a float32 numpy array, got"):
-        tabular.validate(make(train=rows))
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        *(
+            ({"val": bad(value)}, "'toy', split 'val': row 2, column 1")
+            for value in (np.nan, np.inf, -np.inf)
+        ),
+        (
+            {"test": np.zeros((4, 2), np.float32)},
+            "'test': has 2 columns, but 'train' has 3",
+        ),
+        ({"val": np.zeros((0, 3), np.float32)}, "'val': is empty"),
+        ({"val": np.zeros((3, 0), np.float32)}, "'val': is empty"),
+        ({"test": np.zeros(4, np.float32)}, r"expected shape .* got \(4,\)"),
+        ({"train": np.zeros((4, 3))}, "expected a float32 numpy array, got float64"),
+        ({"train": [[0.0, 0.0, 0.0]]}, "expected a float32 numpy array, got list"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_faults_are_named(changes, text):
+    with pytest.raises(DataError, match=text):
+        tabular.validate(make(**changes))
 
 
 def test_limit_keeps_the_first_rows_and_says_so():

@@ -12,10 +12,8 @@ from tests.data import pictures, recorded
 
 
 @pytest.fixture(autouse=True)
-def alone(tmp_path, monkeypatch):
-    """No prepared sets in a home directory, and no network."""
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+def alone(monkeypatch):
+    """No network."""
 
     def fetch(urls, path, sha256=None, most=None):
         if not path.is_file():
