@@ -231,10 +231,7 @@ def _results(
     read: dict[pathlib.Path, list[Result]] = {}
     damaged = {}
     for path in stored.paths(root):
-        method = path.parent.parent
-        # A file on its own has its run's log and config beside it.
-        alone = not path.parent.name.startswith("seed_")
-        top = path.parent if alone else method.parent.parent
+        top = _workdir(root, path)
         try:
             read.setdefault(top, []).extend(stored.read_file(path))
         except files.DamagedError as error:
@@ -242,6 +239,16 @@ def _results(
             if top in points:
                 damaged[points[top].name] = f"{path.name} is damaged"
     return read, damaged
+
+
+def _workdir(root: pathlib.Path, path: pathlib.Path) -> pathlib.Path:
+    """What the results in a file are of; one on its own has all beside it."""
+    for folder in path.parents:
+        if folder == root:
+            break
+        if folder.name == stored.RESULTS:
+            return folder.parent
+    return path.parent
 
 
 def _joined(first: Result, second: Result) -> Result:

@@ -191,13 +191,13 @@ def folds(
 
 
 def _folder(run: Trained) -> tuple[pathlib.Path | None, str]:
-    """Where a run's pictures may be, and whose they are; a study's have no name."""
-    own, study = run.folder / FOLDER, run.folder.parent / FOLDER
-    if own.is_dir():
+    """Whose directory has a run's pictures, and their name; a study's have none."""
+    if _files(run.folder):
         alone = run.point is not None or (run.folder / gather.CONFIG).exists()
         name = f"{methods.label(run.run)}, seed {run.run.seed}"
-        return own, name if alone else ""
-    return (study, "") if study.is_dir() else (None, "")
+        return run.folder, name if alone else ""
+    study = run.folder.parent
+    return (study, "") if run.point is None and _files(study) else (None, "")
 
 
 def _place(run: Trained, name: str) -> tuple:
@@ -211,7 +211,8 @@ def _files(folder: pathlib.Path) -> list[pathlib.Path]:
         first = [i for i, name in enumerate(FIRST) if path.stem.startswith(name)]
         return (first or [len(FIRST)])[0], path.name
 
-    return sorted((p for p in folder.glob("*.png") if p.name not in LEFT_OUT), key=key)
+    found = [*folder.glob(f"{FOLDER}/*.png"), *folder.glob("*.png")]
+    return sorted((path for path in found if path.name not in LEFT_OUT), key=key)
 
 
 def _small(path: pathlib.Path) -> tuple[bytes, tuple[int, int]]:

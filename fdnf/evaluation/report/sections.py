@@ -24,7 +24,7 @@ from fdnf.evaluation.tables.cell import MISSING
 from fdnf.evaluation.tables.columns import Column
 from fdnf.evaluation.tables.table import Table
 from fdnf.evaluation.tables.view import View
-from fdnf.evaluation.tasks import speech, super_resolution, vectors
+from fdnf.evaluation.tasks import gaussian, speech, super_resolution, vectors
 
 PACKAGES = ("fdnf", "jax", "flax", "optax", "numpy")
 # A terminal shows so many points that are not done.
@@ -67,6 +67,7 @@ def _views(kind: str, results: Sequence[Result]) -> tuple[View, ...]:
         "vectors": vectors.VIEWS,
         "super_resolution": super_resolution.VIEWS,
         "speech": speech.VIEWS,
+        "gaussian": gaussian.VIEWS,
     }
     if kind in known:
         return known[kind]

@@ -194,6 +194,7 @@ KINDS = {
     "images": ("bits_per_dim", {"split": "test"}, "2.500 ± 6.353"),
     "super_resolution": (None, {}, "23.00 ± 12.71"),
     "speech": (None, {}, "3.000 ± 6.572"),
+    "gaussian": (None, {}, "+0.51 ± 0.18 *"),
     "another": ("own_metric", {}, "2.500 ± 6.353"),
 }
 

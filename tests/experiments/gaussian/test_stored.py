@@ -4,7 +4,7 @@ import pathlib
 
 from fdnf.evaluation.core import stored
 from fdnf.evaluation.tables import view
-from fdnf.experiments.gaussian import study
+from fdnf.evaluation.tasks import gaussian
 
 STORED = pathlib.Path(__file__).parents[2] / "evaluation/core/stored/gaussian"
 
@@ -12,8 +12,7 @@ STORED = pathlib.Path(__file__).parents[2] / "evaluation/core/stored/gaussian"
 def test_the_figures_of_a_former_format():
     """As the study printed them then; two losses, T = 2 and 3, three seeds."""
     results = stored.read(STORED)
-    views = [study.LIKELIHOODS, study.DISTANCES, study.PAIRS._replace(against="kl")]
-    samples, distances, pairs = view.page(views, results)
+    samples, distances, pairs = view.page(gaussian.VIEWS, results)
     first = samples.texts()
     assert [row[0] for row in first] == ["2", "2", "3", "3"]
     assert first[3][6:] == ["-5.14 ± 15.69", "-4.94 ± 14.64", "0 of 3", "0.613 ± 0.851"]
