@@ -171,7 +171,9 @@ def folds(
             continue
         spent += len(data)
         caption = ", ".join(filter(None, (name, path.stem.replace("_", " "))))
-        about = " on ".join(filter(None, (run.run.arch, run.run.data)))
+        # A study's are of all that it has.
+        arch = run.run.arch if name else ""
+        about = " on ".join(filter(None, (arch, run.run.data)))
         picture = Picture(data, "image/jpeg", f"{about}: {caption}", caption, size=size)
         shown.setdefault(about, []).append((place, rank, picture))
     told = (
