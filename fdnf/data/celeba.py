@@ -52,11 +52,8 @@ def celeba64(
     Raises:
         DataError: If no copy is at hand, or the first is damaged.
     """
-    file = paths.data_dir(data_dir) / FILE
-    if subset or (subset is None and file.is_file()):
-        data = _from_jpeg(file)
-    else:
-        data = _whole(data_dir)
+    file = paths.subset_file(data_dir, FILE, subset)
+    data = _from_jpeg(file) if file else _whole(data_dir)
     return images.limit(images.validate(data), rows)
 
 
@@ -82,12 +79,6 @@ def face(image: "Image.Image") -> "Image.Image":
 
 
 def _from_jpeg(file: pathlib.Path) -> Images:
-    if not file.is_file():
-        raise DataError(
-            f"No such file: {file}. Put it there, or leave out subset=True for the"
-            " whole set."
-        )
-
     def make():
         streams = decoding.packed(file)
         pixels = decoding.decode(streams, len(streams), EVENT, str(file), face, CROPS)

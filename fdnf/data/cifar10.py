@@ -51,21 +51,12 @@ def cifar10(
     Raises:
         DataError: If no copy is at hand or can be downloaded, or the first is damaged.
     """
-    file = paths.data_dir(data_dir) / FILE
-    if subset or (subset is None and file.is_file()):
-        data = _from_jpeg(file)
-    else:
-        data = _whole(data_dir)
+    file = paths.subset_file(data_dir, FILE, subset)
+    data = _from_jpeg(file) if file else _whole(data_dir)
     return images.limit(images.validate(data), rows)
 
 
 def _from_jpeg(file: pathlib.Path) -> Images:
-    if not file.is_file():
-        raise DataError(
-            f"No such file: {file}. Put it there, or leave out subset=True for the"
-            " whole set."
-        )
-
     def make():
         return images.with_held_out(_jpegs(file, "train"), _jpegs(file, "test"))
 

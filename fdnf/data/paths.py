@@ -89,6 +89,32 @@ def data_dir(given: str | os.PathLike[str] | None = None) -> pathlib.Path:
     return path
 
 
+def subset_file(
+    given: str | os.PathLike[str] | None, name: str, subset: bool | None
+) -> pathlib.Path | None:
+    """The file of a part of a set, where that is what is to be read.
+
+    Args:
+        given: A data directory that overrides the environment.
+        name: The file's name.
+        subset: True for the file, False for the whole set, None for the file if it is
+            there and the whole set otherwise.
+
+    Returns:
+        The file, or None for the whole set.
+
+    Raises:
+        DataError: If `subset` is true and there is no such file.
+    """
+    path = data_dir(given) / name
+    if subset and not path.is_file():
+        raise DataError(
+            f"No such file: {path}. Put it there, or leave out subset=True for the"
+            " whole set."
+        )
+    return path if subset is not False and path.is_file() else None
+
+
 def manual_dir(
     given: str | os.PathLike[str] | None, files: tuple[str, ...]
 ) -> pathlib.Path:

@@ -145,7 +145,6 @@ def _either(
     rows: int | None,
     subset: bool | None,
 ) -> Tabular:
-    path = paths.data_dir(data_dir) / file
-    if subset or (subset is None and path.is_file()):
+    if path := paths.subset_file(data_dir, file, subset):
         return tabular.limit(npz.read_npz(path, name=name, source=note), rows)
     return whole(name, data_dir, rows)

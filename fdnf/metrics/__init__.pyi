@@ -20,10 +20,8 @@ from .speech import (
 )
 from .two_sample import (
     energy_distance as energy_distance,
-    mmd as mmd,
-    sliced_wasserstein as sliced_wasserstein,
-)
-from .two_sample_tests import (
     kolmogorov_smirnov as kolmogorov_smirnov,
     mean_difference as mean_difference,
+    mmd as mmd,
+    sliced_wasserstein as sliced_wasserstein,
 )

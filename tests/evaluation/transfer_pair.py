@@ -12,7 +12,7 @@ from fdnf.evaluation.core.transfer_records import Estimate, Record, Scores
 from fdnf.evaluation.models.sampler import AS_IT_IS, Sampler
 from fdnf.flows.affine import Affine
 from fdnf.metrics.c2st import C2ST
-from fdnf.metrics.two_sample_tests import KolmogorovSmirnov, MeanDifference
+from fdnf.metrics.two_sample import KolmogorovSmirnov, MeanDifference
 from fdnf.train.teachers import Trained
 
 DIM = 3

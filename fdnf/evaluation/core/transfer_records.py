@@ -10,7 +10,7 @@ import numpy as np
 
 from fdnf import files
 from fdnf.metrics.c2st import C2ST
-from fdnf.metrics.two_sample_tests import KolmogorovSmirnov, MeanDifference
+from fdnf.metrics.two_sample import KolmogorovSmirnov, MeanDifference
 
 FILENAME = "transfer.json"
 # Rows of a record that are no student's: fresh samples of the teacher, which give the

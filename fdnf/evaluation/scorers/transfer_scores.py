@@ -15,7 +15,7 @@ import numpy as np
 from fdnf.evaluation.core import transfer_records
 from fdnf.evaluation.core.transfer_records import Scores
 from fdnf.evaluation.models.sampler import Sampler
-from fdnf.metrics import c2st, two_sample, two_sample_tests
+from fdnf.metrics import c2st, two_sample
 
 # Streams of the key: the teacher's samples, and all that are compared with them.
 _OWN, _OTHERS = 0, 1
@@ -176,12 +176,12 @@ def score_rows(against: Reference, x: np.ndarray, settings: Settings) -> Scored:
     )
     shift = None
     if min(len(finite), len(own_finite)) > 1:
-        shift = two_sample_tests.mean_difference(finite, own_finite)
+        shift = two_sample.mean_difference(finite, own_finite)
     scores = Scores(
         rows=len(x),
         exploded_percent=100.0 * float(far.mean()),
         teacher_log_prob=transfer_records.estimate(log_p, -math.inf, ~far),
-        ks=two_sample_tests.kolmogorov_smirnov(
+        ks=two_sample.kolmogorov_smirnov(
             *(
                 np.where(np.isnan(v), -np.inf, v).astype(np.float64)
                 for v in (log_p, against.log_prob)

@@ -9,7 +9,7 @@ import pytest
 
 from fdnf.evaluation.core import transfer_records
 from fdnf.evaluation.core.transfer_records import Estimate, Record, Speed
-from fdnf.metrics.two_sample_tests import KolmogorovSmirnov
+from fdnf.metrics.two_sample import KolmogorovSmirnov
 from tests.evaluation.transfer_pair import record
 
 
