@@ -61,9 +61,7 @@ from fdnf.data import build as datasets
 from fdnf.data import paths
 from fdnf.data.tabular import DataError
 from fdnf.evaluation.export import write as export_mode
-from fdnf.evaluation.scorers import image_extractors
-from fdnf.evaluation.tasks import conditional
-from fdnf.evaluation.tasks import sampling as sampling_mode
+from fdnf.evaluation.tasks import conditional, evaluate
 from fdnf.experiments import points, study
 from fdnf.train import (
     distributed,
@@ -335,7 +333,7 @@ def _say(text: str) -> None:
 def _run(mode: str, config: Any, workdir: pathlib.Path | None) -> int:
     """The exit status of a mode; without a workdir there is a file of points."""
     if mode == "single":
-        image_extractors.check(config.eval)
+        evaluate.check(config.eval)
         conditional.check(config.eval)
         if workdir is None:
             members = points.read(str(_POINTS.value), config)
@@ -354,10 +352,10 @@ def _run(mode: str, config: Any, workdir: pathlib.Path | None) -> int:
 
 
 def _one(mode: str, config: Any, workdir: pathlib.Path) -> None:
-    image_extractors.check(config.eval)
+    evaluate.check(config.eval)
     conditional.check(config.eval)
     writers = {
-        "sample": lambda: sampling_mode.write(workdir, config),
+        "sample": lambda: evaluate.sample(workdir, config),
         "export": lambda: export_mode.write(config, workdir),
     }
     if mode in writers:

@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 
 from fdnf import files
-from fdnf.evaluation.core import records, speech_records, sr_records
-from fdnf.evaluation.core.records import Record
-from fdnf.evaluation.tasks import evaluate
+from fdnf.evaluation.core import scores, stored
+from fdnf.evaluation.core.scores import Result, Run, Score
 from fdnf.experiments.gaussian import study as gaussian_study
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -168,11 +167,10 @@ def test_text_is_read_in_one_encoding():
 
 
 def test_a_table_is_printed_in_a_posix_locale(tmp_path):
-    (tmp_path / "results").mkdir()
-    record = Record("MAF", "gas", "student", 0, {}, 9, None, None, {}, 1, 0)
     for seed in (0, 1):
-        found = record._replace(seed=seed, log_likelihood={"test": (1.0 + seed, 0.1)})
-        evaluate.write([found], tmp_path / "results")
+        score = Score("log_likelihood", 1.0 + seed, "test", se=0.1)
+        run = Run("gas", "student", seed, "MAF", "vectors")
+        scores.write(Result(run, (score,)), tmp_path / "results")
     done = subprocess.run(
         [sys.executable, "-m", "fdnf.evaluation.report", str(tmp_path)],
         cwd=ROOT,
@@ -185,17 +183,16 @@ def test_a_table_is_printed_in_a_posix_locale(tmp_path):
     assert "1.500 \xb1 6.353" in done.stdout.decode("utf-8")
 
 
-@pytest.mark.parametrize("kind", [records, sr_records, speech_records])
+@pytest.mark.parametrize("name", stored.READERS)
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"null", b"[]", b"{}", b"\xff\x00", b"[" * 100_000]
 )
-def test_damaged_results_are_named_with_the_way_out(kind, content, tmp_path):
-    path = tmp_path / "m" / "seed_0" / kind.FILENAME
+def test_damaged_results_are_named_with_the_way_out(name, content, tmp_path):
+    path = tmp_path / "m" / "seed_0" / name
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
-    read = getattr(kind, "read", None) or kind.read_records
-    with pytest.raises(files.DamagedError, match=rf"{kind.FILENAME}: .*evaluate"):
-        read(tmp_path)
+    with pytest.raises(files.DamagedError, match=rf"{name}: .*evaluate"):
+        stored.read(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"null", b"{}", b"\xff\x00"])

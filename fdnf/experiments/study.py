@@ -15,10 +15,8 @@ from typing import Any
 from fdnf import files
 from fdnf.data import build as datasets
 from fdnf.data import fingerprint
-from fdnf.data.images import Images
+from fdnf.evaluation.core import methods as named
 from fdnf.evaluation.core import stored
-from fdnf.evaluation.pictures import pictures
-from fdnf.evaluation.tables import image_tables, markup, tables
 from fdnf.evaluation.tasks import conditional, evaluate, transfer_report
 from fdnf.train import (
     checkpoint,
@@ -34,8 +32,6 @@ from fdnf.train import (
     workdirs,
 )
 from fdnf.train.preprocess import Data
-
-RESULTS = "results"
 
 _log = logging.getLogger(__name__)
 
@@ -95,7 +91,7 @@ def _run(config: Any, workdir: pathlib.Path, plans: dict[str, Any], runs: int) -
         if method != "student":
             plan.teacher.workdir = str(where["teacher"])
             plan.teacher.config = None
-        loop.train_and_evaluate(plan, where[method], label=pictures.name(method))
+        loop.train_and_evaluate(plan, where[method], label=named.label(method))
         process.release_programs()
     if not distributed.is_first():
         return ""
@@ -149,7 +145,7 @@ def _plan(config: Any, method: str, runs: int) -> Any:
         if config.get("label") != method:
             plan.label = ""
             if method in plan.study.recipes:
-                _override(plan, plan.study.recipes[method].to_dict())
+                _override(plan, method)
             else:
                 plan.loss.method = method
         if plan.teacher.get("config"):
@@ -157,15 +153,13 @@ def _plan(config: Any, method: str, runs: int) -> Any:
     return plan
 
 
-def _override(config: Any, changes: dict[str, Any]) -> None:
-    for key, value in changes.items():
-        *path, last = key.split("/")
-        section = config
-        for name in path:
-            section = section[name]
-        if last not in section:
-            raise settings.ConfigError(f"study.recipes: no key {key!r} in the config")
-        section[last] = value
+def _override(plan: Any, method: str) -> None:
+    """Applies a recipe, in whose keys a slash stands for a point."""
+    recipe = plan.study.recipes[method].to_dict()
+    try:
+        settings.override(plan, {k.replace("/", "."): v for k, v in recipe.items()})
+    except settings.ConfigError as error:
+        raise settings.ConfigError(f"study.recipes.{method}: {error}") from error
 
 
 def report(
@@ -188,7 +182,7 @@ def report(
     """
     workdir = _place(workdir, where, data)
     _check_teacher(where)
-    table = _report(workdir, where, data, evaluation)
+    table = _evaluated(workdir, where, data, evaluation)
     _log.info("written: %s/table.md, %s/figures/", workdir, workdir)
     return table
 
@@ -225,52 +219,24 @@ def _check_teacher(where: dict[str, pathlib.Path]) -> None:
             )
 
 
-def _report(
-    workdir: pathlib.Path,
-    where: dict[str, pathlib.Path],
-    data: Data,
-    evaluation: Any,
+# Until these tasks stand in `evaluate.TASKS`.
+def _evaluated(
+    workdir: pathlib.Path, where: dict[str, pathlib.Path], data: Any, evaluation: Any
 ) -> str:
     if isinstance(data, conditional.KINDS):
         return conditional.report(workdir, where, data, evaluation)
+    table = evaluate.evaluate(workdir, where, data, evaluation)
     trained = {method: teachers.load(path) for method, path in where.items()}
     for flow in trained.values():
         flow.config.eval.update(evaluation)
-    skipped = {method: _skipped(path) for method, path in where.items()}
-    first = next(iter(trained.values()))
-    judge = evaluate.judge(data, first.preprocess, first.config.eval)
-    for method, path in where.items():
-        _log.info("evaluating %s", path)
-        found = evaluate.evaluate(trained[method], data, method, skipped[method], judge)
-        evaluate.write(found, workdir / RESULTS)
-        process.release_programs()
     samplers = {
         method: found
         for method, found in trained.items()
         if found.config.loss.method in transfer.METHODS
     }
-    # Samples of a condition are not held against a teacher's; the tables of all flows
-    # stand for them.
-    held = samplers and "teacher" in trained and not first.preprocess.classes
-    if held:
-        # The tables of flows of one kind say little of a teacher and its samplers.
+    first = next(iter(trained.values()))
+    if samplers and "teacher" in trained and not first.preprocess.classes:
         table = transfer_report.write(workdir, trained["teacher"], samplers, data)
-        if isinstance(data, Images):
-            runs = tables.read_records(workdir / RESULTS)
-            table += "\n" + markup.to_markdown(image_tables.sample_table(runs))
-    else:
-        table = tables.write(workdir / RESULTS) + judge.footnote()
-    pictures.draw(workdir / "figures", where, trained, data)
-    # Last: that it is there says that all is.
-    files.write_text(workdir / "table.md", table)
+        table += "\n" + (workdir / "table.md").read_text()
+        files.write_text(workdir / "table.md", table)
     return table
-
-
-def _skipped(workdir: pathlib.Path) -> list[int]:
-    result = workdirs.result(workdir)
-    if result is None:
-        raise settings.ConfigError(
-            f"the run in {workdir} is not finished ({loop.FINISHED} is missing): give "
-            "its training command again, which goes on where it stood"
-        )
-    return result["skipped_steps"]

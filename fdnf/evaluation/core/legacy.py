@@ -25,6 +25,13 @@ def of_result(found: Mapping[str, Any]) -> list[Result]:
     """
     bits = found.get("bits_per_dim") or {}
     kind = "images" if bits or found.get("floors") or found.get("counts") else "vectors"
+    counts = found.get("counts") or {}
+    notes = dict.fromkeys(
+        f"Scores of images are of {n:,} "
+        f"{'interpolations' if quantities.INTERPOLATION in name else 'samples'}, "
+        f"against {real:,} test images."
+        for name, (n, real) in counts.items()
+    )
     run = Run(
         found["data"],
         found["method"],
@@ -37,7 +44,7 @@ def of_result(found: Mapping[str, Any]) -> list[Result]:
             "steps": found["steps"],
             "skipped_steps": found["skipped_steps"],
             "source": found.get("source", ""),
-            "notes": tuple(found.get("notes", ())),
+            "notes": (*found.get("notes", ()), *notes),
         },
     )
     scores = [
@@ -48,7 +55,6 @@ def of_result(found: Mapping[str, Any]) -> list[Result]:
         )
         for split, (mean, error) in splits.items()
     ]
-    counts = found.get("counts") or {}
     for name, value in found["metrics"].items():
         n = counts.get(name, (None,))[0]
         scores.append(_metric(name)._replace(value=_number(value), n=n))

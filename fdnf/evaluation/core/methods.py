@@ -62,6 +62,29 @@ DATASETS = (
     *("cifar10", "celeba64", "mnist", "fashion_mnist", "digits_8x8"),
 )
 ARCHS = ("Glow", "MAF")
+# As configs name models, to how tables do; others keep their name.
+ARCHITECTURES = {
+    "glow": "Glow",
+    "glow_tabular": "Glow",
+    "maf": "MAF",
+    "iaf": "IAF",
+    "nice": "NICE",
+    "realnvp": "RealNVP",
+    "realnvp_multiscale": "RealNVP",
+    "affine": "Affine",
+    "mintnet": "MintNet",
+    "pixelcnn": "PixelCNN",
+    "pixelcnn_iaf": "PixelCNN IAF",
+    "resnet": "ResNet",
+    "srflow": "SRFlow",
+    "srflow_student": "SRFlow student",
+    "rrdb": "RRDB",
+    "waveglow": "WaveGlow",
+    "wavenet": "WG Student",
+    "wave_flow": "Flow Student",
+    "wave_wide_flow": "Wide Flow Student",
+    "wave_affine": "Affine Student",
+}
 
 
 def is_baseline(run: Run) -> bool:
@@ -74,6 +97,11 @@ def label(run: Run | str) -> str:
     if isinstance(run, str):
         return _ALL[run].label if run in _ALL else run
     return run.label or label(run.method)
+
+
+def architecture(model: str) -> str:
+    """A model of configs as tables name it."""
+    return ARCHITECTURES.get(model, model)
 
 
 def in_order(values: Iterable[str], known: Iterable[str]) -> list[str]:

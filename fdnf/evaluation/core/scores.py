@@ -7,7 +7,7 @@ file, `<method>/seed_<n>/result.json`, whatever the kind of data.
 
 import math
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -79,6 +79,11 @@ class Score(NamedTuple):
     low: float | None = None
     high: float | None = None
 
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What tells one score of a run from another."""
+        return self.metric, self.split, self.given, self.features, self.item
+
 
 class Result(NamedTuple):
     """A run and all its scores."""
@@ -107,7 +112,7 @@ def write(result: Result, folder: str | pathlib.Path) -> pathlib.Path:
     Raises:
         ValueError: two scores of it say the same of the same.
     """
-    _check_once(result)
+    check_once(result)
     path = place(result.run, folder)
     files.write_text(path, to_json(result))
     return path
@@ -147,42 +152,13 @@ def from_plain(found: Mapping[str, Any]) -> Result:
         _read(Score, each, f"scores[{i}]") for i, each in enumerate(found["scores"])
     )
     result = Result(run, scores)
-    _check_once(result)
+    check_once(result)
     return result
-
-
-def merged(results: Iterable[Result]) -> list[Result]:
-    """Results of which those of one run are one: its scores and facts together.
-
-    Raises:
-        ValueError: two say the same of the same run; the text names it.
-    """
-    found: dict[tuple, Result] = {}
-    for result in results:
-        key, other = result.run.key, found.get(result.run.key)
-        if other is None:
-            found[key] = result
-            continue
-        facts = {**result.run.facts, **other.run.facts}
-        whole = Result(other.run._replace(facts=facts), (*other.scores, *result.scores))
-        _check_once(whole)
-        found[key] = whole
-    return list(found.values())
 
 
 def name(run: Run) -> str:
     """A run in a sentence: "MAF bsds300 ilkd seed 3"."""
     return f"{run.arch} {run.data} {run.method} seed {run.seed}".strip()
-
-
-def _check_once(result: Result) -> None:
-    seen = set()
-    for score in result.scores:
-        key = score[:1] + score[2:6]
-        if key in seen:
-            what = " ".join(str(part) for part in key if part)
-            raise ValueError(f"{name(result.run)} has two scores of {what}")
-        seen.add(key)
 
 
 def _fields(score: Score) -> dict[str, Any]:
@@ -260,6 +236,20 @@ _KINDS = {
     **dict.fromkeys(("value", "se", "low", "high"), "number"),
     **dict.fromkeys(("settings", "facts"), "mapping"),
 }
+
+
+def check_once(result: Result) -> None:
+    """Refuses a result that tells the same twice.
+
+    Raises:
+        ValueError: two scores of it say the same of the same.
+    """
+    seen = set()
+    for score in result.scores:
+        if score.key in seen:
+            what = " ".join(str(part) for part in score.key if part)
+            raise ValueError(f"{name(result.run)} has two scores of {what}")
+        seen.add(score.key)
 
 
 def of_method(results: Sequence[Result], method: str) -> list[Result]:

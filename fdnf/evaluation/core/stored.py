@@ -2,11 +2,11 @@
 
 import os
 import pathlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 from fdnf import files
-from fdnf.evaluation.core import legacy, scores
+from fdnf.evaluation.core import legacy, methods, scores
 from fdnf.evaluation.core.scores import Result
 
 # Name of a file to what reads its content. A `result.json` without a format is of the
@@ -55,7 +55,9 @@ def read_file(path: pathlib.Path) -> list[Result]:
         DamagedError: it is not a file of results; the text names it and the way out.
     """
     try:
-        return READERS[path.name](files.loads(path.read_text(encoding="utf-8")))
+        found = READERS[path.name](files.loads(path.read_text(encoding="utf-8")))
+        # Older files are held against the form of today.
+        return [scores.from_json(scores.to_json(result)) for result in found]
     except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
         told = str(error) if isinstance(error, ValueError | OSError) else repr(error)
         raise files.DamagedError(
@@ -83,7 +85,8 @@ def read(root: str | pathlib.Path) -> list[Result]:
         for result in read_file(path):
             # Files side by side tell of one run in parts.
             first = origin.setdefault(result.run.key, path)
-            if first.parent != path.parent:
+            alone = not methods.is_baseline(result.run)
+            if alone and first.parent != path.parent:
                 raise ValueError(
                     f"{first} and {path} both hold {scores.name(result.run)}: give a "
                     "directory with one of them"
@@ -93,7 +96,28 @@ def read(root: str | pathlib.Path) -> list[Result]:
         raise FileNotFoundError(
             f"no {scores.FILENAME} under {root}: a run writes one when it is evaluated"
         )
-    return scores.merged(found)
+    return merged(found)
+
+
+def merged(results: Iterable[Result]) -> list[Result]:
+    """Results of which those of one run are one: its scores and facts together.
+
+    Of baselines, which each evaluation has anew, the first score of a kind stands.
+
+    Raises:
+        ValueError: two say the same of the same model; the text names it.
+    """
+    found: dict[tuple, Result] = {}
+    for run, more in results:
+        first = found.setdefault(run.key, Result(run, ()))
+        if methods.is_baseline(run):
+            known = {score.key for score in first.scores}
+            more = tuple(score for score in more if score.key not in known)
+        facts = {**run.facts, **first.run.facts}
+        whole = Result(first.run._replace(facts=facts), (*first.scores, *more))
+        scores.check_once(whole)
+        found[run.key] = whole
+    return list(found.values())
 
 
 def _is_replaced(path: pathlib.Path) -> bool:

@@ -134,15 +134,13 @@ def gather(root: pathlib.Path) -> Gathered:
             f"no {scores.FILENAME} under {root}: a run writes one when it is evaluated"
         )
     configs = _Configs(root, problems)
-    runs, baselines = [], {}
+    runs, baselines = [], []
     for top, results in read.items():
-        for result in results:
+        for result in stored.merged(results):
             if methods.is_baseline(result.run):
-                key = result.run.key
-                baselines[key] = _joined(baselines.get(key, result), result)
-        models = [each for each in results if not methods.is_baseline(each.run)]
-        for result in scores.merged(models):
-            runs.append(_trained(result, top, points.get(top), configs))
+                baselines.append(result)
+            else:
+                runs.append(_trained(result, top, points.get(top), configs))
     done = {run.point.name for run in runs if run.point}
     states = _states(root, sweep, done, damaged, problems)
     begun = [
@@ -156,7 +154,7 @@ def gather(root: pathlib.Path) -> Gathered:
         sweep,
         states,
         (*_told_apart(root, runs), *begun),
-        tuple(baselines.values()),
+        tuple(stored.merged(baselines)),
         tuple(dict.fromkeys(problems)),
     )
 
@@ -249,13 +247,6 @@ def _workdir(root: pathlib.Path, path: pathlib.Path) -> pathlib.Path:
         if folder.name == stored.RESULTS:
             return folder.parent
     return path.parent
-
-
-def _joined(first: Result, second: Result) -> Result:
-    """A baseline with what another file has of it beyond the first."""
-    known = {score[:1] + score[2:6] for score in first.scores}
-    more = (s for s in second.scores if s[:1] + s[2:6] not in known)
-    return first._replace(scores=(*first.scores, *more))
 
 
 def _trained(

@@ -14,17 +14,15 @@ from typing import Any
 
 from flax import traverse_util
 
-from fdnf.evaluation.core import methods, quantities
+from fdnf.evaluation.core import methods
 from fdnf.evaluation.core.scores import Result
 from fdnf.evaluation.report import gather, page, pictures
 from fdnf.evaluation.report.gather import Gathered, Point, Trained
 from fdnf.evaluation.report.page import Code, Fold, Items, Section, Text
-from fdnf.evaluation.tables import missing, view
+from fdnf.evaluation.tables import missing
 from fdnf.evaluation.tables.cell import MISSING
-from fdnf.evaluation.tables.columns import Column
 from fdnf.evaluation.tables.table import Table
-from fdnf.evaluation.tables.view import View
-from fdnf.evaluation.tasks import gaussian, speech, super_resolution, vectors
+from fdnf.evaluation.tasks import evaluate
 
 PACKAGES = ("fdnf", "jax", "flax", "optax", "numpy")
 # A terminal shows so many points that are not done.
@@ -34,7 +32,7 @@ _TOLD = 10
 def of(found: Gathered) -> tuple[list[Section], list[Table], tuple[str, ...]]:
     """The sections of a report, its tables, and what is wrong, one line each."""
     problems = list(found.problems)
-    made = tables(found.results())
+    made = evaluate.tables(found.results())
     curves = pictures.curves(found.runs, found.root, problems)
     folds, selection = pictures.folds(found.done(), found.root, problems)
     sections = [
@@ -50,30 +48,6 @@ def of(found: Gathered) -> tuple[list[Section], list[Table], tuple[str, ...]]:
     state = Section("State", tuple(_state(found, problems)))
     whole = [state, *(section for section in sections if section.blocks)]
     return whole, made, wrong
-
-
-def tables(results: Sequence[Result]) -> list[Table]:
-    """The tables of results of any kinds, each kind by the views of its task."""
-    found = []
-    for kind in dict.fromkeys(result.run.kind for result in results):
-        here = [result for result in results if result.run.kind == kind]
-        found += view.page(_views(kind, here), here)
-    return found
-
-
-def _views(kind: str, results: Sequence[Result]) -> tuple[View, ...]:
-    """Those of the kind's task; of a kind without one, a table of all scores."""
-    known = {
-        "vectors": vectors.VIEWS,
-        "super_resolution": super_resolution.VIEWS,
-        "speech": speech.VIEWS,
-        "gaussian": gaussian.VIEWS,
-    }
-    if kind in known:
-        return known[kind]
-    metrics = {score.metric for _, scores in results for score in scores}
-    columns = tuple(Column(name, given=None) for name in quantities.in_order(metrics))
-    return (View("{data}", columns, index=("arch", "method")),)
 
 
 def _state(found: Gathered, problems: Sequence[str]) -> Iterator[page.Block]:

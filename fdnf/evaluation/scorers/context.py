@@ -12,6 +12,8 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from fdnf.evaluation.core.scores import Result, Run, Score
+from fdnf.evaluation.models import sampler as samplers
+from fdnf.evaluation.models.sampler import Sampler
 from fdnf.train import teachers, transfer, workdirs
 from fdnf.train.teachers import Trained
 
@@ -113,6 +115,12 @@ class Context:
     def teacher(self) -> Trained | None:
         """See `Evaluation.teacher`."""
         return self.whole.teacher
+
+    @property
+    def sampler(self) -> Sampler:
+        """The run as functions, in batches of `eval.time_batch`."""
+        size = self.section.get("time_batch") or 64
+        return self.once("sampler", lambda: samplers.of(self.trained, self.run, size))
 
     def once(self, key: Hashable, make: Callable[[], _T]) -> _T:
         """What `make` returns, called once for each key and this run."""

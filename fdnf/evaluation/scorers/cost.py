@@ -1,15 +1,19 @@
 """What a batch costs a trained model: time and memory, of densities and samples."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fdnf.evaluation.core.scores import Score
 from fdnf.evaluation.models import sampler as samplers
 from fdnf.evaluation.models import timing
 from fdnf.evaluation.models.sampler import Sampler
 from fdnf.evaluation.models.timing import Timing
+from fdnf.evaluation.scorers import likelihood
+from fdnf.evaluation.scorers.context import Context
 from fdnf.train.teachers import Trained
 
 
@@ -29,6 +33,23 @@ class Cost(NamedTuple):
     sampling_mib: float | None
     density: Timing | None = None
     density_mib: float | None = None
+
+
+def scores(context: Context) -> Iterator[Score]:
+    """Of the first run alone: a copy beside the others would count as a measurement."""
+    if context.run:
+        return
+    trained, stored = context.trained, context.data.test[: context.section.time_batch]
+    found = measure(trained, stored, density=likelihood.rows(trained) != 0)
+    for name, timing_, mib in (
+        ("density", found.density, found.density_mib),
+        ("sampling", found.sampling, found.sampling_mib),
+    ):
+        if timing_ is not None:
+            median, low, high = timing_.in_ms()
+            yield Score(f"{name}_ms", median, n=found.batch, low=low, high=high)
+        if mib is not None:
+            yield Score(f"{name}_mib", mib, n=found.batch)
 
 
 def measure(trained: Trained, stored: np.ndarray, *, density: bool = True) -> Cost:

@@ -52,9 +52,9 @@ def text(cell: Cell) -> str:
     """
     if isinstance(cell, str):
         return cell
-    value = cell.value
-    if value is None:
+    if cell.value is None:
         return MISSING
+    value = float(cell.value)
     if not math.isfinite(value):
         return str(value) + _left_out(cell)
     return _FORMS[cell.form](cell, value)

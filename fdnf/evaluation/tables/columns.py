@@ -17,7 +17,8 @@ class Column(NamedTuple):
     Attributes:
         metric: a key of `quantities.QUANTITIES`, or the name of a setting or a fact.
         split: of the scores; None makes a column for each that there is.
-        given: condition of the scores; likewise.
+        given: condition of the scores; likewise, or of those that begin with what
+            stands before a "*".
         features: of the scores; likewise.
         show: how a cell is made of the scores of its row, a key of `SHOWS`.
         label: above it; "" takes the quantity's.
@@ -27,6 +28,7 @@ class Column(NamedTuple):
         base: of a ratio, that method's metric; "" the same one.
         base_given: of a ratio, the condition of that metric; None takes the column's,
             or any where there is a `base`.
+        idle: whether it is shown where all its values are 0.
     """
 
     metric: str
@@ -40,6 +42,7 @@ class Column(NamedTuple):
     to: str = ""
     base: str = ""
     base_given: str | None = None
+    idle: bool = True
 
 
 class Group(NamedTuple):
@@ -209,8 +212,12 @@ def _times(group: Group) -> Cell:
 def _setting(group: Group) -> Cell:
     name = group.column.metric
     for row in group.runs:
-        if name in row.run.settings or name in row.run.facts:
-            return setting_text(row.run.settings.get(name, row.run.facts.get(name)))
+        value = row.run.settings.get(name)
+        # A fact that is a number is another thing: steps of a Glow, or of its training.
+        if value is None and isinstance(row.run.facts.get(name), str):
+            value = row.run.facts[name]
+        if value is not None:
+            return setting_text(value)
     return cells.MISSING
 
 

@@ -127,11 +127,7 @@ def _table(
     filled = [
         i
         for i in range(len(columns))
-        if any(row[len(index) + i] not in ("", cells.MISSING) for row in rows)
-        and any(
-            not isinstance(c := row[len(index) + i], Number) or c.value is not None
-            for row in rows
-        )
+        if _is_filled([row[len(index) + i] for row in rows], columns[i][1])
     ]
     header = (*(_head(name) for name in index), *(columns[i][0] for i in filled))
     kept = tuple(
@@ -141,6 +137,13 @@ def _table(
     notes = (*_notes(view, kept, shown, table), *missing.notes(results, table))
     made = Table(view.title.format(**fields), header, kept, notes)
     return [transpose(made, len(index)) if view.transposed else made]
+
+
+def _is_filled(shown: Sequence[Cell], column: Column) -> bool:
+    values = [c.value if isinstance(c, Number) else c for c in shown]
+    if not column.idle:
+        return any(value not in (None, 0.0, "", cells.MISSING) for value in values)
+    return any(value not in (None, "", cells.MISSING) for value in values)
 
 
 # A heading, its column with nothing left open, and further fields of its scores.
@@ -161,7 +164,11 @@ def _expanded(view: View, table: Sequence[Row], index: Sequence[str]) -> list[_M
                     several = len(view.columns) > 1
                     label = f"{value} {label}" if several else str(value)
                 extra = {view.spread: value} if view.spread else {}
-                found.append((label, made, extra))
+                # One that is shown where it is idle, and again where it is not.
+                if not any(
+                    made._replace(idle=True) == o[1] for o in found if extra == o[2]
+                ):
+                    found.append((label, made, extra))
     return found
 
 
@@ -170,9 +177,13 @@ def _variants(
 ) -> list[Column]:
     made = [column]
     for name in ("split", "given", "features"):
-        if getattr(column, name) is None and name not in index:
-            there = frame.values(scores, name) or [None]
-            made = [each._replace(**{name: value}) for value in there for each in made]
+        asked = getattr(column, name)
+        if name in index or (asked is not None and not asked.endswith("*")):
+            continue
+        start = (asked or "*")[:-1]
+        there = [v for v in frame.values(scores, name) if v.startswith(start)]
+        there = there or [asked]
+        made = [each._replace(**{name: value}) for value in there for each in made]
     return made
 
 
@@ -188,7 +199,7 @@ def _label(
     if column.features is None and made.features:
         if not column.label or len(networks) > 2:  # "" is one of them.
             words.append(networks[made.features])
-    if column.given is None and made.given:
+    if made.given and made.given != column.given:
         words.append(quantities.condition(made.given))
     text = " ".join(words)
     if quantity.unit and not column.label:

@@ -14,7 +14,8 @@ Draw = Callable[[Evaluation, pathlib.Path], list[pathlib.Path]]
 # below it) and the seed of run 0; returns the files.
 Sample = Callable[[Trained, pathlib.Path, int], list[pathlib.Path]]
 
-RESULTS, FIGURES, SAMPLES, TABLE = "results", "figures", "samples", "table.md"
+RESULTS, FIGURES, SAMPLES = "results", "figures", "samples"
+TABLE, LATEX = "table.md", "table.tex"
 
 
 def _nothing(given: Any) -> None:

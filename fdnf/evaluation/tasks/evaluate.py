@@ -1,210 +1,224 @@
-"""Test-set metrics of a trained workdir, one record per run."""
+"""Evaluation of trained models, whatever their data: one order of work for all.
 
+Baselines are measured, then each run of each model is scored; pictures are drawn; then
+the results are written, and last the tables of them.
+"""
+
+import logging
 import pathlib
-from collections.abc import Callable
-from typing import Any, NamedTuple
-
-import numpy as np
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from fdnf import files
 from fdnf.data.images import Images
 from fdnf.data.tabular import Tabular
-from fdnf.evaluation.core import records
-from fdnf.evaluation.core.records import Record
+from fdnf.evaluation.core import methods, quantities, scores, stored
+from fdnf.evaluation.core.scores import Result, Run
 from fdnf.evaluation.models import timing
-from fdnf.evaluation.scorers import cost, image_judge, vector_scores
-from fdnf.flows.base import FlowModule
-from fdnf.metrics import likelihood
-from fdnf.train import keys, settings, teachers, transfer, validation
-from fdnf.train.preprocess import Preprocess
+from fdnf.evaluation.scorers.context import Context, Evaluation
+from fdnf.evaluation.tables import table as markup
+from fdnf.evaluation.tables import view
+from fdnf.evaluation.tables.columns import Column
+from fdnf.evaluation.tables.table import Table
+from fdnf.evaluation.tables.view import View
+from fdnf.evaluation.tasks import (
+    base,
+    conditional,
+    images,
+    speech,
+    super_resolution,
+    vectors,
+)
+from fdnf.evaluation.tasks.base import Task
+from fdnf.train import loop, process, teachers, workdirs
+from fdnf.train.settings import ConfigError
 from fdnf.train.teachers import Trained
 
-ARCHITECTURES = {
-    "glow": "Glow",
-    "glow_tabular": "Glow",
-    "maf": "MAF",
-    "iaf": "IAF",
-    "nice": "NICE",
-    "realnvp": "RealNVP",
-    "realnvp_multiscale": "RealNVP",
-    "affine": "Affine",
-    "mintnet": "MintNet",
-    "pixelcnn": "PixelCNN",
-    "pixelcnn_iaf": "PixelCNN IAF",
-    "resnet": "ResNet",
+# A type of data to all that is done with models of it. A newcomer's study puts an
+# `extended` task in the place of one of these.
+TASKS: dict[type, Task] = {
+    Tabular: vectors.TASK,
+    Images: images.TASK,
 }
+PRETRAINED = "pretrained"
 
-Judge = Callable[[Trained, int, int], dict[str, Any]]
+_log = logging.getLogger(__name__)
 
 
-def judge(data: Tabular | Images, preprocess: Preprocess, evaluation: Any):
-    """What judges samples: the one place where images part from vectors.
+def of(data: Any) -> Task:
+    """The task of a set of data."""
+    return TASKS[type(data)]
 
-    Args:
-      data: what the flows were trained on.
-      preprocess: of the flows.
-      evaluation: the `eval` section.
 
-    Returns:
-      A function of (trained, run, seed) to fields of the run's record; its
-      `footnote()` goes below the tables.
+def check(section: Any) -> None:
+    """Refuses an `eval` section by which no model could be judged.
+
+    Raises:
+        ConfigError: a number out of range, an unknown extractor, or weights that are
+            not those asked for.
     """
-    if isinstance(data, Images):
-        return image_judge.Judge(data, preprocess, evaluation)
-    return vector_scores.Judge(data, evaluation)
+    for task in TASKS.values():
+        task.check(section)
 
 
 def evaluate(
-    trained: Trained,
-    data: Tabular | Images,
-    method: str,
-    skipped: list[int],
-    judged: Judge | None = None,
-) -> list[Record]:
-    """What every run of a workdir was measured to be.
-
-    Log-likelihoods cover each validation and test row once: of vectors they are
-    exact, of images bounds by `eval.draws` draws of noise, the same for all methods.
-    Sample quality is that of `eval.samples` samples; every method of a seed gets the
-    same latents. Times and memory are of run 0, jitted, on the default device, and
-    stand in its record alone: a copy would count as a measurement.
+    workdir: str | pathlib.Path,
+    where: Mapping[str, pathlib.Path],
+    data: Any,
+    section: Any,
+) -> str:
+    """Evaluates finished runs; writes results, tables and pictures.
 
     Args:
-      trained: the flow with its best parameters.
-      data: what it was trained on.
-      method: "teacher", "student", "lkd", "ilkd" or "skd".
-      skipped: skipped steps of each run.
-      judged: what `judge` gives, to share among methods; made if there is none.
+        workdir: gets `results/<method>/seed_<n>/result.json`, `table.md`, `table.tex`
+            and `figures/`.
+        where: the directory of each method.
+        data: what all were trained on, or other data of the same form.
+        section: the `eval` section to go by, instead of those saved with the runs.
+
+    Returns:
+        The tables as Markdown.
+
+    Raises:
+        ConfigError: a run is not finished, a model cannot be judged by these data, or
+            is named as a baseline.
     """
-    config = trained.config
-    if trained.event != data.event:
-        raise settings.ConfigError(
-            f"the flow was trained on data of shape {trained.event}, {data.name} has "
-            f"{data.event}: evaluate it with the config it was trained with"
+    workdir, task = pathlib.Path(workdir), of(data)
+    evaluation = _evaluation(where, data, section)
+    skipped = {method: _skipped(path) for method, path in evaluation.where.items()}
+    results = measure(evaluation, skipped)
+    folder = workdir / base.FIGURES
+    folder.mkdir(parents=True, exist_ok=True)
+    for draw in task.draw:
+        draw(evaluation, folder)
+    # After all that may fail: that they are there says that all is.
+    for result in results:
+        scores.write(result, workdir / base.RESULTS)
+    # With those of methods that were evaluated at another time.
+    made = tables(stored.read(workdir / base.RESULTS))
+    text = "\n".join(map(markup.to_markdown, made))
+    files.write_text(workdir / base.LATEX, "\n".join(map(markup.to_latex, made)))
+    files.write_text(workdir / base.TABLE, text)
+    return text
+
+
+def measure(
+    evaluation: Evaluation, skipped: Mapping[str, Sequence[int]] | None = None
+) -> list[Result]:
+    """What baselines and all runs of all models are measured to be.
+
+    Args:
+        evaluation: models and data.
+        skipped: steps that each run of a method skipped.
+
+    Raises:
+        ConfigError: a model cannot be judged by these data, or is named as a baseline.
+    """
+    task = of(evaluation.data)
+    named = sorted(methods.BASELINES.keys() & evaluation.models.keys())
+    if named:
+        raise ConfigError(
+            f"models are called {named}: these are the names of baselines; give "
+            "another `label`"
         )
-    judged = judged or judge(data, trained.preprocess, config.eval)
-    log_probs = _log_probs(trained, data)
-    taken = measure(trained, data)
-    dense = isinstance(trained.flow, FlowModule)
+    task.fits(evaluation)
+    results = [result for floor in task.baselines for result in floor(evaluation)]
+    for method, trained in evaluation.models.items():
+        _log.info("evaluating %s", evaluation.where.get(method, method))
+        for run in range(trained.runs):
+            steps = (skipped or {}).get(method, [0] * trained.runs)
+            context = Context(evaluation, method, run)
+            results.append(_scored(task, context, steps[run]))
+        process.release_programs()
+    return results
+
+
+def tables(results: Sequence[Result]) -> list[Table]:
+    """The tables of results of any kinds, each kind by the views of its task.
+
+    Those of a kind without a task are in one table, of all their scores.
+    """
+    known = {task.kind: task.views for task in TASKS.values()}
+    known |= {"super_resolution": super_resolution.VIEWS, "speech": speech.VIEWS}
     found = []
-    for run in range(trained.runs):
-        seed = config.seed + run
-        fit = {k: likelihood.summary(v[run]) for k, v in log_probs.items()}
-        fields = judged(trained, run, seed)
-        if trained.preprocess.levels:
-            fields["bits_per_dim"] = {k: _bits(v, data.dim) for k, v in fit.items()}
-            said = _bound(config.eval) if fit else _without(dense)
-            fields["notes"] = (said, *fields.get("notes", ()))
-        found.append(
-            Record(
-                arch=ARCHITECTURES[config.model.name],
-                data=data.name,
-                method=method,
-                seed=seed,
-                log_likelihood={k: (v.mean, v.standard_error) for k, v in fit.items()},
-                parameters=timing.parameter_count(
-                    {"params": teachers.run_of(trained, run)[1]["params"]}
-                ),
-                **(taken if run == 0 else UNTIMED)._asdict(),
-                steps=config.train.steps,
-                skipped_steps=skipped[run],
-                source=data.source,
-                settings=config.model.args.to_dict(),
-                **fields,
-            )
-        )
+    for kind in methods.in_order((run.kind for run, _ in results), known):
+        mine = [result for result in results if result.run.kind == kind]
+        metrics = {score.metric for _, own in mine for score in own}
+        columns = tuple(Column(m, given=None) for m in quantities.in_order(metrics))
+        whole = View("{data}", columns, index=("arch", "method"))
+        found += view.page(known.get(kind, (whole,)), mine)
     return found
 
 
-def _log_probs(trained: Trained, data: Tabular | Images) -> dict[str, np.ndarray]:
-    """`[runs, rows]` of each split, in nats; none without a density, or if too slow."""
-    evaluation, most = trained.config.eval, _density_rows(trained)
-    if most == 0:
-        return {}
-    log_prob = validation.make_log_prob(
-        trained.flow,
-        evaluation.batch_size,
-        trained.preprocess,
-        draws=evaluation.get("draws", 1),
-        bound=evaluation.get("bound", keys.BOUNDS[0]),
+def sample(workdir: pathlib.Path, config: Any) -> list[pathlib.Path]:
+    """Writes what each run of a trained model makes, into `<workdir>/samples`.
+
+    Args:
+        workdir: of the model.
+        config: its `eval` section is used, and its seed, which is that of run 0.
+
+    Returns:
+        The files.
+    """
+    trained = teachers.load(workdir)
+    trained.config.eval.update(config.eval)
+    if not any(task.takes(trained) for task in TASKS.values()):
+        return conditional.sample(trained, workdir, config.seed)
+    (task,) = (task for task in TASKS.values() if task.takes(trained))
+    (workdir / base.SAMPLES).mkdir(parents=True, exist_ok=True)
+    return task.sample(trained, workdir, config.seed)
+
+
+def _evaluation(
+    where: Mapping[str, pathlib.Path], data: Any, section: Any
+) -> Evaluation:
+    """The models by method, before a teacher what it started from."""
+    models: dict[str, Trained] = {}
+    places: dict[str, pathlib.Path] = {}
+    for method, path in where.items():
+        trained = teachers.load(path)
+        started = trained.config.get(PRETRAINED)
+        if started and PRETRAINED not in models:
+            source = pathlib.Path(started.workdir or path / PRETRAINED)
+            if (source / workdirs.FINISHED).exists():
+                models[PRETRAINED], places[PRETRAINED] = teachers.load(source), source
+        models[method], places[method] = trained, path
+    for trained in models.values():
+        trained.config.eval.update(section)
+    return Evaluation(data, section, models, places)
+
+
+def _scored(task: Task, context: Context, skipped: int) -> Result:
+    trained, config = context.trained, context.trained.config
+    # First, since scorers add to the facts.
+    found = tuple(score for scorer in task.scorers for score in scorer(context))
+    run = Run(
+        context.data.name,
+        context.method,
+        context.seed,
+        methods.architecture(config.model.name),
+        task.kind,
+        task.label(trained, context.method),
+        settings=config.model.args.to_dict(),
+        facts={
+            "parameters": timing.parameter_count(
+                teachers.run_of(trained, context.run)[1]
+            ),
+            "steps": config.train.steps,
+            "skipped_steps": skipped,
+            "source": context.data.source,
+            "versions": trained.meta.get("versions") or {},
+            **context.facts,
+        },
     )
-    labels: Any = (None, None, None)
-    if isinstance(data, Images) and data.labels is not None:
-        labels = data.labels
-    params, constants = (trained.variables[k] for k in ("params", "constants"))
-    return {
-        split: log_prob(params, constants, rows[:most], _first(known, most))
-        for split, rows, known in (
-            ("val", data.val, labels[1]),
-            ("test", data.test, labels[2]),
+    return Result(run, found)
+
+
+def _skipped(workdir: pathlib.Path) -> list[int]:
+    result = workdirs.result(workdir)
+    if result is None:
+        raise ConfigError(
+            f"the run in {workdir} is not finished ({loop.FINISHED} is missing): give "
+            "its training command again, which goes on where it stood"
         )
-    }
-
-
-def _density_rows(trained: Trained) -> int | None:
-    """How many rows of each split have their density taken; None for all."""
-    if not isinstance(trained.flow, FlowModule):
-        return 0
-    sampler = trained.config.loss.method in transfer.METHODS
-    return trained.config.eval.get("density_rows") if sampler else None
-
-
-def _first(labels: np.ndarray | None, most: int | None) -> np.ndarray | None:
-    return None if labels is None else labels[:most]
-
-
-def _without(dense: bool) -> str:
-    if dense:
-        return "No likelihood of data was asked for (eval.density_rows=0)."
-    return "A feed-forward student has no likelihood."
-
-
-def _bits(fit: likelihood.Summary, dim: int) -> tuple[float, float]:
-    """Mean and standard error in bits per dimension; grey levels are one apart."""
-    mean, error = (likelihood.bits_per_dim(v, dim, quantization=1) for v in fit)
-    return mean, abs(error)
-
-
-def _bound(evaluation: Any) -> str:
-    draws = evaluation.draws
-    if draws == 1:
-        return "Bits/dim: uniform dequantisation, 1 draw of noise an image."
-    said = {
-        "uniform": "uniform dequantisation, mean of log p(x + u)",
-        "importance": "importance-weighted bound, log of the mean of p(x + u)",
-    }
-    return f"Bits/dim: {said[evaluation.bound]} over {draws} draws an image."
-
-
-class Cost(NamedTuple):
-    """Time (median, p10, p90) and peak memory of a batch; None what was not taken."""
-
-    time_batch: int | None
-    density_ms: tuple[float, float, float] | None
-    sampling_ms: tuple[float, float, float] | None
-    density_mib: float | None
-    sampling_mib: float | None
-
-
-UNTIMED = Cost(None, None, None, None, None)
-
-
-def measure(trained: Trained, data: Tabular | Images) -> Cost:
-    """Cost of the density of one batch, and of decoding one; a Glow decodes folded."""
-    size = min(trained.config.eval.time_batch, len(data.test))
-    dense = _density_rows(trained) != 0
-    found = cost.measure(trained, data.test[:size], density=dense)
-    return Cost(
-        found.batch,
-        found.density and found.density.in_ms(),
-        found.sampling.in_ms(),
-        found.density_mib,
-        found.sampling_mib,
-    )
-
-
-def write(found: list[Record], folder: pathlib.Path) -> None:
-    """Writes `<folder>/<method>/seed_<n>/result.json` for each record."""
-    for record in found:
-        path = folder / record.method / f"seed_{record.seed}"
-        files.write_text(path / records.FILENAME, record.to_json())
+    return result["skipped_steps"]

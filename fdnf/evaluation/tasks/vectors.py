@@ -1,7 +1,21 @@
 """Flows on vectors: likelihoods, distances of samples, cost."""
 
+import pathlib
+
+import numpy as np
+
+from fdnf import files
+from fdnf.data import build as datasets
+from fdnf.data.tabular import Tabular
+from fdnf.evaluation.pictures import marginals
+from fdnf.evaluation.scorers import cost, likelihood, vectors
+from fdnf.evaluation.scorers.context import Evaluation
 from fdnf.evaluation.tables.columns import Column
 from fdnf.evaluation.tables.view import View
+from fdnf.evaluation.tasks import base, densities
+from fdnf.evaluation.tasks.base import Task
+from fdnf.train.preprocess import Preprocess
+from fdnf.train.teachers import Trained
 
 # Walton et al. (2023), table 1; and the same of the validation rows.
 LIKELIHOODS = tuple(
@@ -59,3 +73,56 @@ COST = View(
     "taken on one machine compare.",
 )
 VIEWS = (*LIKELIHOODS, COMPARISON, DIFFERENCES, COST)
+
+
+def sample(trained: Trained, workdir: pathlib.Path, seed: int) -> list[pathlib.Path]:
+    """Draws `eval.samples` samples of each run.
+
+    Args:
+        trained: the flow.
+        workdir: its directory.
+        seed: of run 0; run r has `seed + r`.
+
+    Returns:
+        The files: `samples/samples.npz` (arrays `run_0`, ...) and pictures.
+    """
+    folder, rows = workdir / base.SAMPLES, trained.config.eval.samples
+    drawn = {
+        f"run_{run}": vectors.samples(trained, run, rows, seed + run)
+        for run in range(trained.runs)
+    }
+    archive = folder / "samples.npz"
+    with files.replacing(archive) as file:
+        np.savez(file, **drawn)  # pyright: ignore[reportArgumentType]
+    data = datasets.build(trained.config.data)
+    assert isinstance(data, Tabular)
+    shown = {"data": data.test[:rows], "samples": drawn["run_0"]}
+    return [archive, *marginals.of_samples(shown, folder)]
+
+
+def draw(evaluation: Evaluation, folder: pathlib.Path) -> list[pathlib.Path]:
+    """Samples of each model's first run beside the data."""
+    rows, models = evaluation.section.samples, densities.named(evaluation)
+    seed = next(iter(models.values())).config.seed
+    drawn = {"data": evaluation.data.test[:rows]} | {
+        label: vectors.samples(trained, 0, rows, seed)
+        for label, trained in models.items()
+    }
+    return marginals.of_samples(drawn, folder)
+
+
+def _takes(trained: Trained) -> bool:
+    preprocess = trained.preprocess
+    return isinstance(preprocess, Preprocess) and not preprocess.levels
+
+
+TASK = Task(
+    "vectors",
+    _takes,
+    scorers=(cost.scores, likelihood.scores, vectors.scores),
+    views=VIEWS,
+    sample=sample,
+    baselines=(vectors.floor,),
+    draw=(densities.draw_curves, densities.draw_levels, draw),
+    fits=densities.fits,
+)

@@ -11,7 +11,7 @@ from PIL import Image
 from configs import glow_digits
 from fdnf import main
 from fdnf.data import build as datasets
-from fdnf.evaluation.core import records
+from fdnf.evaluation.core import methods, stored
 from fdnf.evaluation.pictures import images, levels
 from fdnf.evaluation.scorers import classifier
 from fdnf.train import settings, teachers
@@ -62,21 +62,23 @@ def run_of(trained):
     return flow, jax.device_put(variables)
 
 
-def test_records(workdir):
-    found = {r.method: r for r in records.read_records(workdir / "results")}
-    assert tuple(sorted(found, key=METHODS.index)) == METHODS
-    for record in found.values():
-        assert np.isfinite([*record.bits_per_dim["test"]]).all()
+def test_results(workdir):
+    found = {r.run.method: r for r in stored.read(workdir / "results")}
+    assert methods.order(found) == ["real", *METHODS]
+    for method in METHODS:
+        score = found[method].get("bits_per_dim", split="test")
         # The exact entropy of the data is a bound; 8 bits are those of no model.
-        assert 4 < record.bits_per_dim["test"][0] < 16
-        assert any(name.startswith("fd_clf_synthetic") for name in record.metrics)
-    assert found["student"].metrics != found["ilkd"].metrics
+        assert 4 < score.value < 16
+        assert np.isfinite(score.se)
+        assert found[method].get("fd").features.startswith("clf_synthetic")
+    assert found["student"].get("fd") != found["ilkd"].get("fd")
+    assert found["real"].get("fd").n == 40
 
 
 def test_tables(workdir):
     table = (workdir / "table.md").read_text()
     for title in (
-        "Glow on synthetic_images",
+        "Models of synthetic_images",
         "Difference to the plain student",
         "Test bits per dimension and Frechet distance",
         "Architecture, size and cost",
@@ -86,7 +88,8 @@ def test_tables(workdir):
     assert not re.search(r"\bnan\b|Missing|Not measured", table)
     assert re.search(r"clf_synthetic_images@\w+ classifies [\d.]+ % of", table)
     assert "1 draw of noise an image" in table
-    assert "Interpolations scored: 12 against 40 real." in table
+    assert "are of 40 samples and 12 interpolations, against 40 test" in table
+    assert re.search(r"\| Glow ILKD +\| Real images", table)
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -116,13 +119,19 @@ def test_levels_are_those_of_the_losses(workdir):
     assert mean[0] == pytest.approx(np.mean(gaps), rel=1e-4)
 
 
+def numbers(workdir):
+    """All scores but those of time, by run."""
+    return {
+        run.key: [s for s in own if not s.metric.endswith(("_ms", "_mib"))]
+        for run, own in stored.read(workdir / "results")
+    }
+
+
 def test_eval_and_sample_modes(workdir, capsys):
-    before = records.read_records(workdir / "results")
+    before = numbers(workdir)
     main._one("eval", config(), workdir)
     assert (workdir / "table.md").read_text() in capsys.readouterr().out
-    again = records.read_records(workdir / "results")
-    for old, new in zip(before, again, strict=True):
-        assert (new.bits_per_dim, new.metrics) == (old.bits_per_dim, old.metrics)
+    assert numbers(workdir) == before
     student = teachers.load(workdir / "student")
     alone = settings.from_dict(settings.to_dict(student.config))
     alone.eval.update(samples=10, temperatures=(0.5,))

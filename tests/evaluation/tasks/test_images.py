@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from configs import glow_digits
-from fdnf.evaluation.tasks import image_sampling
+from fdnf.evaluation.tasks import images
 from fdnf.train.teachers import Trained
 from tests import floats
 from tests.halves import Halves, Shifted
@@ -21,7 +21,9 @@ def test_files(tmp_path, classes):
     meta = {"event": EVENT, "preprocess": {"levels": 17, "classes": classes}}
     flow = Shifted() if classes else Halves()
     trained = Trained(flow, {"params": params, "constants": {}}, config, meta)
-    paths = image_sampling.write(trained, tmp_path, seed=5)
+    (tmp_path / "samples").mkdir()
+    paths = images.sample(trained, tmp_path, seed=5)
+    assert {path.parent for path in paths} == {tmp_path / "samples"}
     assert [path.name for path in paths] == [
         f"run_{run}_{t}.{kind}"
         for run in (0, 1)

@@ -5,7 +5,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from fdnf.data.synthetic_images import synthetic_images
-from fdnf.evaluation.scorers import classifier, image_extractors
+from fdnf.evaluation.scorers import classifier
+from fdnf.evaluation.scorers import extractors as wanted
 from fdnf.metrics import extractors
 from fdnf.train.settings import ConfigError
 
@@ -36,23 +37,23 @@ def section(*names, inception=""):
 
 
 def test_classifier_is_trained_once_for_equal_images(trainings, cache):
-    first = image_extractors.available(IMAGES, section("classifier"))
-    again = image_extractors.available(IMAGES, section("classifier"))
+    first = wanted.available(IMAGES, section("classifier"))
+    again = wanted.available(IMAGES, section("classifier"))
     assert trainings == ["synthetic_images"]
     (one,), (two,) = first.extractors, again.extractors
     assert one.id == two.id
     assert first.notes == again.notes
     assert first.notes[0].startswith(f"{one.id} classifies ")
     other = IMAGES._replace(train=IMAGES.train[::-1].copy())
-    image_extractors.available(other, section("classifier"))
+    wanted.available(other, section("classifier"))
     assert len(trainings) == len(list(cache.iterdir())) == 2
 
 
 def test_a_damaged_classifier_is_trained_again(trainings, cache):
-    image_extractors.kept_classifier(IMAGES)
+    wanted.kept_classifier(IMAGES)
     (path,) = cache.iterdir()
     path.write_bytes(path.read_bytes()[:100])
-    found = image_extractors.kept_classifier(IMAGES)
+    found = wanted.kept_classifier(IMAGES)
     assert len(trainings) == 2
     assert classifier.load(path).sha256 == found.sha256
 
@@ -60,13 +61,13 @@ def test_a_damaged_classifier_is_trained_again(trainings, cache):
 def test_a_cache_that_cannot_be_written(trainings, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert 0 <= image_extractors.kept_classifier(IMAGES).accuracy <= 1
+    assert 0 <= wanted.kept_classifier(IMAGES).accuracy <= 1
 
 
 def test_what_cannot_be_had_is_left_out_with_a_reason(monkeypatch, caplog):
     monkeypatch.setattr(extractors.weights, "installed", lambda *args: None)
     evaluation = section("classifier", "vgg16", "inception")
-    found = image_extractors.available(IMAGES._replace(labels=None), evaluation)
+    found = wanted.available(IMAGES._replace(labels=None), evaluation)
     assert not found.extractors
     for note, name, word in zip(
         found.notes,
@@ -83,6 +84,6 @@ def test_other_weights_of_inception_are_refused(tmp_path):
     path = tmp_path / "weights.npz"
     np.savez(path, a=np.zeros(3))
     with pytest.raises(ConfigError, match=r"eval.inception: .* has sha256 .* expected"):
-        image_extractors.check(section(inception=str(path)))
+        wanted.check(section(inception=str(path)))
     with pytest.raises(ConfigError, match=r"eval.inception: no file"):
-        image_extractors.check(section(inception=str(tmp_path / "nothing")))
+        wanted.check(section(inception=str(tmp_path / "nothing")))
