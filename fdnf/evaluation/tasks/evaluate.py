@@ -24,6 +24,7 @@ from fdnf.evaluation.tables.view import View
 from fdnf.evaluation.tasks import (
     base,
     conditional,
+    gaussian,
     images,
     speech,
     super_resolution,
@@ -39,6 +40,12 @@ from fdnf.train.teachers import Trained
 TASKS: dict[type, Task] = {
     Tabular: vectors.TASK,
     Images: images.TASK,
+}
+# Tables of kinds of runs that are measured elsewhere.
+VIEWS = {
+    "super_resolution": super_resolution.VIEWS,
+    "speech": speech.VIEWS,
+    "gaussian": gaussian.VIEWS,
 }
 PRETRAINED = "pretrained"
 
@@ -139,7 +146,7 @@ def tables(results: Sequence[Result]) -> list[Table]:
     Those of a kind without a task are in one table, of all their scores.
     """
     known = {task.kind: task.views for task in TASKS.values()}
-    known |= {"super_resolution": super_resolution.VIEWS, "speech": speech.VIEWS}
+    known |= VIEWS
     found = []
     for kind in methods.in_order((run.kind for run, _ in results), known):
         mine = [result for result in results if result.run.kind == kind]
