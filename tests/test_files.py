@@ -195,9 +195,9 @@ def test_damaged_results_are_named_with_the_way_out(name, content, tmp_path):
         stored.read(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"null", b"{}", b"\xff\x00"])
-def test_damaged_results_of_the_gaussian_study_are_named(content, tmp_path):
-    for name in (gaussian_study.RESULTS, gaussian_study.ARRAYS):
+@pytest.mark.parametrize("content", [b"", b"{", b"null", b"[]", b"\xff\x00"])
+def test_damaged_settings_of_the_gaussian_study_are_named(content, tmp_path):
+    for name in (gaussian_study.SETTINGS, gaussian_study.ARRAYS):
         (tmp_path / name).write_bytes(content)
-    with pytest.raises(files.DamagedError, match=r"results\.json: .*remove it"):
+    with pytest.raises(files.DamagedError, match=r"\.json: .*remove it"):
         gaussian_study.run(gaussian_study.Settings(), tmp_path, ["teacher_mode"])

@@ -237,6 +237,6 @@ def _evaluated(
     first = next(iter(trained.values()))
     if samplers and "teacher" in trained and not first.preprocess.classes:
         table = transfer_report.write(workdir, trained["teacher"], samplers, data)
-        table += "\n" + (workdir / "table.md").read_text()
+        table += "\n" + (workdir / "table.md").read_text(encoding="utf-8")
         files.write_text(workdir / "table.md", table)
     return table

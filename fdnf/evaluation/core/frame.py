@@ -53,9 +53,11 @@ def where(table: Sequence[Row], **fields: Any) -> list[Row]:
 def values(table: Sequence[Row], name: str, teacher_last: bool = False) -> list[Any]:
     """Distinct values of a field, in the order of tables."""
     found = list(dict.fromkeys(row.field(name) for row in table))
-    known = {"data": methods.DATASETS, "arch": methods.ARCHS}
     if name == "method":
         return methods.order(found, teacher_last)
+    if name == "arch":  # What has none, as a baseline, stands below those that do.
+        order = methods.in_order(found, methods.ARCHS)
+        return sorted(order, key=lambda arch: not arch)
     if name == "metric":
         return quantities.in_order(found)
     if name == "given":
@@ -65,7 +67,7 @@ def values(table: Sequence[Row], name: str, teacher_last: bool = False) -> list[
     if name == "item":
         return found
     if all(isinstance(value, str) for value in found):
-        return methods.in_order(found, known.get(name, ()))
+        return methods.in_order(found, methods.DATASETS if name == "data" else ())
     return sorted(found, key=lambda value: methods.by_number(str(value)))
 
 

@@ -168,10 +168,10 @@ def test_comparison_stands_on_its_side_with_the_floor():
     found = build(images.COMPARISON, interpolated(study(), 1.0))
     assert found.header == (
         "",
-        "Real images",
         "Glow Teacher",
         "Glow Student",
         "Glow ILKD",
+        "Real images",
     )
     rows = {row[0]: row[1:] for row in found.texts()}
     assert rows["Test bits/dim ↓"] == [
