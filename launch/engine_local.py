@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-from launch import bundles, processes, spec, status
+from launch import bundles, processes, status
 from launch.bundles import Bundle
 from launch.display import Display
 from launch.folder import Folder
@@ -199,7 +199,7 @@ class LocalEngine:
         name = f"{self._batch}-{self._count}"
         self._count += 1
         pack = "auto" if self._pack is None else str(self._pack)
-        spec.write(self._folder, name, bundle.points, pack, self._retries, self._main)
+        self._folder.write_job(name, bundle.points, pack, self._retries, self._main)
         taken = {started.slot for started in self._started}
         slot = next(slot for slot in range(self._jobs) if slot not in taken)
         process = subprocess.Popen(

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from launch import bundles, spec, status
+from launch import bundles, status
 from launch import folder as folders
 from launch.bundles import Bundle
 from launch.display import Display
@@ -226,9 +226,8 @@ class SlurmEngine:
         pack = "auto" if self._pack is None else str(self._pack)
         names = [f"{batch}-{index}" for index in range(len(array))]
         for name, bundle in zip(names, array, strict=True):
-            spec.write(
-                *(self._folder, name, bundle.points, pack),
-                *(self._retries, self._main, "slurm"),
+            self._folder.write_job(
+                *(name, bundle.points, pack, self._retries, self._main, "slurm")
             )
         executor = submitit.AutoExecutor(
             self._folder.path / "jobs" / "submitit",

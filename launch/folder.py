@@ -12,6 +12,7 @@ import os
 import pathlib
 import secrets
 import shlex
+import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -187,6 +188,47 @@ class Folder:
             # One write each: rows of two processes do not mix.
             with open(path, "ab", buffering=0) as file:
                 file.write(line.encode())
+
+    def write_job(
+        self,
+        name: str,
+        of: Sequence[Point],
+        pack: str = "auto",
+        retries: int = 2,
+        main: Sequence[str] = (),
+        engine: str = "local",
+    ) -> None:
+        """Writes what a job is to do, and the list of points of the program.
+
+        Args:
+          name: of the job.
+          of: the points that it trains.
+          pack: given on to the program: how many of them may train as one.
+          retries: how often it may crash without having logged a further step.
+          main: what starts the program; by default this Python and `-m fdnf.main`.
+          engine: "local" or "slurm", for the record.
+        """
+        packed = [self.packed_entry(point) for point in of]
+        write_json(self.job(name, ".points.json"), packed)
+        content = {
+            "engine": engine,
+            "pack": pack,
+            "retries": retries,
+            "main": list(main) or [sys.executable, "-m", "fdnf.main"],
+            "points": [self.entry(point) for point in of],
+        }
+        write_json(self.job(name), content)
+
+    def read_job(self, name: str) -> tuple[list[Point], dict[str, Any]]:
+        """Points of a job, and all that was written.
+
+        Raises:
+          FileNotFoundError: there is no such job.
+        """
+        content = read_json(self.job(name))
+        if content is None:
+            raise FileNotFoundError(f"{self.job(name)}: expected a job to run")
+        return [read_point(entry) for entry in content["points"]], content
 
 
 def is_done(workdir: pathlib.Path) -> bool:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO
 
 from launch import folder as folders
-from launch import processes, spec, status
+from launch import processes, status
 from launch.folder import Folder
 from launch.points import Point
 from launch.status import EX_OK, EX_REFUSED, EX_TEMPFAIL
@@ -57,7 +57,7 @@ class Runner:
     ):
         """See the class."""
         self.folder, self.name = folder, name
-        self.points, self._spec = spec.read(folder, name)
+        self.points, self._spec = folder.read_job(name)
         self.crashes = crashes
         self.asked = False
         self._number = number or name

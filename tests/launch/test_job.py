@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from launch import job, spec
+from launch import job
 from launch.folder import Folder
 from launch.points import Point
 from tests.launch import harness
@@ -22,7 +22,7 @@ def start(tmp_path):
             Point("configs/maf_gas.py:teacher", keys, name=f"p{i}")
             for i, keys in enumerate(points)
         ]
-        spec.write(folder, "a-0", made, main=harness.MAIN.split(), **more)
+        folder.write_job("a-0", made, main=harness.MAIN.split(), **more)
         words = [sys.executable, "-m", "launch.job", str(tmp_path), "a-0"]
         return folder, words
 

@@ -2,7 +2,6 @@
 
 import pytest
 
-from launch import spec
 from launch.folder import Folder
 from launch.points import Point
 from launch.squeue import Queue, QueueError
@@ -14,7 +13,7 @@ def folder(tmp_path):
     folder = Folder(tmp_path / "root")
     for name, points in (("aa-0", "xy"), ("aa-1", "z"), ("bb-0", "w")):
         made = [Point("c.py", name=point) for point in points]
-        spec.write(folder, name, made, engine="slurm")
+        folder.write_job(name, made, engine="slurm")
     return folder
 
 
