@@ -10,6 +10,9 @@ from typing import Any
 from fdnf.evaluation.core import quantities
 from fdnf.evaluation.core.scores import Result, Run, Score
 
+# Rows of old tables that were of no student: the teacher once more, training rows.
+_FLOORS = {"teacher": "teacher_again", "data": "training"}
+
 
 def of_result(found: Mapping[str, Any]) -> list[Result]:
     """Vectors and images: a record with a dict for each sort of number.
@@ -91,6 +94,69 @@ def of_gaussian(found: Mapping[str, Any]) -> list[Result]:
             scores = (Score(k, _number(values[seed])) for k, values in seeds.items())
             results.append(Result(run, tuple(scores)))
     return results
+
+
+def of_transfer(found: Mapping[str, Any]) -> list[Result]:
+    """A student of a teacher's density held against it, or one of the floors.
+
+    Args:
+        found: the content of a `transfer.json`.
+
+    Raises:
+        KeyError, TypeError, ValueError: a field is missing or of another type.
+    """
+    parts, split, rows = found["scores"], "teacher", found["scores"]["rows"]
+    scores = [
+        Score("exploded_percent", _number(parts["exploded_percent"]), split, n=rows)
+    ]
+    for name in ("teacher_log_prob", "reverse_kl", "forward_kl", "data_log_prob"):
+        if (taken := parts[name]) is None:
+            continue
+        side = "test" if name == "data_log_prob" else split
+        mean, error, median = (
+            _number(taken[key]) for key in ("mean", "standard_error", "median")
+        )
+        n, lost = taken["rows"], taken["left_out"]
+        se = None if math.isnan(error) else error
+        scores.append(Score(name, mean, side, n=n, se=se))
+        scores.append(Score(name, median, side, "median", n=n + lost))
+        if lost:
+            scores.append(Score(name, float(lost), side, "left_out", n=n + lost))
+    for name, metric, key, side in (
+        ("ks", "ks", "statistic", split),
+        ("shift", "log_prob_shift", "difference", split),
+        ("c2st_teacher", "c2st", "accuracy", split),
+        ("c2st_data", "c2st", "accuracy", "test"),
+    ):
+        if (test := parts[name]) is not None:
+            score = Score(metric, _number(test[key]), side)
+            if name == "shift":
+                low, high = _number(test["low"]), _number(test["high"])
+                scores.append(score._replace(low=low, high=high))
+            else:
+                scores.append(score._replace(n=test.get("rows", rows)))
+            scores.append(Score(metric, _number(test["p_value"]), side, "p"))
+    for name in ("sliced_wasserstein", "mmd"):
+        if parts[name] is not None:
+            scores.append(Score(name, _number(parts[name]), split, n=parts["judged"]))
+    if (speed := found["speed"]) is not None:
+        for name, metric, given, batch in (
+            ("sampling_ms", "sampling_ms", "flow_alone", speed["batch"]),
+            ("density_ms", "density_ms", "flow_alone", speed["batch"]),
+            ("naive_ms", "naive_ms", "", speed["naive_batch"]),
+        ):
+            if (times := speed[name]) is not None:
+                median, low, high = map(_number, times)
+                score = Score(metric, median, given=given, n=batch)
+                scores.append(score._replace(low=low, high=high))
+    run = Run(
+        found["data"],
+        _FLOORS[found["method"]] if found["method"] in _FLOORS else found["method"],
+        found["seed"],
+        kind="vectors",
+        facts={"source": found["source"]},
+    )
+    return [Result(run, tuple(scores))]
 
 
 def _metric(name: str) -> Score:

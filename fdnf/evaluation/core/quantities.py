@@ -93,6 +93,23 @@ _MHZ = (
     "for what is called unfolded. The paper's figures are of half precision on a V100 "
     "and include a denoiser."
 )
+_KS = (
+    "KS of log p_T: Kolmogorov-Smirnov statistic between the log densities, under the "
+    "teacher, of samples and of the teacher's samples: 0 equal, 1 apart."
+)
+_C2ST = (
+    "C2ST: how often a network names rightly which of two samples a row held out is "
+    "of, 0.5 cannot tell, 1 always can; against the teacher's samples, and against "
+    "held-out data."
+)
+_REVERSE = (
+    "Reverse KL: E[log q - log p_T] over the student's samples, what kl minimises; "
+    "small also where the student has but a part of the teacher. At least 0."
+)
+_FORWARD = (
+    "Forward KL: E[log p_T - log q] over the teacher's samples; large where the "
+    "student lacks a part of it. At least 0."
+)
 QUANTITIES: dict[str, Quantity] = {
     # Of densities.
     "log_likelihood": Quantity("log-likelihood", "nats", 1, 3),
@@ -102,6 +119,14 @@ QUANTITIES: dict[str, Quantity] = {
     "energy_distance": Quantity("Energy distance"),
     "mmd": Quantity("MMD²"),
     "exploded_percent": Quantity("Exploded samples", "%", legend=_SAMPLES),
+    # Of a student's samples and density, against its teacher's.
+    "teacher_log_prob": Quantity("log p_T", "nats", 0, 2),
+    "log_prob_shift": Quantity("mean minus teacher's", better=0, digits=2),
+    "ks": Quantity("KS of log p_T", legend=_KS),
+    "c2st": Quantity("C2ST", legend=_C2ST),
+    "reverse_kl": Quantity("Reverse KL", "nats", digits=2, legend=_REVERSE),
+    "forward_kl": Quantity("Forward KL", "nats", digits=2, legend=_FORWARD),
+    "data_log_prob": Quantity("log q of held-out data", "nats", 1, 2),
     # Of samples of images, over features.
     "fid": Quantity("FID", legend=_FRECHET),
     "fd": Quantity("FD", legend=_NOT_FID),
@@ -141,6 +166,7 @@ QUANTITIES: dict[str, Quantity] = {
     "steps": Quantity("Steps", better=0, digits=0),
     "density_ms": Quantity("Density", "ms"),
     "sampling_ms": Quantity("Sampling", "ms"),
+    "naive_ms": Quantity("Sampling, one pass a dimension", "ms"),
     "density_mib": Quantity("Density", "MiB", digits=1),
     "sampling_mib": Quantity("Sampling", "MiB", digits=1),
     "upscaling_ms": Quantity("Time", "ms"),

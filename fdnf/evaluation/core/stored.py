@@ -18,6 +18,7 @@ READERS: dict[str, Callable[[dict[str, Any]], list[Result]]] = {
     "super_resolution.json": legacy.of_super_resolution,
     "speech.json": legacy.of_speech,
     "results.json": legacy.of_gaussian,
+    "transfer.json": legacy.of_transfer,
 }
 # Of a work directory: its results, and those of evaluations on other rows than its own.
 RESULTS, OTHER_DATA = "results", "other_data"

@@ -15,9 +15,6 @@ import numpy as np
 from fdnf.data.images import Images
 from fdnf.data.tabular import SPLITS
 from fdnf.flows import base, surgery
-from fdnf.flows.glow import Glow
-from fdnf.flows.srflow import SRFlow
-from fdnf.flows.waveglow import WaveGlow
 from fdnf.ops import rows
 from fdnf.students.base import Student
 from fdnf.train import preprocess as prepared
@@ -28,12 +25,6 @@ Latents = tuple[np.ndarray, ...]
 # One for all latents, or one for each, the top last.
 Temperature = float | int | tuple[float | int, ...]
 
-# What makes a flow of fewer operations, exact up to rounding, where there is such.
-FOLDS: dict[type, Callable[..., tuple[Any, Any]]] = {
-    Glow: surgery.fold,
-    SRFlow: surgery.fold,
-    WaveGlow: surgery.fold,
-}
 # Rows in the flow's own space pass as they are.
 AS_IT_IS = prepared.Preprocess()
 
@@ -254,10 +245,10 @@ def of(
 
 def folded(flow: Any, variables: Any) -> tuple[Any, Any]:
     """The model as it samples fastest: folded if it can be and is not."""
-    fold = FOLDS.get(type(flow))
-    if fold is None or flow.folded:
+    # Those that can be folded say whether they are.
+    if getattr(flow, "folded", True):
         return flow, variables
-    return fold(flow, variables)
+    return surgery.fold(flow, variables)
 
 
 def as_decoded(data: Images, preprocess: prepared.Preprocess) -> Images:

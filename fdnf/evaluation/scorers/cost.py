@@ -1,5 +1,6 @@
 """What a batch costs a trained model: time and memory, of densities and samples."""
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -14,7 +15,16 @@ from fdnf.evaluation.models.sampler import Sampler
 from fdnf.evaluation.models.timing import Timing
 from fdnf.evaluation.scorers import likelihood
 from fdnf.evaluation.scorers.context import Context
+from fdnf.flows.maf import MAF
+from fdnf.flows.pixelcnn import PixelCNN
 from fdnf.train.teachers import Trained
+
+# What times are of that leave out what is done to a flow's data.
+ALONE = "flow_alone"
+# How each flow inverts itself by evaluating its whole network once a dimension.
+NAIVE = ((MAF, "passes"), (PixelCNN, "naive"))
+# Seconds that one naive batch may take, as foreseen.
+LONGEST = 5.0
 
 
 class Cost(NamedTuple):
@@ -80,3 +90,76 @@ def measure(trained: Trained, stored: np.ndarray, *, density: bool = True) -> Co
         noise = jax.random.key(0)
         times, memory = taken(samplers.log_prob_batch, plain, noise, x, cond)
     return Cost(size, *taken(samplers.decode_batch, decoder, z, cond), times, memory)
+
+
+def naive(flow: Any) -> Any | None:
+    """The flow that samples by evaluating its whole network once a dimension.
+
+    That is how an autoregressive flow samples as it is written down; the flows of this
+    package do better. The samples are the same, within float error.
+
+    Args:
+        flow: any.
+
+    Returns:
+        A flow for the same variables, or None for one that does not sample so.
+    """
+    for kind, method in NAIVE:
+        if isinstance(flow, kind):
+            return flow.clone(inverse=method)
+    return None
+
+
+def alone(
+    model: Sampler, x: np.ndarray, *, density: bool = True, by_dimension: bool = False
+) -> Iterator[Score]:
+    """Times one batch of the flow alone, with the density of its samples.
+
+    Args:
+        model: flow and variables of one run.
+        x: `[batch, *event]`, rows whose density is taken; they also say how many
+            samples are drawn.
+        density: whether that of `x` is timed, of a model that has one.
+        by_dimension: whether naive sampling is timed as well, of a model that has a
+            density; of as many rows of the batch as take five seconds.
+    """
+    noise = jax.random.key(0)
+
+    # The programs that the scores run as well: of a deep network each takes long to
+    # compile.
+    def sampling(flow: Any, rows: int, metric: str, given: str = "") -> Score:
+        z = model.draw(noise, (rows, *x.shape[1:]))
+        return _timed(metric, given, rows, samplers.weigh_batch, (flow,), model, z)
+
+    yield sampling(model.flow, len(x), "sampling_ms", ALONE)
+    if not (density and model.dense):
+        return
+    static = (model.flow, samplers.AS_IT_IS)
+    taken = _timed(
+        *("density_ms", ALONE, len(x), samplers.log_prob_batch),
+        *(static, model, noise, x),
+    )
+    yield taken
+    slow = naive(model.flow) if by_dimension else None
+    if slow is not None:
+        # One pass is one density.
+        foreseen = 1e-3 * taken.value * math.prod(x.shape[1:])
+        rows = max(1, int(len(x) * min(1.0, LONGEST / foreseen)))
+        yield sampling(slow, rows, "naive_ms")
+
+
+def _timed(
+    metric: str,
+    given: str,
+    rows: int,
+    function: Any,
+    static: tuple[Any, ...],
+    model: Sampler,
+    *args: Any,
+) -> Score:
+    def call(*args: Any) -> Any:
+        return function(*static, *args)
+
+    found = timing.measure(call, *jax.device_put((model.variables, *args)))
+    median, low, high = found.in_ms()
+    return Score(metric, median, given=given, n=rows, low=low, high=high)

@@ -176,6 +176,17 @@ def _range(group: Group) -> Cell:
     return Number(middle, low=min(found), high=max(found), form="range")
 
 
+def _largest(group: Group) -> Cell:
+    found = by_unit(group.rows, group.unit, group.column.scale).values()
+    return Number(max(found, default=None), digits=group.digits)
+
+
+def _examples(group: Group) -> Cell:
+    """How many examples are behind a value, or in the batch that was timed."""
+    sizes = [float(r.score.n) for r in group.rows if r.score.n is not None]
+    return Number(max(sizes, default=None), form="count")
+
+
 def _interval(group: Group) -> Cell:
     """Of a single seed the ends that came with it, of several their own interval."""
     if len(group.rows) != 1:
@@ -234,6 +245,8 @@ SHOWS: dict[str, Callable[[Group], Cell]] = {
     "spread": _spread,
     "range": _range,
     "interval": _interval,
+    "largest": _largest,
+    "examples": _examples,
     "rate": _per_second,
     "faster": _faster,
     "times": _times,

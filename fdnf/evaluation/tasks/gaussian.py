@@ -15,9 +15,6 @@ QUANTITIES.update(
         "student_sd": Quantity("sd", "nats", 0, 1),
         "difference": Quantity("student − teacher", "nats", 0, 2),
         "exact_difference": Quantity("exact", "nats", 0, 2),
-        "ks": Quantity("KS", digits=3),
-        "reverse_kl": Quantity("Reverse KL", "nats", digits=2),
-        "forward_kl": Quantity("Forward KL", "nats", digits=2),
         "entropy_gap": Quantity("entropy gap", "nats", 0, 2),
         "condition": Quantity("condition number", better=0),
         "expansion_probability": Quantity("P[xᵀ g > 0]", better=0),
@@ -39,8 +36,8 @@ LIKELIHOODS = View(
     note="teacher, student: mean of log p_T(x) over samples of each; sd: its standard "
     "deviation over samples. student − teacher: above 0 the student is more "
     "concentrated than its teacher; exact: from the parameters, without sampling; "
-    "above 0: seeds with such a difference. KS: two-sample Kolmogorov-Smirnov "
-    "statistic. Students that diverged are left out: (k of n) tells how many.",
+    "above 0: seeds with such a difference. Students that diverged are left out: (k of "
+    "n) tells how many.",
 )
 DISTANCES = View(
     "Distance to the teacher",

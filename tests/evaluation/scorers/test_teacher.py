@@ -1,0 +1,365 @@
+"""Scores of affine Gaussian students, whose divergences have closed forms."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import special
+
+from fdnf.evaluation.core.scores import Result, Run
+from fdnf.evaluation.models.sampler import Sampler
+from fdnf.evaluation.scorers import cost, teacher
+from fdnf.evaluation.scorers.context import Context, Evaluation
+from fdnf.evaluation.scorers.teacher import Settings
+from fdnf.flows.affine import Affine
+from fdnf.flows.maf import IAF, MAF
+from fdnf.students.base import Student
+from fdnf.train.settings import ConfigError
+from tests import floats
+from tests.evaluation import transfer_pair
+
+TEACHER, STUDENT = (0.0, 1.0), (0.4, 0.8)
+SETTINGS = Settings(samples=2000, density=1500, judged=600, batch_size=700)
+
+
+def reference(settings=SETTINGS):
+    held_out = np.random.default_rng(1).standard_normal((1000, 3)).astype(np.float32)
+    return teacher.reference(transfer_pair.model(*TEACHER), held_out, settings, seed=3)
+
+
+@pytest.fixture(scope="module")
+def against():
+    return reference()
+
+
+def got(found):
+    """Looks up the scores of a Scored, or of a list, by metric and other fields."""
+    return Result(Run("gaussian", "kl"), tuple(getattr(found, "scores", found))).get
+
+
+@pytest.fixture(scope="module")
+def scored(against):
+    return teacher.of_student(against, transfer_pair.model(*STUDENT))
+
+
+@pytest.fixture(scope="module")
+def same(against):
+    return teacher.of_student(against, transfer_pair.model(*TEACHER))
+
+
+def test_divergences_are_the_closed_forms(scored):
+    for metric, expected, rows in (
+        ("reverse_kl", transfer_pair.divergence(STUDENT, TEACHER), 2000),
+        ("forward_kl", transfer_pair.divergence(TEACHER, STUDENT), 1500),
+    ):
+        found = got(scored)(metric, given="", split="teacher")
+        assert abs(found.value - expected) < 4 * found.se
+        assert 0 < found.se < 0.1
+        assert found.n == rows
+        assert got(scored)(metric, given="left_out") is None
+
+
+def test_likelihoods_are_the_closed_forms(scored, against):
+    own = -transfer_pair.DIM / 2 * math.log(2 * math.pi)
+    expected = own - 0.5 * transfer_pair.DIM * (0.8**2 + 0.4**2)
+    found = got(scored)("teacher_log_prob", given="")
+    assert abs(found.value - expected) < 4 * found.se
+    median = got(scored)("teacher_log_prob", given="median").value
+    floats.assert_close(median, np.median(scored.teacher_log_prob), 1e-2)
+    entropy = own - 0.5 * transfer_pair.DIM
+    shift = got(scored)("log_prob_shift", given="")
+    assert shift.low < expected - entropy < shift.high
+    assert abs(against.log_prob.mean() - entropy) < 0.15
+    # Of held-out rows of a standard normal, under N(0.4, 0.8^2).
+    fit = got(scored)("data_log_prob", given="", split="test")
+    cross = -0.5 * transfer_pair.DIM * (1 + 0.4**2) / 0.8**2
+    expected = own - transfer_pair.DIM * math.log(0.8) + cross
+    assert abs(fit.value - expected) < 4 * fit.se
+    assert fit.n == 1000
+
+
+def test_distances_see_the_difference_and_only_it(scored, same):
+    mine, theirs = got(same), got(scored)
+    p_values = [find("ks", given="p").value for find in (mine, theirs)]
+    assert p_values[0] > 1e-3 > p_values[1]
+    # Along the diagonal the means are 0.69 apart, seen by two in three at the most.
+    assert 0.55 < theirs("c2st", split="teacher", given="").value < 0.75
+    for split in ("teacher", "test"):
+        found = mine("c2st", split=split, given="")
+        assert abs(found.value - 0.5) < 0.06
+        assert found.n == 1200
+        assert mine("c2st", split=split, given="p").value > 1e-3
+    distances = [find("sliced_wasserstein").value for find in (theirs, mine)]
+    assert distances[0] > 2 * distances[1]
+    assert theirs("sliced_wasserstein").n == 600
+    assert theirs("mmd").value > 4 * abs(mine("mmd").value)
+    # log q as decoded and as encoded are the same density.
+    assert abs(mine("reverse_kl").value) < 1e-5
+
+
+def test_the_teacher_again_is_scored_as_a_student_without_divergences(against, same):
+    floor = teacher.of_teacher(against)
+    kept = [s for s in same.scores if s.metric not in ("reverse_kl", "forward_kl")]
+    assert floor.scores == kept
+    assert len(kept) > 10
+
+
+def test_students_of_one_teacher_share_their_latents(against):
+    settings = dataclasses.replace(SETTINGS, judged=0, density=0)
+    bare = against._replace(settings=settings)
+    a, b = (
+        teacher.of_student(bare, transfer_pair.model(0.0, std)) for std in (0.5, 1.0)
+    )
+    # log p_T falls with |x|, which is |z| times the scale.
+    order = np.argsort(a.teacher_log_prob), np.argsort(b.teacher_log_prob)
+    assert np.mean(order[0] == order[1]) > 0.9
+    own = np.argsort(against.log_prob)
+    assert np.mean(own == order[0]) < 0.1
+
+
+def test_a_student_without_a_density_has_no_divergence(against, scored):
+    student = transfer_pair.generator(*STUDENT)
+    find, dense = got(teacher.of_student(against, student)), got(scored)
+    for metric in ("reverse_kl", "forward_kl", "data_log_prob"):
+        assert find(metric) is None
+    pair = [f("teacher_log_prob", given="") for f in (find, dense)]
+    error = math.hypot(*(score.se for score in pair))
+    assert abs(pair[0].value - pair[1].value) < 4 * error
+    assert abs(find("ks", given="").value - dense("ks", given="").value) < 0.06
+    assert find("c2st", split="teacher", given="").value > 0.55
+
+
+class Shifted(Student):
+    def __call__(self, z, cond=None):
+        return z[0] + 1.0
+
+
+def test_a_feed_forward_student(against):
+    student = Sampler(Shifted(), {})
+    bare = against._replace(settings=dataclasses.replace(SETTINGS, judged=0))
+    find = got(teacher.of_student(bare, student))
+    assert find("reverse_kl") is None
+    assert find("forward_kl") is None
+    assert find("log_prob_shift", given="").high < 0
+    (taken,) = cost.alone(student, against.samples[:8], by_dimension=True)
+    assert taken.metric == "sampling_ms"
+
+
+def test_parts_are_optional(against):
+    settings = dataclasses.replace(SETTINGS, density=0, judged=0)
+    student = transfer_pair.model(*STUDENT)
+    bare = against._replace(settings=settings)
+    find = got(teacher.of_student(bare, student))
+    assert find("reverse_kl") is not None
+    for metric in ("forward_kl", "data_log_prob", "c2st", "sliced_wasserstein", "mmd"):
+        assert find(metric) is None
+    assert got(teacher.of_teacher(bare))("data_log_prob") is None
+
+
+def test_exploded_samples_are_counted_and_left_out(against, scored):
+    x, _ = transfer_pair.model(*STUDENT).weighed(jax.random.key(0), (2000, 3))
+    x = x.copy()
+    x[:20], x[20:30], x[30:40] = np.nan, np.inf, 1e6
+    settings = dataclasses.replace(SETTINGS, reach=100.0)
+    find = got(teacher.of_rows(against._replace(settings=settings), x))
+    assert find("exploded_percent").value == 2.0
+    lost = find("teacher_log_prob", given="left_out")
+    assert (lost.value, lost.n) == (40, 2000)
+    mean = got(scored)("teacher_log_prob", given="").value
+    assert abs(find("teacher_log_prob", given="").value - mean) < 0.2
+    assert find("teacher_log_prob", given="").n == 1960
+    assert abs(find("teacher_log_prob", given="median").value) < 10
+    assert math.isfinite(find("sliced_wasserstein").value)
+    gap = find("ks", given="").value - got(scored)("ks", given="").value
+    assert abs(gap) < 0.06
+
+
+def test_nothing_but_exploded_samples(against):
+    x = np.full((100, 3), np.nan, np.float32)
+    find = got(teacher.of_rows(against, x))
+    assert find("exploded_percent").value == 100.0
+    assert find("ks", given="").value == 1.0
+    for metric in ("log_prob_shift", "c2st", "mmd"):
+        assert find(metric) is None
+    assert find("teacher_log_prob", given="median").value == -math.inf
+    assert math.isnan(find("teacher_log_prob", given="").value)
+
+
+def test_estimates_by_hand():
+    values = np.array([1.0, 2.0, 6.0, np.nan, np.inf, 100.0])
+    counted = np.array([True] * 5 + [False])
+    mean, median, lost = teacher._estimate("m", values, math.inf, counted)
+    error = np.std([1, 2, 6], ddof=1) / math.sqrt(3)
+    assert (mean.value, mean.se, mean.n) == (3.0, error, 3)
+    assert (median.value, median.given, median.n) == (math.inf, "median", 6)
+    assert (lost.value, lost.given) == (3.0, "left_out")
+    mean, median, _ = teacher._estimate("m", -values, -math.inf, counted)
+    # Sorted: three times -inf, then -6, -2, -1.
+    assert (mean.value, median.value) == (-3.0, -6.0)
+    mean, median = teacher._estimate("m", np.array([2.0]), math.inf)
+    assert (median.value, mean.se) == (2.0, None)
+    mean, _, lost = teacher._estimate("m", np.array([np.nan]), math.inf)
+    assert math.isnan(mean.value)
+    assert (mean.n, lost.value) == (0, 1)
+
+
+def test_settings_that_make_no_sense_are_refused():
+    for wrong in ({"samples": 1}, {"judged": -1}, {"reach": 0.0}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            Settings(**wrong)
+    generator = transfer_pair.generator()
+    with pytest.raises(ValueError, match="ExternalFlow has no encode"):
+        teacher.reference(generator, np.zeros((5, 3), np.float32), SETTINGS)
+
+
+def test_settings_follow_the_config():
+    trained, data = transfer_pair.trained([(0.0, 1.0)], "nll"), transfer_pair.data()
+    section = trained.config.eval
+    found = teacher.settings_of(trained, data, section)
+    assert (found.samples, found.density, found.judged) == (400, 400, 400)
+    assert (found.batch_size, found.time_batch) == (200, 20)
+    floats.assert_close(found.reach, 3 * np.abs(data.train).max())
+    section.density_rows = 7
+    assert teacher.settings_of(trained, data, section).density == 7
+
+
+@pytest.fixture(scope="module")
+def maf():
+    flow = MAF(steps=2, hidden=(8,))
+    x = jax.random.normal(jax.random.key(0), (64, 4))
+    return Sampler(flow, flow.init(jax.random.key(1), x)), np.asarray(x)
+
+
+def test_naive_sampling_gives_the_same_samples(maf):
+    model, x = maf
+    slow = cost.naive(model.flow)
+    assert slow.inverse == "passes"
+    fast, plain = (
+        flow.apply(model.variables, (jnp.asarray(x),), method="decode").x
+        for flow in (model.flow, slow)
+    )
+    np.testing.assert_allclose(fast, plain, atol=1e-4)
+    assert cost.naive(Affine()) is None
+    assert cost.naive(transfer_pair.generator().flow) is None
+
+
+def test_times_of_the_flow_alone(maf, monkeypatch):
+    model, x = maf
+    found = list(cost.alone(model, x, by_dimension=True))
+    names = ["sampling_ms", "density_ms", "naive_ms"]
+    assert [score.metric for score in found] == names
+    assert [score.given for score in found] == [cost.ALONE, cost.ALONE, ""]
+    for score in found:
+        assert score.n == 64
+        assert 0 < score.low <= score.value <= score.high
+    # What would take too long is timed on fewer rows.
+    monkeypatch.setattr(cost, "LONGEST", 0.0)
+    assert [s.n for s in cost.alone(model, x, by_dimension=True)] == [64, 64, 1]
+    flow = IAF(steps=1, hidden=(8,))
+    student = Sampler(flow, flow.init(jax.random.key(0), jnp.asarray(x)))
+    assert len(list(cost.alone(student, x, density=False))) == 1
+    x = x[:, : transfer_pair.DIM]
+    assert len(list(cost.alone(transfer_pair.generator(), x))) == 1
+
+
+def test_bayes_accuracy_of_a_shifted_student(against):
+    student = transfer_pair.model(1.0, 1.0)
+    wide = reference(dataclasses.replace(SETTINGS, judged=2000, density=0))
+    found = got(teacher.of_student(wide, student))("c2st", split="teacher", given="")
+    bayes = special.ndtr(math.sqrt(transfer_pair.DIM) / 2)
+    assert abs(found.value - bayes) < 4 * math.sqrt(bayes * (1 - bayes) / found.n)
+
+
+def evaluation(**models):
+    section = next(iter(models.values())).config.eval
+    section.update(samples=300, density_rows=200, time_batch=0)
+    return Evaluation(transfer_pair.data(), section, models)
+
+
+def runs_of(whole, *methods):
+    """(method, run) to what finds a score, the floors included."""
+    floors = {(r.run.method, r.run.seed): r.get for r in teacher.floors(whole)}
+    return floors | {
+        (method, run): got(list(teacher.scores(Context(whole, method, run))))
+        for method in methods
+        for run in range(whole.models[method].runs)
+    }
+
+
+def test_runs_are_held_against_the_teachers_run():
+    means = [(0.0, 1.0), (5.0, 1.0)]
+    whole = evaluation(
+        teacher=transfer_pair.trained(means, "nll"),
+        kl=transfer_pair.trained([(0.0, 0.5), (5.0, 0.5)], "kl"),
+        x=transfer_pair.trained(means, "x"),
+    )
+    whole.section.time_batch = 10
+    found = runs_of(whole, "kl", "x", "teacher")
+    expected = transfer_pair.divergence((0.0, 0.5), (0.0, 1.0))
+    for seed in (0, 1):
+        kl = found["kl", seed]("reverse_kl", given="")
+        assert abs(kl.value - expected) < 5 * kl.se
+        assert found["kl", seed]("log_prob_shift", given="").low > 0
+        exact = found["x", seed]("reverse_kl", given="").value
+        np.testing.assert_allclose(exact, 0, atol=1e-4)
+        # A teacher learned from nobody.
+        assert found["teacher", seed]("ks") is None
+        assert found["teacher_again", seed]("reverse_kl") is None
+        assert found["teacher_again", seed]("ks", given="p").value > 1e-3
+    # The data are the first teacher's.
+    p_values = [found["training", seed]("ks", given="p").value for seed in (0, 1)]
+    assert p_values[0] > 1e-3 > p_values[1]
+    # Pictures are of first runs.
+    shown = teacher.pictured(whole)
+    assert set(shown) == {"teacher_again", "training", "kl", "x"}
+    assert abs(np.median(shown["training"]) - np.median(shown["teacher_again"])) < 0.5
+    # Times are taken once of models of one architecture, and of first runs.
+    times = [found[m, 0]("sampling_ms", given=cost.ALONE) for m in ("kl", "x")]
+    assert times[0] == times[1]
+    assert times[0].value > 0
+    for method in ("kl", "x", "teacher_again", "training"):
+        assert found[method, 1]("sampling_ms") is None
+    again = found["teacher_again", 0]
+    assert again("sampling_ms", given=cost.ALONE).value > 0
+    assert again("naive_ms") is None  # An affine flow has no such way.
+    assert found["training", 0]("sampling_ms") is None
+
+
+def test_one_teacher_of_several_students():
+    whole = evaluation(
+        teacher=transfer_pair.trained([(0.0, 1.0)], "nll"),
+        kl=transfer_pair.trained([(0.0, 0.5), (1.0, 1.0)], "kl", seed=3),
+    )
+    found = runs_of(whole, "kl")
+    assert set(found) == {
+        *(("teacher_again", 0), ("training", 0), ("kl", 0), ("kl", 1))
+    }
+    gaps = [found["kl", run]("reverse_kl", given="").value for run in (0, 1)]
+    expected = [transfer_pair.divergence(s, TEACHER) for s in ((0.0, 0.5), (1.0, 1.0))]
+    np.testing.assert_allclose(gaps, expected, rtol=0.2)
+
+
+def test_who_learned_no_density_is_not_held():
+    means = [(0.0, 1.0)]
+    plain = transfer_pair.trained(means, "nll")
+    whole = evaluation(teacher=plain, student=transfer_pair.trained(means, "nll"))
+    assert not list(teacher.floors(whole))
+    assert not list(teacher.scores(Context(whole, "student", 0)))
+    # Nor is what takes a condition.
+    kl = transfer_pair.trained(means, "kl")
+    plain.meta["preprocess"]["classes"] = 3
+    whole = evaluation(teacher=plain, kl=kl)
+    assert not list(teacher.floors(whole))
+    assert not list(teacher.scores(Context(whole, "kl", 0)))
+
+
+def test_runs_that_do_not_fit_are_refused():
+    whole = evaluation(
+        teacher=transfer_pair.trained([(0.0, 1.0)] * 2, "nll"),
+        kl=transfer_pair.trained([(0.0, 1.0)], "kl"),
+    )
+    with pytest.raises(ConfigError, match="2 runs, the student 1"):
+        list(teacher.scores(Context(whole, "kl", 0)))

@@ -1,0 +1,185 @@
+"""Tables of students of a density, from stored scores, and where they go."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+from fdnf import files
+from fdnf.evaluation.core import stored
+from fdnf.evaluation.core.scores import Result, Run, Score
+from fdnf.evaluation.scorers import cost
+from fdnf.evaluation.scorers import teacher as scorer
+from fdnf.evaluation.scorers.context import Evaluation
+from fdnf.evaluation.tables import view
+from fdnf.evaluation.tasks import teacher
+from tests.evaluation import transfer_pair
+from tests.evaluation.tables.cells import by_row
+
+STORED = pathlib.Path(__file__).parents[1] / "core" / "stored" / "transfer"
+FLOOR, DATA, KL = "Teacher (floor)", "Training data", "KL student"
+
+
+@pytest.fixture(scope="module")
+def results():
+    """Of a smoke study, as its records had it before runs and scores."""
+    return stored.read(STORED)
+
+
+def only(made, results):
+    (table,) = view.build(made, results)
+    return by_row(table)
+
+
+def test_samples(results):
+    found = only(teacher.SAMPLES, results)
+    heads = {
+        "log p_T, median": ("-7.65 ± 2.25", "-7.11 ± 0.52", "-8.02 ± 1.34"),
+        "mean minus teacher's": ("-0.06 ± 0.49", "0.22 ± 1.63", "-0.47 ± 0.58"),
+        "KS of log p_T ↓": ("0.082 ± 0.152", "0.114 ± 0.254", "0.131 ± 0.140"),
+        "C2ST, teacher ↓": ("0.495 ± 0.165", "0.774 ± 0.076", "0.585 ± 0.006"),
+        "C2ST, data ↓": ("0.766 ± 0.222", "0.502 ± 0.006", "0.792 ± 0.235"),
+        "Sliced W2 ↓": ("0.1017 ± 0.0925", "0.2188 ± 0.0828", "0.2308 ± 0.0176"),
+        "1000 MMD² ↓": ("-0.03 ± 6.47", "7.89 ± 12.80", "12.96 ± 0.79"),
+        "Exploded samples (%) ↓": ("0.00 ± 0.00",) * 3,
+        "Samples": ("500",) * 3,
+        "judged": ("500",) * 3,
+    }
+    assert set(found) == {FLOOR, DATA, KL}
+    for head, values in heads.items():
+        assert tuple(found[row][head] for row in (FLOOR, DATA, KL)) == values
+    assert set(found[KL]) == set(heads)
+
+
+def test_divergences(results):
+    found = only(teacher.DIVERGENCES, results)
+    assert list(found[KL].values()) == [
+        *("0.20 ± 0.22 (se 0.03)", "0.16 ± 0.24", "0.21 ± 0.29 (se 0.03)"),
+        *("0.24 ± 0.18", "-7.88 ± 0.02 (se 0.09)", "-7.32 ± 0.55"),
+    ]
+    assert list(found[FLOOR].values()) == [
+        *("-", "-", "-", "-"),
+        *("-7.54 ± 0.09 (se 0.08)", "-7.16 ± 0.14"),
+    ]
+    assert set(found) == {FLOOR, KL}
+
+
+def test_p_values_are_the_largest_of_a_seed(results):
+    found = only(teacher.P_VALUES, results)
+    assert list(found[FLOOR].values()) == ["0.1725", "0.8797", "0.8790", "0.0000"]
+    assert list(found[DATA].values()) == ["0.0241", "0.4575", "0.0000", "0.4874"]
+    assert list(found[KL].values()) == ["0.0015", "0.0004", "0.0000", "0.0000"]
+
+
+def test_speed(results):
+    found = only(teacher.SPEED, results)
+    assert set(found) == {FLOOR, KL}
+    assert list(found[FLOOR].values()) == [
+        *("369,365", "1.50x", "1.00x", "64", "0.173 (0.169-0.191)", "822,871"),
+        *("245,700", "64", "0.260 (0.237-0.307)"),
+    ]
+    assert list(found[KL].values())[:6] == [
+        *("1,783,798", "7.26x", "4.83x", "64", "0.0359 (0.0351-0.0374)", "323,786")
+    ]
+
+
+def test_rows_left_out_and_a_single_seed():
+    kl = Run("gaussian", "kl", kind="vectors")
+    scores = (
+        Score("reverse_kl", 0.5, "teacher", n=100, se=0.05),
+        Score("reverse_kl", 0.4, "teacher", "median", n=100),
+        Score("forward_kl", 0.25, "teacher", n=1),
+        Score("forward_kl", float("inf"), "teacher", "median", n=100),
+        Score("forward_kl", 99.0, "teacher", "left_out", n=100),
+        Score("teacher_log_prob", -0.9, "teacher", "median"),
+        Score("log_prob_shift", -1.5, "teacher", low=-2.0, high=-1.0),
+    )
+    found = only(teacher.DIVERGENCES, [Result(kl, scores)])[KL]
+    assert found["Reverse KL, mean ↓"] == "0.50 (n=1, se 0.05)"
+    assert found["Forward KL, left out"] == "99"
+    assert found["Forward KL, median ↓"].startswith("inf")
+    found = only(teacher.SAMPLES, [Result(kl, scores)])[KL]
+    assert found["mean minus teacher's"] == "-1.50 [-2.00, -1.00]"
+
+
+def test_what_is_no_student_of_a_density_has_no_tables():
+    plain = Run("gaussian", "student", kind="vectors", arch="MAF")
+    scores = (
+        Score("log_likelihood", -1.0, "test"),
+        Score("exploded_percent", 0.0, "test"),
+        Score("sliced_wasserstein", 0.1, "test"),
+        Score("sampling_ms", 1.0, n=10),
+    )
+    assert view.page(teacher.VIEWS, [Result(plain, scores)]) == []
+
+
+def test_stored_scores_are_those_of_the_file(results):
+    (kl, _) = (r for r in results if r.run.method == "kl")
+    text = (STORED / "kl" / "seed_0" / "transfer.json").read_text()
+    old = json.loads(text)["scores"]
+    for metric, name in (
+        ("reverse_kl", "reverse_kl"),
+        ("forward_kl", "forward_kl"),
+        ("teacher_log_prob", "teacher_log_prob"),
+    ):
+        found = kl.get(metric, given="", split="teacher")
+        assert (found.value, found.se, found.n) == (
+            *(old[name]["mean"], old[name]["standard_error"], old[name]["rows"]),
+        )
+        assert kl.get(metric, given="median").value == old[name]["median"]
+    fit = kl.get("data_log_prob", split="test", given="")
+    assert fit.value == old["data_log_prob"]["mean"]
+    for metric, split, name in (
+        ("c2st", "teacher", "c2st_teacher"),
+        ("c2st", "test", "c2st_data"),
+    ):
+        assert kl.get(metric, split=split, given="").value == old[name]["accuracy"]
+        assert kl.get(metric, split=split, given="p").value == old[name]["p_value"]
+    shift = kl.get("log_prob_shift", given="")
+    assert [shift.low, shift.high] == [old["shift"]["low"], old["shift"]["high"]]
+    assert kl.get("mmd").value == old["mmd"]
+    assert kl.get("sampling_ms", given=cost.ALONE).n == 64
+
+
+def test_a_stored_file_that_lacks_something_is_named(tmp_path):
+    path = tmp_path / "kl" / "seed_0" / "transfer.json"
+    path.parent.mkdir(parents=True)
+    for wrong in ("{}", "{", '{"scores": {"rows": 3}}'):
+        path.write_text(wrong)
+        with pytest.raises(files.DamagedError, match="kl/seed_0/transfer.json"):
+            stored.read(tmp_path)
+
+
+def test_what_is_not_finite_is_read(tmp_path):
+    path = tmp_path / "kl" / "seed_0" / "transfer.json"
+    path.parent.mkdir(parents=True)
+    fields = json.loads((STORED / "kl" / "seed_0" / "transfer.json").read_text())
+    fields["scores"]["forward_kl"] |= {
+        **{"mean": 0.25, "standard_error": "nan", "median": "inf"},
+        **{"rows": 1, "left_out": 99},
+    }
+    fields["scores"]["c2st_data"] = fields["speed"] = None
+    path.write_text(json.dumps(fields))
+    (kl,) = stored.read(tmp_path)
+    mean = kl.get("forward_kl", given="")
+    assert (mean.value, mean.se, mean.n) == (0.25, None, 1)
+    assert kl.get("forward_kl", given="median").value == float("inf")
+    assert kl.get("forward_kl", given="left_out").value == 99
+    assert kl.get("c2st", split="test") is None
+    assert kl.get("sampling_ms") is None
+
+
+def test_pictures_are_of_what_was_scored(tmp_path):
+    models = {
+        "teacher": transfer_pair.trained([(0.0, 1.0)], "nll"),
+        "kl": transfer_pair.trained([(0.0, 0.5)], "kl"),
+    }
+    whole = Evaluation(transfer_pair.data(), models["kl"].config.eval, models)
+    assert teacher.draw(whole, tmp_path) == []
+    rng = np.random.default_rng(0)
+    for method in ("kl", "teacher_again", "training"):
+        scorer.pictured(whole)[method] = rng.normal(size=50)
+    (path,) = teacher.draw(whole, tmp_path)
+    assert path == tmp_path / "densities.png"
+    assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
