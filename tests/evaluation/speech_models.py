@@ -26,12 +26,12 @@ def judged():
 
 @functools.cache
 def teacher(runs=1):
-    return _trained(waveglow.teacher("synthetic_speech", "smoke"), runs)
+    return _trained(waveglow.speech("synthetic_speech", "smoke"), runs)
 
 
 @functools.cache
 def student(name="v2", runs=1):
-    return _trained(waveglow.students("synthetic_speech", f"{name},smoke"), runs)
+    return _trained(waveglow.speech("synthetic_speech", f"student,{name},smoke"), runs)
 
 
 def _trained(config, runs):

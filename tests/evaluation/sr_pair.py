@@ -10,6 +10,7 @@ from fdnf.evaluation.scorers.sr_judge import Judge
 from fdnf.metrics import backbones, lpips
 from fdnf.ops import resize
 from fdnf.students.base import Student
+from fdnf.train import preprocess
 from fdnf.train.preprocess import SuperResolution
 from fdnf.train.teachers import Trained
 
@@ -54,8 +55,8 @@ def trained(*gains, seed=0, flow=None, scale=SCALE):
 
 
 def of(flow, variables, config=None, scale=SCALE):
-    preprocess = SuperResolution(scale, 16)
-    meta = {"event": (16, 16, 3), "preprocess": preprocess.describe(preprocess)}
+    prepared = SuperResolution(scale, 16)
+    meta = {"event": (16, 16, 3), "preprocess": preprocess.describe(prepared)}
     return Trained(flow, variables, config or common.super_resolution(), dict(meta))
 
 

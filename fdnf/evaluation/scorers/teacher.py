@@ -20,7 +20,7 @@ from fdnf.evaluation.models import sampler as samplers
 from fdnf.evaluation.models.sampler import Sampler
 from fdnf.evaluation.scorers import cost
 from fdnf.evaluation.scorers.context import Context, Evaluation
-from fdnf.metrics import c2st, two_sample, two_sample_tests
+from fdnf.metrics import c2st, two_sample
 from fdnf.train import process, teachers, transfer
 from fdnf.train.teachers import Trained
 
@@ -295,7 +295,7 @@ def of_rows(against: Reference, x: np.ndarray) -> Scored:
     log_p = against.teacher.log_prob(x)
     found = [Score("exploded_percent", 100.0 * float(far.mean()), TEACHER, n=len(x))]
     found += _estimate("teacher_log_prob", log_p, -math.inf, ~far)
-    ks = two_sample_tests.kolmogorov_smirnov(
+    ks = two_sample.kolmogorov_smirnov(
         *(
             np.where(np.isnan(v), -np.inf, v).astype(np.float64)
             for v in (log_p, against.log_prob)
@@ -308,7 +308,7 @@ def of_rows(against: Reference, x: np.ndarray) -> Scored:
         for values, rows in ((log_p, far), (against.log_prob, own_far))
     )
     if min(len(finite), len(own_finite)) > 1:
-        gap = two_sample_tests.mean_difference(finite, own_finite)
+        gap = two_sample.mean_difference(finite, own_finite)
         shift = Score("log_prob_shift", gap.difference, TEACHER)
         found.append(shift._replace(low=gap.low, high=gap.high))
         found.append(Score("log_prob_shift", gap.p_value, TEACHER, P_VALUE))
