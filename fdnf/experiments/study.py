@@ -17,7 +17,7 @@ from fdnf.data import build as datasets
 from fdnf.data import fingerprint
 from fdnf.evaluation.core import methods as named
 from fdnf.evaluation.core import stored
-from fdnf.evaluation.tasks import conditional, evaluate, transfer_report
+from fdnf.evaluation.tasks import conditional, evaluate
 from fdnf.train import (
     checkpoint,
     distributed,
@@ -28,7 +28,6 @@ from fdnf.train import (
     process,
     settings,
     teachers,
-    transfer,
     workdirs,
 )
 from fdnf.train.preprocess import Data
@@ -225,18 +224,4 @@ def _evaluated(
 ) -> str:
     if isinstance(data, conditional.KINDS):
         return conditional.report(workdir, where, data, evaluation)
-    table = evaluate.evaluate(workdir, where, data, evaluation)
-    trained = {method: teachers.load(path) for method, path in where.items()}
-    for flow in trained.values():
-        flow.config.eval.update(evaluation)
-    samplers = {
-        method: found
-        for method, found in trained.items()
-        if found.config.loss.method in transfer.METHODS
-    }
-    first = next(iter(trained.values()))
-    if samplers and "teacher" in trained and not first.preprocess.classes:
-        table = transfer_report.write(workdir, trained["teacher"], samplers, data)
-        table += "\n" + (workdir / "table.md").read_text(encoding="utf-8")
-        files.write_text(workdir / "table.md", table)
-    return table
+    return evaluate.evaluate(workdir, where, data, evaluation)

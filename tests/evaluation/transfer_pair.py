@@ -8,11 +8,8 @@ import numpy as np
 from configs import common
 from fdnf import types
 from fdnf.data.tabular import Tabular
-from fdnf.evaluation.core.transfer_records import Estimate, Record, Scores
 from fdnf.evaluation.models.sampler import AS_IT_IS, Sampler
 from fdnf.flows.affine import Affine
-from fdnf.metrics.c2st import C2ST
-from fdnf.metrics.two_sample import KolmogorovSmirnov, MeanDifference
 from fdnf.train.teachers import Trained
 
 DIM = 3
@@ -69,21 +66,3 @@ def data(rows=600, seed=0):
     x = np.random.default_rng(seed).standard_normal((rows, DIM)).astype(np.float32)
     thirds = np.array_split(x, 3)
     return Tabular("gaussian", *thirds, source="rows of a standard normal")
-
-
-def record(method="kl", seed=0, **fields):
-    """One run by hand; its numbers have short decimals."""
-    scores = {
-        "rows": 100,
-        "exploded_percent": 0.0,
-        "teacher_log_prob": Estimate(-1.0, 0.1, -0.9, 100, 0),
-        "ks": KolmogorovSmirnov(0.2, 1e-6),
-        "shift": MeanDifference(-1.5, -2.0, -1.0, 1e-5),
-        "reverse_kl": Estimate(0.5, 0.05, 0.4, 100, 0),
-        "forward_kl": Estimate(0.25, math.nan, math.inf, 1, 99),
-        "judged": 50,
-        "c2st_teacher": C2ST(0.75, 0.01, 1e-9, 100),
-        "sliced_wasserstein": 0.125,
-    }
-    made = Scores(**(scores | fields))
-    return Record("gaussian", method, seed, "rows of a normal", made)

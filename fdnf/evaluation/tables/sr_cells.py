@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from fdnf.evaluation.core.sr_records import BICUBIC, PRETRAINED, TEACHER, Record
 from fdnf.evaluation.scorers.sr_judge import DIVERSITY, LR_PSNR, PSNR, SSIM
-from fdnf.evaluation.tables import cells, intervals, sr_summary, transfer_cells
+from fdnf.evaluation.tables import cells, intervals, sr_summary
 from fdnf.evaluation.tables.intervals import Interval
 
 LABELS = {BICUBIC: "Bicubic", PRETRAINED: "RRDB", TEACHER: "SRFlow"}
@@ -84,4 +84,8 @@ def ratio(value: float | None) -> str:
 
 def times(value: float | None) -> str:
     """How many times, with three digits or so."""
-    return cells.MISSING if value is None else transfer_cells.times(value)
+    if value is None:
+        return cells.MISSING
+    if value < 1:
+        return f"{value:.2g}"
+    return f"{value:.1f}" if value < 100 else f"{value:,.0f}"

@@ -28,6 +28,7 @@ from fdnf.evaluation.tasks import (
     images,
     speech,
     super_resolution,
+    teacher,
     vectors,
 )
 from fdnf.evaluation.tasks.base import Task
@@ -38,8 +39,8 @@ from fdnf.train.teachers import Trained
 # A type of data to all that is done with models of it. A newcomer's study puts an
 # `extended` task in the place of one of these.
 TASKS: dict[type, Task] = {
-    Tabular: vectors.TASK,
-    Images: images.TASK,
+    Tabular: teacher.held(vectors.TASK),
+    Images: teacher.held(images.TASK),
 }
 # Tables of kinds of runs that are measured elsewhere.
 VIEWS = {

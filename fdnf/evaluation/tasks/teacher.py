@@ -5,7 +5,6 @@ This goes with any task whose models may be samplers: `held` adds it.
 
 import pathlib
 
-from fdnf.data.images import Images
 from fdnf.evaluation.core import methods
 from fdnf.evaluation.pictures import teacher as pictures
 from fdnf.evaluation.scorers import teacher
@@ -125,17 +124,13 @@ VIEWS = (SAMPLES, DIVERGENCES, P_VALUES, SPEED)
 
 
 def held(task: Task) -> Task:
-    """A task whose samplers are held against their teacher as well."""
-    return task.extended(
-        scorers=(teacher.scores,),
-        views=VIEWS,
-        baselines=(teacher.floors,),
-        draw=(draw,),
-    )
+    """A task whose samplers are held against their teacher, as its first tables say."""
+    task = task.extended((teacher.scores,), (), (teacher.floors,), (draw,))
+    return task._replace(views=(*VIEWS, *task.views))
 
 
 def draw(evaluation: Evaluation, folder: pathlib.Path) -> list[pathlib.Path]:
-    """Densities of samples under the teacher, and images beside the teacher's."""
+    """Densities of samples under the teacher, of first runs: `densities.png`."""
     shown = teacher.pictured(evaluation)
     if not shown:
         return []
@@ -143,15 +138,7 @@ def draw(evaluation: Evaluation, folder: pathlib.Path) -> list[pathlib.Path]:
     assert judge is not None
     name, seed = evaluation.data.name, judge.config.seed
     names = {FLOOR: pictures.TEACHER}
-    paths = [
-        pictures.histograms(
-            # The floor is of the teacher's own samples.
-            {names.get(m, m): shown[m] for m in methods.order(shown)},
-            folder / "densities.png",
-            title=f"{name}: samples under the teacher (seed {seed})",
-        )
-    ]
-    if isinstance(evaluation.data, Images):
-        models = {"teacher": judge, **evaluation.models}
-        paths += pictures.draw(folder, models, evaluation.data)
-    return paths
+    # The floor is of the teacher's own samples.
+    named = {names.get(m, m): shown[m] for m in methods.order(shown)}
+    title = f"{name}: samples under the teacher (seed {seed})"
+    return [pictures.histograms(named, folder / "densities.png", title=title)]
