@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy import special
 
-from fdnf.evaluation.core.scores import Result, Run
+from fdnf.evaluation.core import stored
+from fdnf.evaluation.core.scores import Result, Run, write
 from fdnf.evaluation.models.sampler import Sampler
 from fdnf.evaluation.scorers import cost, teacher
 from fdnf.evaluation.scorers.context import Context, Evaluation
@@ -17,6 +18,7 @@ from fdnf.evaluation.scorers.teacher import Settings
 from fdnf.flows.affine import Affine
 from fdnf.flows.maf import IAF, MAF
 from fdnf.students.base import Student
+from fdnf.train import teachers, workdirs
 from fdnf.train.settings import ConfigError
 from tests import floats
 from tests.evaluation import transfer_pair
@@ -340,6 +342,43 @@ def test_one_teacher_of_several_students():
     gaps = [found["kl", run]("reverse_kl", given="").value for run in (0, 1)]
     expected = [transfer_pair.divergence(s, TEACHER) for s in ((0.0, 0.5), (1.0, 1.0))]
     np.testing.assert_allclose(gaps, expected, rtol=0.2)
+
+
+def test_points_of_a_sweep_are_held_against_the_teacher_they_name(
+    tmp_path, monkeypatch
+):
+    """Each alone, in a directory of its own; floors that all have are one."""
+    maf = transfer_pair.trained([(0.0, 1.0)], "nll", seed=1)
+    (tmp_path / "maf").mkdir()
+    (tmp_path / "maf" / workdirs.FINISHED).write_text("{}")
+    monkeypatch.setattr(teachers, "load", {tmp_path / "maf": maf}.__getitem__)
+    for method, std in (("kl", 0.5), ("x", 1.0)):
+        student = transfer_pair.trained([(0.0, std)], method, seed=1)
+        student.config.teacher = {"workdir": str(tmp_path / "maf")}
+        whole = evaluation(**{method: student})
+        place = tmp_path / "sweep" / method
+        whole = dataclasses.replace(whole, where={method: place})
+        run = Run("gaussian", method, 1, "IAF", "vectors")
+        scores = tuple(teacher.scores(Context(whole, method, 0)))
+        for result in (*teacher.floors(whole), Result(run, scores)):
+            write(result, place / "results")
+    found = stored.read(tmp_path / "sweep")
+    assert sorted((r.run.method, r.run.seed) for r in found) == [
+        *(("kl", 1), ("teacher_again", 1), ("training", 1), ("x", 1))
+    ]
+    gaps = {r.run.method: r.get("reverse_kl", given="") for r in found}
+    expected = transfer_pair.divergence((0.0, 0.5), TEACHER)
+    assert abs(gaps["kl"].value - expected) < 5 * gaps["kl"].se
+    assert abs(gaps["x"].value) < 1e-4
+
+
+def test_without_its_teacher_a_student_is_not_held(tmp_path, caplog):
+    kl = transfer_pair.trained([(0.0, 0.5)], "kl")
+    kl.config.teacher = {"workdir": str(tmp_path / "gone")}
+    whole = dataclasses.replace(evaluation(kl=kl), where={"kl": tmp_path / "kl"})
+    assert not list(teacher.floors(whole))
+    assert not list(teacher.scores(Context(whole, "kl", 0)))
+    assert "no finished run in" in caplog.text
 
 
 def test_who_learned_no_density_is_not_held():
