@@ -7,7 +7,7 @@ from typing import Any
 
 from fdnf import files
 from fdnf.evaluation.core import legacy, methods, scores
-from fdnf.evaluation.core.scores import Result
+from fdnf.evaluation.core.scores import Result, Run
 
 # Name of a file to what reads its content. A `result.json` without a format is of the
 # time when vectors and images had records of their own.
@@ -108,8 +108,11 @@ def merged(results: Iterable[Result]) -> list[Result]:
     Raises:
         ValueError: two say the same of the same model; the text names it.
     """
+    results = list(results)
     found: dict[tuple, Result] = {}
     for run, more in results:
+        if not run.arch:
+            run = _of_one_architecture(run, results)
         first = found.setdefault(run.key, Result(run, ()))
         if methods.is_baseline(run):
             known = {score.key for score in first.scores}
@@ -119,6 +122,24 @@ def merged(results: Iterable[Result]) -> list[Result]:
         scores.check_once(whole)
         found[run.key] = whole
     return list(found.values())
+
+
+def _of_one_architecture(run: Run, results: Iterable[Result]) -> Run:
+    """A run of a file that tells no architecture, as another file tells of it.
+
+    Held against its teacher, a model of former times had a file of its own.
+    """
+    alike = {
+        other.key: other
+        for other, _ in results
+        if other.arch
+        and (other.kind, other.data, other.method, other.seed)
+        == (run.kind, run.data, run.method, run.seed)
+    }
+    if len(alike) != 1:
+        return run
+    (other,) = alike.values()
+    return other._replace(facts=run.facts)
 
 
 def _is_replaced(path: pathlib.Path) -> bool:

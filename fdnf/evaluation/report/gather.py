@@ -241,10 +241,11 @@ def _results(
 
 def _workdir(root: pathlib.Path, path: pathlib.Path) -> pathlib.Path:
     """What the results in a file are of; one on its own has all beside it."""
+    former = path.name == "transfer.json"
     for folder in path.parents:
         if folder == root:
             break
-        if folder.name == stored.RESULTS:
+        if folder.name == ("transfer" if former else stored.RESULTS):
             return folder.parent
     return path.parent
 

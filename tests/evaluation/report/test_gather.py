@@ -1,5 +1,8 @@
 """Directories of sweeps and studies, made by hand."""
 
+import pathlib
+import shutil
+
 import pytest
 
 from fdnf.evaluation.core import scores
@@ -7,6 +10,8 @@ from fdnf.evaluation.core.scores import Result, Run, Score
 from fdnf.evaluation.report import gather
 from tests.evaluation.report import made
 from tests.evaluation.report.made import put
+
+STORED = pathlib.Path(__file__).parents[1] / "core" / "stored"
 
 
 def entry(name, **changes):
@@ -152,6 +157,21 @@ def test_baselines_of_several_points_are_one(tmp_path):
     (baseline,) = found.baselines
     assert [s.metric for s in baseline.scores] == ["energy_distance", "own_0", "own_1"]
     assert len(found.results()) == 7
+
+
+def test_what_a_former_file_tells_beside_is_of_the_same_run(tmp_path):
+    shutil.copytree(STORED / "transfer", tmp_path / "transfer")
+    for method in ("teacher", "kl"):
+        of = made.result(method, 0)
+        run = of.run._replace(data="synthetic")
+        scores.write(of._replace(run=run), tmp_path / "results")
+    found = gather.gather(tmp_path)
+    runs = {run.run.method: run for run in found.runs if run.run.seed == 0}
+    assert len([run for run in found.runs if run.run.seed == 0]) == 2
+    assert runs["kl"].run.arch == "MAF"
+    assert runs["kl"].folder == tmp_path
+    metrics = {score.metric for score in runs["kl"].scores}
+    assert {"log_likelihood", "reverse_kl"} <= metrics
 
 
 def test_results_of_other_data_and_in_checkpoints_are_not_the_runs(tmp_path):
