@@ -195,6 +195,7 @@ KINDS = {
     "super_resolution": (None, {}, "23.00 ± 12.71"),
     "speech": (None, {}, "3.000 ± 6.572"),
     "gaussian": (None, {}, "+0.51 ± 0.18 *"),
+    "transfer": (None, {}, "samples against the teacher"),
     "another": ("own_metric", {}, "2.500 ± 6.353"),
 }
 
@@ -203,7 +204,9 @@ KINDS = {
 def test_every_kind_of_result_has_tables_and_pictures(kind, tmp_path):
     metric, fields, shown = KINDS[kind]
     if metric is None:
-        shutil.copytree(STORED / kind, tmp_path / "results")
+        # Samplers had a folder of their own beside the results.
+        folder = "transfer" if kind == "transfer" else "results"
+        shutil.copytree(STORED / kind, tmp_path / folder)
     else:
         for result in of_kind(kind, metric, **fields):
             scores.write(result, tmp_path / "results")
