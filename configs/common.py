@@ -76,6 +76,7 @@ def tabular() -> ConfigDict:
     config.runs = 1
     config.role = "teacher"  # student, pretrained: its name in tables
     config.label = ""  # another name there, such as "ilkd w=0.1"
+    config.group = ()  # tables of a study that it stands in, () for all
 
     config.model = ConfigDict({"name": "", "args": {}})
     config.data = ConfigDict({"name": "", "args": {}})

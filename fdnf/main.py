@@ -61,7 +61,7 @@ from fdnf.data import build as datasets
 from fdnf.data import paths
 from fdnf.data.tabular import DataError
 from fdnf.evaluation.export import write as export_mode
-from fdnf.evaluation.tasks import conditional, evaluate
+from fdnf.evaluation.tasks import evaluate
 from fdnf.experiments import points, study
 from fdnf.train import (
     distributed,
@@ -334,7 +334,6 @@ def _run(mode: str, config: Any, workdir: pathlib.Path | None) -> int:
     """The exit status of a mode; without a workdir there is a file of points."""
     if mode == "single":
         evaluate.check(config.eval)
-        conditional.check(config.eval)
         if workdir is None:
             members = points.read(str(_POINTS.value), config)
         else:
@@ -353,7 +352,6 @@ def _run(mode: str, config: Any, workdir: pathlib.Path | None) -> int:
 
 def _one(mode: str, config: Any, workdir: pathlib.Path) -> None:
     evaluate.check(config.eval)
-    conditional.check(config.eval)
     writers = {
         "sample": lambda: evaluate.sample(workdir, config),
         "export": lambda: export_mode.write(config, workdir),

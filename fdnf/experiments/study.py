@@ -17,7 +17,7 @@ from fdnf.data import build as datasets
 from fdnf.data import fingerprint
 from fdnf.evaluation.core import methods as named
 from fdnf.evaluation.core import stored
-from fdnf.evaluation.tasks import conditional, evaluate
+from fdnf.evaluation.tasks import evaluate
 from fdnf.train import (
     checkpoint,
     distributed,
@@ -222,6 +222,4 @@ def _check_teacher(where: dict[str, pathlib.Path]) -> None:
 def _evaluated(
     workdir: pathlib.Path, where: dict[str, pathlib.Path], data: Any, evaluation: Any
 ) -> str:
-    if isinstance(data, conditional.KINDS):
-        return conditional.report(workdir, where, data, evaluation)
     return evaluate.evaluate(workdir, where, data, evaluation)

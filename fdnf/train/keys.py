@@ -92,6 +92,11 @@ GENERAL = {
     "runs": Key(whole(1, 4096), "seeds that train side by side", 1),
     "role": Key(name(1), "name in tables: teacher, student, pretrained", "teacher"),
     "label": _spare(name(), "another name there, and of the directory", ""),
+    "group": _spare(
+        several(name(1), least=0),
+        "tables of a study that it stands in, such as ablation, () for all",
+        (),
+    ),
     "model.name": Key(one_of(sorted(rules.MODELS)), "flow or student"),
     "data.name": Key(one_of(datasets.DATASETS), "data set"),
     "optim.name": Key(one_of(optim.OPTIMISERS), "optimizer", "adam"),

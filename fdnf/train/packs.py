@@ -157,7 +157,7 @@ def refuse(member: Experiment, error: Exception) -> None:
 def _program(member: Experiment) -> str:
     """What two members must agree in, as text."""
     config = settings.to_dict(member.config)
-    for key in ("study", "label"):
+    for key in ("study", "label", "group"):
         config.pop(key, None)
     del config["optim"]["lr"]
     config["terms"] = [bool(weight) for weight in objectives.weights(member.config)]

@@ -237,7 +237,7 @@ def _unless_damaged(read: Callable[[], Any]) -> Any:
 
 
 # What is done once a run is trained, and how it goes on, by the section it stands in.
-_AFTER = ("eval", "study", "label")
+_AFTER = ("eval", "study", "label", "group")
 _HOW = {"train": ("accept_changes",)}
 
 

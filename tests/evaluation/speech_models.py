@@ -1,6 +1,7 @@
 """Tiny untrained vocoders, and recordings to judge them on."""
 
 import functools
+import wave
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +9,7 @@ import numpy as np
 
 from configs import waveglow
 from fdnf.data import synthetic_speech
-from fdnf.evaluation.core.speech_records import Record, Speed
-from fdnf.evaluation.scorers import speech_clips
+from fdnf.evaluation.scorers import clips
 from fdnf.train import models, preprocess, settings
 from fdnf.train.teachers import Trained
 
@@ -21,7 +21,7 @@ def data():
 
 
 def judged():
-    return speech_clips.beginnings(data())
+    return clips.beginnings(data())
 
 
 @functools.cache
@@ -69,26 +69,14 @@ def _trained(config, runs):
     )
 
 
-def record(method="truth", kind="", seed=0, mel=(0.0, 0.0, 0.0), **fields):
-    """One row by hand."""
-    known = {
-        "scores": {"sc": (0.5,) * len(mel), "mel_l1": mel},
-        "unmeasured": {"pesq": "package pesq is not installed"},
-        "clips": tuple(f"clip_{i}" for i in range(len(mel))),
-        "source": "tones of a machine",
-        "seconds": 12.0,
-    }
-    if kind:
-        known |= {"temperature": 0.6, "parameters": 1_234, "inherited": 1_000}
-    return Record("tones", method, seed, kind, **(known | {"rate": 8000} | fields))
-
-
-def speed(ms, whole=None, unfolded=None):
-    """Of 4 waveforms of 2000 samples; times in ms with p10 and p90 a tenth away."""
-    spread = [t and (float(t), 0.9 * t, 1.1 * t) for t in (ms, whole or ms, unfolded)]
-    return Speed(4, 2000, *spread)
-
-
 def tone(length=2000, rate=8000):
     t = np.arange(length) / rate
     return np.round(3000 * np.sin(2 * np.pi * 440 * t)).astype(np.int16)
+
+
+def read_wav(path):
+    """Rate and samples of a file of one channel of 16 bits."""
+    with wave.open(str(path)) as file:
+        assert (file.getnchannels(), file.getsampwidth()) == (1, 2)
+        frames = file.readframes(file.getnframes())
+        return file.getframerate(), np.frombuffer(frames, "<i2")

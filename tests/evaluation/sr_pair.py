@@ -6,7 +6,7 @@ import numpy as np
 
 from configs import common
 from fdnf.data.super_resolution import Benchmark, Pairs
-from fdnf.evaluation.scorers.sr_judge import Judge
+from fdnf.evaluation.scorers.fidelity import Judge
 from fdnf.metrics import backbones, lpips
 from fdnf.ops import resize
 from fdnf.students.base import Student

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from fdnf.evaluation.core import quantities
+from fdnf.evaluation.core import methods, quantities
 from fdnf.evaluation.core.scores import Result, Run, Score
 
 # Rows of old tables that were of no student: the teacher once more, training rows.
@@ -244,18 +244,6 @@ def of_super_resolution(found: Mapping[str, Any]) -> list[Result]:
     return [Result(run, tuple(scores))]
 
 
-# What `speech.json` called kinds of models, as tables call them, and the tables that
-# students of them stand in.
-_VOCODERS = {
-    "": ("", ()),
-    "waveglow": ("WaveGlow", ("vocoders",)),
-    "wavenet": ("WG Student", ("vocoders",)),
-    "wave_flow": ("Flow Student", ("ablation",)),
-    "wave_wide_flow": ("Wide Flow Student", ("ablation",)),
-    "wave_affine": ("Affine Student", ("ablation",)),
-}
-
-
 def of_speech(found: Mapping[str, Any]) -> list[Result]:
     """Speech: a list of clips, and a list of as many values for each metric.
 
@@ -272,7 +260,9 @@ def of_speech(found: Mapping[str, Any]) -> list[Result]:
     lengths = {metric: len(values) for metric, values in found["scores"].items()}
     if set(lengths.values()) - {len(clips)}:
         raise ValueError(f"{len(clips)} clips, scores of {lengths}")
-    arch, group = _VOCODERS.get(kind, (kind, ("vocoders",)))
+    arch = methods.architecture(kind)
+    # The tables that students stand in.
+    group = ("ablation",) if kind.startswith("wave_") else ("vocoders",)
     label = arch
     if method == "teacher":
         label = f"{arch} (teacher)"

@@ -11,6 +11,8 @@ from typing import Any
 
 from fdnf import files
 from fdnf.data.images import Images
+from fdnf.data.speech import Clips
+from fdnf.data.super_resolution import Pairs
 from fdnf.data.tabular import Tabular
 from fdnf.evaluation.core import methods, quantities, scores, stored
 from fdnf.evaluation.core.scores import Result, Run
@@ -23,7 +25,6 @@ from fdnf.evaluation.tables.table import Table
 from fdnf.evaluation.tables.view import View
 from fdnf.evaluation.tasks import (
     base,
-    conditional,
     gaussian,
     images,
     speech,
@@ -41,13 +42,11 @@ from fdnf.train.teachers import Trained
 TASKS: dict[type, Task] = {
     Tabular: teacher.held(vectors.TASK),
     Images: teacher.held(images.TASK),
+    Pairs: super_resolution.TASK,
+    Clips: speech.TASK,
 }
 # Tables of kinds of runs that are measured elsewhere.
-VIEWS = {
-    "super_resolution": super_resolution.VIEWS,
-    "speech": speech.VIEWS,
-    "gaussian": gaussian.VIEWS,
-}
+VIEWS = {"gaussian": gaussian.VIEWS}
 PRETRAINED = "pretrained"
 
 _log = logging.getLogger(__name__)
@@ -170,8 +169,6 @@ def sample(workdir: pathlib.Path, config: Any) -> list[pathlib.Path]:
     """
     trained = teachers.load(workdir)
     trained.config.eval.update(config.eval)
-    if not any(task.takes(trained) for task in TASKS.values()):
-        return conditional.sample(trained, workdir, config.seed)
     (task,) = (task for task in TASKS.values() if task.takes(trained))
     (workdir / base.SAMPLES).mkdir(parents=True, exist_ok=True)
     return task.sample(trained, workdir, config.seed)

@@ -5,8 +5,28 @@ paper asked listeners. Nobody was asked here: its column of opinions is replaced
 measures of how far a sound is from the recording, which are not comparable with it.
 """
 
+import logging
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fdnf.data import build as datasets
+from fdnf.evaluation.core import methods
+from fdnf.evaluation.models.vocoder import Sound
+from fdnf.evaluation.pictures import spectrograms
+from fdnf.evaluation.scorers import clips, context
+from fdnf.evaluation.scorers import speech as scorer
+from fdnf.evaluation.scorers.clips import Judged
+from fdnf.evaluation.scorers.context import Evaluation
 from fdnf.evaluation.tables.columns import Column
 from fdnf.evaluation.tables.view import View
+from fdnf.evaluation.tasks import base
+from fdnf.evaluation.tasks.base import Task
+from fdnf.ops import mel
+from fdnf.train.preprocess import Speech
+from fdnf.train.teachers import Trained
+
+_log = logging.getLogger(__name__)
 
 _DISTANCES = tuple(
     map(Column, ("sc", "log_magnitude", "mel_l1", "mcd", "estoi", "stoi", "pesq"))
@@ -72,4 +92,137 @@ COST = View(
     "the mel, which is not theirs in this count, as in the paper, and is in the next. "
     "Speeds: median (10th-90th percentile). Only times taken on one machine compare.",
 )
-VIEWS = (VOCODERS, ABLATION, DIFFERENCES, COST)
+
+
+def takes(trained: Trained) -> bool:
+    """Whether a model makes speech."""
+    return isinstance(trained.preprocess, Speech)
+
+
+def label(trained: Trained, method: str) -> str:
+    """A model as the paper's tables name it: "WG Student V2", "Flow Student"."""
+    name = trained.config.model.name
+    arch = methods.architecture(name)
+    if method == "teacher":
+        return f"{arch} (teacher)"
+    if name == f"wave_{method}":
+        return arch
+    version = method[:1] == "v" and method[1:].isdigit()
+    return f"{arch} {method.upper()}" if version else f"{arch} ({method})"
+
+
+def draw(evaluation: Evaluation, folder: pathlib.Path) -> list[pathlib.Path]:
+    """Sounds and pictures of the first clips, of the first runs.
+
+    Noise without the recording is left out.
+
+    Returns:
+        `<clip>.png`, and beside the folder `samples/<clip>_<method>.wav`.
+    """
+    section = evaluation.section
+    labels = {name: methods.label(name) for name in methods.BASELINES}
+    labels["griffin_lim"] += f" ({section.griffin_lim} iterations)"
+    for method, model in evaluation.models.items():
+        labels[method] = label(model, method)
+    order = ("truth", "griffin_lim", "noise_0db", *evaluation.models)
+    sounds = {method: scorer.heard(evaluation, method) for method in order}
+    judged = scorer.judged_of(evaluation).first(section.shown)
+    return _save(
+        folder,
+        folder.parent / base.SAMPLES,
+        judged,
+        sounds,
+        scorer.mel_of(evaluation),
+        f"temperature {section.temperature}",
+        labels,
+    )
+
+
+def sample(trained: Trained, workdir: pathlib.Path, seed: int) -> list[pathlib.Path]:
+    """Writes `eval.shown` test clips as each run of a model makes them.
+
+    Beside its teacher's, if it is still there: its run of the same number, or its only
+    one.
+
+    Args:
+        trained: the model, its config's `eval` as it shall be; read are `clips`,
+            `seconds`, `shown`, `temperature` and `griffin_lim`.
+        workdir: that it was loaded from.
+        seed: of the latents, which all models share.
+
+    Returns:
+        The files, of each clip: `<clip>_truth.wav`, `<clip>_griffin_lim.wav`,
+        `<clip>_teacher.wav`, `<clip>_run_<r>.wav`, and `<clip>.png` with the
+        spectrograms of all.
+    """
+    section, settings = trained.config.eval, trained.preprocess.mel
+    data: Any = datasets.build(trained.config.data)
+    judged = clips.beginnings(data, section.seconds, section.clips)
+    longest, judged = judged.longest, judged.first(max(1, section.shown))
+    made = clips.without_model(judged, settings, section.griffin_lim, seed)
+
+    def heard(model: Trained, run: int) -> list[Sound]:
+        temperature = section.temperature
+        return clips.synthesize(model, run, judged, temperature, seed, longest=longest)
+
+    teacher = context.teacher_of(trained, workdir)
+    for run in range(min(teacher.runs, trained.runs) if teacher else 0):
+        assert teacher is not None
+        name = "teacher" if teacher.runs == 1 else f"teacher_run_{run}"
+        made[name] = heard(teacher, run)
+    labels = {name: methods.label(name) for name in made}
+    for run in range(trained.runs):
+        made[f"run_{run}"] = heard(trained, run)
+        arch = methods.architecture(trained.config.model.name)
+        labels[f"run_{run}"] = f"{arch}, run {run}"
+    for name, sounds in made.items():
+        broken = sum(not sound.finite for sound in sounds)
+        if broken:
+            _log.warning("%s: %d of %d not finite", name, broken, len(sounds))
+    folder, said = workdir / base.SAMPLES, f"temperature {section.temperature}"
+    return _save(folder, folder, judged, made, settings, said, labels)
+
+
+def _save(
+    pictures: pathlib.Path,
+    folder: pathlib.Path,
+    judged: Judged,
+    sounds: Mapping[str, Sequence[Sound]],
+    settings: mel.Settings,
+    said: str,
+    labels: Mapping[str, str],
+) -> list[pathlib.Path]:
+    """WAV files, and a picture of each clip.
+
+    Args:
+        pictures: where the pictures go.
+        folder: where the WAV files go.
+        judged: the clips.
+        sounds: name to one sound a clip, the recordings first; names end the files'.
+        settings: of the pictures' mel.
+        said: in the pictures' titles.
+        labels: of the pictures, by name.
+    """
+    paths = []
+    for i, clip in enumerate(judged.names):
+        stem = spectrograms.stem(clip)
+        for name, made in sounds.items():
+            path = folder / f"{stem}_{spectrograms.stem(name)}.wav"
+            paths.append(spectrograms.write_wav(path, made[i].samples, judged.rate))
+        lines = {labels[name]: made[i].samples for name, made in sounds.items()}
+        path = pictures / f"{stem}.png"
+        paths.append(spectrograms.draw(path, lines, settings, f"{clip}, {said}"))
+    return paths
+
+
+TASK = Task(
+    scorer.KIND,
+    takes,
+    scorers=(scorer.speed, scorer.distances, scorer.likelihood),
+    views=(VOCODERS, ABLATION, DIFFERENCES, COST),
+    sample=sample,
+    baselines=(scorer.baselines,),
+    draw=(draw,),
+    fits=scorer.fits,
+    label=label,
+)

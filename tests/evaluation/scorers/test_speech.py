@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from fdnf.data.speech import Clips
-from fdnf.evaluation.scorers import speech_clips, speech_scores
-from fdnf.evaluation.scorers.speech_clips import Judged
-from fdnf.evaluation.tasks import speech_sampling
-from fdnf.metrics import speech
+from fdnf.evaluation.scorers import clips, speech
+from fdnf.evaluation.scorers.clips import Judged
+from fdnf.metrics import speech as measures
 from fdnf.ops import mel
 from fdnf.train.settings import ConfigError
 from tests import floats
@@ -28,18 +27,25 @@ def judged():
 @pytest.fixture(scope="module")
 def found(judged):
     truth = list(judged.clips)
-    noisy = [speech_clips.with_noise(clip, i) for i, clip in enumerate(truth)]
-    noise = [speech_clips.white_noise(clip, i) for i, clip in enumerate(truth)]
+    noisy = [clips.with_noise(clip, i) for i, clip in enumerate(truth)]
+    noise = [clips.white_noise(clip, i) for i, clip in enumerate(truth)]
     return [
-        speech_scores.score(
-            [speech_sampling.as_sound(s) for s in sounds], judged, SETTINGS
-        )
+        by_metric(speech.score([clips.as_sound(s) for s in sounds], judged, SETTINGS))
         for sounds in (truth, noisy, noise)
     ]
 
 
+def by_metric(scores):
+    """Metric to one value a clip, in their order; faults left out."""
+    found = {}
+    for score in scores:
+        if score.item:
+            found.setdefault(score.metric, []).append(score.value)
+    return {metric: tuple(values) for metric, values in found.items()}
+
+
 def test_truth_has_no_distance(found):
-    for name in speech_scores.SPECTRAL:
+    for name in speech.SPECTRAL:
         assert found[0][name] == (0.0, 0.0)
 
 
@@ -50,21 +56,30 @@ def test_noise_is_far(found):
 
 
 def test_what_is_not_finite_has_no_score(judged):
-    sounds = [speech_sampling.as_sound(clip) for clip in judged.clips]
+    sounds = [clips.as_sound(clip) for clip in judged.clips]
     sounds[1] = sounds[1]._replace(peak=math.nan)
-    scores = speech_scores.score(sounds, judged, SETTINGS)
+    scores = by_metric(speech.score(sounds, judged, SETTINGS))
     assert scores["mel_l1"][0] == 0
     assert all(math.isnan(values[1]) for values in scores.values())
 
 
+def test_faults_are_counted(judged):
+    sounds = [clips.as_sound(clip) for clip in judged.clips]
+    sounds[0] = sounds[0]._replace(beyond=40)
+    sounds[1] = sounds[1]._replace(peak=math.nan)
+    found = {s.metric: s.value for s in speech.score(sounds, judged, SETTINGS)}
+    # Of twice 2000 samples.
+    assert (found["broken_clips"], found["clipped_percent"]) == (1.0, 1.0)
+
+
 def test_other_packages(judged, monkeypatch):
     """Absent they are named; where a metric is not defined it is no number."""
-    sounds = [speech_sampling.as_sound(clip) for clip in judged.clips]
-    monkeypatch.setattr(speech_scores.importlib.util, "find_spec", lambda name: None)
-    assert set(speech_scores.unmeasured()) == {"stoi", "estoi", "pesq"}
-    scores = speech_scores.score(sounds, judged, SETTINGS)
-    assert set(scores) == set(speech_scores.SPECTRAL)
-    monkeypatch.setattr(speech_scores.importlib.util, "find_spec", lambda name: name)
+    sounds = [clips.as_sound(clip) for clip in judged.clips]
+    monkeypatch.setattr(speech.importlib.util, "find_spec", lambda name: None)
+    assert set(speech.unmeasured()) == {"stoi", "estoi", "pesq"}
+    scores = by_metric(speech.score(sounds, judged, SETTINGS))
+    assert set(scores) == set(speech.SPECTRAL)
+    monkeypatch.setattr(speech.importlib.util, "find_spec", lambda name: name)
 
     def stoi(x, y, rate, extended=False):
         return 0.5 if extended else 1.0
@@ -73,27 +88,27 @@ def test_other_packages(judged, monkeypatch):
         assert (rate, band) == (8000, "narrow")
         raise ValueError("no utterance")
 
-    monkeypatch.setattr(speech, "stoi", stoi)
-    monkeypatch.setattr(speech, "pesq", pesq)
-    scores = speech_scores.score(sounds, judged, SETTINGS)
+    monkeypatch.setattr(measures, "stoi", stoi)
+    monkeypatch.setattr(measures, "pesq", pesq)
+    scores = by_metric(speech.score(sounds, judged, SETTINGS))
     assert (scores["stoi"], scores["estoi"]) == ((1.0, 1.0), (0.5, 0.5))
     assert all(map(math.isnan, scores["pesq"]))
 
 
 def test_band():
-    assert [speech_scores.band(r) for r in (8000, 16000, 22050)] == [
+    assert [speech.band(r) for r in (8000, 16000, 22050)] == [
         *("narrow", "wide", "wide")
     ]
 
 
 def test_density_a_sample(monkeypatch):
     """By windows of 512, of which clips have 3, 4 and none."""
-    clips = speech_models.judged()
-    tiny = clips.clips[0][:100]
-    clips = clips._replace(
-        names=("a", "b", "tiny"), clips=(clips.clips[0], clips.clips[1], tiny)
+    judged = speech_models.judged()
+    tiny = judged.clips[0][:100]
+    judged = judged._replace(
+        names=("a", "b", "tiny"), clips=(judged.clips[0], judged.clips[1], tiny)
     )
-    expected = np.concatenate([c.reshape(-1, 512) for c in clips.clips[:2]])
+    expected = np.concatenate([c.reshape(-1, 512) for c in judged.clips[:2]])
 
     def make_log_prob(flow, batch_size, preprocess):
         def log_prob(params, constants, rows):
@@ -102,34 +117,34 @@ def test_density_a_sample(monkeypatch):
 
         return log_prob
 
-    monkeypatch.setattr(speech_scores.validation, "make_log_prob", make_log_prob)
-    found = speech_scores.nll(speech_models.teacher(runs=2), clips)
+    monkeypatch.setattr(speech.validation, "make_log_prob", make_log_prob)
+    found = speech.nll(speech_models.teacher(runs=2), judged)
     np.testing.assert_array_equal(found, [[-2, -5, np.nan], [-1, -1, np.nan]])
-    short = clips._replace(names=("tiny",), clips=(tiny,))
-    found = speech_scores.nll(speech_models.teacher(runs=2), short)
+    short = judged._replace(names=("tiny",), clips=(tiny,))
+    found = speech.nll(speech_models.teacher(runs=2), short)
     np.testing.assert_array_equal(found, [[np.nan], [np.nan]])
-    assert speech_scores.nll(speech_models.student(), clips) is None
+    assert speech.nll(speech_models.student(), judged) is None
 
 
 def test_noise_has_the_power_of_the_clip():
     clip = speech_models.tone(4000)
     power = np.mean(np.square(clip.astype(float)))
-    noise = speech_clips.white_noise(clip, 0).astype(float)
+    noise = clips.white_noise(clip, 0).astype(float)
     floats.assert_close(np.mean(noise**2), power, rtol=1e-3)
-    added = speech_clips.with_noise(clip, 0).astype(float) - clip
+    added = clips.with_noise(clip, 0).astype(float) - clip
     assert np.abs(added - noise).max() <= 1
-    assert not np.any(speech_clips.with_noise(np.zeros(10, np.int16), 0))
+    assert not np.any(clips.with_noise(np.zeros(10, np.int16), 0))
 
 
 def test_beginnings():
     long, short = np.arange(16_000, dtype=np.int16), np.ones(5_000, np.int16)
     tiny = np.ones(500, np.int16)
-    clips = (long, short, tiny, long[:9000])
+    recorded = (long, short, tiny, long[:9000])
     data = Clips(
         *("tones", np.ones((1, 512), np.int16), np.ones((1, 256), np.int16)),
-        *(clips, ("long", "short", "tiny", "middle"), "", 8000),
+        *(recorded, ("long", "short", "tiny", "middle"), "", 8000),
     )
-    found = speech_clips.beginnings(data, seconds=1.0)
+    found = clips.beginnings(data, seconds=1.0)
     assert found.names == ("long", "short", "middle")
     assert found.left_out == ("tiny",)
     # 16 parts of 8000 samples, each cut to a multiple of 64.
@@ -138,6 +153,6 @@ def test_beginnings():
     assert found.longest == 8000
     assert found.seconds == pytest.approx((8000 + 4928 + 8000) / 8000)
     assert found.first(1).names == ("long",)
-    assert speech_clips.beginnings(data, count=1).longest == 16_000
+    assert clips.beginnings(data, count=1).longest == 16_000
     with pytest.raises(ConfigError, match="raise it"):
-        speech_clips.beginnings(data, seconds=0.1)
+        clips.beginnings(data, seconds=0.1)

@@ -1,13 +1,23 @@
-"""The test clips that vocoders are judged on, and the noise that they must beat."""
+"""The test clips that vocoders are judged on, and the sounds to be judged.
 
-from typing import NamedTuple
+Those that models make of the clips' mel, and those that they must beat.
+"""
 
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from fdnf.data.speech import Clips
 from fdnf.evaluation.models import vocoder as vocoders
+from fdnf.evaluation.models.vocoder import Sound
+from fdnf.metrics import griffin_lim
+from fdnf.ops import mel
 from fdnf.train import keys
+from fdnf.train.preprocess import FULL
 from fdnf.train.settings import ConfigError
+from fdnf.train.teachers import Trained
 
 LEAST = keys.CLIP
 # Clips shorter than the longest are cut to as many of these parts of it as they fill:
@@ -74,6 +84,59 @@ def beginnings(data: Clips, seconds: float = 0.0, count: int = 0) -> Judged:
             f" eval.seconds={seconds}: raise it, or take longer clips"
         )
     return Judged(tuple(kept), tuple(kept.values()), tuple(left_out), data.rate)
+
+
+def synthesize(
+    trained: Trained,
+    run: int,
+    judged: Judged,
+    temperature: Any,
+    seed: int = 0,
+    *,
+    longest: int | None = None,
+) -> list[Sound]:
+    """Each clip as one run of a model makes it of the recording's mel.
+
+    Args:
+        trained: the model.
+        run: which of its runs.
+        judged: the clips.
+        temperature: of the latents.
+        seed: of the latents; models that have the same ones get the same ones.
+        longest: of the clips, see `vocoders.of`.
+    """
+    model = vocoders.of(trained, run, longest or judged.longest)
+    key, found = jax.random.key(seed), []
+    for i, clip in enumerate(judged.clips):
+        log_mel = vocoders.log_mel(clip, model.settings)
+        noise = jax.random.fold_in(key, i)
+        found.append(model(log_mel, len(clip), noise, temperature))
+    return found
+
+
+def without_model(
+    judged: Judged, settings: mel.Settings, iterations: int, seed: int = 0
+) -> dict[str, list[Sound]]:
+    """The recordings themselves, and what Griffin-Lim makes of their mel."""
+    found: dict[str, list[Sound]] = {"truth": [], "griffin_lim": []}
+    for i, clip in enumerate(judged.clips):
+        found["truth"].append(as_sound(clip))
+        log_mel = vocoders.log_mel(clip, settings)
+        x = griffin_lim.griffin_lim(
+            jnp.asarray(log_mel[None]),
+            jax.random.fold_in(jax.random.key(seed), i),
+            settings,
+            time=len(clip),
+            iterations=iterations,
+        )
+        found["griffin_lim"].append(vocoders.to_sound(np.asarray(x[0])))
+    return found
+
+
+def as_sound(samples: np.ndarray) -> Sound:
+    """What a recording is, in the form of what a model makes."""
+    peak = float(np.abs(np.asarray(samples, np.float64)).max()) / FULL
+    return Sound(samples, peak, 0)
 
 
 def white_noise(clip: np.ndarray, seed: int) -> np.ndarray:

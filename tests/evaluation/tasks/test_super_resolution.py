@@ -1,19 +1,28 @@
-"""Tables of super-resolution: means, differences and shares of stored scores by hand.
+"""Super-resolution: tables of stored scores by hand, whole studies, samples.
 
-LPIPS of the teacher is 0.2 and 0.4 on the two images, of v1 0.23 and 0.40 in one run,
-0.21 and 0.44 in the other; PSNR is 20 + 10 times as much, diversity a tenth.
+In what is stored LPIPS of the teacher is 0.2 and 0.4 on the two images, of v1 0.23 and
+0.40 in one run, 0.21 and 0.44 in the other; PSNR is 20 + 10 times as much, diversity a
+tenth.
 """
 
 import math
 import pathlib
 
+import numpy as np
 import pytest
+from PIL import Image
 from scipy import stats
 
 from fdnf.evaluation.core import stored
 from fdnf.evaluation.core.scores import Score
+from fdnf.evaluation.pictures import grids, strips
+from fdnf.evaluation.scorers import fidelity
 from fdnf.evaluation.tables import view
 from fdnf.evaluation.tasks import super_resolution
+from fdnf.flows.srflow import SRFlow
+from fdnf.students.rrdb import RRDBNet
+from fdnf.train.settings import ConfigError
+from tests.evaluation import sr_pair, whole
 from tests.evaluation.tables import cells
 
 STORED = pathlib.Path(__file__).parents[1] / "core" / "stored" / "super_resolution"
@@ -25,7 +34,7 @@ def results():
 
 
 def _page(results):
-    return view.page(super_resolution.VIEWS, results)
+    return view.page(super_resolution.TASK.views, results)
 
 
 def test_quality(results):
@@ -164,3 +173,104 @@ def test_what_is_read(results):
     rrdb = next(r for r in results if r.run.method == "pretrained")
     assert math.isinf(rrdb.get("psnr", item="b").value)
     assert next(r for r in results if r.run.method == "v1").run.label == "Student v1"
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """What goes into the pictures, by file name."""
+    found = {}
+
+    def draw(rows, path, **options):
+        found[path.name] = rows
+        return original(rows, path, **options)
+
+    original = grids.draw
+    monkeypatch.setattr(grids, "draw", draw)
+    return found
+
+
+def test_a_study(tmp_path, drawn, monkeypatch):
+    monkeypatch.setattr(fidelity, "judge_of", lambda _: sr_pair.judge())
+    models = {
+        "pretrained": sr_pair.trained(1.0, flow=sr_pair.Plain()),
+        "teacher": sr_pair.trained(0.1, 0.2),
+        "twin": sr_pair.trained(0.1, 0.2),
+    }
+    section = models["teacher"].config.eval
+    text = whole.of(tmp_path, models, sr_pair.data(), section)
+    assert (tmp_path / "table.md").read_text() == text
+    assert "tabular" in (tmp_path / "table.tex").read_text()
+    found = {(r.run.method, r.run.seed): r for r in stored.read(tmp_path / "results")}
+    assert found.keys() == {
+        *(("bicubic", 0), ("pretrained", 0)),
+        *((method, seed) for method in ("teacher", "twin") for seed in (0, 1)),
+    }
+    assert {r.run.kind for r in found.values()} == {"super_resolution"}
+    teacher, twin = found["teacher", 0], found["twin", 0]
+    assert teacher.run.facts["parameters"] == 1
+    (table,) = view.build(super_resolution.SHORT, list(found.values()))
+    row = cells.by_row(table)["Student twin"]
+    assert row["even Distance, change (%) ↓"] == "0.0 ± 0.0"
+    assert row["odd Diversity, share"] == "1.00x"
+    assert twin.get("psnr") == teacher.get("psnr")
+    for time in (twin.get("upscaling_ms"), teacher.get("upscaling_ms")):
+        assert 0 < time.value
+    with Image.open(tmp_path / "figures" / "odd.png") as picture:
+        assert min(picture.size) > strips.DRAWN
+    (line,) = drawn["odd.png"].values()
+    assert list(line) == [
+        *("low resolution", "bicubic", "Student pretrained"),
+        *("Student teacher, sample 1", "Student teacher, sample 2"),
+        *("Student twin, sample 1", "Student twin, sample 2", "high resolution"),
+    ]
+    np.testing.assert_array_equal(
+        line["Student teacher, sample 2"], line["Student twin, sample 2"]
+    )
+    first, second = (line[f"Student teacher, sample {i}"] for i in (1, 2))
+    assert (first != second).any()
+
+
+def test_without_weights(tmp_path, monkeypatch):
+    monkeypatch.setattr(fidelity.lpips.weight_files, "installed", lambda *_: None)
+    models = {"teacher": sr_pair.trained(0.1), "student": sr_pair.trained(0.1)}
+    section = models["teacher"].config.eval
+    section.update(strips=0, time_repeats=0)
+    text = whole.of(tmp_path, models, sr_pair.data(), section)
+    assert "LPIPS and diversity are not taken: alexnet needs its weights" in text
+    assert "LPIPS alex" not in text
+    assert not list((tmp_path / "figures").iterdir())
+    with pytest.raises(ConfigError, match="names of baselines"):
+        whole.of(tmp_path, {"bicubic": models["teacher"]}, sr_pair.data(), section)
+
+
+def test_labels():
+    model = sr_pair.trained(0.1)
+    found = [super_resolution.label(model, m) for m in ("v1", "srflow_student_l1")]
+    assert found == ["Student v1", "SRFlow student l1"]
+    # The flow and what stands before it are known by their kind.
+    flow = model._replace(flow=SRFlow(scale=4))
+    assert super_resolution.label(flow, "teacher") == "SRFlow"
+    rrdb = model._replace(flow=RRDBNet(scale=4))
+    assert super_resolution.label(rrdb, "pretrained") == "RRDB"
+
+
+def test_samples_of_every_run(tmp_path, drawn, monkeypatch):
+    student, teacher = sr_pair.trained(0.1, 0.2), sr_pair.trained(0.1)
+    student.config.label = "v1"
+    monkeypatch.setattr(super_resolution.datasets, "build", lambda _: sr_pair.data())
+    monkeypatch.setattr(super_resolution.context, "teacher_of", lambda *_: teacher)
+    monkeypatch.setattr(
+        super_resolution,
+        "label",
+        lambda model, method: method if model is student else "SRFlow",
+    )
+    paths = super_resolution.sample(student, tmp_path, 7)
+    names = ["run_0_even.png", "run_0_odd.png", "run_1_even.png", "run_1_odd.png"]
+    assert [path.name for path in paths] == names
+    assert {path.parent for path in paths} == {tmp_path / "samples"}
+    assert all(path.read_bytes()[:4] == b"\x89PNG" for path in paths)
+    (first,), (second,) = (drawn[f"run_{r}_odd.png"].values() for r in (0, 1))
+    ours, theirs = "v1, sample 1", "SRFlow, sample 1"
+    np.testing.assert_array_equal(first[ours], first[theirs])
+    assert (second[ours] != second[theirs]).any()
+    assert (second[theirs] != first[theirs]).any()
