@@ -68,12 +68,15 @@ def transform(
         )
     x = jnp.asarray(x, jnp.promote_types(x.dtype, jnp.float32))
     weights = window(shape, length or n_fft, n_fft)
+    if centred:  # Here, as jax.scipy refuses a signal shorter than a frame.
+        sides = [(0, 0)] * (x.ndim - 1) + [(n_fft // 2, n_fft // 2)]
+        x = jnp.pad(x, sides, mode="reflect")
     _, _, found = signal.stft(
         x,
         window=jnp.asarray(weights, x.dtype),
         nperseg=n_fft,
         noverlap=n_fft - hop,
-        boundary="even" if centred else None,
+        boundary=None,
         padded=False,
     )
     # Without the division by the window's sum.

@@ -41,6 +41,14 @@ def test_against_transforms_one_by_one(name, centred, n_fft, hop, length):
     np.testing.assert_allclose(found, expected, atol=2e-5 * n_fft)
 
 
+def test_a_centred_signal_shorter_than_a_frame():
+    x = X[0, 0, :40]
+    whole = np.concatenate([x[32:0:-1], x, x[-2:-34:-1]])
+    expected = stft.magnitude(jnp.asarray(whole), n_fft=64, hop=16)
+    found = stft.magnitude(x, n_fft=64, hop=16, centred=True)
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_against_scipy():
     _, _, expected = scipy.signal.stft(
         np.asarray(X), nperseg=64, noverlap=48, boundary=None, padded=False
