@@ -181,7 +181,7 @@ def report(
     """
     workdir = _place(workdir, where, data)
     _check_teacher(where)
-    table = _evaluated(workdir, where, data, evaluation)
+    table = evaluate.evaluate(workdir, where, data, evaluation)
     _log.info("written: %s/table.md, %s/figures/", workdir, workdir)
     return table
 
@@ -216,10 +216,3 @@ def _check_teacher(where: dict[str, pathlib.Path]) -> None:
                 path,
                 where["teacher"],
             )
-
-
-# Until these tasks stand in `evaluate.TASKS`.
-def _evaluated(
-    workdir: pathlib.Path, where: dict[str, pathlib.Path], data: Any, evaluation: Any
-) -> str:
-    return evaluate.evaluate(workdir, where, data, evaluation)

@@ -71,9 +71,10 @@ def transform(
     if centred:  # Here, as jax.scipy refuses a signal shorter than a frame.
         sides = [(0, 0)] * (x.ndim - 1) + [(n_fft // 2, n_fft // 2)]
         x = jnp.pad(x, sides, mode="reflect")
+    # jax.scipy takes an array, and says that it is a name.
     _, _, found = signal.stft(
         x,
-        window=jnp.asarray(weights, x.dtype),
+        window=jnp.asarray(weights, x.dtype),  # pyright: ignore[reportArgumentType]
         nperseg=n_fft,
         noverlap=n_fft - hop,
         boundary=None,
@@ -174,7 +175,7 @@ def inverse(
     weights = window(shape, length or n_fft, n_fft)
     _, x = signal.istft(
         jnp.swapaxes(spectrum, -1, -2) / float(weights.sum()),
-        window=jnp.asarray(weights),
+        window=jnp.asarray(weights),  # pyright: ignore[reportArgumentType]
         nperseg=n_fft,
         noverlap=n_fft - hop,
         boundary=False,
