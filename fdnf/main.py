@@ -37,6 +37,7 @@ of each config are in configs/README.md, and in the answer to an unknown one.
 import contextlib
 import difflib
 import hashlib
+import itertools
 import logging
 import os
 import pathlib
@@ -162,6 +163,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
 def _misread(error: Exception, argv: Sequence[str]) -> str:
     """What is wrong with a command line, or in its config file."""
     named = [word.partition("=")[2] for word in argv if word.startswith("--config=")]
+    named += [after for word, after in itertools.pairwise(argv) if word == "--config"]
     file, _, words = named[-1].partition(":") if named else ("", "", "")
     if file and not os.path.isfile(file):
         return _no_such_file(pathlib.Path(file), words)

@@ -114,9 +114,11 @@ def described():
 
 def test_the_page_of_configs_is_whole():
     found = list(described())
-    assert sorted(name for name, *_ in found) == [*test_configs.NAMES, "recipes"]
-    for name, words, _ in found:
+    names = [*test_configs.NAMES, "recipes"]
+    assert sorted(name for name, *_ in found) == sorted(names)
+    for name, words, needs in found:
         assert words == {*test_configs.words_of(name)}, name
+        assert all(needs), name
 
 
 def test_a_config_of_your_own():
