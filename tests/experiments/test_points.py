@@ -120,7 +120,7 @@ def test_done_ones_are_not_done_again(tmp_path, monkeypatch):
 
     def report(workdir, where, data, evaluation):
         evaluated.append((workdir.name, *where))
-        found = workdir / study.RESULTS / next(iter(where)) / "seed_0"
+        found = workdir / stored.RESULTS / next(iter(where)) / "seed_0"
         found.mkdir(parents=True)
         (found / "result.json").write_text("{}")
         (workdir / "table.md").write_text("")
@@ -173,8 +173,9 @@ def test_points_are_trained_and_evaluated_each_in_its_directory(tmp_path):
         workdir = tmp_path / name
         for file in ("config.json", "log.jsonl", "finished.json", "table.md"):
             assert (workdir / file).exists(), file
-        (result,) = (workdir / "results").glob("*/*/result.json")
-        assert result.parent.name == f"seed_{seed}"
+        found = (workdir / "results").glob("*/*/result.json")
+        places = sorted((p.parent.parent.name, p.parent.name) for p in found)
+        assert places == [(name, f"seed_{seed}"), ("training", "seed_0")]
         assert name in (workdir / "table.md").read_text()
         assert stored.evaluated(workdir)
 
