@@ -369,7 +369,7 @@ def _one(mode: str, config: Any, workdir: pathlib.Path) -> None:
         table = study.again(config, workdir)
     elif distilled:
         methods = ("student", config.loss.method)
-        if config.loss.method in objectives.SAMPLERS:
+        if config.loss.method in objectives.BY_LOSS:
             # A plain one, of likelihood, would be another kind of model.
             methods = (config.label or config.loss.method,)
         table = study.run(config, workdir, methods, config.runs)

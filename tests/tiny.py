@@ -8,6 +8,7 @@ import numpy as np
 
 from configs import teaching, vectors
 from fdnf.train import checkpoint, models, settings, validation
+from fdnf.train.batches import Moment
 
 
 def config(method: str = "nll", **train: Any):
@@ -67,3 +68,12 @@ def same_best(ours: pathlib.Path, theirs: pathlib.Path) -> None:
     found = [checkpoint.load_best(path) for path in (ours, theirs)]
     np.testing.assert_equal(found[0][:2], found[1][:2])
     assert found[0][2]["best"] == found[1][2]["best"]
+
+
+def compiled(objective):
+    """An objective, jitted: (variables, teacher's variables, batch, key, step)."""
+    return jax.jit(
+        lambda variables, taught, batch, key, step: objective(
+            variables, taught, batch, Moment(key, step)
+        )
+    )

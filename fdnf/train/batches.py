@@ -153,14 +153,28 @@ def mean(share: Share, value: Any) -> Any:
     return value if share.axis is None else jax.lax.pmean(value, share.axis)
 
 
+class Moment(NamedTuple):
+    """Where in a training a loss is taken.
+
+    Attributes:
+      key: of what it draws, see `Noise`.
+      step: steps taken so far; may be traced.
+      weights: of the loss's terms, `[3]`, numbers that may differ from one run of a
+        program to the next; None for those of the config.
+      share: which rows of the batch these are.
+    """
+
+    key: Array
+    step: Any = 0
+    weights: Any = None
+    share: Share = WHOLE
+
+
 Arrays = Mapping[str, Array]
 """By name, of one leading axis: the rows of a batch, or all of a data set."""
-Objective = Callable[..., tuple[Array, dict[str, Array]]]
-"""(params, constants, teacher_variables, batch, key, step, weights, share) ->
-(loss, scalars): `weights` are those of the loss's terms, `[3]`, as numbers that may
-differ from one run of a program to the next, or None for those of the config; `share`
-says which rows of the batch these are."""
-Sampler = Callable[[Array, Arrays, Array | int], dict[str, Array]]
+Objective = Callable[[Any, Any, Arrays, Moment], tuple[Array, dict[str, Array]]]
+"""(variables, the teacher's variables, batch, moment) -> (loss, scalars)."""
+DrawBatch = Callable[[Array, Arrays, Array | int], dict[str, Array]]
 """(key, data on this device, index of the device) -> batch for this device.
 
 The devices' batches together are the same whatever their number.
@@ -169,7 +183,7 @@ The devices' batches together are the same whatever their number.
 
 def uniform(
     rows: int, batch_size: int, devices: int, generated: float = 0.0
-) -> Sampler:
+) -> DrawBatch:
     """Rows drawn uniformly with replacement, or all of them if they are too few.
 
     Args:

@@ -9,12 +9,13 @@ import os
 from typing import Any
 
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from fdnf.losses import feed_forward, spectra
 from fdnf.metrics import lpips
 from fdnf.metrics.weights import MissingWeightsError, WeightsError
 from fdnf.train import batches, models
-from fdnf.train.batches import Noise, Objective, fold
+from fdnf.train.batches import Moment, Noise, Objective, fold
 from fdnf.types import Flow
 
 METHODS = ("feed_forward", "regression")
@@ -120,29 +121,12 @@ def build(config: Any, student: models.Model, teacher: Flow | None) -> Objective
         raise ValueError(f"loss.method={config.loss.method!r} needs a teacher")
     feature = _feature(settings)
 
-    def objective(
-        params,
-        constants,
-        teacher_variables,
-        batch,
-        key,
-        step,
-        weights=None,
-        share=batches.WHOLE,
-    ):
-        del step, weights  # Neither changes this loss.
-        x, drawing = batch["x"], fold(key, Noise.LATENTS)
-        z = batches.draw(
-            share,
-            x.shape[0],
-            lambda rows: student.draw(
-                drawing, (rows, *x.shape[1:]), settings["temperature"]
-            ),
-        )
+    def objective(variables, teacher_variables, batch, moment):
+        z = _latents(student, batch["x"], moment, settings["temperature"])
         loss, aux = feed_forward.feed_forward(
             student,
             teacher,
-            {"params": params, "constants": constants},
+            variables,
             teacher_variables["flow"],
             z,
             batch.get("cond"),
@@ -157,25 +141,21 @@ def build(config: Any, student: models.Model, teacher: Flow | None) -> Objective
 
 
 def _regression(student: models.Model) -> Objective:
-    def objective(
-        params,
-        constants,
-        teacher_variables,
-        batch,
-        key,
-        step,
-        weights=None,
-        share=batches.WHOLE,
-    ):
-        del teacher_variables, step, weights
+    def objective(variables, teacher_variables, batch, moment):
         x = batch["x"]
-        drawing = fold(key, Noise.LATENTS)
-        z = batches.draw(
-            share, x.shape[0], lambda rows: student.draw(drawing, (rows, *x.shape[1:]))
-        )
-        variables = {"params": params, "constants": constants}
+        z = _latents(student, x, moment)
         made: Any = student.apply(variables, z, batch.get("cond"), method="decode")
         l1 = jnp.mean(jnp.abs(made.x - x))
         return l1, {"l1": l1}
 
     return objective
+
+
+def _latents(student: models.Model, x: Array, moment: Moment, *scale: float):
+    """A device's latents, one for each of its rows `x`."""
+    key = fold(moment.key, Noise.LATENTS)
+    return batches.draw(
+        moment.share,
+        x.shape[0],
+        lambda rows: student.draw(key, (rows, *x.shape[1:]), *scale),
+    )

@@ -90,7 +90,7 @@ def check(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
 def _finished(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
     """The result of a finished run, of the teacher that is there."""
     found = workdirs.finished(config, workdir)
-    named = {k: pathlib.Path(config[k].workdir or workdir / k) for k in _asked(config)}
+    named = {k: pathlib.Path(config[k].workdir or workdir / k) for k in _needed(config)}
     if found is not None and named:
         checkpoint.check_foundations(
             workdir,
@@ -376,27 +376,27 @@ def _last(checkpointer: Checkpointer) -> str:
     return str(checkpointer.directory / str(saved[0])) if saved else _NONE
 
 
-def _asked(config: Any) -> list[str]:
+def _needed(config: Any) -> list[str]:
     """Which models must be there before this one."""
-    asked = ["teacher"] if objectives.needs_teacher(config) else []
-    return asked + (["pretrained"] if config.get("pretrained") else [])
+    needed = ["teacher"] if objectives.needs_teacher(config) else []
+    return needed + (["pretrained"] if config.get("pretrained") else [])
 
 
 def _trained_first(config: Any, workdir: pathlib.Path) -> dict[str, pathlib.Path]:
     """Teacher and pretrained model of a config, trained if only their configs are."""
-    asked = _asked(config)
-    if not all(config[name].workdir for name in asked):
+    needed = _needed(config)
+    if not all(config[name].workdir for name in needed):
         # Before time is spent on them; otherwise the first trace will tell.
         data = datasets.build(config.data)
         prepared = settings.prepared(config, data)
         flow = models.build(config.model)
         settings.check_event(flow, data, prepared)
-        if "teacher" in asked and not config.teacher.workdir:
+        if "teacher" in needed and not config.teacher.workdir:
             other = models.build(config.teacher.config.model)
             cond = prepared.condition_shape(data.event)
             objectives.check_levels(config, flow, other, data.event, cond)
     found = {}
-    for name in asked:
+    for name in needed:
         found[name] = pathlib.Path(config[name].workdir or workdir / name)
         if not config[name].workdir:
             train_and_evaluate(config[name].config, found[name], label=name)

@@ -9,15 +9,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from fdnf import files
 from fdnf.losses import distillation, presets
 from fdnf.train import batches, generators, models, transfer
-from fdnf.train.batches import Arrays, Noise, Objective, fold
+from fdnf.train.batches import Arrays, Moment, Noise, Objective, fold
 from fdnf.train.rules import ConfigError
 from fdnf.types import Encoding, ExternalFlow, Flow
 
 METHODS = ("nll", "lkd", "ilkd", "skd", *transfer.METHODS, *generators.METHODS)
-# Those that are not validated by likelihood.
-SAMPLERS = (*transfer.METHODS, *generators.METHODS)
+# Those whose measure is the loss itself: they have no likelihood, or a slow one.
+BY_LOSS = (*transfer.METHODS, *generators.METHODS)
 
 
 def needs_teacher(config: Any) -> bool:
@@ -62,37 +63,28 @@ def build(
         raise ValueError(f"loss.method={method!r} needs a teacher")
     if method in transfer.METHODS:
         return transfer.build(config, student, teacher, reach)
-    kwargs = arguments(config)
-    if not kwargs["weights"][2]:
-        return _encoded(student, teacher, config, kwargs)
-    skd = config.loss.skd
-    kwargs.setdefault("limit", skd.reach * reach)
-    return _with_samples(student, teacher, config, kwargs)
+    return _distilled(student, teacher, config, reach)
 
 
-def asked(config: Any, teacher: Flow) -> tuple[Flow, Callable] | None:
+def answering(config: Any, teacher: Flow) -> tuple[Flow, Callable] | None:
     """Splits what a teacher says of a batch from what a student makes of it.
 
     Returns:
-      A teacher for `build` whose variables are the answer, and the function of (the
-      teacher's variables, batch) to it; or None where the method asks otherwise.
+      A teacher for `build` whose variables are its answer, and the function of (the
+      teacher's variables, batch) to that answer; or None where the method needs more
+      than encodings.
     """
     method = _method(config)
     if method not in ("lkd", "ilkd") or arguments(config)["weights"][2]:
         return None
 
-    def ask(variables: Any, batch: Arrays) -> Encoding:
+    def answer(variables: Any, batch: Arrays) -> Encoding:
         return teacher.apply(variables, batch["x"], batch.get("cond"), method="encode")
 
-    return _ASKED, ask
+    return _ANSWERED, answer
 
 
-def _answer(variables: Any, x: Any, cond: Any = None) -> Encoding:
-    del x, cond
-    return variables
-
-
-_ASKED = ExternalFlow(encode=_answer)
+_ANSWERED = ExternalFlow(encode=lambda answer, x, cond=None: answer)
 
 
 def arguments(config: Any) -> dict[str, Any]:
@@ -116,7 +108,7 @@ def arguments(config: Any) -> dict[str, Any]:
         raise ValueError(f"loss.args has {unknown}; known: {known}")
     kwargs.setdefault("pairs", "ratio")
     kwargs["units"] = config.loss.get("units", "nats")
-    return kwargs | {k: _hashable(v) for k, v in given.items() if v is not None}
+    return kwargs | {k: files.tuples(v) for k, v in given.items() if v is not None}
 
 
 def weights(config: Any) -> tuple[float, float, float]:
@@ -124,30 +116,14 @@ def weights(config: Any) -> tuple[float, float, float]:
 
     A term of weight 0 is not computed, so programs with other zeros are others.
     """
-    if config.loss.method in ("nll", *SAMPLERS):
+    if config.loss.method in ("nll", *BY_LOSS):
         return (0.0, 0.0, 0.0)
     nll, latents, samples = arguments(config)["weights"]
     return (float(nll), float(latents), float(samples))
 
 
-def _hashable(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        return tuple(_hashable(v) for v in value)
-    return value
-
-
 def _nll(student: models.Model, units: str) -> Objective:
-    def objective(
-        params,
-        constants,
-        teacher_variables,
-        batch,
-        key,
-        step,
-        weights=None,
-        share=batches.WHOLE,
-    ):
-        variables = {"params": params, "constants": constants}
+    def objective(variables, teacher_variables, batch, moment):
         loss, aux = distillation.nll(
             student, variables, batch["x"], batch.get("cond"), units=units
         )
@@ -157,7 +133,7 @@ def _nll(student: models.Model, units: str) -> Objective:
 
 
 def _latent_share(config: Any, step: Array) -> Array:
-    """Weight of the latent terms, 1 until they fade out linearly.
+    """Weight of what distils, 1 until it fades out linearly.
 
     `loss.fade` = (start, end), fractions of the training; (1, 1) never fades.
     """
@@ -167,115 +143,83 @@ def _latent_share(config: Any, step: Array) -> Array:
     return jnp.clip((end * total - step) / width, 0.0, 1.0)
 
 
-def _weigh(terms: Mapping[str, Array], weights, faded) -> Array:
-    loss = weights[0] * terms["nll"] if "nll" in terms else jnp.zeros(())
-    for name, weight in (("lkd", 1), ("ilkd", 1), ("skd", 2)):
-        if name in terms:
-            loss += faded * weights[weight] * terms[name]
-    return loss
-
-
-def _encoded(student, teacher, config, kwargs) -> Objective:
-    def objective(
-        params,
-        constants,
-        teacher_variables,
-        batch,
-        key,
-        step,
-        weights=None,
-        share=batches.WHOLE,
-    ):
-        variables = {"params": params, "constants": constants}
-        _, aux = distillation.combined(
-            student,
-            teacher,
-            variables,
-            teacher_variables,
-            batch["x"],
-            None,
-            batch.get("cond"),
-            **kwargs,
-        )
-        weights = kwargs["weights"] if weights is None else weights
-        faded = _latent_share(config, step)
-        return _weigh(aux.terms, weights, faded), aux.terms
-
-    return objective
-
-
-def _floats(terms: Mapping[str, Any]) -> dict[str, Array]:
-    """In one dtype, also where 64-bit mode makes some of them float64."""
-    return {name: jnp.asarray(term, jnp.float32) for name, term in terms.items()}
-
-
-def _with_samples(student, teacher, config, kwargs) -> Objective:
-    """Latent warm-up, then samples too: SKD starts at `loss.skd.start`.
+def _distilled(
+    student: models.Model, teacher: Flow, config: Any, reach: float
+) -> Objective:
+    """`distillation.combined`, with weights that fade; SKD starts at `loss.skd.start`.
 
     The method's stability rests on the latent spaces being alike before samples are
     compared (Walton et al., section 3.3). Before the start, the sampling direction is
     not computed at all.
     """
-    skd = config.loss.skd
+    skd, settings = config.loss.skd, arguments(config)
+    given = settings.pop("weights")
+    terms = distillation.terms_of(given)
+    if "samples" in terms:
+        settings.setdefault("limit", skd.reach * reach)
     start = skd.start * config.train.steps
-    warm = {**kwargs, "weights": (*kwargs["weights"][:2], 0.0)}
 
-    def objective(
-        params,
-        constants,
-        teacher_variables,
-        batch,
-        key,
-        step,
-        weights=None,
-        share=batches.WHOLE,
-    ):
-        variables = {"params": params, "constants": constants}
+    def objective(variables, teacher_variables, batch, moment):
         x, cond = batch["x"], batch.get("cond")
-        own, rest = divmod(skd.batch, share.count)
-        if rest:
-            raise ValueError(
-                f"loss.skd.batch={skd.batch} does not divide among the devices"
-            )
-        drawing = fold(key, Noise.LATENTS)
-        drawn = batches.draw(
-            share,
-            own,
-            lambda rows: student.draw(drawing, (rows, *x.shape[1:]), skd.temperature),
-        )
-        # Evenly spread: the same pairs on any number of devices.
-        context = None
-        if cond is not None:
-            context = cond[jnp.arange(own) * len(cond) // own]
+        weights = given if moment.weights is None else moment.weights
+        faded = _latent_share(config, moment.step)
 
-        def latents_only(variables):
-            _, aux = distillation.combined(
-                student, teacher, variables, teacher_variables, x, None, cond, **warm
-            )
-            return _floats({**aux.terms, "skd": 0.0, "rejected": 0.0})
-
-        def with_samples(variables):
-            terms = latents_only(variables)
-            _, aux = distillation.skd(
+        def loss(terms, z=None, z_cond=None):
+            value, aux = distillation.combined(
                 student,
                 teacher,
                 variables,
                 teacher_variables,
-                drawn,
-                context,
-                distance=kwargs.get("sample_distance") or kwargs["distance"],
-                reduction=kwargs.get("reduction", "mean"),
-                limit=kwargs["limit"],
-                screen_student=kwargs.get("screen_student", True),
+                x,
+                z,
+                cond,
+                z_cond,
+                weights=(weights[0], faded * weights[1], faded * weights[2]),
+                terms=terms,
+                **settings,
             )
-            return terms | _floats(aux.terms)
+            return value, aux.terms
 
-        terms = jax.lax.cond(step >= start, with_samples, latents_only, variables)
-        weights = kwargs["weights"] if weights is None else weights
-        faded = _latent_share(config, step)
-        return _weigh(terms, weights, faded), terms
+        if "samples" not in terms:
+            return loss(terms)
+        z, z_cond = _latents(student, skd, x, cond, moment)
+
+        def with_samples():
+            value, found = loss(terms, z, z_cond)
+            return value, _floats(found)
+
+        def without():
+            value, found = loss(tuple(t for t in terms if t != "samples"))
+            return value, _floats({**found, "skd": 0.0, "rejected": 0.0})
+
+        return jax.lax.cond(moment.step >= start, with_samples, without)
 
     return objective
+
+
+def _latents(student: models.Model, skd: Any, x: Array, cond: Any, moment: Moment):
+    """A device's latents to compare samples of, and their conditions."""
+    share = moment.share
+    own, rest = divmod(skd.batch, share.count)
+    if rest:
+        raise ValueError(
+            f"loss.skd.batch={skd.batch} does not divide among the devices"
+        )
+    key = fold(moment.key, Noise.LATENTS)
+    z = batches.draw(
+        share,
+        own,
+        lambda rows: student.draw(key, (rows, *x.shape[1:]), skd.temperature),
+    )
+    if cond is None:
+        return z, None
+    # Evenly spread: the same pairs on any number of devices.
+    return z, cond[jnp.arange(own) * len(cond) // own]
+
+
+def _floats(terms: Mapping[str, Any]) -> dict[str, Array]:
+    """In one dtype, also where 64-bit mode makes some of them float64."""
+    return {name: jnp.asarray(term, jnp.float32) for name, term in terms.items()}
 
 
 def check_levels(
@@ -311,7 +255,7 @@ def _compare_levels(config, student, teacher, event, cond) -> None:
                 f"the student takes latents of shapes {ours}, the teacher {theirs}: "
                 "they share them, so model.args must agree in levels and splits"
             )
-    if config.loss.method in SAMPLERS:
+    if config.loss.method in BY_LOSS:
         return
     kwargs = arguments(config)
     if not kwargs["weights"][1]:

@@ -116,9 +116,9 @@ def build(members: Sequence[Experiment]) -> Program:
     teacher = taught.trained.flow if taught else None
     devices = jax.device_count()
     seeds = [m.config.seed + r for m in members for r in range(m.config.runs)]
-    alike, ask = _alike(members, seeds), None
+    alike, answer = _alike(members, seeds), None
     if alike > 1 and teacher and train.get("accumulate", 1) == 1:
-        teacher, ask = objectives.asked(config, teacher) or (teacher, None)
+        teacher, answer = objectives.answering(config, teacher) or (teacher, None)
     objective = objectives.build(config, flow, teacher, reach)
     take = step.make_train_step(
         objective,
@@ -133,7 +133,7 @@ def build(members: Sequence[Experiment]) -> Program:
         preprocess=drawn.prepared,
         accumulate=train.get("accumulate", 1),
         alike=alike,
-        ask=ask,
+        answer=answer,
     )
     keys = jnp.stack([jax.random.key(seed) for seed in seeds])
     first = first_batches(data, prepared, train.init_rows, seeds)
@@ -146,10 +146,10 @@ def build(members: Sequence[Experiment]) -> Program:
             config.optim.ema,
             first.get("cond"),
             _inherited(members, flow, taught),
-            density=config.loss.method not in objectives.SAMPLERS,
+            density=config.loss.method not in objectives.BY_LOSS,
         )
     measured = (data, prepared, config.eval.batch_size)
-    by_loss = config.loss.method in objectives.SAMPLERS
+    by_loss = config.loss.method in objectives.BY_LOSS
     return Program(
         take=take,
         validate=(
@@ -173,7 +173,7 @@ def build(members: Sequence[Experiment]) -> Program:
         ),
         data=data,
         on_device=on_device,
-        teacher=jax.device_put(_asked(config, taught, total), replicated),
+        teacher=jax.device_put(_teacher_variables(config, taught, total), replicated),
         prepared=prepared,
         runs=[slice(end - n, end) for n, end in zip(counts, ends, strict=True)],
         replicated=replicated,
@@ -210,7 +210,7 @@ def _frozen(config: Any) -> tuple[str, int] | None:
     return section.into, round(section.frozen * config.train.steps)
 
 
-def _asked(config: Any, taught: Source | None, runs: int) -> Any:
+def _teacher_variables(config: Any, taught: Source | None, runs: int) -> Any:
     """The teachers' variables, with the weights of the loss's own network."""
     variables = taught.variables if taught else {}
     if config.loss.method != "feed_forward":

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import ml_collections
 from ml_collections import ConfigDict
 
+from fdnf import files
 from fdnf.data import paths
 from fdnf.data.tabular import DataError
 from fdnf.flows.base import FlowModule
@@ -263,14 +264,7 @@ def from_dict(values: dict[str, Any]) -> ml_collections.ConfigDict:
 
     Lists of the file are made tuples again.
     """
-    return ml_collections.ConfigDict(faults.complete(tuples(values)))
-
-
-def tuples(value: Any) -> Any:
-    """Lists as tuples, however deep: modules need them as attributes."""
-    if isinstance(value, dict):
-        return {k: tuples(v) for k, v in value.items()}
-    return tuple(tuples(v) for v in value) if isinstance(value, list) else value
+    return ml_collections.ConfigDict(faults.complete(files.tuples(values)))
 
 
 # Sections whose keys are those of a model or data set: what the file leaves out can be

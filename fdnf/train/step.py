@@ -5,6 +5,7 @@ as one program; within that, `lax.scan` takes the steps of one call, drawing the
 batches on the device. Small flows are bound by dispatch, not by arithmetic.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,8 +16,17 @@ import optax
 from flax import struct
 from jaxtyping import Array
 
-from fdnf.train import batches, optim
-from fdnf.train.batches import Noise, Objective, Run, Sampler, Share, Step, fold
+from fdnf.train import optim
+from fdnf.train.batches import (
+    DrawBatch,
+    Moment,
+    Noise,
+    Objective,
+    Run,
+    Share,
+    Step,
+    fold,
+)
 from fdnf.train.preprocess import Prepared, Preprocess
 from fdnf.train.rules import ConfigError
 
@@ -115,62 +125,45 @@ def over_runs(
     return jax.vmap(function)(per_run)
 
 
-def scan_alike(
-    function: Callable,
-    carry: Any,
-    fixed: Any,
-    xs: Array,
-    common: Callable[[Array], Any],
-    pack: str,
-    summary: Callable[[Array], Array],
-) -> Any:
-    """Scans over steps of several runs that have something in common.
-
-    Args:
-      function: (carry, fixed, x, common(x)) of one run to (*carry, scalars).
-      carry: of all runs, leading axis runs.
-      fixed: what does not change, likewise.
-      xs: one a step.
-      common: of x, computed once a step.
-      pack: see `over_runs`.
-      summary: of the scalars of all steps of one run.
-
-    Returns:
-      `(*carry, scalars)`, leading axis runs.
-    """
-    if _chosen(pack) == "vmap":
-
-        def body(carry, x):
-            given = common(x)
-            every = jax.vmap(lambda c, f: function(c, f, x, given))
-            *carry, scalars = every(carry, fixed)
-            return tuple(carry), scalars
-
-        carry, scalars = jax.lax.scan(body, carry, xs)
-        return *carry, jax.tree.map(summary, scalars)
-
-    def split(tree):
-        count = jax.tree.leaves(tree)[0].shape[0]
-        return [jax.tree.map(lambda leaf, i=i: leaf[i], tree) for i in range(count)]
-
-    own = split(fixed)
-
-    def bodies(carries, x):
-        given = common(x)
-        pairs = zip(carries, own, strict=True)
-        found = [function(c, f, x, given) for c, f in pairs]
-        return [tuple(each[:-1]) for each in found], [each[-1] for each in found]
-
-    carries, scalars = jax.lax.scan(bodies, split(carry), xs)
-    scalars = [jax.tree.map(summary, each) for each in scalars]
-    ends = [(*c, s) for c, s in zip(carries, scalars, strict=True)]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *ends)
-
-
 def _chosen(pack: str) -> str:
     if pack != "auto":
         return pack
     return "map" if jax.default_backend() == "cpu" else "vmap"
+
+
+def _beside(several: bool, pack: str) -> tuple[Callable, Callable, Callable]:
+    """How runs that see the same batches stand beside each other within one scan.
+
+    Returns:
+      What splits trees with a leading runs axis, what makes of a function of one run's
+      (carry, fixed) one of all, and what joins the trees again.
+    """
+    if not several:
+        return _same, _same, _same
+    if _chosen(pack) == "vmap":
+        return _same, jax.vmap, _same
+    return _unstacked, _one_by_one, _stacked
+
+
+def _same(given: Any) -> Any:
+    return given
+
+
+def _unstacked(tree: Any) -> list[Any]:
+    count = jax.tree.leaves(tree)[0].shape[0]
+    return [jax.tree.map(lambda leaf, i=i: leaf[i], tree) for i in range(count)]
+
+
+def _stacked(trees: list[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def _one_by_one(function: Callable) -> Callable:
+    def every(carries: list[Any], fixed: list[Any]) -> tuple[list[Any], list[Any]]:
+        found = [function(c, f) for c, f in zip(carries, fixed, strict=True)]
+        return [carry for carry, _ in found], [out for _, out in found]
+
+    return every
 
 
 AXIS = "batch"
@@ -179,7 +172,7 @@ AXIS = "batch"
 def make_train_step(
     objective: Objective,
     optimizer: optax.GradientTransformation,
-    sample: Sampler,
+    sample: DrawBatch,
     *,
     steps: int,
     ema: float,
@@ -188,7 +181,7 @@ def make_train_step(
     preprocess: Prepared | None = None,
     accumulate: int = 1,
     alike: int = 1,
-    ask: Callable | None = None,
+    answer: Callable | None = None,
 ) -> Callable:
     """The pmapped function that takes `steps` training steps of every run.
 
@@ -205,7 +198,7 @@ def make_train_step(
         other, for batches whose activations do not fit into memory.
       alike: runs in a row that have the same key and teacher. They see the same
         batches.
-      ask: function of (teacher's variables, batch) to what takes the place of the
+      answer: function of (teacher's variables, batch) to what takes the place of the
         former in the objective: computed once for runs that are alike.
 
     Returns:
@@ -217,22 +210,103 @@ def make_train_step(
     """
     if pack not in PACKS:
         raise ConfigError(f"train.pack={pack!r}; known: {PACKS}")
-    prepare = (preprocess or Preprocess()).train
-    gradient = _gradient(objective, accumulate)
+    steps_of = _Steps(
+        _gradient(objective, accumulate),
+        optimizer,
+        sample,
+        (preprocess or Preprocess()).train,
+        answer,
+        steps,
+        ema,
+        teacher_runs,
+        pack,
+        alike,
+    )
+    return jax.pmap(
+        steps_of.call,
+        axis_name=AXIS,
+        in_axes=(None, 0, None, None, None),
+        out_axes=None,
+        donate_argnums=0,
+    )
 
-    def draw(key, step, data):
+
+@dataclasses.dataclass(frozen=True)
+class _Steps:
+    """The steps of one call on one device; the attributes are `make_train_step`'s.
+
+    What is trained goes as (params, average, opt_state), what stays as (constants,
+    numbers).
+    """
+
+    gradient: Callable
+    optimizer: optax.GradientTransformation
+    sample: DrawBatch
+    prepare: Callable
+    answer: Callable | None
+    steps: int
+    ema: float
+    teacher_runs: bool
+    pack: str
+    alike: int
+
+    def call(self, state: TrainState, stop: Array, hyper: Hyper, data, teacher):
+        """All runs, leading axis runs."""
+        runs = (
+            (state.params, state.ema, state.opt_state),
+            (state.constants, hyper),
+            teacher if self.teacher_runs else None,
+        )
+        (params, average, opt_state), scalars = over_runs(
+            lambda run: self._run(run, state.step, data, teacher, stop),
+            runs,
+            self.pack,
+            self.alike,
+        )
+        consecutive, total = optim.bad_steps(opt_state)
+        scalars |= {"bad_in_a_row": consecutive, "skipped_steps": total}
+        state = TrainState(
+            state.step + self.steps, params, average, state.constants, opt_state
+        )
+        return state, scalars
+
+    def _run(self, run, step, data, teacher, stop):
+        """One run, or `alike` of them in a row, which have the batches in common."""
+        trained, fixed, own_teacher = run
+        several = self.alike > 1
+        key, own = fixed[1].key, own_teacher
+        if several:
+            key, own = jax.tree.map(lambda leaf: leaf[0], (key, own))
+        teacher = own if self.teacher_runs else teacher
+        split, every, join = _beside(several, self.pack)
+        fixed = split(fixed)
+
+        def body(trained, now):
+            batch, noise = self._draw(key, now, data)
+            taught = self.answer(teacher, batch) if self.answer else teacher
+
+            def update(trained, fixed):
+                return self._update(trained, fixed, taught, batch, noise, now, stop)
+
+            return every(update)(trained, fixed)
+
+        steps = step + jnp.arange(self.steps)
+        trained, scalars = jax.lax.scan(body, split(trained), steps)
+        return join(trained), join(jax.tree.map(_finite_mean, scalars))
+
+    def _draw(self, key: Array, step: Array, data) -> tuple[dict[str, Array], Array]:
         """The batch of a step on this device, and the key of its noise."""
         key, share = fold(key, Run.TRAIN, step), _share()
-        batch = sample(fold(key, Step.BATCH), data, share.index)
+        batch = self.sample(fold(key, Step.BATCH), data, share.index)
         # The same on every device, which takes its share of what is drawn.
         noise = fold(key, Step.NOISE, Step.WHOLE)
-        return prepare(fold(noise, Noise.PREPROCESS), batch, share), noise
+        return self.prepare(fold(noise, Noise.PREPROCESS), batch, share), noise
 
-    def one_run(params, average, opt_state, constants, teacher, own, step, drawn, stop):
-        (batch, noise), share = drawn, _share()
-        (loss, terms), grads = gradient(
-            params, constants, teacher, batch, noise, step, own.weights, share
-        )
+    def _update(self, trained, fixed, teacher, batch, noise, step, stop):
+        """One step of one run, and its scalars."""
+        (params, average, opt_state), (constants, own) = trained, fixed
+        moment = Moment(noise, step, own.weights, _share())
+        (loss, terms), grads = self.gradient(params, constants, teacher, batch, moment)
         # The flag goes along: a collective of its own may run beside this one, which
         # XLA's CPU backend does not survive (segmentation faults, jax 0.10).
         flag = jnp.asarray(stop, jnp.float32)
@@ -243,109 +317,14 @@ def make_train_step(
         # optimizer skips the step as it skips gradients that are not finite.
         ok = jnp.isfinite(loss) & jnp.isfinite(norm)
         grads = jax.tree.map(lambda g: jnp.where(ok, g, jnp.nan), grads)
-        updates, opt_state = optimizer.update(grads, opt_state, params)
+        updates, opt_state = self.optimizer.update(grads, opt_state, params)
         updates = jax.tree.map(lambda u: (own.lr * u).astype(u.dtype), updates)
         params = optax.apply_updates(params, updates)
-        moved = optim.ema_update(average, params, ema, step)
+        moved = optim.ema_update(average, params, self.ema, step)
         taken = optim.bad_steps(opt_state)[0] == 0
         average = jax.tree.map(lambda a, b: jnp.where(taken, a, b), moved, average)
         scalars = {"loss": loss, "gradient_norm": norm, "stop": flag, **terms}
-        return params, average, opt_state, scalars
-
-    def one_run_call(per_run, step, data, shared_teacher, stop):
-        """The call's steps of one run; `per_run` has no runs axis here."""
-        params, average, opt_state, constants, own, own_teacher = per_run
-        teacher = own_teacher if teacher_runs else shared_teacher
-
-        def body(carry, i):
-            params, average, opt_state = carry
-            params, average, opt_state, scalars = one_run(
-                params,
-                average,
-                opt_state,
-                constants,
-                teacher,
-                own,
-                step + i,
-                draw(own.key, step + i, data),
-                stop,
-            )
-            return (params, average, opt_state), scalars
-
-        carry, scalars = jax.lax.scan(
-            body, (params, average, opt_state), jnp.arange(steps)
-        )
-        return *carry, jax.tree.map(_finite_mean, scalars)
-
-    def alike_call(per_group, step, data, shared_teacher, stop):
-        """The call's steps of runs that have key and teacher in common."""
-        params, average, opt_state, constants, own, own_teacher = per_group
-        teacher = shared_teacher
-        if teacher_runs:
-            teacher = jax.tree.map(lambda leaf: leaf[0], own_teacher)
-        key = own.key[0]
-
-        def each(trained, fixed, now, given):
-            constants, lr, weights = fixed
-            drawn, teacher = given
-            numbers = Hyper(key, lr, weights)
-            params, average, opt_state = trained
-            return one_run(
-                params,
-                average,
-                opt_state,
-                constants,
-                teacher,
-                numbers,
-                now,
-                drawn,
-                stop,
-            )
-
-        def common(now):
-            drawn = draw(key, now, data)
-            return drawn, ask(teacher, drawn[0]) if ask else teacher
-
-        return scan_alike(
-            each,
-            (params, average, opt_state),
-            (constants, own.lr, own.weights),
-            step + jnp.arange(steps),
-            common,
-            pack,
-            _finite_mean,
-        )
-
-    def call(state, stop, hyper, data, teacher):
-        per_run = (
-            state.params,
-            state.ema,
-            state.opt_state,
-            state.constants,
-            hyper,
-            teacher if teacher_runs else None,
-        )
-        taken = one_run_call if alike == 1 else alike_call
-        params, average, opt_state, scalars = over_runs(
-            lambda run: taken(run, state.step, data, teacher, stop),
-            per_run,
-            pack,
-            alike,
-        )
-        consecutive, total = optim.bad_steps(opt_state)
-        scalars |= {"bad_in_a_row": consecutive, "skipped_steps": total}
-        state = TrainState(
-            state.step + steps, params, average, state.constants, opt_state
-        )
-        return state, scalars
-
-    return jax.pmap(
-        call,
-        axis_name=AXIS,
-        in_axes=(None, 0, None, None, None),
-        out_axes=None,
-        donate_argnums=0,
-    )
+        return (params, average, opt_state), scalars
 
 
 def _share() -> Share:
@@ -354,42 +333,50 @@ def _share() -> Share:
 
 
 def _gradient(objective: Objective, parts: int) -> Callable:
-    """Value and gradient of the objective, over parts of the batch one by one."""
-    whole = jax.value_and_grad(objective, has_aux=True)
+    """Value and gradient of the objective, over parts of the batch one by one.
+
+    Returns:
+      Function of (params, constants, the teacher's variables, batch, moment) to
+      `((loss, scalars), gradient by params)`.
+    """
+
+    def loss(params, constants, teacher, batch, moment):
+        variables = {"params": params, "constants": constants}
+        return objective(variables, teacher, batch, moment)
+
+    whole = jax.value_and_grad(loss, has_aux=True)
     if parts == 1:
         return whole
 
-    def accumulated(
-        params, constants, teacher, batch, key, step, weights=None, share=batches.WHOLE
-    ):
-        def cut(leaf):
-            rows = leaf.shape[0]
-            if rows % parts:
-                raise ConfigError(
-                    f"train.accumulate={parts} does not divide a device's batch of "
-                    f"{rows}"
-                )
-            # Every so many rows, which are the same rows on any number of devices.
-            strided = leaf.reshape(rows // parts, parts, *leaf.shape[1:])
-            return strided.swapaxes(0, 1)
-
+    def accumulated(params, constants, teacher, batch, moment):
         def one(part):
             batch, i = part
-            noise = fold(key, Noise.PARTS, i)
-            return whole(params, constants, teacher, batch, noise, step, weights, share)
+            noise = moment._replace(key=fold(moment.key, Noise.PARTS, i))
+            return whole(params, constants, teacher, batch, noise)
 
         def body(total, part):
             return jax.tree.map(jnp.add, total, one(part)), None
 
-        split = (jax.tree.map(cut, batch), jnp.arange(parts))
-        first = jax.tree.map(lambda leaf: leaf[0], split)
+        cut = jax.tree.map(lambda leaf: _cut(leaf, parts), batch), jnp.arange(parts)
+        first = jax.tree.map(lambda leaf: leaf[0], cut)
         zeros = jax.tree.map(
             lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(one, first)
         )
-        total, _ = jax.lax.scan(body, zeros, split)
+        total, _ = jax.lax.scan(body, zeros, cut)
         return jax.tree.map(lambda leaf: leaf / parts, total)
 
     return accumulated
+
+
+def _cut(leaf: Array, parts: int) -> Array:
+    """`[parts, rows / parts, ...]`, of a device's rows."""
+    rows = leaf.shape[0]
+    if rows % parts:
+        raise ConfigError(
+            f"train.accumulate={parts} does not divide a device's batch of {rows}"
+        )
+    # Every so many rows, which are the same rows on any number of devices.
+    return leaf.reshape(rows // parts, parts, *leaf.shape[1:]).swapaxes(0, 1)
 
 
 def _finite_mean(values: Array) -> Array:

@@ -17,10 +17,12 @@ import jax
 import numpy as np
 from flax import traverse_util
 
+from fdnf import files
 from fdnf.data import paths
 
 # Of what a checkpoint holds; raise it when older versions could not read it.
 FORMAT = 1
+SEPARATOR = "/"
 # What orbax takes for a part of a pattern.
 _PATTERN = set("[]*?\\")
 _log = logging.getLogger(__name__)
@@ -192,7 +194,7 @@ def _read(path: Path, names: tuple[str, ...]) -> tuple[dict[str, Any], dict[str,
             raise ValueError(f"the checksum of {name} differs from the one saved")
         trees[name] = _drawn(tree)
     if "config" in record:
-        record["config"] = _tuples(record["config"])
+        record["config"] = files.tuples(record["config"])
     return trees, record
 
 
@@ -210,18 +212,6 @@ def _drawn(tree: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         old = drawn and np.issubdtype(leaf.dtype, np.floating)
         found[name] = leaf > 0 if old else leaf
     return found
-
-
-def _tuples(value: Any) -> Any:
-    # Configs write tuples, which modules need as attributes; JSON made them lists.
-    if isinstance(value, dict):
-        return {key: _tuples(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return tuple(_tuples(item) for item in value)
-    return value
-
-
-SEPARATOR = "/"
 
 
 def _named(tree: Any) -> tuple[list[tuple[str, Any]], Any]:

@@ -147,27 +147,15 @@ def build(
     loss, warm_up = own[config.loss.method], own["x"]
     until = warm_steps(config)
 
-    def objective(
-        params,
-        constants,
-        teacher_variables,
-        batch,
-        key,
-        step,
-        weights=None,
-        share=batches.WHOLE,
-    ):
-        del weights  # These losses are of one term.
-        variables = {"params": params, "constants": constants}
-
+    def objective(variables, teacher_variables, batch, moment):
         def main(variables):
-            return loss(variables, teacher_variables, batch, key, share)
+            return loss(variables, teacher_variables, batch, moment)
 
         if not until:
             return main(variables)
 
         def first(variables):
-            return warm_up(variables, teacher_variables, batch, key, share)
+            return warm_up(variables, teacher_variables, batch, moment)
 
         # Both branches must report the same scalars.
         zeros = {
@@ -184,7 +172,7 @@ def build(
             return run
 
         return jax.lax.cond(
-            step < until, reporting(first, 1.0), reporting(main, 0.0), variables
+            moment.step < until, reporting(first, 1.0), reporting(main, 0.0), variables
         )
 
     return objective
@@ -195,7 +183,7 @@ def _losses(
 ):
     """Each method by name.
 
-    A function of (student's variables, teacher's, batch, key, share) -> (loss, terms).
+    Like an `Objective`; the loss of such a method has one term.
     """
     flows = (student, teacher)
     distance = {k: settings[k] for k in ("distance", "reduction")}
@@ -208,15 +196,15 @@ def _losses(
             lambda rows: student.draw(key, (rows, *x.shape[1:]), scale),
         )
 
-    def latents(batch, key, share):
-        key = fold(key, Noise.LATENTS)
-        return draw(batch, key, share, settings["temperature"])
+    def latents(batch, moment):
+        key = fold(moment.key, Noise.LATENTS)
+        return draw(batch, key, moment.share, settings["temperature"])
 
-    def noise(batch, key, share):
+    def noise(batch, moment):
         if not settings["noise"]:
             return None
-        key = fold(key, Noise.ENCODINGS)
-        return draw(batch, key, share, settings["noise"])
+        key = fold(moment.key, Noise.ENCODINGS)
+        return draw(batch, key, moment.share, settings["noise"])
 
     def expanding(variables, fixed, z, cond, share):
         """The expansion signal of the first rows of the whole batch.
@@ -250,41 +238,41 @@ def _losses(
         unit = density.standard_normal(tuple(part / scale for part in z))
         return unit - size * math.log(scale)
 
-    def kl(variables, fixed, batch, key, share):
-        z, cond = latents(batch, key, share), batch.get("cond")
+    def kl(variables, fixed, batch, moment):
+        z, cond = latents(batch, moment), batch.get("cond")
         value, aux = density.reverse_kl(
             *flows, variables, fixed, z, cond, path=settings["path"]
         )
         log_q = density.standard_normal(z) - aux.student.log_det
-        moments = spread(log_q - aux.teacher.log_prob, share)
+        moments = spread(log_q - aux.teacher.log_prob, moment.share)
         terms = aux.terms | {"variance": moments["variance"]}
-        return value, terms | expanding(variables, fixed, z, cond, share)
+        return value, terms | expanding(variables, fixed, z, cond, moment.share)
 
-    def z(variables, fixed, batch, key, share):
-        drawn, cond = latents(batch, key, share), batch.get("cond")
+    def z(variables, fixed, batch, moment):
+        drawn, cond = latents(batch, moment), batch.get("cond")
         value, aux = inverse_matching.z_reconstruction(
             *flows, variables, fixed, drawn, cond, **distance
         )
         terms = aux.terms
         if aux.student.log_det is not None:
             log_q = prior(drawn) - aux.student.log_det
-            terms = terms | spread(log_q - aux.teacher.log_prob, share)
-            terms |= expanding(variables, fixed, drawn, cond, share)
+            terms = terms | spread(log_q - aux.teacher.log_prob, moment.share)
+            terms |= expanding(variables, fixed, drawn, cond, moment.share)
         return value, terms
 
-    def x(variables, fixed, batch, key, share):
+    def x(variables, fixed, batch, moment):
         value, aux = inverse_matching.x_reconstruction(
             *flows,
             variables,
             fixed,
             batch["x"],
             batch.get("cond"),
-            noise=noise(batch, key, share),
+            noise=noise(batch, moment),
             **distance,
         )
         return value, aux.terms
 
-    def oracle(variables, fixed, batch, key, share):
+    def oracle(variables, fixed, batch, moment):
         # With teacher.share=1 the batch is the teacher's samples, and their latents
         # come back from the direction that is fast.
         samples, cond = batch["x"], batch.get("cond")
@@ -296,7 +284,7 @@ def _losses(
             jax.lax.stop_gradient(encoded.z),
             cond,
             x=samples,
-            noise=noise(batch, key, share),
+            noise=noise(batch, moment),
             limit=limit,
             **distance,
         )

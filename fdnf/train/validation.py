@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from fdnf.metrics import likelihood
 from fdnf.train import distributed, models
-from fdnf.train.batches import Measure, Objective, Run, Share, fold
+from fdnf.train.batches import Measure, Moment, Objective, Run, Share, fold
 from fdnf.train.keys import BOUNDS
 from fdnf.train.preprocess import Data, Prepared, Preprocess
 from fdnf.train.rules import ConfigError
@@ -211,15 +211,13 @@ def by_loss(
         key = fold(jax.random.key(0), Run.MEASURE, number)
         share = Share(jax.lax.axis_index(AXIS), devices)
         batch = plain.train(fold(key, Measure.PREPROCESS), batch, share)
-        noise = fold(key, Measure.NOISE)
+        moment = Moment(fold(key, Measure.NOISE), step, None, share)
 
         def one(run):
             params, constants, own = run
             given = own if teacher_runs else teacher
-            value, _ = objective(
-                params, constants, given, batch, noise, step, None, share
-            )
-            return value
+            variables = {"params": params, "constants": constants}
+            return objective(variables, given, batch, moment)[0]
 
         own = teacher if teacher_runs else None
         return jax.lax.pmean(over_runs(one, (params, constants, own)), AXIS)

@@ -12,7 +12,7 @@ from fdnf.students.rrdb import RRDBNet
 from fdnf.students.srflow import SRFlowStudent
 from fdnf.train import generators, objectives, settings
 from fdnf.train.settings import ConfigError
-from tests import floats, laws
+from tests import floats, laws, tiny
 
 KEY = jax.random.key(0)
 TINY = {"scale": 2, "blocks": 1, "features": 4, "growth": 2, "rdbs": 1, "convs": 2}
@@ -40,14 +40,8 @@ def pair():
 def test_objective_is_the_loss_on_shared_latents(pair):
     batch, teacher, student = pair
     objective = objectives.build(config(temperature=0.5), STUDENT, TEACHER, 1.0)
-    loss, terms = jax.jit(objective)(
-        student["params"],
-        student.get("constants", {}),
-        {"flow": teacher, "feature": None},
-        batch,
-        KEY,
-        0,
-    )
+    given = {"flow": teacher, "feature": None}
+    loss, terms = tiny.compiled(objective)(student, given, batch, KEY, 0)
     z = STUDENT.draw(jax.random.fold_in(KEY, 2), batch["x"].shape, 0.5)
 
     @jax.jit
@@ -65,7 +59,7 @@ def test_regression_is_the_mean_distance_to_the_data(pair):
     net = RRDBNet(**TINY)
     variables = laws.drawn(net, (), batch["cond"])
     objective = objectives.build(config("regression"), net, None, 1.0)
-    loss, terms = jax.jit(objective)(variables["params"], {}, {}, batch, KEY, 0)
+    loss, terms = tiny.compiled(objective)(variables, {}, batch, KEY, 0)
     made = jax.jit(net.apply)(variables, (), batch["cond"])
     floats.assert_close(loss, jnp.mean(jnp.abs(made - batch["x"])), rtol=1e-5)
     floats.assert_close(terms["l1"], loss)

@@ -178,9 +178,9 @@ def nan_from(step, monkeypatch):
     def spoiled(*args):
         objective = build(*args)
 
-        def wrapped(params, constants, teacher, batch, key, now, *more):
-            loss, terms = objective(params, constants, teacher, batch, key, now, *more)
-            return loss + jnp.where(now >= step, jnp.nan, 0.0), terms
+        def wrapped(variables, teacher, batch, moment):
+            loss, terms = objective(variables, teacher, batch, moment)
+            return loss + jnp.where(moment.step >= step, jnp.nan, 0.0), terms
 
         return wrapped
 

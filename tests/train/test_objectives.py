@@ -8,6 +8,7 @@ import pytest
 from fdnf.flows import build as flows
 from fdnf.losses import distillation, presets
 from fdnf.train import objectives
+from fdnf.train.batches import Moment
 from tests import floats, tiny
 
 KEY = jax.random.key(0)
@@ -18,12 +19,13 @@ def made(config):
     """The objective, jitted, with a student's and another teacher's parameters."""
     student = flows.build(config.model)
     teacher = flows.build(config.teacher.config.model)
-    built = jax.jit(objectives.build(config, student, teacher, reach=10.0))
+    built = tiny.compiled(objectives.build(config, student, teacher, reach=10.0))
     params = perturbed(student, 1)["params"]
     fixed = perturbed(teacher, 2)
 
     def objective(step, params=params):
-        return built(params, {}, fixed, {"x": X}, KEY, jnp.asarray(step))
+        variables = {"params": params}
+        return built(variables, fixed, {"x": X}, KEY, jnp.asarray(step))
 
     return objective, params, (student, teacher, {"params": params}, fixed)
 
@@ -41,7 +43,7 @@ def test_nll_is_the_negative_mean_log_density():
     flow = flows.build(config.model)
     variables = perturbed(flow, 1)
     objective = objectives.build(config, flow, None, 1.0)
-    loss, terms = objective(variables["params"], {}, {}, {"x": X}, KEY, 0)
+    loss, terms = objective(variables, {}, {"x": X}, Moment(KEY))
     expected = -jnp.mean(flow.apply(variables, X, method="log_prob"))
     floats.assert_close(loss, expected, rtol=1e-6)
     floats.assert_close(terms["nll"], expected, rtol=1e-6)
@@ -149,7 +151,7 @@ def test_skd_in_64_bit_mode(dtype):
         objective = objectives.build(config, student, teacher, reach=10.0)
         loss, terms = jax.eval_shape(
             lambda mine, theirs, x, step: objective(
-                mine["params"], {}, theirs, {"x": x}, KEY, step
+                mine, theirs, {"x": x}, Moment(KEY, step)
             ),
             mine,
             theirs,

@@ -98,10 +98,10 @@ def test_two_devices_equal_one():
 
 
 def test_devices_draw_different_rows():
-    def objective(params, constants, teacher, batch, key, now, *_):
+    def objective(variables, teacher, batch, moment):
         here = jax.lax.all_gather(batch["x"], step.AXIS)
         gap = jnp.abs(here[0] - here[1]).max()
-        zero = sum(jnp.sum(leaf) for leaf in jax.tree.leaves(params))
+        zero = sum(jnp.sum(leaf) for leaf in jax.tree.leaves(variables))
         return 0.0 * zero, {"gap": gap}
 
     take = program(objective, 200, 16, 2, 1, 0.0)
@@ -176,12 +176,12 @@ def test_the_state_is_donated():
 def spoiled(how):
     """NLL, at steps 2 and 3 with a loss or gradient that is not finite."""
 
-    def objective(params, constants, teacher, batch, key, now, *_):
-        loss, terms = NLL(params, constants, teacher, batch, key, now)
-        bad = (now == 2) | (now == 3)
+    def objective(variables, teacher, batch, moment):
+        loss, terms = NLL(variables, teacher, batch, moment)
+        bad = (moment.step == 2) | (moment.step == 3)
         if how == "loss":  # Its gradient stays finite.
             return loss + jnp.where(bad, jnp.nan, 0.0), terms
-        leaf = jax.tree.leaves(params)[0].ravel()[0]
+        leaf = jax.tree.leaves(variables["params"])[0].ravel()[0]
         shifted = jnp.where(bad, leaf - jax.lax.stop_gradient(leaf), 1.0)
         return loss + jnp.sqrt(shifted) - jnp.where(bad, 0.0, 1.0), terms
 

@@ -308,8 +308,8 @@ def test_latents_of_skd_are_not_the_dequantisation_noise():
 
     flow = Seen(trainer.data.event)
     objective = objectives.build(trainer.config, flow, flow, 0.5)
-    params, fixed = trainer.variables["params"], trainer.taught
-    objective(params, {}, fixed, batch, noise, jnp.zeros((), int))
+    moment = batches.Moment(noise, jnp.zeros((), int))
+    objective(trainer.variables, trainer.taught, batch, moment)
     u = np.ravel(256 * (batch["x"] + 0.5))
     ((*parts,),) = seen
     assert len(parts) == 3

@@ -12,7 +12,8 @@ from fdnf import types
 from fdnf.flows import build as flows
 from fdnf.losses import density, expansion, inverse_matching
 from fdnf.train import batches, transfer, validation
-from tests import floats, laws
+from fdnf.train.batches import Moment
+from tests import floats, laws, tiny
 
 KEY = jax.random.key(0)
 EVENT = (3,)
@@ -44,10 +45,11 @@ def made(config):
     """The jitted objective as a function of step and parameters, and the cases."""
     student, teacher, batch = cases(config)
     built = transfer.build(config, student.module, teacher.module, reach=10.0)
-    built = jax.jit(built)
+    built = tiny.compiled(built)
 
-    def objective(step=0, params=student.variables["params"], key=KEY):
-        return built(params, {}, teacher.variables, batch, key, jnp.asarray(step))
+    def objective(step=0, key=KEY):
+        given = student.variables, teacher.variables, batch
+        return built(*given, key, jnp.asarray(step))
 
     return objective, student, teacher, batch["x"]
 
@@ -115,7 +117,7 @@ def test_gradients_move_the_student_and_not_the_teacher(method):
     @jax.jit
     def gradient(params, fixed, step):
         return jax.grad(
-            lambda p, f: objective(p, {}, f, batch, KEY, step, weights=(1.0,))[0],
+            lambda p, f: objective({"params": p}, f, batch, Moment(KEY, step))[0],
             argnums=(0, 1),
         )(params, fixed)
 
@@ -158,9 +160,9 @@ def test_the_branch_that_is_not_taken_is_not_computed():
         return found
 
     counted = types.ExternalFlow(encode=encode)
-    objective = jax.jit(transfer.build(config, student.module, counted, 1.0))
+    objective = tiny.compiled(transfer.build(config, student.module, counted, 1.0))
     for step in (0, 15):
-        arguments = student.variables["params"], {}, teacher.variables, batch, KEY
+        arguments = student.variables, teacher.variables, batch, KEY
         jax.block_until_ready(objective(*arguments, jnp.asarray(step)))
         jax.effects_barrier()
     assert len(calls) == 2
@@ -171,12 +173,12 @@ def test_two_devices_see_what_one_does(method):
     config = small(method, noise=0.3)
     student, teacher, batch = cases(config)
     objective = transfer.build(config, student.module, teacher.module, 1.0)
-    params, fixed = student.variables["params"], teacher.variables
+    given = student.variables, teacher.variables
 
     @jax.jit
     def loss(rows, index):
         share = batches.Share(index, 16 // len(rows))
-        return objective(params, {}, fixed, {"x": rows}, KEY, 0, None, share)[0]
+        return objective(*given, {"x": rows}, Moment(KEY, share=share))[0]
 
     x = batch["x"]
     halves = [loss(x[:8], 0), loss(x[8:], 1)]
@@ -217,12 +219,12 @@ def test_an_iaf_learns_in_fifty_steps_by_any_method():
             params, state = carry
             key = jax.random.fold_in(KEY, i)
             (value, _), slope = jax.value_and_grad(objective, has_aux=True)(
-                params, {}, teacher.variables, {"x": x}, key, i
+                params, teacher.variables, {"x": x}, Moment(key, i)
             )
             updates, state = optimizer.update(slope, state)
             return (optax.apply_updates(params, updates), state), value
 
-        params = student.variables["params"]
+        params = {"params": student.variables["params"]}
         _, values = jax.jit(
             lambda p, step=step: jax.lax.scan(
                 step, (p, optimizer.init(p)), jnp.arange(50)
