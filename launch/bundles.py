@@ -2,13 +2,16 @@
 
 import dataclasses
 import itertools
+import json
+import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 
 from launch.points import Point, SweepError
 
-# Overrides in which the points of one program may differ; seed or path or number.
-FREE = ("seed", "optim.lr", "loss.args.weights", "teacher.workdir", "label")
-LARGEST = 16
+# The program's own rule: overrides in which its points may differ, and how many it
+# takes. fdnf stands beside this package.
+_RULE = pathlib.Path(__file__).parents[1] / "fdnf" / "train" / "packing.json"
+RULE = json.loads(_RULE.read_bytes())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,8 +47,8 @@ def parse_pack(text: str) -> int | None:
 def plan(points: Sequence[Point], pack: int | None, jobs: int = 1) -> list[Bundle]:
     """Bundles of points, each after those it waits for.
 
-    Points of one config that differ only in what `FREE` lists share a process, if they
-    are equally far from the first of the sweep.
+    Points of one config that differ only in what is free by `RULE` share a process, if
+    they are equally far from the first of the sweep.
 
     Args:
       points: in an order in which they can run.
@@ -65,7 +68,7 @@ def plan(points: Sequence[Point], pack: int | None, jobs: int = 1) -> list[Bundl
         parts = [
             part
             for group in groups.values()
-            for part in _chunks(group, pack or LARGEST)
+            for part in _chunks(group, pack or RULE["largest"])
         ]
         if pack is None:
             parts = _spread(parts, jobs)
@@ -80,10 +83,14 @@ def _bundle(points: Sequence[Point]) -> Bundle:
 
 
 def _key(point: Point) -> tuple:
-    fixed = {k: v for k, v in point.overrides.items() if k not in FREE}
+    fixed = {k: v for k, v in point.overrides.items() if not _is_free(k)}
     # Points that set a key and points that leave it are not the same program to start.
-    free = tuple(sorted(set(point.overrides) & set(FREE)))
+    free = tuple(sorted(set(point.overrides) - set(fixed)))
     return point.config, repr(sorted(fixed.items())), free
+
+
+def _is_free(key: str) -> bool:
+    return any(key == free or key.startswith(f"{free}.") for free in RULE["free"])
 
 
 def _spread(parts: list, jobs: int) -> list:

@@ -25,9 +25,9 @@ from fdnf.train.loop import TrainingStoppedError
 from fdnf.train.rules import ConfigError
 from fdnf.train.settings import Experiment
 
-# What a group holds at most if nothing is asked for. It is halved when a device's
-# memory does not suffice.
-LARGEST, LARGEST_OF_IMAGES = 16, 4
+# Which keys may differ within a group, and what it holds at most if nothing is asked
+# for (it is halved when a device's memory does not suffice).
+RULE = json.loads(pathlib.Path(__file__).with_name("packing.json").read_bytes())
 # What is wrong with one member, and need not be with the others.
 REFUSALS = (ConfigError, DataError, CheckpointError)
 
@@ -41,7 +41,7 @@ def limit(pack: str, images: bool = False) -> int:
       ConfigError: unless it is "auto" or a whole number from 1 on.
     """
     if pack == "auto":
-        return LARGEST_OF_IMAGES if images else LARGEST
+        return RULE["largest_of_images" if images else "largest"]
     if not pack.isdecimal() or int(pack) < 1:
         raise ConfigError(f"--pack={pack}: expected auto, 1 (apart) or a number")
     return int(pack)
@@ -155,21 +155,24 @@ def refuse(member: Experiment, error: Exception) -> None:
 
 
 def _program(member: Experiment) -> str:
-    """What two members must agree in, as text."""
+    """What two members must agree in, as text: all but the keys that are free.
+
+    Of those, too, what makes another program: which weights of the loss are 0, the
+    teacher's architecture, and where students learn from samples, which are one pool
+    for all, seed and teacher.
+    """
     config = settings.to_dict(member.config)
-    for key in ("study", "label", "group"):
-        config.pop(key, None)
-    del config["optim"]["lr"]
+    pooled = [config["seed"], str(member.teacher)]
+    pooled *= bool((config.get("teacher") or {}).get("samples"))
+    for key in RULE["free"]:
+        *path, last = key.split(".")
+        section: Any = config
+        for name in path:
+            section = section.get(name) or {}
+        section.pop(last, None)
     config["terms"] = [bool(weight) for weight in objectives.weights(member.config)]
-    if "args" in config["loss"]:
-        config["loss"]["args"].pop("weights", None)
-    own = config.get("teacher") or {}
-    if own.get("samples"):
-        return json.dumps(config, sort_keys=True)  # They are one pool for all.
-    del config["seed"]
-    if member.teacher:
-        own["workdir"] = _model(member.teacher)
-    return json.dumps(config, sort_keys=True)
+    config["model of the teacher"] = member.teacher and _model(member.teacher)
+    return json.dumps([config, pooled], sort_keys=True)
 
 
 def _model(teacher: pathlib.Path) -> Any:

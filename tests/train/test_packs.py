@@ -1,10 +1,15 @@
 """Experiments trained as one program: which go together, and how many."""
 
+import functools
+
 import jax
 import pytest
+from flax import traverse_util
 
-from fdnf.train import loop, packs
+from fdnf.train import loop, packs, settings
 from fdnf.train.settings import ConfigError, Experiment
+from launch import bundles
+from launch.points import Point
 from tests import tiny
 
 
@@ -41,11 +46,16 @@ def grouped(members, most=16):
     )
 
 
-def test_those_that_differ_in_numbers_go_together(tmp_path):
+def alike_teachers(path):
+    """Workdirs of two teachers of one architecture."""
     for name in ("t1", "t2"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "config.json").write_text('{"model": {"name": "maf"}}')
-    one, two = tmp_path / "t1", tmp_path / "t2"
+        (path / name).mkdir()
+        (path / name / "config.json").write_text('{"model": {"name": "maf"}}')
+    return path / "t1", path / "t2"
+
+
+def test_those_that_differ_in_numbers_go_together(tmp_path):
+    one, two = alike_teachers(tmp_path)
     found = grouped(
         [
             member(
@@ -81,6 +91,44 @@ def test_another_program_goes_apart(overrides, tmp_path):
         member(tmp_path / "b", "ilkd", tmp_path, **overrides),
     ]
     assert grouped(members) == [["a"], ["b"]]
+
+
+def another(value):
+    """Some other value of the same type."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, str):
+        return f"{value}x"
+    return (0.5, 1.0, 0.0) if isinstance(value, list | tuple | None) else value + 1
+
+
+def test_the_launcher_and_the_program_have_one_rule(tmp_path):
+    """What changes one key goes together in both, or in neither."""
+    given = {"loss.method": "lkd", "loss.preset": "official"}
+    base = tiny.config("ilkd")
+    base.loss.args.weights = (1.0, 0.1, 0.0)
+    keys = traverse_util.flatten_dict(settings.to_dict(base), sep=".")
+    keys = [k for k in keys if not k.startswith("teacher.config")] + ["label"]
+    alike_teachers(tmp_path)
+    together = []
+    for key in keys:
+        config = base.copy_and_resolve_references()
+        *path, last = key.split(".")
+        section = functools.reduce(getattr, path, config)
+        with section.unlocked(), section.ignore_type():
+            old = section.get(last, "")
+            section[last] = given.get(key, another(old))
+        teacher = tmp_path / ("t2" if key == "teacher.workdir" else "t1")
+        members = [
+            Experiment(base, tmp_path / "a", tmp_path / "t1"),
+            Experiment(config, tmp_path / "b", teacher),
+        ]
+        points = [Point("c.py", {key: value}) for value in (old, section[last])]
+        found = len(packs.plan(members, 16)), len(bundles.plan(points, None))
+        assert found in ((1, 1), (2, 2)), key
+        together += [key] * (found == (1, 1))
+    assert {"seed", "optim.lr", "loss.args.weights", "label"} <= set(together)
+    assert len(together) < 10 < len(keys)
 
 
 def test_teachers_of_another_architecture_go_apart(tmp_path):

@@ -1,6 +1,8 @@
 """The training step: devices, runs side by side, calls, and steps that are skipped."""
 
 import functools
+import pathlib
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -230,3 +232,42 @@ def test_log_prob_covers_each_row_once(batch):
         params = jax.tree.map(lambda leaf, r=r: leaf[r], state.params)
         expected = FLOW.apply({"params": params}, rows, method="log_prob")
         np.testing.assert_allclose(found[r], expected, rtol=1e-5, atol=1e-5)
+
+
+# Files of the package that run between the draw of a batch and the update of the
+# parameters, for a reader to open.
+MOST_FILES = 18
+
+
+def test_one_step_of_ilkd_on_maf_runs_through_few_files():
+    config = tiny.config("ilkd")
+    student = flows.build(config.model)
+    teacher = flows.build(config.teacher.config.model)
+    taught = teacher.init(jax.random.key(5), jnp.zeros((4, 3)))
+    objective = objectives.build(config, student, teacher, 1.0)
+    take = step.make_train_step(
+        objective, OPTIMIZER, batches.uniform(200, 16, 2), steps=1, ema=0.0
+    )
+    keys = step.run_keys(0, 1)
+    x = jnp.asarray(DATA.train[None, :32])
+    state = models.init_state(student, OPTIMIZER, keys, x, 0.0)
+    given = np.zeros(2, np.int32), step.hyper(keys, weights=(0.9, 0.1, 0.0))
+    jax.clear_caches()  # What was traced before would not run again.
+    root = str(pathlib.Path(step.__file__).parents[1])
+    files = set()
+
+    def note(frame, event, _):
+        name = frame.f_code.co_filename
+        if event == "call" and name.startswith(root):
+            files.add(str(pathlib.Path(name).relative_to(root)))
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        take.lower(state, *given, {"train": jnp.asarray(DATA.train)}, taught)
+    finally:
+        sys.setprofile(before)
+    print(*sorted(files), sep="\n")
+    own = {"train/step.py", "train/batches.py", "train/objectives.py", "train/optim.py"}
+    assert own | {"losses/distillation.py", "flows/maf.py", "nets/made.py"} <= files
+    assert len(files) <= MOST_FILES, sorted(files)
