@@ -80,10 +80,10 @@ def test_one_step(file, word, tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(teachers, "load", lambda _: found)
     begin = time.perf_counter()
     built = program.build([settings.Experiment(config, tmp_path, teacher)])
-    state, hyper = jax.device_put((built.state, built.hyper), built.replicated)
+    state = jax.device_put(built.state, built.replicated)
     before = jax.tree.map(np.array, state.params)
     run = np.zeros(1, np.int32)
-    state, scalars = built.take(state, run, hyper, built.on_device, built.teacher)
+    state, scalars = built.take(state, run)
     loss = float(np.mean(jax.device_get(scalars["loss"])))
     took = time.perf_counter() - begin
     assert np.isfinite(loss)

@@ -163,9 +163,7 @@ def _train(members: Sequence[Experiment], label: str) -> list[dict[str, Any] | N
                 (member.workdir / workdirs.FAILED).unlink(missing_ok=True)
                 content = settings.to_dict(member.config)
                 files.write_json(member.workdir / workdirs.CONFIG, content)
-        train_state, hyper = jax.device_put(
-            (train_state, built.hyper), built.replicated
-        )
+        train_state = jax.device_put(train_state, built.replicated)
 
         # Loop.
         stack.enter_context(_named_checkpoint(kept))
@@ -180,13 +178,8 @@ def _train(members: Sequence[Experiment], label: str) -> list[dict[str, Any] | N
         while now < train.steps:
             if _halts(told):
                 _halt(kept, alive, built, now, train_state, best, metas)
-            train_state, scalars = built.take(
-                train_state,
-                np.full(here, bool(interruption.requested()), np.int32),
-                hyper,
-                built.on_device,
-                built.teacher,
-            )
+            stop = np.full(here, bool(interruption.requested()), np.int32)
+            train_state, scalars = built.take(train_state, stop)
             told = [*told[-1:], scalars.pop("stop")]
             now += train.steps_per_call
             pace.called(scalars, train.steps_per_call)
@@ -209,10 +202,12 @@ def _train(members: Sequence[Experiment], label: str) -> list[dict[str, Any] | N
             if not alive:
                 raise TrainingStoppedError("all runs have failed")
             if due:
-                before, found = found, _measured(built, train_state)
+                evaluated = train_state.evaluated, train_state.constants
+                before, found = found, built.validate(*evaluated)
                 row |= found.scalars
                 _name_rows(built, members, before, found)
-                best = _updated(built, train_state, best, found, now)
+                best = built.update(best, *evaluated, found.loss, now)
+                best = jax.device_get(best)
             # The log goes first: what a resumed run finds is then never ahead of it.
             for i in alive:
                 writers[i].write(now, _of(row, built.runs[i]))
@@ -229,7 +224,7 @@ def _train(members: Sequence[Experiment], label: str) -> list[dict[str, Any] | N
         row = dict(zip(("bad_in_a_row", "skipped_steps"), counts, strict=True))
         skipped = np.asarray(row["skipped_steps"])
         if found is None:  # It stood at its end already.
-            found = _measured(built, train_state)
+            found = built.validate(train_state.evaluated, train_state.constants)
         for i in list(alive):
             if (skipped[built.runs[i]] >= train.steps).any():
                 error = _failure(built, i, kept[i], now, row, train.steps)
@@ -310,20 +305,6 @@ def _save(
         mine = jax.tree.map(lambda leaf, runs=runs: leaf[runs], best)
         kept[i].save(now, step.take(train_state, runs), mine, metas[i])
     return True
-
-
-def _measured(built: Program, train_state) -> validation.Validation:
-    """What is measured of the parameters that would be kept."""
-    params = train_state.params if train_state.ema is None else train_state.ema
-    return built.validate(params, train_state.constants, built.teacher)
-
-
-def _updated(built: Program, train_state, best, found, now: int):
-    """The best parameters so far."""
-    params = train_state.params if train_state.ema is None else train_state.ema
-    return jax.device_get(
-        built.update(best, params, train_state.constants, found.loss, now)
-    )
 
 
 def _name_rows(built: Program, members, before, found) -> None:

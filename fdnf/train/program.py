@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
@@ -40,41 +41,37 @@ from fdnf.train.preprocess import Data, Prepared
 from fdnf.train.settings import Experiment
 from fdnf.train.teachers import Source
 
+_log = logging.getLogger(__name__)
+_TRAIN = 0  # The split.
+
 
 class Program(NamedTuple):
     """A training program at its start; the leading axis of trees is that of all runs.
 
     Attributes:
-      take: the training step, see `step.make_train_step`.
-      validate: what is measured during training, see `validation`.
+      take: (state, stop) -> (state, scalars), the training step with all that does not
+        change, see `step.make_train_step`.
+      validate: (params, constants) -> Validation, see `validation`.
       measure: its name in the log.
+      update: what makes of the best so far, and of parameters just evaluated, the next.
       state: the initial state.
       best: the record of a program that has not been evaluated.
-      update: what makes of it, and of parameters just evaluated, the next.
-      hyper: the numbers in which runs differ.
-      data: what is trained on.
-      on_device: its arrays on the devices of this process.
-      teacher: the teachers' variables, {} without.
-      prepared: what is done to batches.
       runs: which runs are whose, one slice a member.
-      replicated: sharding by which each device of this process has a copy.
+      data: what is trained on.
       meta: what checkpoints say of the data.
+      replicated: sharding by which each device of this process has a copy.
     """
 
     take: Callable
-    validate: validation.Validate
+    validate: Callable
     measure: str
+    update: Callable
     state: step.TrainState
     best: validation.Best
-    update: Callable
-    hyper: step.Hyper
-    data: Data
-    on_device: dict[str, Any]
-    teacher: Any
-    prepared: Prepared
     runs: list[slice]
-    replicated: NamedSharding
+    data: Data
     meta: dict[str, Any]
+    replicated: NamedSharding
 
 
 def build(members: Sequence[Experiment]) -> Program:
@@ -88,135 +85,153 @@ def build(members: Sequence[Experiment]) -> Program:
       ConfigError, DataError, CheckpointError: for what does not fit together.
     """
     config = members[0].config
-    train = config.train
     data = datasets.build(config.data)
     prepared = settings.prepared(config, data)
     flow = models.build(config.model)
-    counts = [member.config.runs for member in members]
-    ends = np.cumsum(counts).tolist()
-    total = ends[-1]
-    taught = None
-    if members[0].teacher:
-        taught = teachers.teachers_of(members, data, prepared)
-        cond = prepared.condition_shape(data.event)
-        objectives.check_levels(config, flow, taught.trained.flow, data.event, cond)
-
+    source = _teachers(members, flow, data, prepared)
     reach = prepared.reach(data.train)
-    drawn = feed(members[0], data, prepared, taught, reach)
+    drawn = feed(members[0], data, prepared, source, reach)
     distributed.same("training data", data.train)
-    replicated = _replicated()
-    on_device = jax.device_put(drawn.arrays, replicated)
 
-    # The rate is a number of each run: programs of other rates are the same program.
-    unit = copy.deepcopy(config.optim).unlock()
-    unit.lr = 1.0
-    sampler = config.loss.method in transfer.METHODS
-    restart = transfer.warm_steps(config) if sampler else 0
-    optimizer = optim.make(unit, train.steps, restart, frozen=_frozen(config))
-    teacher = taught.trained.flow if taught else None
-    devices = jax.device_count()
+    teacher = source.trained.flow if source else None
     seeds = [m.config.seed + r for m in members for r in range(m.config.runs)]
     alike, answer = _alike(members, seeds), None
-    if alike > 1 and teacher and train.get("accumulate", 1) == 1:
+    if alike > 1 and teacher and config.train.get("accumulate", 1) == 1:
         teacher, answer = objectives.answering(config, teacher) or (teacher, None)
     objective = objectives.build(config, flow, teacher, reach)
-    take = step.make_train_step(
+    optimizer = _optimizer(config)
+    train_step = step.make_train_step(
         objective,
         optimizer,
         batches.uniform(
-            len(drawn.arrays["train"]), train.batch_size, devices, drawn.share
+            len(drawn.arrays["train"]),
+            config.train.batch_size,
+            jax.device_count(),
+            drawn.share,
         ),
-        steps=train.steps_per_call,
+        steps=config.train.steps_per_call,
         ema=config.optim.ema,
-        teacher_runs=bool(taught and taught.by_run),
-        pack=train.pack,
+        teacher_runs=bool(source and source.by_run),
+        pack=config.train.pack,
         preprocess=drawn.prepared,
-        accumulate=train.get("accumulate", 1),
+        accumulate=config.train.get("accumulate", 1),
         alike=alike,
         answer=answer,
     )
+
     keys = jnp.stack([jax.random.key(seed) for seed in seeds])
-    first = first_batches(data, prepared, train.init_rows, seeds)
+    first = first_batches(data, prepared, config.train.init_rows, seeds)
+    by_loss = config.loss.method in objectives.BY_LOSS
     with settings.explained(flow, data):
-        start = models.init_state(
+        state = models.init_state(
             flow,
             optimizer,
             keys,
             first["x"],
             config.optim.ema,
             first.get("cond"),
-            _inherited(members, flow, taught),
-            density=config.loss.method not in objectives.BY_LOSS,
+            _inherited(members, flow, source),
+            density=not by_loss,
         )
+
+    replicated = _replicated()
+    hyper, arrays, taught = jax.device_put(
+        (
+            _hyper(members, keys),
+            drawn.arrays,
+            _teacher_variables(config, source, len(seeds)),
+        ),
+        replicated,
+    )
     measured = (data, prepared, config.eval.batch_size)
-    by_loss = config.loss.method in objectives.BY_LOSS
+    if by_loss:
+        validate = validation.by_loss(
+            objective,
+            *measured,
+            step=config.train.steps,
+            teacher_runs=bool(source and source.by_run),
+        )
+    else:
+        validate = validation.by_likelihood(flow, *measured)
+    newest = config.loss.method in transfer.METHODS
+    ends = np.cumsum([m.config.runs for m in members]).tolist()
     return Program(
-        take=take,
-        validate=(
-            validation.by_loss(
-                objective,
-                *measured,
-                step=train.steps,
-                teacher_runs=bool(taught and taught.by_run),
-            )
-            if by_loss
-            else validation.by_likelihood(flow, *measured)
-        ),
+        take=lambda state, stop: train_step(state, stop, hyper, arrays, taught),
+        validate=lambda params, constants: validate(params, constants, taught),
         measure=validation.LOSS if by_loss else validation.LIKELIHOOD,
-        state=start,
-        best=validation.first_best(start.params, start.constants, total),
-        update=validation.newest if sampler else validation.update_best,
-        hyper=step.hyper(
-            keys,
-            np.repeat([m.config.optim.lr for m in members], counts),
-            np.repeat([objectives.weights(m.config) for m in members], counts, axis=0),
-        ),
+        update=validation.newest if newest else validation.update_best,
+        state=state,
+        best=validation.first_best(state.params, state.constants, len(seeds)),
+        runs=[slice(*pair) for pair in itertools.pairwise([0, *ends])],
         data=data,
-        on_device=on_device,
-        teacher=jax.device_put(_teacher_variables(config, taught, total), replicated),
-        prepared=prepared,
-        runs=[slice(end - n, end) for n, end in zip(counts, ends, strict=True)],
-        replicated=replicated,
         meta={
             "event": data.event,
             "preprocess": preprocess.describe(prepared),
             "data": data.name,
         },
+        replicated=replicated,
+    )
+
+
+def _teachers(
+    members: Sequence[Experiment], flow: models.Model, data: Data, prepared: Prepared
+) -> Source | None:
+    """The members' teachers, if they have any, with levels that can be compared."""
+    if not members[0].teacher:
+        return None
+    source = teachers.teachers_of(members, data, prepared)
+    cond = prepared.condition_shape(data.event)
+    other = source.trained.flow
+    objectives.check_levels(members[0].config, flow, other, data.event, cond)
+    return source
+
+
+def _optimizer(config: Any) -> optax.GradientTransformation:
+    # The rate is a number of each run: programs of other rates are the same program.
+    unit = copy.deepcopy(config.optim).unlock()
+    unit.lr = 1.0
+    restart, frozen, section = 0, None, config.get("pretrained")
+    if config.loss.method in transfer.METHODS:
+        restart = transfer.warm_steps(config)
+    if section and section.frozen:
+        frozen = section.into, round(section.frozen * config.train.steps)
+    return optim.make(unit, config.train.steps, restart, frozen=frozen)
+
+
+def _hyper(members: Sequence[Experiment], keys: Array) -> step.Hyper:
+    """The numbers in which the members' runs differ."""
+    counts = [member.config.runs for member in members]
+    return step.hyper(
+        keys,
+        np.repeat([m.config.optim.lr for m in members], counts),
+        np.repeat([objectives.weights(m.config) for m in members], counts, axis=0),
     )
 
 
 def _inherited(
-    members: Sequence[Experiment], flow: models.Model, taught: Source | None
+    members: Sequence[Experiment], flow: models.Model, source: Source | None
 ) -> list[models.Inheritance]:
     """What the members' model takes over from others before it is trained."""
     found, config = [], members[0].config
-    if taught and config.teacher.get("inherit_permutations", False):
+    if source and config.teacher.get("inherit_permutations", False):
         take = models.permutations
-        found.append(models.Inheritance(take, taught.variables, taught.by_run))
-    if taught and isinstance(flow, Student):
-        found.append(models.Inheritance(flow.inherit, taught.variables, taught.by_run))
-    if members[0].pretrained:
-        source = teachers.pretrained_of(members)
-        take = functools.partial(models.subtree, config.pretrained.into)
         found.append(models.Inheritance(take, source.variables, source.by_run))
+    if source and isinstance(flow, Student):
+        found.append(models.Inheritance(flow.inherit, source.variables, source.by_run))
+    if members[0].pretrained:
+        start = teachers.pretrained_of(members)
+        take = functools.partial(models.subtree, config.pretrained.into)
+        found.append(models.Inheritance(take, start.variables, start.by_run))
     return found
 
 
-def _frozen(config: Any) -> tuple[str, int] | None:
-    """The parameters that stand still at first, and for how many steps."""
-    section = config.get("pretrained")
-    if not section or not section.frozen:
-        return None
-    return section.into, round(section.frozen * config.train.steps)
-
-
-def _teacher_variables(config: Any, taught: Source | None, runs: int) -> Any:
+def _teacher_variables(config: Any, source: Source | None, runs: int) -> Any:
     """The teachers' variables, with the weights of the loss's own network."""
-    variables = taught.variables if taught else {}
+    variables = source.variables if source else {}
     if config.loss.method != "feed_forward":
         return variables
     feature = generators.weights(config)
-    if taught and taught.by_run:
+    if source and source.by_run:
         feature = jax.tree.map(
             lambda leaf: jnp.broadcast_to(leaf, (runs, *leaf.shape)), feature
         )
@@ -251,10 +266,6 @@ def _replicated() -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-_log = logging.getLogger(__name__)
-_TRAIN = 0  # The split.
-
-
 class Feed(NamedTuple):
     """What batches are drawn from, and what is done to them.
 
@@ -273,7 +284,7 @@ def feed(
     member: Experiment,
     data: Data,
     prepared: Prepared,
-    taught: Source | None,
+    source: Source | None,
     reach: float,
 ) -> Feed:
     """Training rows, and the teacher's samples where they are asked for.
@@ -282,7 +293,7 @@ def feed(
       member: read are `teacher`, `loss` and `seed` of its config.
       data: the data set.
       prepared: what is done to its batches.
-      taught: the teacher.
+      source: the teacher.
       reach: largest |x| of the training data.
     """
     config = member.config
@@ -290,11 +301,11 @@ def feed(
     beside = prepared.beside(data, _TRAIN)
     if beside is not None:
         arrays["beside"] = beside
-    if taught is None or not config.teacher.samples:
+    if source is None or not config.teacher.samples:
         return Feed(arrays, 0.0, prepared)
     oracle = config.loss.method == "oracle"
     generated = teachers.pool(
-        taught.trained,
+        source.trained,
         str(member.teacher),
         config.teacher.samples,
         config.seed,

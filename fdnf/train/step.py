@@ -49,6 +49,11 @@ class TrainState:
     constants: Any
     opt_state: Any
 
+    @property
+    def evaluated(self) -> Any:
+        """What is evaluated and kept: the average, where there is one."""
+        return self.params if self.ema is None else self.ema
+
 
 def take(state: TrainState, runs: slice) -> TrainState:
     """The state of some of the runs."""
