@@ -1,5 +1,6 @@
 """Optimisers, learning-rate schedules and moving averages, from `config.optim`."""
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -56,9 +57,8 @@ def _exponential(config: Any, steps: int) -> optax.Schedule:
             f"optim.e_fold={fold}: expected the steps in which "
             "optim.schedule='exponential' divides the rate by e."
         )
-    least = config.final * config.lr
-    return lambda count: jnp.maximum(
-        config.lr * jnp.exp(-jnp.asarray(count) / fold), least
+    return optax.exponential_decay(
+        config.lr, fold, math.exp(-1), end_value=config.final * config.lr
     )
 
 

@@ -65,20 +65,9 @@ def test_regression_is_the_mean_distance_to_the_data(pair):
     floats.assert_close(terms["l1"], loss)
 
 
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        ({"beta": 1.0}, r"has \['beta'\]; known"),
-        ({"feature": "lpips"}, "unknown loss.feed_forward.feature 'lpips'"),
-        ({"alpha": -1.0}, "alpha=-1.0: expected at least 0"),
-        ({"alpha": 1.0}, "weighs no feature"),
-        ({"temperature": 0.0}, "temperature=0.0"),
-        ({"limit": 0.0}, "limit=0.0"),
-    ],
-)
-def test_wrong_settings(given, words):
-    with pytest.raises(ValueError, match=words):
-        generators.arguments(config(**given))
+def test_a_weight_needs_a_feature():
+    with pytest.raises(ValueError, match="weighs no feature"):
+        generators.arguments(config(alpha=1.0))
 
 
 def test_teacher_is_needed():

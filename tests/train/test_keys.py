@@ -145,6 +145,7 @@ WRONG = {
         "loss.transfer.warm": (1.0, -0.1, NAN),
         "loss.transfer.expansion": (-1, 0.5),
         "loss.transfer.path": ("no",),
+        "loss.transfer.centre": ("origin",),
         "loss.skd.reach": (0.0,),
     },
     "sr": {
