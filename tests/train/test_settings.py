@@ -1,11 +1,17 @@
-"""What a config must hold, and its way through JSON."""
+"""Checks of a whole config, overrides of it, and the data of the models within it."""
 
+import copy
+import importlib
 import json
+import pathlib
+import subprocess
+import sys
 
 import pytest
 
 from configs import waveglow_asterisk
-from fdnf.train import settings
+from fdnf.experiments import points, study
+from fdnf.train import faults, loop, models, settings
 from fdnf.train.settings import ConfigError
 from tests import tiny
 
@@ -95,3 +101,252 @@ def test_a_feed_forward_student_has_no_pool_of_samples():
     config.teacher.samples = 100
     with pytest.raises(ConfigError, match=r"teacher.samples=100: .* set it to 0"):
         settings.check(config)
+
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def get(name, arg):
+    return importlib.import_module(f"configs.{name}").get_config(arg).lock()
+
+
+def given(config, *words):
+    """The config, after what a command line gives."""
+    rest, values = settings.split_flags(words)
+    assert not rest
+    settings.override(config, values)
+    return config
+
+
+def test_the_command(tmp_path):
+    """Data reach the teacher that is trained first; arguments are merged."""
+    words = [
+        "--config=configs/maf_gas.py:ilkd,smoke",
+        "--config.data.name=npz",
+        f"--config.data.args={{'path': '{tmp_path / 'rows.npz'}'}}",
+        "--config.model.args={'steps': 2}",
+        "--config.teacher.config.model.args.bound=3",
+    ]
+    code = (
+        "import json, sys\n"
+        "from fdnf import main\n"
+        "main.parse_flags(sys.argv)\n"
+        "print(main._CONFIG.value.to_json())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    config = json.loads(done.stdout)
+    assert config["data"] == {
+        "name": "npz",
+        "args": {"path": str(tmp_path / "rows.npz")},
+    }
+    assert config["teacher"]["config"]["data"] == config["data"]
+    assert config["model"]["args"] == {"steps": 2, "hidden": [32, 32]}
+    assert config["teacher"]["config"]["model"]["args"]["bound"] == 3
+    settings.check(settings.from_dict(config))
+
+
+def test_data_reach_all_models_that_are_trained_first():
+    config = given(get("srflow_bsds300", "student,smoke"), "--config.data.args.rows=12")
+    before = config.teacher.config.pretrained.config
+    assert config.data.args.rows == 12
+    assert config.teacher.config.data.args.rows == before.data.args.rows == 12
+    settings.check(config)
+
+
+def test_the_teachers_own_value_goes_before():
+    config = get("maf_gas", "ilkd,smoke")
+    words = ("--config.teacher.config.data.args.rows=70", "--config.data.args.rows=50")
+    for each in (words, words[::-1]):
+        given(config, *each)
+        assert config.data.args.rows == 50
+        assert config.teacher.config.data.args.rows == 70
+
+
+def test_one_key_of_a_section_of_arguments_leaves_the_others():
+    config = given(
+        get("maf_gas", "smoke"),
+        "--config.model.args={'steps': 2}",
+        "--config.data.args={'rows': 20}",
+    )
+    assert config.model.args.to_dict() == {"steps": 2, "hidden": (32, 32)}
+    assert config.data.args.to_dict() == {"dim": 6, "rows": 20, "seed": 0}
+    settings.check(config)
+
+
+def test_another_model_has_none_of_the_arguments_before():
+    config = get("maf_gas", "smoke")
+    settings.override(config, {"model.args": {"hidden": (8,)}, "model.name": "nice"})
+    assert config.model.args.to_dict() == {"hidden": (8,)}
+    settings.check(config)
+
+
+def test_attributes_that_the_file_leaves_out():
+    words = ("--config.model.args.bound=3", "--config.model.args.steps", "2")
+    config = given(get("maf_gas", "smoke"), *words)
+    assert config.model.args.to_dict() == {"steps": 2, "hidden": (32, 32), "bound": 3}
+    settings.check(config)
+    assert isinstance(models.build(config.model).bound, float)
+    given(config, "--config.model.args.depth=3")
+    with pytest.raises(ConfigError, match="'maf' has no such key"):
+        settings.check(config)
+
+
+def test_split():
+    rest, given = settings.split_flags(
+        [
+            *(
+                "fdnf",
+                "--config=c.py",
+                "--config.optim.lr=1",
+                "--config.loss.args.parts=x",
+            ),
+            *("--config.model.args.hidden=(8,8)", "-config.data.args.path", "a=b.npz"),
+            *("--config.teacher.config.model.args.plu=true", "--workdir=w"),
+        ]
+    )
+    assert rest == [
+        *("fdnf", "--config=c.py", "--config.optim.lr=1"),
+        *("--config.loss.args.parts=x", "--workdir=w"),
+    ]
+    assert given == {
+        "model.args.hidden": (8, 8),
+        "data.args.path": "a=b.npz",
+        "teacher.config.model.args.plu": True,
+    }
+    with pytest.raises(ConfigError, match="data.args.path: a value is missing"):
+        settings.split_flags(["--config.data.args.path"])
+
+
+def test_unknown_keys_name_the_nearest():
+    config = get("maf_gas", "smoke")
+    with pytest.raises(ConfigError, match=r"key: train.stepz; near it are train.steps"):
+        settings.override(config, {"train.stepz": 3})
+    with pytest.raises(ConfigError, match="override seed='x'"):
+        settings.override(config, {"seed": "x"})
+
+
+def unlocked(name, arg):
+    return importlib.import_module(f"configs.{name}").get_config(arg)
+
+
+@pytest.fixture
+def untrained(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("training started")
+
+    monkeypatch.setattr(loop.program.step, "make_train_step", refuse)
+
+
+def test_sections_that_differ_are_refused_before_the_teacher_is_trained(
+    tmp_path, untrained
+):
+    config = tiny.config("ilkd")
+    config.data.args.seed = 1
+    says = (
+        r"teacher.config has other data: data.args.seed \(0 there, 1 here\).*"
+        r"teacher.other_data=True"
+    )
+    with pytest.raises(ConfigError, match=says):
+        loop.train_and_evaluate(config, tmp_path / "run")
+    with pytest.raises(ConfigError, match=says):
+        study.run(config, tmp_path / "study", ("ilkd",), 1)
+    config.teacher.other_data = True
+    with pytest.raises(AssertionError, match="training started"):
+        loop.train_and_evaluate(config, tmp_path / "run")
+
+
+def test_a_trained_teacher_of_other_rows_is_refused(tmp_path, untrained):
+    config = tiny.config("ilkd")
+    workdir = tiny.stored(config.teacher.config, tmp_path / "taught")
+    config.teacher.workdir = str(workdir)
+    with pytest.raises(AssertionError, match="training started"):
+        loop.train_and_evaluate(copy.deepcopy(config), tmp_path / "run")
+    config.data.args.rows = 100
+    says = r"taught was trained on other data: data.args.rows \(200 there, 100 here\)"
+    with pytest.raises(ConfigError, match=says):
+        loop.train_and_evaluate(copy.deepcopy(config), tmp_path / "run")
+    with pytest.raises(ConfigError, match=says):
+        study.run(config, tmp_path / "study", ("ilkd",), 1)
+    config.teacher.other_data = True
+    with pytest.raises(AssertionError, match="training started"):
+        loop.train_and_evaluate(copy.deepcopy(config), tmp_path / "run")
+
+
+def test_the_data_of_a_sweeps_point_reach_its_teacher():
+    given = {"data.args.rows": 50, "data.args": {"seed": 3}}
+    changed = points._changed(tiny.config("ilkd").lock(), given)
+    theirs = changed.teacher.config.data
+    assert theirs.args.to_dict() == {"dim": 3, "rows": 50, "seed": 3}
+    assert changed.data.to_dict() == theirs.to_dict()
+
+
+def test_a_value_of_the_teachers_own_goes_before():
+    given = {"data.args.rows": 50, "teacher.config.data.args.rows": 70}
+    assert faults.reaching("teacher", given) == {"data.args.rows": 70}
+    # What may differ stays as it is, unless the data set is another.
+    given = {"data.args.crop": 64, "data.args.scale": 2, "data.bins": 8}
+    assert faults.reaching("teacher", given) == {
+        "data.args.scale": 2,
+        "data.bins": 8,
+    }
+    assert faults.reaching("pretrained", given) == {"data.args.scale": 2}
+    whole = {"data.args": {"crop": 64, "scale": 2}}
+    assert faults.reaching("teacher", whole) == {"data.args": {"scale": 2}}
+    assert faults.reaching("teacher", {"data.name": "npz", **whole}) == {
+        "data.name": "npz",
+        **whole,
+    }
+
+
+def test_windows_of_the_same_rows_may_differ():
+    config = unlocked("srflow_bsds300", "student")
+    ours, theirs = config.data, copy.deepcopy(config.data)
+    theirs.args.update(crop=64, tile=128, windows=10)
+    theirs.flip = not theirs.flip
+    assert faults.data_differences("teacher", ours, theirs) == []
+    theirs.bins = 0
+    assert faults.data_differences("teacher", ours, theirs) == [
+        "data.bins (0 there, 32 here)"
+    ]
+    assert faults.data_differences("pretrained", ours, theirs) == []
+    theirs.args.scale = 2
+    assert faults.data_differences("pretrained", ours, theirs) == [
+        "data.args.scale (2 there, 4 here)"
+    ]
+
+
+def test_what_is_left_out_is_the_default(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ours = {"name": "npz", "args": {"path": "rows.npz", "rows": None}}
+    theirs = {"name": "npz", "args": {"path": str(tmp_path / "rows.npz")}}
+    assert faults.data_differences("teacher", ours, theirs) == []
+    assert (
+        faults.data_differences(
+            "teacher", {"name": "mnist", "n_bits": 8}, {"name": "mnist", "args": {}}
+        )
+        == []
+    )
+
+
+def test_a_pretrained_model_of_other_data_is_refused():
+    config = unlocked("srflow_photographs", "smoke")
+    config.data.args.rows = 8
+    says = r"pretrained.config has other data: data.args.rows \(None there, 8 here\)"
+    with pytest.raises(ConfigError, match=says):
+        settings.check(config)
+    config.pretrained.other_data = True
+    settings.check(config)
+    # That of a teacher too.
+    config = unlocked("srflow_photographs", "student,smoke")
+    config.teacher.config.pretrained.config.data.args.rows = 8
+    with pytest.raises(ConfigError, match=r"teacher.config.pretrained.config has"):
+        settings.check(config)
+
+
+def test_a_study_on_few_rows_says_so():
+    config = unlocked("recipes", "maf,bsds300,few")
+    assert config.teacher.other_data
+    settings.check(config)
