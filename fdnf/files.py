@@ -87,13 +87,6 @@ def plain(value: Any) -> Any:
     return value
 
 
-def tuples(value: Any) -> Any:
-    """Lists as tuples, however deep: JSON has none, and attributes of modules are."""
-    if isinstance(value, Mapping):
-        return {key: tuples(item) for key, item in value.items()}
-    return tuple(map(tuples, value)) if isinstance(value, tuple | list) else value
-
-
 def loads(text: str | bytes, kind: type = dict) -> Any:
     """The content of JSON text.
 

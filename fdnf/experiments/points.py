@@ -9,11 +9,11 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from fdnf import files
 from fdnf.data import build as datasets
 from fdnf.data import paths
 from fdnf.evaluation.core import stored as results
 from fdnf.experiments import study
+from fdnf.ops import entering
 from fdnf.train import distributed, objectives, packs, settings, stored, workdirs
 from fdnf.train.settings import ConfigError, Experiment
 
@@ -138,6 +138,6 @@ def method(config: Any) -> str:
 def _changed(config: Any, given: dict[str, Any]) -> ConfigDict:
     """A copy of the config with the overrides, whose keys are dotted paths."""
     changed = copy.deepcopy(config)
-    settings.override(changed, files.tuples(given))
+    settings.override(changed, entering.tuples(given))
     settings.expand(changed)
     return changed

@@ -425,7 +425,9 @@ def make_hashable(module: Any) -> None:
 
 
 def tuples(value: Any) -> Any:
-    """The value with lists as tuples, which can be hashed; other values as they are."""
+    """The value with lists as tuples, however deep; other values as they are."""
+    if isinstance(value, dict):
+        return {key: tuples(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return tuple(tuples(item) for item in value)
     return value

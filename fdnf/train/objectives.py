@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from fdnf import files
 from fdnf.losses import distillation, presets
+from fdnf.ops import entering
 from fdnf.train import batches, generators, models, transfer
 from fdnf.train.batches import Arrays, Moment, Noise, Objective, fold
 from fdnf.train.rules import ConfigError
@@ -102,7 +102,7 @@ def arguments(config: Any) -> dict[str, Any]:
     given = dict(config.loss.args)
     kwargs.setdefault("pairs", "ratio")
     kwargs["units"] = config.loss.get("units", "nats")
-    return kwargs | {k: files.tuples(v) for k, v in given.items() if v is not None}
+    return kwargs | {k: entering.tuples(v) for k, v in given.items() if v is not None}
 
 
 def weights(config: Any) -> tuple[float, float, float]:

@@ -14,11 +14,10 @@ import jax.numpy as jnp
 import ml_collections
 from ml_collections import ConfigDict
 
-from fdnf import files
 from fdnf.data import paths
 from fdnf.data.tabular import DataError
 from fdnf.flows.base import FlowModule
-from fdnf.ops import mel
+from fdnf.ops import entering, mel
 from fdnf.train import (
     faults,
     generators,
@@ -264,7 +263,7 @@ def from_dict(values: dict[str, Any]) -> ml_collections.ConfigDict:
 
     Lists of the file are made tuples again.
     """
-    return ml_collections.ConfigDict(faults.complete(files.tuples(values)))
+    return ml_collections.ConfigDict(faults.complete(entering.tuples(values)))
 
 
 # Sections whose keys are those of a model or data set: what the file leaves out can be

@@ -219,7 +219,8 @@ def make_train_step(
         _gradient(objective, accumulate),
         optimizer,
         sample,
-        (preprocess or Preprocess()).train,
+        # Vectors are taken as they are.
+        None if preprocess in (None, Preprocess()) else preprocess.train,
         answer,
         steps,
         ema,
@@ -247,7 +248,7 @@ class _Steps:
     gradient: Callable
     optimizer: optax.GradientTransformation
     sample: DrawBatch
-    prepare: Callable
+    prepare: Callable | None
     answer: Callable | None
     steps: int
     ema: float
@@ -305,7 +306,9 @@ class _Steps:
         batch = self.sample(fold(key, Step.BATCH), data, share.index)
         # The same on every device, which takes its share of what is drawn.
         noise = fold(key, Step.NOISE, Step.WHOLE)
-        return self.prepare(fold(noise, Noise.PREPROCESS), batch, share), noise
+        if self.prepare:
+            batch = self.prepare(fold(noise, Noise.PREPROCESS), batch, share)
+        return batch, noise
 
     def _update(self, trained, fixed, teacher, batch, noise, step, stop):
         """One step of one run, and its scalars."""

@@ -17,8 +17,8 @@ import jax
 import numpy as np
 from flax import traverse_util
 
-from fdnf import files
 from fdnf.data import paths
+from fdnf.ops import entering
 
 # Of what a checkpoint holds; raise it when older versions could not read it.
 FORMAT = 1
@@ -194,7 +194,7 @@ def _read(path: Path, names: tuple[str, ...]) -> tuple[dict[str, Any], dict[str,
             raise ValueError(f"the checksum of {name} differs from the one saved")
         trees[name] = _drawn(tree)
     if "config" in record:
-        record["config"] = files.tuples(record["config"])
+        record["config"] = entering.tuples(record["config"])
     return trees, record
 
 
