@@ -35,7 +35,7 @@ def test_it_is_the_loss_on_whole_batches_of_the_validation_rows(teacher, tmp_pat
     config.eval.batch_size = 64
     built = program.build([Experiment(config, tmp_path, teacher)])
     params, constants = built.state.params, built.state.constants
-    found = built.validate(params, constants, built.teacher)
+    found = built.validate(params, constants)
     assert found.scalars["val_loss"].shape == (1,)
     fixed = teachers.run_of(teachers.load(teacher))[1]
     variables = {"params": jax.tree.map(lambda leaf: leaf[0], params)}
@@ -60,7 +60,7 @@ def test_rows_fewer_than_a_batch_are_taken_again(teacher, tmp_path):
         config.eval.batch_size = size * rows
         built = program.build([Experiment(config, tmp_path, teacher)])
         state = built.state
-        losses.append(built.validate(state.params, state.constants, built.teacher).loss)
+        losses.append(built.validate(state.params, state.constants).loss)
     floats.assert_close(*losses, rtol=1e-5)
 
 
