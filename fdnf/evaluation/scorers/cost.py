@@ -1,8 +1,9 @@
 """What a batch costs a trained model: time and memory, of densities and samples."""
 
+import functools
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,6 @@ from fdnf.evaluation.core.scores import Score
 from fdnf.evaluation.models import sampler as samplers
 from fdnf.evaluation.models import timing
 from fdnf.evaluation.models.sampler import Sampler
-from fdnf.evaluation.models.timing import Timing
 from fdnf.evaluation.scorers import likelihood
 from fdnf.evaluation.scorers.context import Context
 from fdnf.flows.maf import MAF
@@ -27,69 +27,60 @@ NAIVE = ((MAF, "passes"), (PixelCNN, "naive"))
 LONGEST = 5.0
 
 
-class Cost(NamedTuple):
-    """Time and peak memory of one batch; None what was not taken.
-
-    Attributes:
-        batch: its rows.
-        sampling: of decoding latents, of a flow folded if it can be.
-        sampling_mib: memory of that, in MiB.
-        density: of the log density of stored rows.
-        density_mib: memory of that, in MiB.
-    """
-
-    batch: int
-    sampling: Timing
-    sampling_mib: float | None
-    density: Timing | None = None
-    density_mib: float | None = None
-
-
 def scores(context: Context) -> Iterator[Score]:
     """Of the first run alone: a copy beside the others would count as a measurement."""
-    if context.run:
-        return
-    trained, stored = context.trained, context.data.test[: context.section.time_batch]
-    found = measure(trained, stored, density=likelihood.rows(trained) != 0)
-    for name, timing_, mib in (
-        ("density", found.density, found.density_mib),
-        ("sampling", found.sampling, found.sampling_mib),
-    ):
-        if timing_ is not None:
-            median, low, high = timing_.in_ms()
-            yield Score(f"{name}_ms", median, n=found.batch, low=low, high=high)
-        if mib is not None:
-            yield Score(f"{name}_mib", mib, n=found.batch)
+    if context.run == 0:
+        trained = context.trained
+        stored = context.data.test[: context.section.time_batch]
+        yield from measure(trained, stored, density=likelihood.rows(trained) != 0)
 
 
-def measure(trained: Trained, stored: np.ndarray, *, density: bool = True) -> Cost:
-    """What a batch costs the first run of a model, jitted, on the default device.
+def measure(
+    trained: Trained, stored: np.ndarray, *, density: bool = True
+) -> Iterator[Score]:
+    """Time and memory of a batch of a model's first run, jitted, on the default device.
+
+    A flow that can be folded draws folded.
 
     Args:
         trained: a flow or student.
         stored: the rows whose density is taken, as data sets store them; as many are
             drawn.
-        density: whether that is timed, of a model that has one.
+        density: whether that is measured, of a model that has one.
     """
     size, preprocess = len(stored), trained.preprocess
     decoder = samplers.of(trained, 0, size)
     plain = samplers.of(trained, 0, size, fold=False)
-    x = jax.device_put(stored)
-    z = jax.device_put(decoder.draw(jax.random.key(0), x.shape))
     cond = None
     if preprocess.classes:
         cond = jax.nn.one_hot(jnp.arange(size) % preprocess.classes, preprocess.classes)
 
-    def taken(function: Any, model: Sampler, *args: Any) -> tuple[Timing, float | None]:
-        lowered = function.lower(model.flow, preprocess, model.variables, *args)
-        run = lowered.compile()
-        return timing.measure(run, model.variables, *args), timing.peak_mib(run)
+    def taken(name: str, function: Any, model: Sampler, *args: Any) -> Iterator[Score]:
+        given = jax.device_put((model.variables, *args, cond))
+        run = function.lower(model.flow, preprocess, *given).compile()
+        yield timed(f"{name}_ms", size, run, *given)
+        if (mib := timing.peak_mib(run)) is not None:
+            yield Score(f"{name}_mib", mib, n=size)
 
-    times = memory = None
+    noise = jax.random.key(0)
     if density and plain.dense:
-        noise = jax.random.key(0)
-        times, memory = taken(samplers.log_prob_batch, plain, noise, x, cond)
-    return Cost(size, *taken(samplers.decode_batch, decoder, z, cond), times, memory)
+        yield from taken("density", samplers.log_prob_batch, plain, noise, stored)
+    z = decoder.draw(noise, stored.shape)
+    yield from taken("sampling", samplers.decode_batch, decoder, z)
+
+
+def timed(metric: str, rows: int, function: Any, *args: Any, given: str = "") -> Score:
+    """Time of a call in ms, median and tenth and ninetieth percentile.
+
+    Args:
+        metric: of the score.
+        rows: of the batch.
+        function: jitted or compiled; see `timing.measure`.
+        *args: its arguments.
+        given: of the score.
+    """
+    median, low, high = timing.measure(function, *jax.device_put(args)).in_ms()
+    return Score(metric, median, given=given, n=rows, low=low, high=high)
 
 
 def naive(flow: Any) -> Any | None:
@@ -128,17 +119,15 @@ def alone(
     # The programs that the scores run as well: of a deep network each takes long to
     # compile.
     def sampling(flow: Any, rows: int, metric: str, given: str = "") -> Score:
+        decode = functools.partial(samplers.weigh_batch, flow)
         z = model.draw(noise, (rows, *x.shape[1:]))
-        return _timed(metric, given, rows, samplers.weigh_batch, (flow,), model, z)
+        return timed(metric, rows, decode, model.variables, z, given=given)
 
     yield sampling(model.flow, len(x), "sampling_ms", ALONE)
     if not (density and model.dense):
         return
-    static = (model.flow, samplers.AS_IT_IS)
-    taken = _timed(
-        *("density_ms", ALONE, len(x), samplers.log_prob_batch),
-        *(static, model, noise, x),
-    )
+    weigh = functools.partial(samplers.log_prob_batch, model.flow, samplers.AS_IT_IS)
+    taken = timed("density_ms", len(x), weigh, model.variables, noise, x, given=ALONE)
     yield taken
     slow = naive(model.flow) if by_dimension else None
     if slow is not None:
@@ -146,20 +135,3 @@ def alone(
         foreseen = 1e-3 * taken.value * math.prod(x.shape[1:])
         rows = max(1, int(len(x) * min(1.0, LONGEST / foreseen)))
         yield sampling(slow, rows, "naive_ms")
-
-
-def _timed(
-    metric: str,
-    given: str,
-    rows: int,
-    function: Any,
-    static: tuple[Any, ...],
-    model: Sampler,
-    *args: Any,
-) -> Score:
-    def call(*args: Any) -> Any:
-        return function(*static, *args)
-
-    found = timing.measure(call, *jax.device_put((model.variables, *args)))
-    median, low, high = found.in_ms()
-    return Score(metric, median, given=given, n=rows, low=low, high=high)
