@@ -12,6 +12,8 @@ from fdnf.evaluation.core.scores import Result, Run, Score
 
 # Rows of old tables that were of no student: the teacher once more, training rows.
 _FLOORS = {"teacher": "teacher_again", "data": "training"}
+# What the names of sets of images begin with, where a file does not tell.
+_IMAGES = ("cifar10", "celeba64", "mnist", "fashion_mnist", "digits", "synthetic_im")
 
 
 def of_result(found: Mapping[str, Any]) -> list[Result]:
@@ -153,7 +155,7 @@ def of_transfer(found: Mapping[str, Any]) -> list[Result]:
         found["data"],
         _FLOORS[found["method"]] if found["method"] in _FLOORS else found["method"],
         found["seed"],
-        kind="vectors",
+        kind="images" if found["data"].startswith(_IMAGES) else "vectors",
         facts={"source": found["source"]},
     )
     return [Result(run, tuple(scores))]

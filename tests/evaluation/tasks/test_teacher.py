@@ -170,6 +170,18 @@ def test_what_is_not_finite_is_read(tmp_path):
     assert kl.get("sampling_ms") is None
 
 
+@pytest.mark.parametrize(
+    ("data", "kind"), [("mnist_14x14", "images"), ("bsds300", "vectors")]
+)
+def test_a_stored_run_is_of_the_kind_of_its_data(tmp_path, data, kind):
+    path = tmp_path / "kl" / "seed_0" / "transfer.json"
+    path.parent.mkdir(parents=True)
+    fields = json.loads((STORED / "kl" / "seed_0" / "transfer.json").read_text())
+    path.write_text(json.dumps(fields | {"data": data}))
+    (kl,) = stored.read(tmp_path)
+    assert kl.run.kind == kind
+
+
 def test_pictures_are_of_what_was_scored(tmp_path):
     models = {
         "teacher": transfer_pair.trained([(0.0, 1.0)], "nll"),
