@@ -24,6 +24,9 @@ BELOW = {
 }
 for upper in ("train", "evaluation", "experiments", "main"):
     BELOW[upper] = {*BELOW}
+# Of evaluation, each of which may import those before it; beside them stand others.
+WITHIN = ("core", "models", "scorers", "tables", "pictures", "tasks", "report")
+BESIDE = {"export": {"models"}, "benchmark": {"models"}}
 # Third parties of the pure layers; effects bring their own libraries.
 PURE = {"jax", "jaxtyping", "numpy", "flax", "scipy", "dm_pix", "lazy_loader"}
 PURE_LAYERS = {
@@ -100,6 +103,23 @@ def test_imports_go_down(path):
     if own in PURE_LAYERS:
         foreign = roots - set(sys.stdlib_module_names) - PURE - {"fdnf"}
         assert foreign <= MORE.get(name_of(path), set())
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "fdnf" / "evaluation").rglob("*.py")), ids=name_of
+)
+def test_evaluation_is_in_layers(path):
+    own = path.relative_to(ROOT / "fdnf" / "evaluation").with_suffix("").parts[0]
+    if own == "__init__":
+        return
+    assert own in (*WITHIN, *BESIDE), f"{own} is in no layer; add it to the table"
+    below = BESIDE[own] if own in BESIDE else {*WITHIN[: WITHIN.index(own)]}
+    used = {
+        name.split(".")[2]
+        for name in imports(path)
+        if name.startswith("fdnf.evaluation.")
+    }
+    assert used <= {own, *below}, f"{name_of(path)} imports of {used - {own, *below}}"
 
 
 def circles(imported):

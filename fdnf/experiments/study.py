@@ -167,7 +167,7 @@ def report(
     data: Data,
     evaluation: Any,
 ) -> str:
-    """Evaluates finished runs; writes records, tables and pictures.
+    """Evaluates finished runs; writes results, tables and pictures.
 
     Args:
       workdir: gets `results/`, `table.md`, `figures/`. Of other data than the runs were
