@@ -15,10 +15,14 @@ class Row(NamedTuple):
 
     def field(self, name: str) -> Any:
         """A field of the score or the run, else a setting or a fact; None without."""
-        for part in (self.score, self.run):
-            if name in part._fields:
-                return getattr(part, name)
+        if name in _SCORE:
+            return getattr(self.score, name)
+        if name in _RUN:
+            return getattr(self.run, name)
         return self.run.settings.get(name, self.run.facts.get(name))
+
+
+_SCORE, _RUN = frozenset(Score._fields), frozenset(Run._fields)
 
 
 def rows(results: Iterable[Result]) -> list[Row]:
@@ -38,16 +42,16 @@ def where(table: Sequence[Row], **fields: Any) -> list[Row]:
     A baseline is of no architecture, and a time or a size of no split: they stand
     beside those of any.
     """
-    return [
-        row
-        for row in table
-        if all(
-            row.field(name) == value
+    found = list(table)
+    for name, value in fields.items():
+        found = [
+            row
+            for row in found
+            if row.field(name) == value
             or (name == "arch" and value and methods.is_baseline(row.run))
             or (name == "split" and not row.score.split)
-            for name, value in fields.items()
-        )
-    ]
+        ]
+    return found
 
 
 def values(table: Sequence[Row], name: str, teacher_last: bool = False) -> list[Any]:

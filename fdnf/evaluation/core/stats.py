@@ -99,7 +99,6 @@ def by_unit(values: Iterable[tuple[Hashable, float]]) -> dict[Hashable, float]:
         groups.setdefault(unit, []).append(value)
     found = {}
     for unit, group in groups.items():
-        mean = over(group)
-        assert mean is not None
-        found[unit] = mean.mean
+        finite = [value for value in group if math.isfinite(value)]
+        found[unit] = float(np.mean(finite)) if finite else group[0]
     return found

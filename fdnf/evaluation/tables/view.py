@@ -110,6 +110,7 @@ def _table(
 ) -> list[Table]:
     index = (*view.index, *(n for n in frame.differing(results) if n not in view.index))
     columns = list(_expanded(view, table, index))
+    digits = [_digits(column, table) for _, column, _ in columns]
     rows = []
     for key in _keys(table, index, view.teacher_last):
         where = dict(zip(index, key, strict=True))
@@ -117,7 +118,7 @@ def _table(
             continue
         if view.against and where.get("method") == view.against:
             continue
-        row = _row(view, table, where, columns)
+        row = _row(view, table, where, columns, digits)
         if any(isinstance(c, Number) and c.value is not None for c in row):
             rows.append((*_heads(table, where), *row))
     rows += _ratios(view, table, index, columns) if rows else []
@@ -222,23 +223,32 @@ def _keys(
     )
 
 
+def _digits(column: Column, table: Sequence[Row]) -> int:
+    """Decimals of a column; three digits of the typical value where nobody asks."""
+    for asked in (column.digits, quantities.of(column.metric).digits):
+        if asked is not None:
+            return asked
+    sizes = [abs(row.score.value) * column.scale for row in _of(column, table)]
+    return cells.decimals(sizes)
+
+
 def _row(
-    view: View, table: Sequence[Row], where: dict[str, Any], columns: Sequence[_Made]
+    view: View,
+    table: Sequence[Row],
+    where: dict[str, Any],
+    columns: Sequence[_Made],
+    digits: Sequence[int],
 ) -> list[Cell]:
-    exact = [r for r in table if all(r.field(k) == v for k, v in where.items())]
+    exact = table
+    for name, value in where.items():
+        exact = [row for row in exact if row.field(name) == value]
     found = []
-    for _, column, extra in columns:
+    for (_, column, extra), decimals in zip(columns, digits, strict=True):
         runs = frame.where(exact, **extra)
         rows = _of(column, runs)
         measure = view.against or column.to
         base = _base(table, where | extra, column, measure) if measure else []
-        scale = [abs(row.score.value) * column.scale for row in _of(column, table)]
-        digits = column.digits
-        if digits is None:
-            digits = quantities.of(column.metric).digits
-        if digits is None:
-            digits = cells.decimals(scale)
-        group = Group(rows, base, runs, column, view.unit, digits)
+        group = Group(rows, base, runs, column, view.unit, decimals)
         show = shows.SHOWS[column.show]
         if view.against and column.show == "mean":
             show = shows.difference
