@@ -92,6 +92,11 @@ def is_baseline(run: Run) -> bool:
     return run.method in BASELINES
 
 
+def is_shared(run: Run) -> bool:
+    """Whether each evaluation has it anew: a baseline, or what teachers start from."""
+    return is_baseline(run) or run.method == "pretrained"
+
+
 def label(run: Run | str) -> str:
     """A method as tables and pictures name it."""
     if isinstance(run, str):

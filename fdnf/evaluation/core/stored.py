@@ -86,7 +86,7 @@ def read(root: str | pathlib.Path) -> list[Result]:
         for result in read_file(path):
             # Files side by side tell of one run in parts.
             first = origin.setdefault(result.run.key, path)
-            alone = not methods.is_baseline(result.run)
+            alone = not methods.is_shared(result.run)
             if alone and first.parent != path.parent:
                 raise ValueError(
                     f"{first} and {path} both hold {scores.name(result.run)}: give a "
@@ -103,7 +103,7 @@ def read(root: str | pathlib.Path) -> list[Result]:
 def merged(results: Iterable[Result]) -> list[Result]:
     """Results of which those of one run are one: its scores and facts together.
 
-    Of baselines, which each evaluation has anew, the first score of a kind stands.
+    Of what each evaluation has anew (`methods.is_shared`) the first score stands.
 
     Raises:
         ValueError: two say the same of the same model; the text names it.
@@ -114,7 +114,7 @@ def merged(results: Iterable[Result]) -> list[Result]:
         if not run.arch:
             run = _of_one_architecture(run, results)
         first = found.setdefault(run.key, Result(run, ()))
-        if methods.is_baseline(run):
+        if methods.is_shared(run):
             known = {score.key for score in first.scores}
             more = tuple(score for score in more if score.key not in known)
         facts = {**run.facts, **first.run.facts}

@@ -89,7 +89,7 @@ class Gathered(NamedTuple):
         sweep: the points, if there are any.
         states: of the points, by name.
         runs: those with results, then those that were begun.
-        baselines: results of what is no model.
+        baselines: results of what each evaluation has, models to start from too.
         problems: files that could not be read, a text each.
     """
 
@@ -137,7 +137,7 @@ def gather(root: pathlib.Path) -> Gathered:
     runs, baselines = [], []
     for top, results in read.items():
         for result in stored.merged(results):
-            if methods.is_baseline(result.run):
+            if methods.is_shared(result.run):
                 baselines.append(result)
             else:
                 runs.append(_trained(result, top, points.get(top), configs))

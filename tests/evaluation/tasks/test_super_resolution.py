@@ -7,6 +7,7 @@ tenth.
 
 import math
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -274,3 +275,19 @@ def test_samples_of_every_run(tmp_path, drawn, monkeypatch):
     np.testing.assert_array_equal(first[ours], first[theirs])
     assert (second[ours] != second[theirs]).any()
     assert (second[theirs] != first[theirs]).any()
+
+
+def test_points_that_start_from_one_model(tmp_path):
+    """Each has been evaluated beside it; it is one row, of the first."""
+    for method in ("pretrained", "bicubic"):
+        for point in ("a", "b"):
+            shutil.copytree(STORED / method, tmp_path / point / "results" / method)
+    (other,) = (tmp_path / "b" / "results" / "pretrained").rglob("*.json")
+    other.write_text(other.read_text().replace("25.0", "26.0"))
+    rows = cells.by_row(_page(stored.read(tmp_path))[0])
+    assert list(rows) == ["Bicubic", "RRDB"]
+    assert rows["RRDB"]["PSNR (dB) ↑"] == "25.00 (n=1) (1 of 2)"
+    shutil.copytree(STORED / "teacher", tmp_path / "a" / "results" / "teacher")
+    shutil.copytree(STORED / "teacher", tmp_path / "b" / "results" / "teacher")
+    with pytest.raises(ValueError, match="both hold SRFlow set teacher seed 0"):
+        stored.read(tmp_path)
