@@ -236,7 +236,7 @@ def is_done(workdir: pathlib.Path) -> bool:
     if read_json(workdir / "finished.json") is None:
         return False
     found = (any((workdir / "results").glob(f"*/*/{name}")) for name in RECORDS)
-    # The records come first, then pictures, the table last.
+    # Those of baselines come first, the table last: a result alone is not all.
     return (workdir / "table.md").exists() and any(found)
 
 

@@ -43,7 +43,7 @@ def paths(root: str | pathlib.Path) -> Iterator[pathlib.Path]:
 def evaluated(workdir: str | pathlib.Path) -> bool:
     """Whether the results of a run are there, all of them."""
     folder = pathlib.Path(workdir) / RESULTS
-    # The results come first, then pictures, the table last.
+    # Those of baselines come first, the table last: a result alone is not all.
     table = pathlib.Path(workdir) / "table.md"
     found = (next(folder.glob(f"*/*/{name}"), None) for name in READERS)
     return table.exists() and any(found)
