@@ -32,8 +32,8 @@ _SCORES = (
         Column(metric, given=None)
         for metric in ("fid", "fd", "kid", "precision", "recall", "density", "coverage")
     ),
-    Column("exploded_percent"),
-    Column("exploded_percent", given=None, idle=False),
+    Column("exploded_percent", "test"),
+    Column("exploded_percent", "test", given=None, idle=False),
 )
 _TIMES = (
     Column("density_ms", show="spread"),
