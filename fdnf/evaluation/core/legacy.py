@@ -43,7 +43,7 @@ def of_result(found: Mapping[str, Any]) -> list[Result]:
         found["seed"],
         found["arch"],
         kind,
-        settings=_tuples(found.get("settings") or {}),
+        settings=found.get("settings") or {},
         facts={
             "parameters": found["parameters"],
             "steps": found["steps"],
@@ -180,12 +180,6 @@ def _number(value: Any) -> float:
     return float(value)
 
 
-def _tuples(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _tuples(item) for key, item in value.items()}
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
-
-
 def of_super_resolution(found: Mapping[str, Any]) -> list[Result]:
     """Super-resolution: a dict of benchmarks of metrics of images.
 
@@ -307,7 +301,7 @@ def of_speech(found: Mapping[str, Any]) -> list[Result]:
         arch,
         "speech",
         label,
-        _tuples(found["settings"]),
+        found["settings"],
         {key: value for key, value in facts.items() if value is not None},
     )
     scores = [
