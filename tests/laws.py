@@ -172,26 +172,33 @@ class Derivatives(NamedTuple):
     gradients: Any
 
 
+def both(
+    case: Case, variables: Any, x: Array, w: Array, cond: Array | None
+) -> tuple[Mapped, Mapped]:
+    """`x` mapped by `forward`, `w` by `inverse`: all that is compiled of a case."""
+    return case.forward(variables, x, cond), case.inverse(variables, w, cond)
+
+
+both_jitted = jax.jit(both, static_argnums=0)
+
+
 def trips(case: Case, variables: Any, x: Array, w: Array, cond: Array | None) -> Trips:
-    """Maps `x` by `forward` and back, `w` by `inverse` and back."""
-    there = case.forward(variables, x, cond)
-    other_back = case.inverse(variables, w, cond)
-    return Trips(
-        there=there,
-        back=case.inverse(variables, there.value, cond),
-        other_back=other_back,
-        other_there=case.forward(variables, other_back.value, cond),
+    """Maps `x` by `forward` and back, `w` by `inverse` and back, by one program."""
+    there, other_back = both_jitted(case, variables, x, w, cond)
+    other_there, back = both_jitted(
+        case, variables, other_back.value, there.value, cond
     )
+    return Trips(there, back, other_back, other_there)
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def derivatives(
     case: Case, variables: Any, x: Array, w: Array, cond: Array | None
 ) -> Derivatives:
     """log |det| of the Jacobian, and gradients of a function of both directions."""
 
     def objective(variables, x, w):
-        there = case.forward(variables, x, cond)
-        back = case.inverse(variables, w, cond)
+        there, back = both(case, variables, x, w, cond)
         terms = (there.value, there.log_det, back.value, back.log_det)
         return sum(jnp.sum(jnp.sin(term)) for term in terms)
 
@@ -199,10 +206,6 @@ def derivatives(
         log_det=_log_det(case.forward, variables, x, cond),
         gradients=jax.grad(objective, argnums=(0, 1, 2))(variables, x, w),
     )
-
-
-trips_jitted = jax.jit(trips, static_argnums=0)
-derivatives_jitted = jax.jit(derivatives, static_argnums=0)
 
 
 def _log_det(direction, variables: Any, x: Array, cond: Array | None) -> Array:

@@ -39,9 +39,7 @@ class ActNorm(Bijector):
         def raw_init(_):
             if x is None:
                 return jnp.zeros(channels, jnp.float32)
-            std = statistics.spread(x, tuple(range(x.ndim - 1)))
-            log_std = jnp.log(std + statistics.SMALLEST)
-            return conditioners.inverse_soft_clamp(-log_std, self.bound)
+            return statistics.raw_log_scale(x, tuple(range(x.ndim - 1)), self.bound)
 
         bias = self.param("bias", bias_init)
         raw = self.param("raw_log_scale", raw_init)

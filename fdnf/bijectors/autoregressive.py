@@ -172,20 +172,8 @@ class MaskedAffine(Bijector):
 
     def _bias_init(self, x: Vectors, net: Array) -> Array:
         shift, raw = jnp.split(net, 2, axis=-1)
-        rest = x - shift
-        still = statistics.constant(rest, 0)
-        # The network's own raw log-scales vary with the row, so the two biases are
-        # a fixed point; a few rounds reach it.
-        mean, bias = jnp.mean(rest, axis=0), jnp.zeros(x.shape[-1], x.dtype)
-        for _ in range(5):
-            weight = jnp.exp(-conditioners.soft_clamp(raw + bias, self.bound))
-            mean = jnp.sum(rest * weight, axis=0) / jnp.sum(weight, axis=0)
-            std = statistics.spread((rest - mean) * weight, 0, still)
-            log_std = jnp.log(std + statistics.SMALLEST)
-            bias = conditioners.inverse_soft_clamp(
-                conditioners.soft_clamp(bias, self.bound) + log_std, self.bound
-            )
-        return jnp.concatenate([mean, bias])
+        start = statistics.affine_start(x - shift, raw, 0, self.bound)
+        return jnp.concatenate(start)
 
     def forward(
         self, x: Vectors, cond: Context | None = None

@@ -243,23 +243,11 @@ class PixelAffine(Bijector):
     def _bias_of_data(self, x: Images, outputs: Array) -> Array:
         """Of `forward`: z has mean 0 and variance 1."""
         channels = x.shape[-1]
-        axes = (0, 1, 2)
         mean, raw, coefficients = split_outputs(outputs, channels)
         rest = x - mean - shifts(coefficients, x)
-        still = statistics.constant(rest, axes)
-        shift, bias = jnp.mean(rest, axis=axes), jnp.zeros(channels, x.dtype)
-        # The network's raw log-scales vary with the pixel, so the two biases are a
-        # fixed point; a few rounds reach it.
-        for _ in range(5):
-            weight = jnp.exp(-conditioners.soft_clamp(raw + bias, self.bound))
-            shift = jnp.sum(rest * weight, axis=axes) / jnp.sum(weight, axis=axes)
-            std = statistics.spread((rest - shift) * weight, axes, still)
-            log_std = jnp.log(std + statistics.SMALLEST)
-            bias = conditioners.inverse_soft_clamp(
-                conditioners.soft_clamp(bias, self.bound) + log_std, self.bound
-            )
+        start = statistics.affine_start(rest, raw, (0, 1, 2), self.bound)
         others = jnp.zeros(outputs.shape[-1] - 2 * channels, x.dtype)
-        return jnp.concatenate([shift, bias, others])
+        return jnp.concatenate([*start, others])
 
     def _bias_of_latents(self, y: Images, outputs: Array) -> Array:
         """Of `inverse`: x has mean 0 and variance 1, if `net` is its last biases."""

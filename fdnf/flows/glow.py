@@ -10,11 +10,9 @@ from fdnf.bijectors.invertible_conv import FoldedConv, InvertibleConv, Invertibl
 from fdnf.flows import base
 from fdnf.flows.base import StackFlow
 from fdnf.flows.multiscale import MultiScale
-from fdnf.nets.conv import ConvBlock
+from fdnf.nets.conv import ConvBlock, check_dtype
 from fdnf.nets.mlp import MLP
 from fdnf.ops.entering import Made
-
-DTYPES = ("float32", "bfloat16")
 
 
 class TabularGlow(StackFlow):
@@ -107,8 +105,7 @@ class Glow(MultiScale):
     remat: bool = True
 
     def __post_init__(self):
-        if self.dtype not in DTYPES:
-            raise ValueError(f"Glow(dtype={self.dtype!r}): expected one of {DTYPES}")
+        check_dtype("Glow", self.dtype)
         super().__post_init__()
 
     def _count(self) -> int:

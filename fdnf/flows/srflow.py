@@ -15,12 +15,10 @@ from fdnf.flows import base
 from fdnf.flows.base import FlowModule, Latents
 from fdnf.flows.multiscale import SplitPrior
 from fdnf.nets import rrdb
-from fdnf.nets.conv import ConvBlock, FeatureBlock
+from fdnf.nets.conv import ConvBlock, FeatureBlock, check_dtype
 from fdnf.ops import latents
 from fdnf.ops.entering import Ints, Made
 from fdnf.types import Decoding, Encoding, Events, Given, Passed
-
-DTYPES = ("float32", "bfloat16")
 
 Maps = tuple[Array, ...]
 
@@ -91,8 +89,7 @@ class SRFlow(FlowModule):
     remat: bool = True
 
     def __post_init__(self):
-        if self.dtype not in DTYPES:
-            raise ValueError(f"SRFlow(dtype={self.dtype!r}): expected one of {DTYPES}")
+        check_dtype("SRFlow", self.dtype)
         if self.scale < 2 or self.scale & (self.scale - 1):
             raise ValueError(f"scale={self.scale}: expected a power of 2, e.g. 4 or 8")
         most = int(math.log2(self.scale)) + 1

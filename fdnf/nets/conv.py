@@ -18,6 +18,17 @@ Images = Float[Array, "batch height width channels"]
 Result = Float[Array, "batch height width features"]
 
 BOUND = 12.0
+DTYPES = ("float32", "bfloat16")
+
+
+def check_dtype(model: str, dtype: str) -> None:
+    """Refuses what the arithmetic of a convolutional model cannot be in.
+
+    Raises:
+      ValueError: for a name that is not in DTYPES.
+    """
+    if dtype not in DTYPES:
+        raise ValueError(f"{model}(dtype={dtype!r}): expected one of {DTYPES}")
 
 
 class Conv(nn.Module):
@@ -56,9 +67,7 @@ class Conv(nn.Module):
             return -jnp.mean(h.astype(jnp.float32), axis=(0, 1, 2))
 
         def raw_init(_):
-            std = statistics.spread(h.astype(jnp.float32), (0, 1, 2))
-            log_std = jnp.log(std + statistics.SMALLEST)
-            return conditioners.inverse_soft_clamp(-log_std, BOUND)
+            return statistics.raw_log_scale(h.astype(jnp.float32), (0, 1, 2), BOUND)
 
         bias = self.param("bias", bias_init)
         raw = self.param("raw_log_scale", raw_init)

@@ -13,11 +13,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from fdnf.nets.conv import Conv
+from fdnf.nets.conv import Conv, check_dtype
 
 Images = Float[Array, "batch height width channels"]
 
-DTYPES = (None, "float32", "bfloat16")
 SLOPE = 0.2
 RESIDUAL = 0.2
 # Starts of the dense blocks, as a share of the usual ones: deep stacks of residuals
@@ -155,8 +154,8 @@ class Encoder(nn.Module):
         for name in ("features", "blocks", "growth", "rdbs", "convs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: expected at least 1")
-        if self.dtype not in DTYPES:
-            raise ValueError(f"dtype={self.dtype!r}: expected one of {DTYPES}")
+        if self.dtype is not None:
+            check_dtype(type(self).__name__, self.dtype)
         inside = all(0 <= tap < self.blocks for tap in self.taps)
         if not inside or len(set(self.taps)) != len(self.taps):
             raise ValueError(

@@ -151,7 +151,7 @@ def _solve_jvp(pure: Callable, plan: _Plan, primals: Any, tangents: Any):
     closed, y, _ = primals
     d_closed, d_y, _ = tangents
     solution = _solve(pure, plan, *primals)
-    x = jnp.where(_of_rows(jnp.isfinite(solution.residual), y), solution.x, 0)
+    x = jnp.where(rows_of.beside(jnp.isfinite(solution.residual), y), solution.x, 0)
     _, d_value = jax.jvp(lambda *given: pure(x, *given)[0], closed, d_closed)
     _, linear, diag = jax.linearize(lambda x: pure(x, *closed), x, has_aux=True)
     diag = lax.stop_gradient(diag)
@@ -171,7 +171,7 @@ def _linear(
 ) -> Array:
     """J^-1 b, or J^-T b: both are triangular with this diagonal."""
     peak = jnp.max(jnp.abs(b), axis=tuple(range(1, b.ndim)))
-    peak = _of_rows(jnp.where(peak > 0, peak, 1), b)
+    peak = rows_of.beside(jnp.where(peak > 0, peak, 1), b)
     size = int(np.prod(b.shape[1:]))
     plan = plan._replace(step=1.0, limit=max(size, 1))
     scaled = b / peak
@@ -200,7 +200,7 @@ def _iterate(forward: Map, plan: _Plan, y: Array, start: Array) -> Solution:
         return gap / diag, jnp.where(jnp.isfinite(error), error, jnp.inf)
 
     def rows(value: Array, like: Array = y) -> Array:
-        return _of_rows(value, like)
+        return rows_of.beside(value, like)
 
     def active(state: _State) -> Array:
         return (
@@ -245,8 +245,3 @@ def _iterate(forward: Map, plan: _Plan, y: Array, start: Array) -> Solution:
     state = _State(start, move, start, move, error, scale, counts, counts)
     state = lax.while_loop(unfinished, body, state)
     return Solution(state.best, state.error, state.count)
-
-
-def _of_rows(value: Array, like: Array) -> Array:
-    """`[batch]` so that it broadcasts against `[batch, *event]`, or `[batch]`."""
-    return value.reshape(value.shape + (1,) * (like.ndim - 1))

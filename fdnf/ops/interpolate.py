@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from fdnf.ops import rows as of_rows
+
 Latent = Float[Array, "batch *event"]
 PerRow = Float[Array, " batch"]
 
@@ -18,7 +20,7 @@ def linear(u: Latent, v: Latent, alpha: PerRow) -> Latent:
       v: where alpha is 1.
       alpha: of each row.
     """
-    alpha = _per_row(alpha, u)
+    alpha = of_rows.beside(alpha, u)
     return (1.0 - alpha) * u + alpha * v
 
 
@@ -44,7 +46,7 @@ def norm_corrected(u: Latent, v: Latent, alpha: PerRow) -> Latent:
     # The inner where keeps 0 / 0 out of the gradient as well.
     there = length > 0
     scale = jnp.where(there, wanted / jnp.where(there, length, 1.0), 1.0)
-    return _per_row(scale, u) * straight
+    return of_rows.beside(scale, u) * straight
 
 
 def four_point(corners: Sequence[Latent], phi: PerRow, phi_prime: PerRow) -> Latent:
@@ -69,13 +71,9 @@ def four_point(corners: Sequence[Latent], phi: PerRow, phi_prime: PerRow) -> Lat
     if len(corners) != 4:
         raise ValueError(f"{len(corners)} corners: expected four latents, z1 to z4")
     z1, z2, z3, z4 = corners
-    c, s = (_per_row(f(phi), z1) for f in (jnp.cos, jnp.sin))
-    c_prime, s_prime = (_per_row(f(phi_prime), z1) for f in (jnp.cos, jnp.sin))
+    c, s = (of_rows.beside(f(phi), z1) for f in (jnp.cos, jnp.sin))
+    c_prime, s_prime = (of_rows.beside(f(phi_prime), z1) for f in (jnp.cos, jnp.sin))
     return c * (c_prime * z1 + s_prime * z2) + s * (c_prime * z3 + s_prime * z4)
-
-
-def _per_row(values: PerRow, like: Latent) -> Array:
-    return values.reshape(values.shape + (1,) * (like.ndim - 1))
 
 
 def _norm(z: Latent) -> PerRow:

@@ -19,8 +19,8 @@ def largest(x: Events) -> Float[Array, " batch"]:
 
 
 def beside(rows: Array, x: Array) -> Array:
-    """One value a row, `[batch]`, as `[batch, 1, ...]` to stand beside `x`."""
-    return rows.reshape(-1, *(1,) * (x.ndim - 1))
+    """One value a row, `[batch]`, or one for all, shaped to stand beside `x`."""
+    return rows.reshape(rows.shape + (1,) * (x.ndim - 1))
 
 
 def exploded(x: Events, limit: float | None = None) -> Rows:

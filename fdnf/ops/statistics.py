@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from fdnf.ops import conditioners
+
 # A standard deviation up to here is none: what layers add to it before they divide.
 SMALLEST = 1e-6
 # Values of a column that differ by no more roundings than these are the same one.
@@ -57,6 +59,44 @@ def spread(
     logs = jnp.where(still, 0, jnp.log(jnp.where(still, 1, std)))
     usual = jnp.exp(jnp.sum(logs) / jnp.maximum(jnp.sum(~still), 1))
     return jnp.where(still, usual, std)
+
+
+def raw_log_scale(
+    x: Float[Array, "*rows columns"], axes: int | tuple[int, ...], bound: float
+) -> Float[Array, " columns"]:
+    """The raw log-scale whose soft clamp brings each column to a spread of 1."""
+    log_std = jnp.log(spread(x, axes) + SMALLEST)
+    return conditioners.inverse_soft_clamp(-log_std, bound)
+
+
+def affine_start(
+    rest: Float[Array, "*rows columns"],
+    raw: Float[Array, "*rows columns"],
+    axes: int | tuple[int, ...],
+    bound: float,
+) -> tuple[Float[Array, " columns"], Float[Array, " columns"]]:
+    """Shift m and bias b with which (rest - m) exp(-soft_clamp(raw + b)) is standard.
+
+    A new network's raw log-scales vary with the row, so the two are a fixed point; a
+    few rounds reach it. Columns that are constant get the scale of the others.
+
+    Args:
+      rest: what the shift is taken off.
+      raw: the network's raw log-scales.
+      axes: those over which mean 0 and variance 1 hold; all but the last.
+      bound: of the soft clamp.
+    """
+    still = constant(rest, axes)
+    shift, bias = jnp.mean(rest, axis=axes), jnp.zeros(rest.shape[-1], rest.dtype)
+    for _ in range(5):
+        weight = jnp.exp(-conditioners.soft_clamp(raw + bias, bound))
+        shift = jnp.sum(rest * weight, axis=axes) / jnp.sum(weight, axis=axes)
+        std = spread((rest - shift) * weight, axes, still)
+        log_std = jnp.log(std + SMALLEST)
+        bias = conditioners.inverse_soft_clamp(
+            conditioners.soft_clamp(bias, bound) + log_std, bound
+        )
+    return shift, bias
 
 
 def constant_part(x: Any) -> str | None:

@@ -19,8 +19,9 @@ from fdnf.data.images import Images
 from fdnf.data.speech import Clips
 from fdnf.data.super_resolution import Pairs
 from fdnf.data.tabular import Tabular
-from fdnf.flows import affine, glow
+from fdnf.flows import affine
 from fdnf.flows import build as flows
+from fdnf.nets import conv
 from fdnf.ops import autoregressive_inverse, conditioners
 from fdnf.students import build as students
 
@@ -181,7 +182,7 @@ _PIXEL_METHODS = one_of(pixel_affine.METHODS)
 ATTRIBUTES: dict[str, Rule] = {
     "activation": one_of(conditioners.ACTIVATIONS),
     "bound": _POSITIVE,
-    "dtype": one_of(glow.DTYPES),
+    "dtype": one_of(conv.DTYPES),
     "floor": number(0, below=1),
     "inverse": _METHODS,
     "pixelcnn.inverse": _PIXEL_METHODS,
