@@ -23,10 +23,14 @@ Images = Float[Array, "batch height width channels"]
 
 
 class Kernel(NamedTuple):
-    """A masked kernel without the rows that no unit sees, and its middle row's index.
+    """A kernel times its mask, cut to the rows in which a weight may stand.
 
-    Of one channel a row is gone: the next one of the image, or of the mirrored order
-    the last one.
+    With one channel a unit sees nothing of the pixels below it (above it, in the
+    mirrored order), so that row of the kernel is left out.
+
+    Attributes:
+      weight: the rows that are left.
+      centre: index of the middle row among them.
     """
 
     weight: Float[Array, "rows columns inputs outputs"]

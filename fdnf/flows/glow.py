@@ -87,7 +87,9 @@ class Glow(MultiScale):
       unroll: see `Repeat`.
       remat: see `Repeat`; also faster on CPU, which is bound by memory here.
 
-    A condition goes to all couplings, and a vector (a class) to the top prior.
+    A condition is one vector a row, such as a class: it goes to all couplings and to
+    the prior of the top. A Glow of one level also takes images of half the height and
+    width of the data, which go to the couplings alone.
 
     Reference: Kingma and Dhariwal (2018), figure 2; Walton et al. (2023), table 5.
     """

@@ -58,10 +58,11 @@ class Student(entering.Model):
         )
 
     def inherit(self, variables: Variables, teacher: Variables) -> Variables:
-        """Variables with what the student has from its teacher; by default nothing.
+        """The student's variables, parts of them replaced by those of its teacher.
 
-        What is new in it stays as it is when the rest takes its statistics from data,
-        so that whole subtrees of a collection are to be replaced.
+        By default nothing is replaced. A student that takes something over replaces
+        whole subtrees: the caller tells by identity which subtrees are new, and keeps
+        them when it makes the others anew from data.
 
         Args:
           variables: the student's own, as `init` made them; not changed.

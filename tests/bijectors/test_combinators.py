@@ -1,4 +1,4 @@
-"""Chains and stacks: order, traces, parameters, inversion."""
+"""Chains and stacks: order, traces, parameters, inversion; reorderings."""
 
 import jax
 import jax.numpy as jnp
@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from fdnf.bijectors.actnorm import Scaling
-from fdnf.bijectors.combinators import Chain, Invert, Repeat, Reverse
+from fdnf.bijectors.combinators import Chain, Invert, Repeat, Reverse, Shuffle, Squeeze
 from fdnf.bijectors.coupling import Coupling
 from fdnf.bijectors.invertible_conv import InvertibleConvPLU
 from fdnf.nets.mlp import MLP
+from fdnf.ops import squeeze
 from tests import floats, laws
 
 X = jnp.asarray([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
@@ -74,3 +75,64 @@ def test_invert_swaps_directions():
         {"params": {"bijector": outer["params"]}}, X, method="forward"
     )
     laws.assert_close(case.module.apply(case.variables, X), twice, 0.0, "twice")
+
+
+PERMUTED_X = jnp.arange(2 * 3 * 4, dtype=jnp.float32).reshape(2, 3, 4)
+
+
+def test_reverse_flips_one_axis():
+    y, log_det = Reverse().apply({}, PERMUTED_X)
+    np.testing.assert_array_equal(y, PERMUTED_X[:, :, ::-1])
+    np.testing.assert_array_equal(log_det, np.zeros(2))
+    y, _ = Reverse(axis=1).apply({}, PERMUTED_X)
+    np.testing.assert_array_equal(y, PERMUTED_X[:, ::-1])
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_shuffle_is_a_fixed_permutation_of_channels(seed):
+    y, _ = Shuffle(seed).apply({}, PERMUTED_X)
+    again, _ = Shuffle(seed).apply({}, PERMUTED_X)
+    np.testing.assert_array_equal(y, again)
+    np.testing.assert_array_equal(np.sort(y, axis=-1), PERMUTED_X)
+    # The same order at every position.
+    order = np.asarray(y[0, 0], int)
+    np.testing.assert_array_equal(y, PERMUTED_X[..., order])
+
+
+def test_seeds_differ():
+    x = jnp.arange(32.0)[None]
+    assert not np.array_equal(Shuffle(0).apply({}, x)[0], Shuffle(1).apply({}, x)[0])
+
+
+SQUEEZED_X = jnp.asarray(
+    np.random.default_rng(0).normal(size=(3, 4, 6, 2)), jnp.float32
+)
+
+
+def test_is_the_operation_with_log_det_0():
+    y, log_det = Squeeze().apply({}, SQUEEZED_X, method="forward")
+    np.testing.assert_array_equal(y, squeeze.squeeze(SQUEEZED_X))
+    np.testing.assert_array_equal(log_det, np.zeros(3))
+    back, log_det = Squeeze().apply({}, y, method="inverse")
+    np.testing.assert_array_equal(back, SQUEEZED_X)
+    np.testing.assert_array_equal(log_det, np.zeros(3))
+    assert log_det.dtype == SQUEEZED_X.dtype
+
+
+def test_has_no_parameters():
+    assert not jax.tree.leaves(Squeeze().init(jax.random.key(0), SQUEEZED_X))
+
+
+def test_its_jacobian_is_a_permutation():
+    def flat(row):
+        y, _ = Squeeze().apply({}, row.reshape(1, 4, 2, 1), method="forward")
+        return y.reshape(-1)
+
+    jacobian = jax.jacfwd(flat)(jnp.arange(8.0))
+    np.testing.assert_array_equal(np.sort(jacobian, axis=1)[:, -1], np.ones(8))
+    np.testing.assert_array_equal(jacobian @ jacobian.T, np.eye(8))
+
+
+def test_odd_sides_are_refused():
+    with pytest.raises(ValueError, match="must be even"):
+        Squeeze().apply({}, SQUEEZED_X[:, :3], method="forward")

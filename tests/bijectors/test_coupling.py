@@ -1,4 +1,4 @@
-"""Couplings: what moves, what stays, what is refused."""
+"""Couplings and the injector: what moves, what stays, what is refused."""
 
 import flax.linen as nn
 import jax
@@ -6,9 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fdnf.bijectors.coupling import Coupling
+from fdnf.bijectors.coupling import AffineInjector, Coupling
+from fdnf.nets.conv import ConvBlock
 from fdnf.nets.mlp import MLP
-from tests import floats
+from tests import floats, laws
 
 
 class Ones(nn.Module):
@@ -121,3 +122,49 @@ def test_an_odd_number_of_channels_conditions_on_the_smaller_part():
     net = shapes["params"]["conditioner"]
     assert net["dense_0"]["kernel"].shape == (2, 3)
     assert net["output"]["kernel"].shape == (3, 6)
+
+
+INJECTOR = AffineInjector(ConvBlock(4), floor=1e-4)
+
+
+def draw(*shape, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+X, COND = draw(2, 4, 4, 3), draw(2, 4, 4, 5, seed=1)
+
+
+def made(noise):
+    return laws.perturb(INJECTOR.init(jax.random.key(0), X, COND), noise)
+
+
+def test_every_channel_is_affine_in_itself():
+    variables = made(0.5)
+
+    def forward(x):
+        return INJECTOR.apply(variables, x, COND)
+
+    (zero, log_det), (one, _) = forward(jnp.zeros_like(X)), forward(jnp.ones_like(X))
+    y, other = forward(X)
+    scale = one - zero
+    np.testing.assert_allclose(y, zero + X * scale, atol=1e-5)
+    assert np.ptp(scale, axis=(0, 1, 2)).min() > 1e-3
+    np.testing.assert_array_equal(log_det, other)
+    floats.assert_close(log_det, np.log(scale).sum(axis=(1, 2, 3)), rtol=1e-3)
+
+
+def test_scales_are_bounded_however_large_the_condition():
+    variables = made(50.0)
+    for sign in (-1e6, 1e6):
+        y, log_det = INJECTOR.apply(variables, X, sign * COND)
+        assert np.all(np.isfinite(y))
+        assert np.all(log_det <= 0.0)
+        assert np.all(log_det >= 48 * np.log(1e-4) * 1.0001)
+        back, _ = INJECTOR.apply(variables, X, sign * COND, method="inverse")
+        assert np.all(np.isfinite(back))
+
+
+@pytest.mark.parametrize("cond", [None, draw(2, 3, 4, 5)])
+def test_other_conditions_are_refused(cond):
+    with pytest.raises(ValueError, match="equal shape but for the channels"):
+        INJECTOR.init(jax.random.key(0), X, cond)

@@ -1,4 +1,4 @@
-"""Distillation losses of this package's flows: identities, gradients, rejection."""
+"""Distillation losses of this package's flows: identities, gradients, settings."""
 
 import functools
 
@@ -10,8 +10,9 @@ import pytest
 from fdnf import types
 from fdnf.flows.glow import TabularGlow
 from fdnf.flows.maf import MAF
-from fdnf.losses import distillation
-from tests import laws
+from fdnf.flows.nice import NICE
+from fdnf.losses import distillation, presets
+from tests import floats, laws
 
 DIM = 4
 STUDENT = laws.Case(
@@ -20,8 +21,6 @@ STUDENT = laws.Case(
 TEACHER = laws.Case("teacher", MAF(unroll=1, steps=4, hidden=(8,)), noise=0.2)
 X = STUDENT.data(batch=6)
 Z = (STUDENT.data(seed=4, batch=6),)
-
-
 LOSSES = {
     "lkd": (distillation.lkd, X, {}),
     "ilkd": (distillation.ilkd, X, {"pairs": "ratio"}),
@@ -202,3 +201,117 @@ def test_conditional_flows_share_the_context():
     moved, _ = distillation.ilkd(*flows, x, -cond)
     assert loss > 0
     assert moved != pytest.approx(float(loss), rel=1e-4)
+
+
+A = jnp.asarray([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]])
+B = jnp.asarray([[1.0, 0.0, 6.0], [1.0, -1.0, 2.0]])
+
+
+@pytest.mark.parametrize(
+    ("name", "reduction", "expected"),
+    [
+        ("l1", "sum", [5.0, 4.0]),
+        ("l1", "mean", [5.0 / 3, 4.0 / 3]),
+        ("l2", "sum", [13.0, 6.0]),
+        ("l2", "mean", [13.0 / 3, 2.0]),
+    ],
+)
+def test_values(name, reduction, expected):
+    got = distillation.rowwise(A, B, name, reduction)
+    floats.assert_close(got, expected, rtol=1e-6)
+
+
+def test_a_tuple_is_one_long_event():
+    whole = distillation.rowwise(A, B, "l2", "mean")
+    parts = distillation.rowwise(
+        (A[:, :1], A[:, 1:]), (B[:, :1], B[:, 1:]), "l2", "mean"
+    )
+    floats.assert_close(parts, whole, rtol=1e-6)
+
+
+def test_images_are_reduced_over_all_axes():
+    a, b = A.reshape(2, 1, 3, 1), B.reshape(2, 1, 3, 1)
+    floats.assert_close(distillation.rowwise(a, b), distillation.rowwise(A, B))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ((A, B, "l3"), r"unknown distance 'l3'; known: \['l1', 'l2'\]"),
+        ((A, B, "l1", "max"), "unknown reduction 'max'"),
+        ((A, B[:, :2]), r"student has shapes \[\(2, 3\)\], teacher \[\(2, 2\)\]"),
+        (((A, A), B), "student has shapes"),
+    ],
+)
+def test_errors(arguments, match):
+    with pytest.raises(ValueError, match=match):
+        distillation.rowwise(*arguments)
+
+
+METHODS = [(source, m) for source in presets.PRESETS for m in presets.PAPER]
+
+
+@pytest.mark.parametrize(("source", "method"), METHODS)
+def test_combined_takes_every_preset(source, method):
+    case = laws.Case("nice", NICE(steps=2, hidden=(4,)), noise=0.2)
+    settings = presets.preset(source, method)
+    assert sum(settings["weights"]) == pytest.approx(1.0)
+    loss, aux = jax.eval_shape(
+        lambda v, x: distillation.combined(
+            case.module, case.module, v, v, x, (x,), **settings
+        ),
+        case.variables,
+        case.data(),
+    )
+    assert loss.shape == ()
+    expected = {"nll", "lkd"} if method == "lkd" else {"nll", "ilkd"}
+    if method == "skd":
+        expected |= {"skd", "rejected"}
+    assert set(aux.terms) == expected
+
+
+def test_papers_weights():
+    assert presets.preset("paper", "skd")["weights"] == (0.85, 0.075, 0.075)
+    assert presets.preset("official", "skd")["weights"] == (0.85, 0.05, 0.1)
+    assert presets.preset("paper", "ilkd")["distance"] == "l1"
+    assert presets.preset("official", "ilkd")["distance"] == "l2"
+    # The released code: mean squares of latents, L1 of samples.
+    assert presets.preset("official", "skd")["distance"] == "l2"
+    assert presets.preset("official", "skd")["sample_distance"] == "l1"
+    assert presets.preset("official", "skd")["pairs"] == "released"
+
+
+def test_samples_may_have_a_distance_of_their_own():
+    case = laws.Case("nice", NICE(steps=2, hidden=(4,)), noise=0.2)
+    teacher = jax.tree.map(lambda leaf: 1.1 * leaf, case.variables)
+    x = case.data()
+
+    def terms(**settings):
+        flows = case.module, case.module, case.variables, teacher
+        weights = (0.0, 1.0, 1.0)
+        loss = jax.jit(
+            lambda: distillation.combined(*flows, x, (x,), weights=weights, **settings)
+        )
+        return loss()[1].terms
+
+    both = terms(distance="l2", sample_distance="l1")
+    l1, l2 = terms(distance="l1"), terms(distance="l2")
+    assert float(both["ilkd"]) == float(l2["ilkd"]) != float(l1["ilkd"])
+    assert float(both["skd"]) == float(l1["skd"]) != float(l2["skd"])
+
+
+def test_a_preset_is_a_copy():
+    presets.preset("paper", "lkd")["weights"] = None
+    assert presets.preset("paper", "lkd")["weights"] is not None
+
+
+@pytest.mark.parametrize(
+    ("source", "method", "match"),
+    [
+        ("thesis", "lkd", r"unknown preset 'thesis'; known: \['official', 'paper'\]"),
+        ("paper", "kd", "unknown method 'kd'"),
+    ],
+)
+def test_errors_of_presets(source, method, match):
+    with pytest.raises(ValueError, match=match):
+        presets.preset(source, method)

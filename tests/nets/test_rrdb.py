@@ -1,4 +1,4 @@
-"""The encoder: dense blocks by hand, sizes of the maps, what the taps are."""
+"""Residual dense blocks: shapes, taps, starts; factors of two in size."""
 
 import functools
 
@@ -177,3 +177,22 @@ def test_unknown_settings_are_refused(settings, message):
 def test_unknown_levels_are_refused():
     with pytest.raises(ValueError, match="levels 0 to 3"):
         ENCODER.init(jax.random.key(0), jnp.zeros((1, 4, 4, 3)), (4,))
+
+
+X = jnp.asarray(np.random.default_rng(0).normal(size=(2, 4, 6, 3)), jnp.float32)
+
+
+@pytest.mark.parametrize("times", [1, 2, 4])
+def test_nearest_up_repeats(times):
+    expected = np.repeat(np.repeat(X, times, axis=1), times, axis=2)
+    np.testing.assert_array_equal(rrdb.nearest_up(X, times), expected)
+
+
+def test_nearest_down_undoes_it():
+    up = rrdb.nearest_up(X, 2)
+    np.testing.assert_array_equal(rrdb.nearest_down(up), X)
+
+
+def test_mean_down_is_bilinear_resampling():
+    expected = jax.image.resize(X, (2, 2, 3, 3), "linear", antialias=False)
+    np.testing.assert_allclose(rrdb.mean_down(X), expected, atol=1e-6)

@@ -1,4 +1,4 @@
-"""Linear algebra whose derivatives and batching are our own."""
+"""Linear algebra under vmap against numpy, and maps at every position."""
 
 import jax
 import jax.numpy as jnp
@@ -104,3 +104,20 @@ def test_second_derivatives_inside_of_a_loop(name):
         found, expected = jax.jit(compare, static_argnums=0)(ours), compare(theirs)
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (3, 2, 5, 4)])
+def test_multiply_is_the_product_at_every_position(shape):
+    draw = np.random.default_rng(0)
+    x, weight = draw.normal(size=shape), draw.normal(size=(4, 4))
+    found = linear.multiply(jnp.asarray(x), jnp.asarray(weight))
+    np.testing.assert_allclose(found, np.einsum("...c,dc->...d", x, weight), atol=1e-5)
+
+
+def test_log_det_counts_positions():
+    each = jnp.asarray(0.5)
+    np.testing.assert_array_equal(
+        linear.total_log_det(each, jnp.ones((2, 3))), [0.5, 0.5]
+    )
+    found = linear.total_log_det(each, jnp.ones((2, 3, 5, 4)))
+    np.testing.assert_array_equal(found, [7.5, 7.5])
