@@ -28,6 +28,7 @@ from fdnf.nets.conv import ConvBlock, ConvResNet
 from fdnf.nets.mlp import MLP
 from fdnf.ops import autoregressive_inverse
 from tests import laws
+from tests.flows import test_waveglow
 from tests.flows.tiny_srflow import SIZES, OfVectors
 
 IMAGE = (4, 3, 3)
@@ -183,6 +184,7 @@ FLOWS = [
     ),
     Case("affine", Affine(), (5,), noise=0.2),
     Case("affine_normal", Affine("normal"), (3,), noise=0.1),
+    test_waveglow.TWO,
 ]
 
 over_all = pytest.mark.parametrize(

@@ -123,16 +123,6 @@ def test_has_no_parameters():
     assert not jax.tree.leaves(Squeeze().init(jax.random.key(0), SQUEEZED_X))
 
 
-def test_its_jacobian_is_a_permutation():
-    def flat(row):
-        y, _ = Squeeze().apply({}, row.reshape(1, 4, 2, 1), method="forward")
-        return y.reshape(-1)
-
-    jacobian = jax.jacfwd(flat)(jnp.arange(8.0))
-    np.testing.assert_array_equal(np.sort(jacobian, axis=1)[:, -1], np.ones(8))
-    np.testing.assert_array_equal(jacobian @ jacobian.T, np.eye(8))
-
-
 def test_odd_sides_are_refused():
     with pytest.raises(ValueError, match="must be even"):
         Squeeze().apply({}, SQUEEZED_X[:, :3], method="forward")

@@ -112,11 +112,3 @@ def test_log_prob_is_the_encodings():
     got = case.apply(case.data(), method="log_prob")
     floats.assert_close(got, expected, rtol=1e-6)
     floats.assert_close(encoding.log_prob, expected, rtol=1e-6)
-
-
-@over_flows
-def test_parameters_are_float32_where_x64_is_on(flow):
-    x = case_of(flow).data()
-    with jax.enable_x64(True):
-        variables = jax.eval_shape(flow.init, jax.random.key(0), x)
-    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {np.dtype("float32")}

@@ -40,6 +40,17 @@ def refused(kind, *args, method, match="expected|made with|takes no", **settings
     assert type(kind.flow).__name__ in str(caught.value)
 
 
+def refused_shape(kind, shape, cond, *, method="sample", match="expected"):
+    """Of samples or latents of this shape."""
+    given = {"sample": (1.0, cond), "draw": ()}[method]
+
+    def run(variables, key):
+        return kind.flow.apply(variables, key, shape, *given, method=method)
+
+    with pytest.raises(ValueError, match=match):
+        jax.eval_shape(run, shapes_of(kind), jax.random.key(0))
+
+
 @over_kinds
 def test_what_fits_is_answered(kind):
     variables, x, cond = shapes_of(kind), kind.data(5), kind.context(5)
@@ -64,13 +75,7 @@ def test_without_the_condition_it_was_made_with(kind):
     refused(kind, kind.data(), method="encode", match="condition")
     refused(kind, kind.data(), method="log_prob", match="condition")
     refused(kind, kind.latents(), method="decode", match="condition")
-    shape = (ROWS, *kind.event)
-    with pytest.raises(ValueError, match="condition"):
-        jax.eval_shape(
-            lambda v, key: kind.flow.apply(v, key, shape, method="sample"),
-            shapes_of(kind),
-            jax.random.key(0),
-        )
+    refused_shape(kind, (ROWS, *kind.event), None, match="condition")
 
 
 @over_kinds
@@ -127,22 +132,8 @@ def test_data_of_another_width(kind):
             continue
         shape = (ROWS, *kind.event[:-1], width)
         refused(kind, jnp.zeros(shape), cond, method="encode")
-        with pytest.raises(ValueError, match="expected"):
-            jax.eval_shape(
-                lambda v, key, shape=shape: kind.flow.apply(
-                    v, key, shape, 1.0, cond, method="sample"
-                ),
-                shapes_of(kind),
-                jax.random.key(0),
-            )
-        with pytest.raises(ValueError, match="expected"):
-            jax.eval_shape(
-                lambda v, key, shape=shape: kind.flow.apply(
-                    v, key, shape, method="draw"
-                ),
-                shapes_of(kind),
-                jax.random.key(0),
-            )
+        for method in ("sample", "draw"):
+            refused_shape(kind, shape, cond, method=method)
 
 
 @over_kinds
@@ -150,14 +141,7 @@ def test_samples_of_other_axes(kind):
     for shape in ((ROWS,), (ROWS, 2, *kind.event)):
         if kind.name.startswith("nice") and len(shape) > 1:
             continue
-        with pytest.raises(ValueError, match="expected"):
-            jax.eval_shape(
-                lambda v, key, shape=shape: kind.flow.apply(
-                    v, key, shape, 1.0, kind.context(), method="sample"
-                ),
-                shapes_of(kind),
-                jax.random.key(0),
-            )
+        refused_shape(kind, shape, kind.context())
 
 
 @over_kinds

@@ -82,8 +82,3 @@ def test_errors_name_what_was_given(flow, event, message):
     x = jax.ShapeDtypeStruct((2, *event), jnp.float32)
     with pytest.raises(ValueError, match=message):
         jax.eval_shape(flow.init, jax.random.key(0), x)
-
-
-def test_conditions_are_refused(small):
-    with pytest.raises(ValueError, match="no condition"):
-        small.apply(small.data(), jnp.ones((3, 2)), method="encode")

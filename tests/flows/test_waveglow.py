@@ -1,4 +1,4 @@
-"""WaveGlow: the laws of flows under a mel, and where early latents leave."""
+"""WaveGlow: round trips under a mel, and where early latents leave."""
 
 import dataclasses
 import functools
@@ -59,23 +59,6 @@ def encode(flow, variables, x, cond):
 @functools.partial(jax.jit, static_argnums=0)
 def decode(flow, variables, z, cond):
     return flow.apply(variables, z, cond, method="decode")
-
-
-def test_laws_in_float64():
-    with jax.enable_x64(True):
-        arrays = (TWO.variables, TWO.data(11), TWO.data(12), TWO.cond())
-        variables, x, w, cond = laws.cast(arrays, np.float64)
-        seen = laws.trips(TWO, variables, x, w, cond)
-        assert np.max(np.abs(seen.there.value - x)) > 0.1, "the map is near identity"
-        laws.assert_trips(seen, x, w, 1e-9)
-        derived = laws.derivatives(TWO, variables, x, w, cond)
-        laws.assert_close(derived.log_det, seen.there.log_det, 1e-9, "log_det")
-        for leaf in jax.tree.leaves(derived.gradients):
-            assert np.all(np.isfinite(leaf))
-        for last_row in (10.0, np.nan):
-            other = (x.at[-1].set(last_row), w.at[-1].set(last_row))
-            changed = laws.trips(TWO, variables, *other, cond)
-            laws.assert_rows_apart(seen, changed, 1e-12)
 
 
 def test_round_trip_of_twelve_flows_in_float32():
@@ -166,31 +149,19 @@ def test_refuses_what_does_not_fit():
         FLOW.latent_shapes((12, 2))
     with pytest.raises(ValueError, match="2 frames of 4 samples for 12 samples"):
         FLOW.init(init, x, cond[:, :2])
-    with pytest.raises(ValueError, match="expected 3, those of data of shape"):
-        FLOW.apply(CASE.variables, (x,), cond, method="decode")
-    z = FLOW.draw(init, x.shape)
-    with pytest.raises(ValueError, match="expected 3, those of data of shape"):
-        FLOW.apply(CASE.variables, 3 * z[:1], cond, method="decode")
     with pytest.raises(ValueError, match="-8 channels would reach the last step"):
         WaveGlow(flows=9, early_every=1)
     with pytest.raises(ValueError, match="early_every=0.*expected each to be at least"):
         WaveGlow(early_every=0)
 
 
-@pytest.mark.parametrize("upsampled", [False, True])
-def test_a_condition_is_not_left_out_by_mistake(upsampled):
-    flow, x = FLOW.clone(upsampled=upsampled), CASE.data()
+def test_a_condition_upsampled_already_is_not_left_out_by_mistake():
+    flow, x = FLOW.clone(upsampled=True), CASE.data()
     with pytest.raises(ValueError, match="without a condition, but it was made with"):
         jax.eval_shape(flow.apply, CASE.variables, x)
     z = FLOW.draw(jax.random.key(0), x.shape)
     with pytest.raises(ValueError, match="without a condition, but it was made with"):
         jax.eval_shape(lambda z: flow.apply(CASE.variables, z, method="decode"), z)
-
-
-def test_a_condition_is_not_given_to_one_that_has_none():
-    shapes = jax.eval_shape(FLOW.init, jax.random.key(0), CASE.data())
-    with pytest.raises(ValueError, match="but it was made without"):
-        jax.eval_shape(FLOW.apply, shapes, CASE.data(), CASE.cond())
 
 
 def test_build():

@@ -197,13 +197,6 @@ def test_goes_without_a_condition():
     assert set(variables) == {"params"}
 
 
-@over_students
-def test_a_condition_is_not_left_out_by_mistake(name, made):
-    student, variables = made[name]
-    with pytest.raises(ValueError, match="without a condition, but it was made with"):
-        jax.eval_shape(student.apply, variables, Z)
-
-
 def test_refuses_what_does_not_fit(made):
     student, variables = made["wavenet"]
     with pytest.raises(ValueError, match=r"such as .*, \[batch, 4, 2\]\)"):
