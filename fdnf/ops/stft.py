@@ -67,10 +67,6 @@ def transform(
             f"{' that are centred' if centred else ''}: expected at least {needed}"
         )
     x = jnp.asarray(x, jnp.promote_types(x.dtype, jnp.float32))
-    if centred:
-        # Not by the library, which refuses a signal that is shorter than a frame.
-        sides = [(0, 0)] * (x.ndim - 1) + [(n_fft // 2, n_fft // 2)]
-        x = jnp.pad(x, sides, mode="reflect")
     weights = window(shape, length or n_fft, n_fft)
     if centred:  # Here, as jax.scipy refuses a signal shorter than a frame.
         sides = [(0, 0)] * (x.ndim - 1) + [(n_fft // 2, n_fft // 2)]

@@ -164,7 +164,7 @@ def test_odd_images_only_where_no_map_is_halved():
         ({"scale": 3}, "scale=3: expected a power of 2"),
         ({"scale": 1}, "scale=1"),
         ({"blocks": 0}, "blocks=0: expected at least 1"),
-        ({"dtype": "float16"}, "dtype='float16': expected one of"),
+        ({"dtype": "float16"}, "dtype='float16'.: expected one of"),
         ({"blocks": 4, "taps": (4,)}, "different numbers from 0 to 3"),
         ({"blocks": 4, "taps": (1, 1)}, "different numbers from 0 to 3"),
     ],
