@@ -17,3 +17,9 @@ def of(folder, models, data, section):
         result = {"skipped_steps": [0] * max(m.runs for m in models.values())}
         patch.setattr(evaluate.workdirs, "result", lambda path: result)
         return evaluate.evaluate(folder, where, data, section)
+
+
+def of_method(results, method):
+    """The results of one method, by seed."""
+    found = [result for result in results if result.run.method == method]
+    return sorted(found, key=lambda result: result.run.seed)

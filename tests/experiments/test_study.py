@@ -8,13 +8,14 @@ import pytest
 
 from fdnf import main
 from fdnf.data import build as datasets
-from fdnf.evaluation.core import scores, stored
+from fdnf.evaluation.core import stored
 from fdnf.evaluation.pictures import levels
 from fdnf.experiments import study
 from fdnf.train import loop, settings, teachers
 from fdnf.train.settings import ConfigError
 from fdnf.train.writers import read_log
 from tests import floats, tiny
+from tests.evaluation import whole
 
 METHODS = ("student", "lkd", "ilkd", "skd", "strong")
 FIGURES = ("training.png", "levels.png", "marginals.png")
@@ -85,7 +86,7 @@ def test_results(workdir):
     for method, seed in expected:
         assert np.isfinite(likelihoods(workdir / "results")[method, seed, "test"])
     # A copy of the plain student's cost would count as a measurement.
-    timed = [r.run.seed for r in scores.of_method(found, "ilkd") if r.get("density_ms")]
+    timed = [r.run.seed for r in whole.of_method(found, "ilkd") if r.get("density_ms")]
     assert timed == [0]
 
 

@@ -7,7 +7,7 @@ file, `<method>/seed_<n>/result.json`, whatever the kind of data.
 
 import math
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -250,9 +250,3 @@ def check_once(result: Result) -> None:
             what = " ".join(str(part) for part in score.key if part)
             raise ValueError(f"{name(result.run)} has two scores of {what}")
         seen.add(score.key)
-
-
-def of_method(results: Sequence[Result], method: str) -> list[Result]:
-    """The results of one method, by seed."""
-    found = [result for result in results if result.run.method == method]
-    return sorted(found, key=lambda result: result.run.seed)

@@ -72,7 +72,7 @@ COST = View(
     "x to z, sampling z to x. Distilled students have the plain one's size. Only times "
     "taken on one machine compare.",
 )
-VIEWS = (*LIKELIHOODS, COMPARISON, DIFFERENCES, COST)
+VIEWS = (COMPARISON, DIFFERENCES, *LIKELIHOODS, COST)
 
 
 def sample(trained: Trained, workdir: pathlib.Path, seed: int) -> list[pathlib.Path]:

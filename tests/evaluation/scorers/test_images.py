@@ -7,7 +7,6 @@ import pytest
 
 from configs import glow_digits
 from fdnf.data import build as datasets
-from fdnf.evaluation.core import scores
 from fdnf.evaluation.models import sampler as samplers
 from fdnf.evaluation.models.sampler import Sampler
 from fdnf.evaluation.scorers import extractors, images
@@ -21,6 +20,7 @@ from fdnf.train import preprocess, validation
 from fdnf.train.settings import ConfigError
 from fdnf.train.teachers import Trained
 from tests import floats
+from tests.evaluation import whole
 
 CONFIG = glow_digits.get_config("student,smoke")
 CONFIG.model.args.update(steps=1)
@@ -79,7 +79,7 @@ def results(evaluation):
 
 @pytest.fixture(scope="module")
 def found(results):
-    return scores.of_method(results, "student")
+    return whole.of_method(results, "student")
 
 
 def test_scores_their_numbers_and_floors(results, found):

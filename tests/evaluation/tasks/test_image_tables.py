@@ -228,7 +228,7 @@ def test_each_kind_of_data_has_its_tables():
     own = Result(Run("x", "m", kind="calibration"), (Score("pit_ks", 0.5),))
     found = evaluate.tables([own, *interpolated(study(), 1.0), vector])
     assert [made.title for made in found] == [
-        *("Test log-likelihood (nats)", "MAF on gas", "Models of celeba64"),
+        *("MAF on gas", "Test log-likelihood (nats)", "Models of celeba64"),
         "Difference to the plain student",
         "Test bits per dimension and Frechet distance",
         "Architecture, size and cost",

@@ -21,6 +21,7 @@ from fdnf.ops import trees
 from fdnf.train.settings import ConfigError
 from fdnf.train.teachers import Trained
 from tests import floats, tiny
+from tests.evaluation import whole
 
 CONFIG = tiny.config()
 DATA = datasets.build(CONFIG.data)
@@ -46,7 +47,7 @@ def results(trained):
 
 @pytest.fixture(scope="module")
 def found(results):
-    return scores.of_method(results, "student")
+    return whole.of_method(results, "student")
 
 
 def test_one_result_a_run(found, trained):

@@ -7,10 +7,11 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from fdnf.evaluation.core import scores, stored
+from fdnf.evaluation.core import stored
 from fdnf.experiments.gaussian import numbers, study, training
 from fdnf.experiments.gaussian.training import Settings, StudyError
 from tests import floats
+from tests.evaluation import whole
 
 TINY = Settings(
     dimensions=(2, 3),
@@ -42,7 +43,7 @@ def workdir(tmp_path_factory, quick):
 
 def results_of(workdir, loss, dim):
     """Metric to the values of all seeds."""
-    results = scores.of_method(stored.read(workdir / study.RESULTS / f"T_{dim}"), loss)
+    results = whole.of_method(stored.read(workdir / study.RESULTS / f"T_{dim}"), loss)
     return {s.metric: [r.get(s.metric).value for r in results] for s in results[0][1]}
 
 
