@@ -193,14 +193,8 @@ def _train(members: Sequence[Experiment], label: str) -> list[dict[str, Any] | N
             lost = [i for i in alive if bad[built.runs[i]].any()]
             for i in lost:
                 writers[i].write(now, _of(row, built.runs[i]))
-                error = _failure(built, i, kept[i], now, row, train.max_bad_steps)
-                if len(members) == 1:
-                    raise error
-                _log.error("%s: %s", members[i].workdir, error)
-                workdirs.write_failed(members[i].workdir, error)
-            alive = [i for i in alive if i not in lost]
-            if not alive:
-                raise TrainingStoppedError("all runs have failed")
+            most = train.max_bad_steps
+            alive = _without(lost, alive, built, members, kept, now, row, most)
             if due:
                 evaluated = train_state.evaluated, train_state.constants
                 before, found = found, built.validate(*evaluated)
@@ -225,16 +219,8 @@ def _train(members: Sequence[Experiment], label: str) -> list[dict[str, Any] | N
         skipped = np.asarray(row["skipped_steps"])
         if found is None:  # It stood at its end already.
             found = built.validate(train_state.evaluated, train_state.constants)
-        for i in list(alive):
-            if (skipped[built.runs[i]] >= train.steps).any():
-                error = _failure(built, i, kept[i], now, row, train.steps)
-                if len(members) == 1:
-                    raise error
-                _log.error("%s: %s", members[i].workdir, error)
-                workdirs.write_failed(members[i].workdir, error)
-                alive.remove(i)
-        if not alive:
-            raise TrainingStoppedError("all runs have failed")
+        lost = [i for i in alive if (skipped[built.runs[i]] >= train.steps).any()]
+        alive = _without(lost, alive, built, members, kept, now, row, train.steps)
         for i in alive:
             of = built.runs[i]
             result = {
@@ -394,6 +380,24 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
     if np.any(row["skipped_steps"]):
         shown["skipped"] = row["skipped_steps"]
     return shown
+
+
+def _without(lost, alive, built: Program, members, kept, now, row, limit) -> list[int]:
+    """Those that go on; the directories of those that are lost say why they do not.
+
+    Raises:
+      TrainingStoppedError: nobody goes on.
+    """
+    for i in lost:
+        error = _failure(built, i, kept[i], now, row, limit)
+        if len(members) == 1:
+            raise error
+        _log.error("%s: %s", members[i].workdir, error)
+        workdirs.write_failed(members[i].workdir, error)
+    left = [i for i in alive if i not in lost]
+    if not left:
+        raise TrainingStoppedError("all runs have failed")
+    return left
 
 
 def _failure(

@@ -12,23 +12,9 @@ import pytest
 from configs import maf_gas
 from fdnf.train import checkpoint, interruption, loop, packs, settings
 from fdnf.train.interruption import StoppedBySignalError
-from fdnf.train.settings import Experiment
 from fdnf.train.writers import Writer, read_log
 from tests import floats, processes, tiny
-
-
-def member(workdir, method="nll", teacher=None, **overrides):
-    """An experiment; overrides by the last part of their names, as in a function."""
-    config = tiny.config(method)
-    config.update_from_flattened_dict(overrides)
-    if teacher:
-        config.teacher.workdir = str(teacher)
-    return Experiment(config, workdir, teacher)
-
-
-def weighted(latents):
-    return {"loss.args.weights": (1.0, latents, 0.0)}
-
+from tests.train.test_packs import member
 
 # The points of most tests here.
 POINTS = {"a": {}, "b": {"seed": 1, "optim.lr": 1e-2}}
