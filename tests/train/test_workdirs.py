@@ -13,6 +13,7 @@ import pytest
 
 from fdnf import files
 from fdnf.evaluation.core import stored as results
+from fdnf.evaluation.tasks import evaluate
 from fdnf.experiments import points, study
 from fdnf.train import loop, settings, stored, teachers, workdirs
 from fdnf.train.checkpoint import CheckpointError
@@ -135,7 +136,7 @@ def test_damaged_result_is_named_and_made_anew(damage, workdir, caplog):
     path = workdir / "finished.json"
     path.write_bytes(DAMAGES[damage])
     with pytest.raises(files.DamagedError, match=r"finished\.json.*training command"):
-        study._skipped(workdir)
+        evaluate._skipped(workdir)
     assert workdirs.finished(tiny.config(), workdir) is None
     assert str(path) in caplog.text
     other = tiny.config()
@@ -192,7 +193,9 @@ def test_evaluation_on_other_rows_takes_no_place_of_another(workdir):
     for place in others:
         assert (place / "table.md").read_text() != places[0]
         assert (place / "figures" / "marginals.png").exists()
-    assert len(list(results.paths(workdir))) == 1
+    # The teacher's, and that of its floor.
+    methods = {path.parts[-3] for path in results.paths(workdir)}
+    assert methods == {"teacher", "training"}
 
 
 @pytest.mark.parametrize("changed", [False, True])

@@ -341,7 +341,7 @@ def test_one_teacher_of_several_students():
     }
     gaps = [found["kl", run]("reverse_kl", given="").value for run in (0, 1)]
     expected = [transfer_pair.divergence(s, TEACHER) for s in ((0.0, 0.5), (1.0, 1.0))]
-    np.testing.assert_allclose(gaps, expected, rtol=0.2)
+    floats.assert_close(gaps, expected, rtol=0.2)
 
 
 def test_points_of_a_sweep_are_held_against_the_teacher_they_name(
