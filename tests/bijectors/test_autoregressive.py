@@ -16,7 +16,7 @@ def network(hidden, dim=DIM, cond=None, outputs=2, activation="tanh"):
     """(function of one row, variables) of a MADE with large random weights."""
     net = autoregressive.MADE(hidden, activation, outputs)
     x = jnp.zeros((1, dim))
-    variables = jax.jit(net.init)(jax.random.key(0), x, cond)
+    variables = jax.eval_shape(net.init, jax.random.key(0), x, cond)
     draw = np.random.default_rng(0)
     variables = jax.tree.map(
         lambda leaf: jnp.asarray(draw.normal(size=leaf.shape), leaf.dtype), variables
@@ -94,9 +94,8 @@ def case_of(**settings):
 def test_init_normalises_its_batch():
     draw = np.random.default_rng(0)
     x = draw.normal(size=(512, SIZE)) @ draw.normal(size=(SIZE, SIZE)) * 5 + 9
-    (u, log_det), _ = case_of().module.init_with_output(
-        jax.random.key(0), jnp.asarray(x, jnp.float32)
-    )
+    start = jax.jit(case_of().module.init_with_output)
+    (u, log_det), _ = start(jax.random.key(0), jnp.asarray(x, jnp.float32))
     np.testing.assert_allclose(np.mean(u, axis=0), np.zeros(SIZE), atol=1e-3)
     floats.assert_close(np.std(u, axis=0), np.ones(SIZE), rtol=1e-3)
     assert log_det.shape == (512,)
@@ -105,7 +104,7 @@ def test_init_normalises_its_batch():
 def test_log_scale_is_bounded():
     case = case_of(bound=0.5)
     loud = jax.tree.map(lambda leaf: 100.0 * leaf, case.variables)
-    _, log_det = case.module.apply(loud, case.data())
+    _, log_det = jax.jit(case.module.apply)(loud, case.data())
     assert np.all(np.abs(log_det) <= SIZE * 0.5 + 1e-5)
 
 

@@ -46,8 +46,8 @@ def test_repeat_applies_its_first_parameters_first():
 def test_traces_of_both_directions_agree(unroll):
     step = Chain((InvertibleConvPLU(), Coupling(MLP((4,), "tanh"))))
     case = laws.Case("stack", Repeat(step, 3, unroll), (3,))
-    there = case.module.apply(case.variables, X, method="trace")
-    back = case.module.apply(case.variables, there[0], method="trace_inverse")
+    there = case.apply(X, method="trace")
+    back = case.apply(there[0], method="trace_inverse")
     laws.assert_close(back[0], X, 1e-4, "round trip")
     assert len(there[2]) == 3
     laws.assert_close(there[2], back[2], 1e-4, "levels")
@@ -56,9 +56,9 @@ def test_traces_of_both_directions_agree(unroll):
 def test_a_stack_has_one_leading_axis():
     step = Chain((InvertibleConvPLU(), Coupling(MLP((4,)))))
     for unroll in (1, None):
-        variables = Repeat(step, 5, unroll).init(jax.random.key(0), X)
+        variables = jax.jit(Repeat(step, 3, unroll).init)(jax.random.key(0), X)
         shapes = {leaf.shape[0] for leaf in jax.tree.leaves(variables)}
-        assert shapes == {5}
+        assert shapes == {3}
         permutation = variables["constants"]["step"]["parts_0"]["permutation"]
         assert not np.array_equal(permutation[0], permutation[1]) or not np.array_equal(
             permutation[1], permutation[2]

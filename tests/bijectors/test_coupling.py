@@ -1,5 +1,7 @@
 """Couplings and the injector: what moves, what stays, what is refused."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -25,7 +27,7 @@ IMAGE = jnp.zeros((2, 3, 4, 2))
 
 def moved(x, **settings):
     """True where a coupling by ones moved the first event."""
-    y, log_det = Coupling(Ones(), **settings).apply({}, x)
+    y, log_det = jax.jit(functools.partial(Coupling(Ones(), **settings).apply, {}))(x)
     assert log_det.shape == (2,)
     return np.asarray(y[0] != x[0])
 
@@ -92,7 +94,7 @@ def test_what_moves_depends_on_what_stays_alone(partition):
             return jnp.broadcast_to(total, (*x.shape[:-1], features))
 
     coupling = Coupling(Sum(), partition=partition, transform="additive")
-    y, _ = coupling.apply({}, x)
+    y, _ = jax.jit(functools.partial(coupling.apply, {}))(x)
     floats.assert_close(y, jnp.where(still, x, x + jnp.sum(x * still)))
 
 
@@ -135,17 +137,18 @@ X, COND = draw(2, 4, 4, 3), draw(2, 4, 4, 5, seed=1)
 
 
 def made(noise):
-    return laws.perturb(INJECTOR.init(jax.random.key(0), X, COND), noise)
+    return laws.drawn(INJECTOR, X, COND, noise=noise)
+
+
+forward = jax.jit(INJECTOR.apply)
 
 
 def test_every_channel_is_affine_in_itself():
     variables = made(0.5)
 
-    def forward(x):
-        return INJECTOR.apply(variables, x, COND)
-
-    (zero, log_det), (one, _) = forward(jnp.zeros_like(X)), forward(jnp.ones_like(X))
-    y, other = forward(X)
+    zero, log_det = forward(variables, jnp.zeros_like(X), COND)
+    one, _ = forward(variables, jnp.ones_like(X), COND)
+    y, other = forward(variables, X, COND)
     scale = one - zero
     np.testing.assert_allclose(y, zero + X * scale, atol=1e-5)
     assert np.ptp(scale, axis=(0, 1, 2)).min() > 1e-3
@@ -155,12 +158,13 @@ def test_every_channel_is_affine_in_itself():
 
 def test_scales_are_bounded_however_large_the_condition():
     variables = made(50.0)
+    inverse = jax.jit(functools.partial(INJECTOR.apply, method="inverse"))
     for sign in (-1e6, 1e6):
-        y, log_det = INJECTOR.apply(variables, X, sign * COND)
+        y, log_det = forward(variables, X, sign * COND)
         assert np.all(np.isfinite(y))
         assert np.all(log_det <= 0.0)
         assert np.all(log_det >= 48 * np.log(1e-4) * 1.0001)
-        back, _ = INJECTOR.apply(variables, X, sign * COND, method="inverse")
+        back, _ = inverse(variables, X, sign * COND)
         assert np.all(np.isfinite(back))
 
 

@@ -47,7 +47,7 @@ def gradient_of(case, **settings):
     """(value, aux), gradient as a vector; of a case's student and the MAF teacher."""
     loss = functools.partial(density.reverse_kl, **settings)
     gradient = jax.value_and_grad(loss, argnums=2, has_aux=True)
-    found, slope = gradient(
+    found, slope = jax.jit(gradient, static_argnums=(0, 1))(
         case.module, TEACHER.module, case.variables, TEACHER.variables, Z
     )
     return found, flat(slope)
@@ -76,8 +76,9 @@ def test_gaussians_against_the_closed_form(path):
 @paths
 def test_gradient_of_gaussians_against_the_closed_form(path):
     loss = functools.partial(density.reverse_kl, path=path)
-    slope, _ = jax.grad(loss, argnums=2, has_aux=True)(SAMPLER, JUDGE, S, T, GRID)
-    expected = jax.grad(kl)(S, T)
+    gradient = jax.jit(jax.grad(loss, argnums=2, has_aux=True), static_argnums=(0, 1))
+    slope, _ = gradient(SAMPLER, JUDGE, S, T, GRID)
+    expected = jax.jit(jax.grad(kl))(S, T)
     for name in ("mean", "std"):
         np.testing.assert_allclose(slope[name], expected[name], rtol=5e-3, atol=5e-3)
 
@@ -99,9 +100,8 @@ def test_path_gradient_is_zero_row_by_row_where_student_is_teacher():
         slopes = {}
         for path in (False, True):
             loss = functools.partial(density.reverse_kl, path=path)
-            (value, aux), slope = jax.value_and_grad(loss, argnums=2, has_aux=True)(
-                *arguments
-            )
+            gradient = jax.value_and_grad(loss, argnums=2, has_aux=True)
+            (value, aux), slope = jax.jit(gradient, static_argnums=(0, 1))(*arguments)
             assert value == pytest.approx(0.0, abs=1e-4)
             assert aux.terms["variance"] == pytest.approx(0.0, abs=1e-6)
             slopes[path] = np.abs(flat(slope)).max()
@@ -119,7 +119,7 @@ def test_path_gradient_is_that_of_log_q_with_its_variables_held_fixed():
         return jnp.mean(log_q - log_p)
 
     (value, _), slope = gradient_of(STUDENT, path=True)
-    expected, reference = jax.value_and_grad(written_out)(STUDENT.variables)
+    expected, reference = jax.jit(jax.value_and_grad(written_out))(STUDENT.variables)
     assert value == pytest.approx(float(expected), abs=1e-5)
     np.testing.assert_allclose(slope, flat(reference), rtol=1e-3, atol=1e-5)
 
@@ -131,7 +131,7 @@ def test_path_gradient_has_the_same_mean_and_less_noise_near_the_teacher():
     def rows(path):
         loss = functools.partial(density.reverse_kl, path=path)
         slope = jax.grad(loss, argnums=2, has_aux=True)
-        one = jax.vmap(lambda z: slope(SAMPLER, JUDGE, near, T, (z,))[0])
+        one = jax.jit(jax.vmap(lambda z: slope(SAMPLER, JUDGE, near, T, (z,))[0]))
         return np.concatenate([leaf for leaf in one(z).values()], axis=1)
 
     plain, path = rows(False), rows(True)
@@ -161,11 +161,14 @@ def test_gradients_reach_the_student_and_never_the_teacher(case, path):
 
 def test_the_teachers_slope_reaches_the_student():
     # Without it, what is left is the gradient of the student's entropy alone.
-    entropy = jax.grad(
-        lambda v: jnp.mean(-STUDENT.module.apply(v, Z, method="decode").log_det)
-    )(STUDENT.variables)
+    @jax.jit
+    @jax.grad
+    def entropy(variables):
+        decoding = STUDENT.module.apply(variables, Z, method="decode")
+        return jnp.mean(-decoding.log_det)
+
     _, slope = gradient_of(STUDENT)
-    assert np.abs(slope - flat(entropy)).max() > 0.1
+    assert np.abs(slope - flat(entropy(STUDENT.variables))).max() > 0.1
 
 
 def test_several_latents_and_another_prior():
@@ -240,21 +243,29 @@ AFFINE = laws.Case("affine", Affine(), (3,), noise=0.2)
 
 
 def slope_at(case, z):
-    return density.density_slope(
-        case.module, case.variables, z, None, density.standard_normal
-    )
+    @jax.jit
+    def run(variables, z):
+        return density.density_slope(
+            case.module, variables, z, None, density.standard_normal
+        )
+
+    return run(case.variables, z)
 
 
 def test_equals_the_gradient_of_log_prob_at_the_sample():
     for case in (IAF_CASE, AFFINE):
         z = (jax.random.normal(jax.random.key(0), (16, *case.event)),)
-        x = case.module.apply(case.variables, z, method="decode").x
 
-        def log_q(x, case=case):
-            return jnp.sum(case.module.apply(case.variables, x, method="log_prob"))
+        @jax.jit
+        def expected(z, case=case):
+            def log_q(x):
+                return jnp.sum(case.module.apply(case.variables, x, method="log_prob"))
 
-        expected = jax.grad(log_q)(x)
-        np.testing.assert_allclose(slope_at(case, z), expected, rtol=2e-3, atol=2e-4)
+            return jax.grad(log_q)(
+                case.module.apply(case.variables, z, method="decode").x
+            )
+
+        np.testing.assert_allclose(slope_at(case, z), expected(z), rtol=2e-3, atol=2e-4)
 
 
 def test_of_a_gaussian_is_minus_r_to_the_minus_t_times_z():

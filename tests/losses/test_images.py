@@ -27,12 +27,42 @@ def both():
     return STUDENT, TEACHER, variables(STUDENT, 0), variables(TEACHER, 1)
 
 
+@functools.cache
 def encodings():
+    """Of the student and of the teacher."""
     student, teacher, mine, theirs = both()
-    return (
-        student.apply(mine, X, method="encode"),
-        teacher.apply(theirs, X, method="encode"),
-    )
+
+    @jax.jit
+    def run(mine, theirs):
+        return student.apply(mine, X), teacher.apply(theirs, X)
+
+    return run(mine, theirs)
+
+
+@functools.cache
+def losses():
+    """(loss, aux) of each loss of X, of one program."""
+    student, teacher, *_ = both()
+
+    @jax.jit
+    def run(mine, theirs):
+        pair = (student, teacher, mine, theirs, X)
+        ilkd = functools.partial(distillation.ilkd, *pair)
+        weights = (0.9, 0.1, 0.0)
+        return {
+            "passed": ilkd(parts="passed"),
+            "both": ilkd(parts="both"),
+            "split": ilkd(parts="split", pairs=((0, 0),)),
+            "top": distillation.lkd(*pair),
+            "everything": distillation.lkd(*pair, parts="both"),
+            "nats": distillation.nll(student, mine, X),
+            "bits": distillation.nll(student, mine, X, units="bits_per_dim"),
+            "combined": distillation.combined(
+                *pair, weights=weights, units="bits_per_dim"
+            ),
+        }
+
+    return run(*both()[2:])
 
 
 def mean_gap(a, b):
@@ -44,7 +74,7 @@ def mean_gap(a, b):
     [("passed", slice(None, 2)), ("both", slice(None))],
 )
 def test_ilkd_compares_parts(parts, cut):
-    loss, aux = distillation.ilkd(*both(), X, parts=parts)
+    loss, aux = losses()[parts]
     mine, theirs = encodings()
     expected = [
         mean_gap(mine.levels[0][..., cut], theirs.levels[0][..., cut]),
@@ -55,7 +85,7 @@ def test_ilkd_compares_parts(parts, cut):
 
 
 def test_ilkd_of_what_is_split_off():
-    loss, _ = distillation.ilkd(*both(), X, parts="split", pairs=((0, 0),))
+    loss, _ = losses()["split"]
     mine, theirs = encodings()
     expected = mean_gap(mine.levels[0][..., 2:], theirs.levels[0][..., 2:])
     floats.assert_close(loss, expected, rtol=1e-5)
@@ -65,9 +95,9 @@ def test_ilkd_of_what_is_split_off():
 
 def test_lkd_compares_the_top_or_all_latents():
     mine, theirs = encodings()
-    top, _ = distillation.lkd(*both(), X)
+    top, _ = losses()["top"]
     floats.assert_close(top, mean_gap(mine.z[-1], theirs.z[-1]), rtol=1e-5)
-    everything, _ = distillation.lkd(*both(), X, parts="both")
+    everything, _ = losses()["everything"]
     flat = [
         np.concatenate([np.asarray(z).reshape(4, -1) for z in e.z], axis=1)
         for e in (mine, theirs)
@@ -83,7 +113,8 @@ def test_skd_shares_the_noise_of_every_latent():
     assert float(aux.terms["rejected"]) == 0.0
     # Noise of a split drawn anew would give another image.
     other = (z[0] + 1.0, z[1])
-    moved = student.apply(mine, other, method="decode").x
+    decode = jax.jit(functools.partial(student.apply, method="decode"))
+    moved = decode(mine, other).x
     assert mean_gap(moved, aux.student.x) > 0.01
 
 
@@ -95,13 +126,10 @@ def test_the_input_is_no_level():
 
 
 def test_bits_per_dim_is_nats_over_dim_ln2():
-    student, teacher, mine, theirs = both()
-    nats, _ = distillation.nll(student, mine, X)
-    bits, _ = distillation.nll(student, mine, X, units="bits_per_dim")
+    student, _, mine, _ = both()
+    (nats, _), (bits, _) = losses()["nats"], losses()["bits"]
     floats.assert_close(bits, nats / (64 * math.log(2)), rtol=1e-6)
-    loss, aux = distillation.combined(
-        student, teacher, mine, theirs, X, weights=(0.9, 0.1, 0.0), units="bits_per_dim"
-    )
+    loss, aux = losses()["combined"]
     floats.assert_close(aux.terms["nll"], bits, rtol=1e-5)
     floats.assert_close(loss, 0.9 * bits + 0.1 * aux.terms["ilkd"], rtol=1e-5)
     with pytest.raises(ValueError, match="unknown units 'bits'"):

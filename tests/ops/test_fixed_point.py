@@ -1,5 +1,7 @@
 """The fixed-point solver on maps whose solutions and derivatives are known."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -41,6 +43,14 @@ def bent(params, slope=0.02):
     return forward
 
 
+@functools.partial(
+    jax.jit, static_argnames=("make", "step", "tolerance", "limit", "patience")
+)
+def solved(make, params, y, start, **settings):
+    """The solution for the map `make(params)`, compiled once for equal settings."""
+    return fixed_point.solve(make(params), y, start, **settings)
+
+
 def targets(seed=1, dtype=np.float64, size=1.0):
     draw = np.random.default_rng(seed).normal(size=(ROWS, DIM))
     return jnp.asarray(size * draw, dtype)
@@ -50,24 +60,24 @@ def test_affine_maps_are_exact_after_as_many_steps_as_dimensions(x64):
     params = parameters(off=3.0)
     forward, x = gaussian(params), targets()
     y = forward(x)[0]
-    found = fixed_point.solve(forward, y, jnp.zeros_like(y), tolerance=1e-13, limit=DIM)
+    start = jnp.zeros_like(y)
+    found = solved(gaussian, params, y, start, tolerance=1e-13, limit=DIM)
     np.testing.assert_allclose(found.x, x, atol=1e-9)
     assert found.residual.max() <= 1e-10
     # Fewer would mean that the map is too easy to tell.
     assert found.iterations.max() > DIM // 2
-    short = fixed_point.solve(
-        forward, y, jnp.zeros_like(y), tolerance=1e-13, limit=DIM // 3
-    )
+    short = solved(gaussian, params, y, start, tolerance=1e-13, limit=DIM // 3)
     assert short.residual.max() > 1e-3
     np.testing.assert_array_equal(short.iterations, DIM // 3)
 
 
 @pytest.mark.parametrize("step", [0.3, 0.7, 1.0])
 def test_residual_is_what_is_left(step):
-    forward = gaussian(parameters(dtype=np.float32))
+    params = parameters(dtype=np.float32)
+    forward = gaussian(params)
     y = targets(dtype=np.float32, size=4.0)
-    found = fixed_point.solve(
-        forward, y, y, step=step, tolerance=2e-6, limit=200, patience=20
+    found = solved(
+        gaussian, params, y, y, step=step, tolerance=2e-6, limit=200, patience=20
     )
     left = np.max(np.abs(forward(found.x)[0] - y) / (1 + np.abs(y)), axis=1)
     np.testing.assert_allclose(found.residual, left, atol=3e-7)
@@ -76,38 +86,40 @@ def test_residual_is_what_is_left(step):
 
 
 def test_rows_that_are_done_stop():
-    forward = gaussian(parameters(dtype=np.float32))
+    params = parameters(dtype=np.float32)
     x = targets(dtype=np.float32)
-    y = forward(x)[0]
+    y = gaussian(params)(x)[0]
     start = x.at[1:].set(0)
-    found = fixed_point.solve(forward, y, start, tolerance=1e-5, limit=50)
+    solve = functools.partial(solved, gaussian, params, tolerance=1e-5, limit=50)
+    found = solve(y, start)
     assert found.iterations[0] == 0
     np.testing.assert_array_equal(found.x[0], x[0])
     assert (np.asarray(found.iterations[1:]) > 0).all()
-    alone = fixed_point.solve(forward, y[2:3], start[2:3], tolerance=1e-5, limit=50)
+    alone = solve(y[2:3], start[2:3])
     # Another batch may be rounded otherwise: one step more or less.
     assert abs(int(alone.iterations[0]) - int(found.iterations[2])) <= 1
     np.testing.assert_allclose(alone.x[0], found.x[2], atol=1e-6)
 
 
 def test_overshooting_is_damped(x64):
-    forward, x = bent(parameters(off=0.1)), targets(size=0.5)
-    y, start = forward(x)[0], jnp.full((ROWS, DIM), 3.0)
-    wild = fixed_point.solve(forward, y, start, tolerance=1e-10, limit=400)
+    params, x = parameters(off=0.1), targets(size=0.5)
+    y, start = bent(params)(x)[0], jnp.full((ROWS, DIM), 3.0)
+    wild = solved(bent, params, y, start, tolerance=1e-10, limit=400)
     assert wild.residual.max() > 1e-3, "the map is too easy to need a guard"
-    tamed = fixed_point.solve(
-        forward, y, start, step=0.5, tolerance=1e-10, limit=400, patience=10
+    tamed = solved(
+        bent, params, y, start, step=0.5, tolerance=1e-10, limit=400, patience=10
     )
     np.testing.assert_allclose(tamed.x, x, atol=1e-7)
 
 
 def test_what_is_not_finite_neither_hangs_nor_spreads():
-    forward = gaussian(parameters(dtype=np.float32))
+    params = parameters(dtype=np.float32)
+    solve = functools.partial(solved, gaussian, params, tolerance=1e-5, limit=10_000)
     y = targets(dtype=np.float32)
-    usual = fixed_point.solve(forward, y, y, tolerance=1e-5, limit=10_000)
+    usual = solve(y, y)
     for bad in (np.nan, np.inf):
         worse = y.at[2, 3].set(bad)
-        found = fixed_point.solve(forward, worse, worse, tolerance=1e-5, limit=10_000)
+        found = solve(worse, worse)
         assert np.isinf(found.residual[2])
         assert found.iterations.max() < 50
         for row in (0, 1, 3, 4):
@@ -115,21 +127,19 @@ def test_what_is_not_finite_neither_hangs_nor_spreads():
 
 
 def test_unattainable_tolerance_ends_early():
-    forward = gaussian(parameters(dtype=np.float32))
+    params = parameters(dtype=np.float32)
     y = targets(dtype=np.float32, size=100.0)
-    found = fixed_point.solve(
-        forward, y, y, step=0.9, tolerance=0.0, limit=10_000, patience=5
+    found = solved(
+        gaussian, params, y, y, step=0.9, tolerance=0.0, limit=10_000, patience=5
     )
     assert found.iterations.max() < 200
     assert found.residual.max() < 1e-6
 
 
 def dense_inverse_jacobian(forward, x):
-    rows = [
-        jnp.linalg.inv(jax.jacfwd(lambda row: forward(row[None])[0][0])(row))
-        for row in x
-    ]
-    return jnp.stack(rows)
+    """One of each row of `x`."""
+    jacobian = jax.jacfwd(lambda row: forward(row[None])[0][0])
+    return np.linalg.inv(jax.jit(jax.vmap(jacobian))(x))
 
 
 def test_derivatives_with_respect_to_y_are_the_inverse_jacobian(x64):
@@ -141,7 +151,7 @@ def test_derivatives_with_respect_to_y_are_the_inverse_jacobian(x64):
 
     expected = dense_inverse_jacobian(forward, x)
     v = targets(seed=5)
-    _, tangent = jax.jvp(inverse, (y,), (v,))
+    _, tangent = jax.jit(lambda y, v: jax.jvp(inverse, (y,), (v,)))(y, v)
     np.testing.assert_allclose(
         tangent, jnp.einsum("bij,bj->bi", expected, v), atol=1e-9
     )
@@ -155,6 +165,7 @@ def test_derivatives_with_respect_to_parameters_against_differences(x64):
     params, y = parameters(), targets()
     weights = targets(seed=9)
 
+    @jax.jit
     def loss(params):
         found = fixed_point.solve(
             gaussian(params), y, y, tolerance=1e-14, limit=4 * DIM
@@ -182,8 +193,9 @@ def test_rows_without_a_solution_give_no_gradient_to_a_loss_that_skips_them(x64)
         good = jnp.isfinite(found.residual)
         return jnp.sum(jnp.where(good[:, None], found.x, 0) ** 2)
 
-    bad = jax.grad(loss)(params, y.at[0].set(jnp.nan))
-    kept = jax.grad(loss)(params, y[1:])
+    gradient = jax.jit(jax.grad(loss))
+    bad = gradient(params, y.at[0].set(jnp.nan))
+    kept = gradient(params, y[1:])
     for name in params:
         np.testing.assert_allclose(bad[name], kept[name], atol=1e-9)
 
@@ -200,7 +212,7 @@ def test_inside_scan_and_vmap(x64):
 
     y = jax.vmap(there, (0, None))(several, x)
     np.testing.assert_allclose(
-        jax.vmap(inverse)(several, y), np.stack([x, x]), atol=1e-9
+        jax.jit(jax.vmap(inverse))(several, y), np.stack([x, x]), atol=1e-9
     )
 
     def loss(several):
@@ -213,7 +225,7 @@ def test_inside_scan_and_vmap(x64):
         parts = [jax.tree.map(lambda leaf, i=i: leaf[i], several) for i in (0, 1)]
         return jnp.sum(jnp.sin(inverse(parts[1], inverse(parts[0], x))))
 
-    direct = jax.grad(unrolled)(several)
+    direct = jax.jit(jax.grad(unrolled))(several)
     for name in params:
         np.testing.assert_allclose(scanned[name], direct[name], atol=1e-9)
 
