@@ -16,10 +16,10 @@ import pytest
 from configs import maf_gas
 from fdnf import main
 from fdnf.data.tabular import DataError
-from fdnf.train import loop, settings, validation
-from fdnf.train.checkpoint import Checkpointer, CheckpointError
+from fdnf.train import loop
+from fdnf.train.checkpoint import CheckpointError
 from fdnf.train.settings import ConfigError
-from tests import tiny
+from tests import flagged, tiny
 
 ROOT = pathlib.Path(__file__).parents[1]
 ROWS = np.random.default_rng(0).standard_normal((40, 3)).astype(np.float32)
@@ -38,15 +38,27 @@ def command(*arguments, **environment):
     )
 
 
-def refused(done, workdir, *words):
+def refused(status, out, err, workdir, *words):
     """Asserts one screen of text, with these words, and no training."""
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert len(done.stderr.strip().splitlines()) <= 25
-    assert "Traceback" not in done.stderr
+    assert status == 2
+    assert out == ""
+    assert len(err.strip().splitlines()) <= 25
+    assert "Traceback" not in err
     for word in words:
-        assert word in done.stderr
+        assert word in err
     assert not (workdir / "checkpoints").exists()
+
+
+@pytest.fixture
+def refuses(capfd, tmp_path, monkeypatch):
+    """Gives the command arguments, in this process, that it must refuse."""
+    monkeypatch.chdir(ROOT)
+
+    def refuses(arguments, *words):
+        status = flagged.run(f"--workdir={tmp_path / 'run'}", *arguments)
+        refused(status, *capfd.readouterr(), tmp_path / "run", *words)
+
+    return refuses
 
 
 def no_training(monkeypatch):
@@ -151,13 +163,7 @@ def test_missing_teacher(tmp_path, monkeypatch):
 
 def test_teacher_of_another_dimension(tmp_path, monkeypatch):
     no_training(monkeypatch)
-    taught = tiny.config()
-    flow = loop.models.build(taught.model)
-    params = flow.init(jax.random.key(0), jax.numpy.zeros((8, 5)))["params"]
-    best = validation.first_best(jax.tree.map(lambda leaf: leaf[None], params), {}, 1)
-    meta = {"config": settings.to_dict(taught), "event": [5], "preprocess": {}}
-    with Checkpointer(tmp_path / "taught") as checkpointer:
-        checkpointer.save(6, {"w": np.zeros(2)}, best, meta)
+    tiny.stored(tiny.config(), tmp_path / "taught", dim=5)
     config = tiny.config("skd")
     config.teacher.workdir = str(tmp_path / "taught")
     with pytest.raises(ConfigError, match=r"of shape \(5,\), .* have shape \(3,\)"):
@@ -218,10 +224,18 @@ def test_no_network(tmp_path, monkeypatch):
             ["train.steps=3.5"],
         ),
         ([], ["--config must have a value"]),
+        (
+            [
+                *("--config=configs/maf_gas.py:smoke", "--config.seed=-1"),
+                *("--config.eval.samples=0", "--config.label=../a"),
+            ],
+            ["3 faults", "seed=-1", "eval.samples=0", "label='../a'"],
+        ),
+        (["--config=configs/maf_gas.py", "eval"], ["unknown arguments ['eval']"]),
     ],
 )
-def test_faulty_flags(arguments, words, tmp_path):
-    refused(command(f"--workdir={tmp_path}", *arguments), tmp_path, *words)
+def test_faulty_flags(arguments, words, refuses):
+    refuses(arguments, *words)
 
 
 @pytest.mark.parametrize(
@@ -287,22 +301,10 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_files_that_are_no_config(name, tmp_path):
+def test_files_that_are_no_config(name, tmp_path, refuses):
     content, says = FILES[name]
     (tmp_path / name).write_text(content)
-    done = command(f"--config={tmp_path / name}", f"--workdir={tmp_path / 'run'}")
-    refused(done, tmp_path / "run", says, "See --help.")
-
-
-def test_all_faults_of_a_config_at_once(tmp_path):
-    done = command(
-        "--config=configs/maf_gas.py:smoke",
-        f"--workdir={tmp_path / 'run'}",
-        "--config.seed=-1",
-        "--config.eval.samples=0",
-        "--config.label=../a",
-    )
-    refused(done, tmp_path, "3 faults", "seed=-1", "eval.samples=0", "label='../a'")
+    refuses([f"--config={tmp_path / name}"], says, "See --help.")
 
 
 @functools.cache
@@ -322,19 +324,17 @@ def test_help(word):
 
 
 def test_faults_through_the_command(tmp_path):
+    """Of the data, and of the words before that, each by a process of its own."""
     path, _ = nan_row(tmp_path)
-    done = command(
-        "--config=configs/maf_patches.py:smoke",
-        f"--workdir={tmp_path / 'run'}",
-        "--config.data.name=npz",
-        f"--config.data.args={{'path': '{path}'}}",
-    )
-    refused(done, tmp_path / "run", "DataError", "'val'", "row 7", "column 1")
-
-
-def test_unknown_words_on_the_command_line(tmp_path):
-    done = command("--config=configs/maf_gas.py", f"--workdir={tmp_path}", "eval")
-    refused(done, tmp_path, "unknown arguments ['eval']")
+    run = tmp_path / "run"
+    smoke = ("--config=configs/maf_patches.py:smoke", f"--workdir={run}")
+    rows = ("--config.data.name=npz", f"--config.data.args={{'path': '{path}'}}")
+    for more, words in {
+        rows: ("DataError", "'val'", "row 7", "column 1"),
+        ("--config.train.stepz=3",): ("unknown config key", "'stepz'", "See --help."),
+    }.items():
+        done = command(*smoke, *more)
+        refused(done.returncode, done.stdout, done.stderr, run, *words)
 
 
 def test_a_whole_run_says_little(tmp_path):

@@ -1,5 +1,6 @@
 """Runs as small as they come: three dimensions, two MADEs of width 8."""
 
+import functools
 import pathlib
 from typing import Any
 
@@ -41,14 +42,22 @@ def _flow(role: str):
     return built
 
 
-def stored(config: Any, workdir: pathlib.Path) -> pathlib.Path:
-    """A workdir as if the config had been trained in it, at its first parameters."""
-    flow = models.build(config.model)
-    x = jax.numpy.zeros((8, config.data.args.dim))
-    params = flow.init(jax.random.key(0), x)["params"]
-    best = validation.first_best(jax.tree.map(lambda leaf: leaf[None], params), {}, 1)
-    event = [config.data.args.dim]
-    meta = {"config": settings.to_dict(config), "event": event, "preprocess": {}}
+def stored(config: Any, workdir: pathlib.Path, dim: int = 0) -> pathlib.Path:
+    """A workdir as if the config had been trained in it, at its first parameters.
+
+    Args:
+      config: of vectors.
+      workdir: where the checkpoint is put.
+      dim: of the vectors, if not that of the config's data.
+    """
+    dim = dim or config.data.args.dim
+    init = jax.jit(functools.partial(models.init, models.build(config.model)))
+    key = jax.random.key(0)
+    made = jax.tree.map(
+        lambda leaf: leaf[None], init(key, jax.random.normal(key, (8, dim)))
+    )
+    best = validation.first_best(made["params"], made.get("constants", {}), 1)
+    meta = {"config": settings.to_dict(config), "event": [dim], "preprocess": {}}
     with checkpoint.Checkpointer(workdir) as checkpointer:
         checkpointer.save(6, {"w": np.zeros(2)}, best, meta)
     return workdir

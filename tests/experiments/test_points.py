@@ -5,17 +5,15 @@ import json
 import pathlib
 
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 from PIL import Image
 
-from fdnf import files, main
+from fdnf import files
 from fdnf.evaluation.core import stored
 from fdnf.experiments import points, study
 from fdnf.train import packs
 from fdnf.train.settings import ConfigError
 from launch import folder
-from tests import tiny
+from tests import flagged, tiny
 
 
 def write(tmp_path, content):
@@ -184,30 +182,30 @@ class Killed(BaseException):
     """Stands for a kill."""
 
 
-@pytest.mark.parametrize("at", ["training.png", "marginals.png", "table.md"])
-def test_killed_while_it_writes_is_not_done(at, tmp_path, monkeypatch):
+def test_killed_while_it_writes_is_not_done(tmp_path, monkeypatch):
+    """At each of three files, one try after the other; the last goes on from there."""
     replacing = files.replacing
-
-    @contextlib.contextmanager
-    def dies(path):
-        with replacing(path) as file:
-            yield file
-            if pathlib.Path(path) in (workdir / at, workdir / "figures" / at):
-                raise Killed
-
     workdir = tmp_path / "point"
     members = [points.member(tiny.config(), workdir)]
-    with monkeypatch.context() as patch:
-        patch.setattr(files, "replacing", dies)
-        with pytest.raises(Killed):
-            points.run(members, "auto")
-    # Results are written in one go, after the pictures.
-    there = any((workdir / "results").glob("*/*/result.json"))
-    assert there == (at == "table.md")
-    assert not stored.evaluated(workdir)
-    assert not folder.is_done(workdir)
-    assert not (workdir / at).exists()
-    assert not (workdir / "figures" / at).exists()
+    for at in ("figures/training.png", "figures/marginals.png", "table.md"):
+
+        @contextlib.contextmanager
+        def dies(path, at=at):
+            with replacing(path) as file:
+                yield file
+                if pathlib.Path(path) == workdir / at:
+                    raise Killed
+
+        with monkeypatch.context() as patch:
+            patch.setattr(files, "replacing", dies)
+            with pytest.raises(Killed):
+                points.run(members, "auto")
+        # Results are written in one go, after the pictures.
+        there = any((workdir / "results").glob("*/*/result.json"))
+        assert there == (at == "table.md")
+        assert not stored.evaluated(workdir)
+        assert not folder.is_done(workdir)
+        assert not (workdir / at).exists()
     assert points.run(members, "auto") == []
     assert stored.evaluated(workdir)
     assert folder.is_done(workdir)
@@ -215,18 +213,6 @@ def test_killed_while_it_writes_is_not_done(at, tmp_path, monkeypatch):
         with Image.open(workdir / "figures" / name) as image:
             image.load()
     assert not list(workdir.rglob("*.tmp"))
-
-
-def flagged(*arguments):
-    """Exit status of the command, in this process."""
-    with flagsaver.flagsaver():
-        argv = main.parse_flags(
-            ["fdnf", "--config=configs/maf_gas.py:smoke", *arguments]
-        )
-        try:
-            return main.main(argv)
-        finally:
-            flags.FLAGS.unparse_flags()
 
 
 @pytest.mark.parametrize(
@@ -248,6 +234,9 @@ def flagged(*arguments):
 def test_wrong_commands(arguments, says, tmp_path, capfd):
     write(tmp_path, [{"workdir": str(tmp_path / "a"), "overrides": {}}])
     given = [argument.format(tmp_path) for argument in arguments]
-    assert flagged(*given, "--compilation_cache=") == 2
+    assert (
+        flagged.run("--config=configs/maf_gas.py:smoke", *given, "--compilation_cache=")
+        == 2
+    )
     assert says in capfd.readouterr().err
     assert not (tmp_path / "a").exists()
