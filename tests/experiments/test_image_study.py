@@ -1,5 +1,6 @@
 """A study of flows on images from config to tables and pictures, and its modes."""
 
+import functools
 import re
 
 import jax
@@ -57,9 +58,11 @@ def workdir(tmp_path_factory):
         yield path
 
 
-def run_of(trained):
+def jitted(trained, method):
+    """A method of the flow of a workdir, of its variables and further arguments."""
     flow, variables = teachers.run_of(trained)
-    return flow, jax.device_put(variables)
+    compiled = jax.jit(functools.partial(flow.apply, method=method))
+    return functools.partial(compiled, jax.device_put(variables))
 
 
 def test_results(workdir):
@@ -108,12 +111,10 @@ def test_levels_are_those_of_the_losses(workdir):
         same, _ = levels.between(teacher, teacher, batches, parts=parts)
         np.testing.assert_array_equal(same, np.zeros(2))
     mean, _ = levels.between(student, teacher, batches, pairs=((-1, -1),))
+    both = [jitted(each, "encode") for each in (student, teacher)]
     gaps = []
     for x, cond in batches:
-        ours, theirs = (
-            flow.apply(variables, x, cond, method="encode").levels[-1]
-            for flow, variables in (run_of(student), run_of(teacher))
-        )
+        ours, theirs = (encode(x, cond).levels[-1] for encode in both)
         gaps += abs(ours - theirs).mean(axis=(1, 2, 3)).tolist()
     assert len(gaps) == len(data.test) == 100
     assert mean[0] == pytest.approx(np.mean(gaps), rel=1e-4)
@@ -142,9 +143,8 @@ def test_eval_and_sample_modes(workdir, capsys):
     with np.load(printed[0]) as archive:
         assert archive["labels"].tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1]
         z = tuple(jnp.asarray(archive[f"z_{i}"]) for i in (0, 1))
-        flow, variables = run_of(student)
         cond = jax.nn.one_hot(archive["labels"], 4)
-        x = flow.apply(variables, z, cond, method="decode").x
+        x = jitted(student, "decode")(z, cond).x
         again = np.asarray(student.preprocess.to_pixels(x)).astype(int)
         # Folded layers round otherwise.
         assert np.mean(again != archive["images"]) < 0.01

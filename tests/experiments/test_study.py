@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -166,11 +167,10 @@ def test_eval_mode(workdir, capsys):
 
 
 def test_eval_mode_of_an_unfinished_run(workdir, tmp_path):
-    config = tiny.config()
-    loop.train_and_evaluate(config, tmp_path)
-    (tmp_path / loop.FINISHED).unlink()
+    shutil.copytree(workdir / "teacher", tmp_path / "run")
+    (tmp_path / "run" / loop.FINISHED).unlink()
     with pytest.raises(ConfigError, match=r"is not finished .* training command again"):
-        main._one("eval", config, tmp_path)
+        main._one("eval", trained_alone(tmp_path / "run"), tmp_path / "run")
 
 
 def test_sample_mode(workdir, capsys):

@@ -53,7 +53,7 @@ class Enlarged(Student):
 
 def linear():
     model = Linear()
-    variables = perturbed(model.init(jax.random.key(0), (jnp.zeros((1, 3)),)))
+    variables = perturbed(jax.jit(model.init)(jax.random.key(0), (jnp.zeros((1, 3)),)))
     return Sampler(model, variables, (3,))
 
 
@@ -365,7 +365,7 @@ def test_a_second_export_takes_the_place_of_the_first(copy):
 
 def test_a_model_without_latents(tmp_path):
     model, cond = Enlarged(), jnp.ones((3, 2, 2, 1))
-    variables = model.init(jax.random.key(0), (), cond)
+    variables = jax.jit(model.init)(jax.random.key(0), (), cond)
     sampler = Sampler(model, variables, (4, 4, 1), (2, 2, 1))
     export.save(tmp_path, sampler, rows=3, platforms=("cpu",))
     told = export.check(tmp_path)
@@ -387,7 +387,7 @@ def test_weights_of_bfloat16_are_refused(tmp_path):
 def test_a_sequential_inverse(tmp_path):
     model = MAF(steps=2, hidden=(4,), unroll=1)
     x = jax.random.normal(jax.random.key(0), (8, 5))
-    variables = perturbed(model.init(jax.random.key(1), x))
+    variables = perturbed(jax.jit(model.init)(jax.random.key(1), x))
     export.save(tmp_path, Sampler(model, variables, (5,)), rows=2)
     key = jax.random.key(5)
     expected = jax.jit(lambda v: model.apply(v, key, (2, 5), method="sample"))

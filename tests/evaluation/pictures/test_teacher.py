@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -24,7 +26,8 @@ def trained(name, **args):
     )
     model = models.build(config.model)
     x = jax.random.normal(jax.random.key(1), (8, *EVENT))
-    params = models.init(model, jax.random.key(0), x)["params"]
+    init = jax.jit(functools.partial(models.init, model))
+    params = init(jax.random.key(0), x)["params"]
     params = jax.tree.map(lambda leaf: leaf[None], params)
     meta = {"event": EVENT, "preprocess": PREPROCESS}
     return Trained(model, {"params": params, "constants": {}}, config, meta)

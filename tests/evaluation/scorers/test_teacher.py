@@ -1,6 +1,7 @@
 """Scores of affine Gaussian students, whose divergences have closed forms."""
 
 import dataclasses
+import functools
 import math
 
 import jax
@@ -232,7 +233,7 @@ def test_settings_follow_the_config():
 def maf():
     flow = MAF(steps=2, hidden=(8,))
     x = jax.random.normal(jax.random.key(0), (64, 4))
-    return Sampler(flow, flow.init(jax.random.key(1), x)), np.asarray(x)
+    return Sampler(flow, jax.jit(flow.init)(jax.random.key(1), x)), np.asarray(x)
 
 
 def test_naive_sampling_gives_the_same_samples(maf):
@@ -240,7 +241,9 @@ def test_naive_sampling_gives_the_same_samples(maf):
     slow = cost.naive(model.flow)
     assert slow.inverse == "passes"
     fast, plain = (
-        flow.apply(model.variables, (jnp.asarray(x),), method="decode").x
+        jax.jit(functools.partial(flow.apply, method="decode"))(
+            model.variables, (jnp.asarray(x),)
+        ).x
         for flow in (model.flow, slow)
     )
     np.testing.assert_allclose(fast, plain, atol=1e-4)
@@ -261,7 +264,7 @@ def test_times_of_the_flow_alone(maf, monkeypatch):
     monkeypatch.setattr(cost, "LONGEST", 0.0)
     assert [s.n for s in cost.alone(model, x, by_dimension=True)] == [64, 64, 1]
     flow = IAF(steps=1, hidden=(8,))
-    student = Sampler(flow, flow.init(jax.random.key(0), jnp.asarray(x)))
+    student = Sampler(flow, jax.jit(flow.init)(jax.random.key(0), x))
     assert len(list(cost.alone(student, x, density=False))) == 1
     x = x[:, : transfer_pair.DIM]
     assert len(list(cost.alone(transfer_pair.generator(), x))) == 1
