@@ -61,7 +61,7 @@ class Run:
         return status
 
 
-def _flags(devices: int) -> str:
+def flags(devices: int) -> str:
     """Those of the tests, so that results agree to the bit, but for the devices."""
     given = os.environ.get("XLA_FLAGS", "").split()
     rest = [flag for flag in given if not flag.startswith(_DEVICES)]
@@ -109,7 +109,7 @@ def started(
         process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env=os.environ | {"XLA_FLAGS": _flags(devices)} | (environment or {}),
+            env=os.environ | {"XLA_FLAGS": flags(devices)} | (environment or {}),
             stdout=subprocess.DEVNULL,
             stderr=stderr,
         )

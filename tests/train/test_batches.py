@@ -37,6 +37,7 @@ DATA = {
 
 
 def _drawn(sample, key, devices):
+    sample = jax.jit(sample)
     rows = [sample(key, DATA, jnp.asarray(i))["x"] for i in range(devices)]
     return np.concatenate(rows)[:, 0]
 
@@ -54,7 +55,8 @@ def test_rows_of_a_batch_are_training_rows_and_differ_by_device_and_key():
 def test_every_row_is_as_likely():
     sample = batches.uniform(10, 8, devices=1)
     keys = jax.random.split(jax.random.key(0), 500)
-    drawn = jax.vmap(lambda key: sample(key, DATA, jnp.asarray(0))["x"])(keys)
+    many = jax.jit(jax.vmap(lambda key: sample(key, DATA, jnp.asarray(0))["x"]))
+    drawn = many(keys)
     counts = np.bincount(np.asarray(drawn, int).ravel(), minlength=10)
     assert counts.min() > 330  # 400 expected, standard deviation 19
     assert counts.max() < 470

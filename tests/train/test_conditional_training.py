@@ -77,6 +77,8 @@ def test_speech_student_keeps_its_teachers_upsampler(tmp_path):
     config = few_steps(waveglow_ljspeech.get_config("smoke,student,v2"))
     config.loss.feed_forward.stft = ((64, 16, 32),)
     few_steps(config.teacher.config)
+    for each in (config, config.teacher.config):
+        each.model.args.layers = 1
     loop.train_and_evaluate(config, tmp_path)
     rows = read_log(tmp_path)
     assert all(np.isfinite(row["feature"][0]) for row in rows)

@@ -130,44 +130,6 @@ def test_one_process_alone():
     distributed.wait("nobody")
 
 
-AGREE = """
-import sys
-import numpy as np
-from fdnf.train import distributed
-i = int(sys.argv[2])
-distributed.start("auto", sys.argv[1], 2, i)
-own = {
-    "zero": np.array([-0.0, np.nan, 1e-45], np.float32) if i == 0 else np.ones(3, "f4"),
-    "large": np.array(2**62 + 1 if i == 0 else 0),
-    "none": np.zeros((0, 2)),
-    "flag": np.array([i == 0]),
-}
-found = distributed.broadcast(own)
-assert found["zero"].tobytes() == np.array([-0.0, np.nan, 1e-45], "f4").tobytes()
-assert found["large"] == 2**62 + 1 and found["large"].dtype == np.int64
-assert found["none"].shape == (0, 2) and found["flag"][0]
-rows = distributed.concatenate(np.full((1, 2), i), axis=1)
-assert rows.tolist() == [[0, 0, 1, 1]], rows
-distributed.wait("end")
-"""
-
-
-def test_two_processes_agree_to_the_bit():
-    coordinator = f"127.0.0.1:{processes.free_port()}"
-    both = [
-        subprocess.Popen(
-            [sys.executable, "-c", AGREE, coordinator, str(i)],
-            cwd=processes.ROOT,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for i in range(2)
-    ]
-    for process in both:
-        _, says = process.communicate(timeout=120)
-        assert process.returncode == 0, says
-
-
 @pytest.mark.parametrize(
     ("nodes", "host"),
     [
@@ -209,25 +171,42 @@ def test_who_hears_of_a_command_that_is_wrong(argv, address, monkeypatch):
 
 
 TASK = """
-import os
+import os, sys
+import numpy as np
 from fdnf.train import distributed
 from fdnf.train.settings import ConfigError
+i = int(os.environ["SLURM_PROCID"])
 try:
-    distributed.start(own=lambda: {"seed": os.environ["SEED"]})
+    distributed.start(own=lambda: {"seed": i + 1})
 except ConfigError as error:
-    print(error)
-else:
-    print(distributed.count(), distributed.index(), flush=True)
-    distributed.wait("end")
+    print(repr(str(error)), flush=True)
+os.environ["SLURM_JOB_ID"] = sys.argv[1]
+distributed.start(own=lambda: {"seed": 1})
+assert (distributed.count(), distributed.index()) == (2, i)
+own = {
+    "zero": np.array([-0.0, np.nan, 1e-45], np.float32) if i == 0 else np.ones(3, "f4"),
+    "large": np.array(2**62 + 1 if i == 0 else 0),
+    "none": np.zeros((0, 2)),
+    "flag": np.array([i == 0]),
+}
+found = distributed.broadcast(own)
+assert found["zero"].tobytes() == np.array([-0.0, np.nan, 1e-45], "f4").tobytes()
+assert found["large"] == 2**62 + 1 and found["large"].dtype == np.int64
+assert found["none"].shape == (0, 2) and found["flag"][0]
+rows = distributed.concatenate(np.full((1, 2), i), axis=1)
+assert rows.tolist() == [[0, 0, 1, 1]], rows
+distributed.wait("end")
+print("agreed")
 """
 
 
-@pytest.mark.parametrize("seeds", [("1", "1"), ("1", "2")])
-def test_tasks_of_slurm_meet(seeds):
-    """As srun starts them; SLURM is not asked for anything."""
+def test_tasks_of_slurm_meet_and_agree_to_the_bit():
+    """As srun starts them, first unlike and then alike; SLURM is asked for nothing."""
+    # Where they meet is a matter of the job's number.
+    number = processes.free_port()
+    jobs = [str(number), str(number + 1)]
     variables = {
-        # Where they meet is a matter of the job's number.
-        "SLURM_JOB_ID": str(processes.free_port()),
+        "SLURM_JOB_ID": jobs[0],
         "SLURM_STEP_NODELIST": "localhost",
         "SLURM_STEP_NUM_TASKS": "2",
         "SLURM_STEP_NUM_NODES": "1",
@@ -235,22 +214,26 @@ def test_tasks_of_slurm_meet(seeds):
     }
     both = [
         subprocess.Popen(
-            [sys.executable, "-c", TASK],
+            [sys.executable, "-c", TASK, jobs[1]],
             cwd=processes.ROOT,
             env=os.environ
             | variables
-            | {"SLURM_PROCID": str(i), "SLURM_LOCALID": str(i), "SEED": seed},
+            | {"SLURM_PROCID": str(i), "SLURM_LOCALID": str(i)},
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
         )
-        for i, seed in enumerate(seeds)
+        for i in range(2)
     ]
-    says = [process.communicate(timeout=120)[0] for process in both]
-    if len(set(seeds)) == 1:
-        assert [text.splitlines()[0] for text in says] == ["2 0", "2 1"]
-    else:
-        assert says[0] == says[1]
-        assert "different: seed (1 and 2)" in says[0]
+    told = set()
+    for process in both:
+        out, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+        lines = out.splitlines()
+        assert "agreed" in lines
+        told.add(lines[0])
+    (one,) = told
+    assert "different: seed (1 and 2)" in one
 
 
 @pytest.fixture(scope="module")
@@ -294,8 +277,8 @@ def test_one_is_told_to_stop_and_both_do(unbroken, tmp_path):
     assert f"stopped by SIGTERM at step {step}" in runs[1].stderr()
     # One process writes: every row once.
     assert [row["step"] for row in read_log(workdir)] == list(range(2, step + 1, 2))
-    # Go on with one device in one process.
-    processes.trained(workdir, messages, overrides=processes.SMALL, devices=1)
+    # Go on in this process, with two devices.
+    loop.train_and_evaluate(processes.config(processes.SMALL), workdir)
     same_losses(workdir, unbroken)
 
 

@@ -20,7 +20,7 @@ from tests import processes, tiny
 
 # Saves take about as long as the steps between them.
 OFTEN = processes.SMALL | {
-    "train.steps": 600,
+    "train.steps": 400,
     "train.steps_per_call": 5,
     "train.log_every": 5,
     "train.eval_every": 20,
@@ -117,7 +117,7 @@ def kills(tmp_path, count, overrides, seed):
 
 
 def test_kills_while_checkpoints_are_written(tmp_path):
-    assert kills(tmp_path, 4, OFTEN, seed=1) >= 2
+    assert kills(tmp_path, 3, OFTEN, seed=1) >= 2
 
 
 @pytest.mark.slow
@@ -233,26 +233,11 @@ def test_full_disk(unbroken, tmp_path):
 
 
 def test_a_second_process_in_a_workdir_is_refused(tmp_path):
-    workdir = tmp_path / "run"
-    overrides = processes.SMALL | {"train.steps": 2000}
-
-    def started(name, **more):
-        return processes.started(
-            f"--workdir={workdir}",
-            messages=tmp_path / name,
-            overrides=overrides | more,
-        )
-
-    with started("first") as first:
-        processes.until(lambda: processes.rows(workdir) > 2, [first])
-        with started("second", **{"optim.lr": 0.1}) as second:
+    workdir, messages = tmp_path / "run", tmp_path / "stderr"
+    with workdirs.alone([workdir]):
+        with processes.started(f"--workdir={workdir}", messages=messages) as second:
             assert second.ended() == 2, second.stderr()
         says = second.stderr()
-        assert f"written by process {first.process.pid} on " in says
-        assert "Traceback" not in says
-        assert first.process.poll() is None
-        first.signal(signal.SIGKILL)
-        first.ended()
-    with workdirs.alone([workdir]):  # What was killed holds nothing.
-        rows = [row["step"] for row in read_log(workdir)]
-    assert rows == list(range(2, rows[-1] + 1, 2))
+    assert f"written by process {os.getpid()} on " in says
+    assert "Traceback" not in says
+    assert [path.name for path in workdir.iterdir()] == [".lock"]

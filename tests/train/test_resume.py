@@ -196,18 +196,29 @@ def test_replaced_data_are_not_gone_on_with(accept, tmp_path, monkeypatch, caplo
     loop.train_and_evaluate(config(), tmp_path / "run")
 
 
+@pytest.fixture(scope="module")
+def teachers(tmp_path_factory):
+    """Two of the same config but for the seed, which is their directory's name."""
+    root = tmp_path_factory.mktemp("teachers")
+    for seed in (0, 1):
+        built = tiny.config()
+        built.seed = seed
+        loop.train_and_evaluate(built, root / str(seed))
+    return root
+
+
 @pytest.mark.parametrize("finished", [False, True])
-def test_retrained_teacher_is_not_gone_on_with(finished, tmp_path, monkeypatch):
+def test_retrained_teacher_is_not_gone_on_with(
+    finished, teachers, tmp_path, monkeypatch
+):
     def config(**train):
         built = tiny.config("lkd", eval_every=3, **train)
         built.teacher.workdir = str(tmp_path / "teacher")
         return built
 
     def teach(seed):
-        built = tiny.config()
-        built.seed = seed
         shutil.rmtree(tmp_path / "teacher", ignore_errors=True)
-        loop.train_and_evaluate(built, tmp_path / "teacher")
+        shutil.copytree(teachers / str(seed), tmp_path / "teacher")
 
     workdir = tmp_path / "run"
     teach(0)

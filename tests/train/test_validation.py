@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fdnf.data import build as datasets
 from fdnf.flows.base import FlowModule
 from fdnf.losses import inverse_matching
 from fdnf.train import loop, models, program, teachers, validation
@@ -53,10 +54,8 @@ def test_it_is_the_loss_on_whole_batches_of_the_validation_rows(teacher, tmp_pat
 
 def test_rows_fewer_than_a_batch_are_taken_again(teacher, tmp_path):
     config = named(small("x"), teacher)
-    losses = []
+    losses, rows = [], len(datasets.build(config.data).val)
     for size in (1, 2):
-        built = program.build([Experiment(config, tmp_path, teacher)])
-        rows = len(built.data.val)
         config.eval.batch_size = size * rows
         built = program.build([Experiment(config, tmp_path, teacher)])
         state = built.state
