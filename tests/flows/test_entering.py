@@ -56,10 +56,9 @@ def test_what_fits_is_answered(kind):
     variables, x, cond = shapes_of(kind), kind.data(5), kind.context(5)
     encoding = answer(kind, variables, x, cond, method="encode")
     assert encoding.log_det.shape == (5,)
-    decoding = answer(kind, variables, encoding.z, cond, method="decode")
+    # Latents in a list; elsewhere they come in a tuple.
+    decoding = answer(kind, variables, list(encoding.z), cond, method="decode")
     assert decoding.x.shape == x.shape
-    again = answer(kind, variables, list(kind.latents(5)), cond, method="decode")
-    assert again.x.shape == x.shape
 
     def sample(variables, key, cond):
         return kind.flow.apply(variables, key, x.shape, 0.7, cond, method="sample")

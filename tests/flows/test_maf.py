@@ -30,8 +30,7 @@ def compiled(flow, method):
     return jax.jit(lambda variables, x: flow.apply(variables, x, method=method))
 
 
-@pytest.mark.parametrize("unroll", [1, None], ids=["rolled", "unrolled"])
-@pytest.mark.parametrize("steps", [3, 4])
+@pytest.mark.parametrize(("steps", "unroll"), [(3, None), (4, 1)])
 def test_every_block_starts_normalised(steps, unroll):
     flow = MAF(steps=steps, hidden=(8, 8), unroll=unroll)
     x = batch()
@@ -54,7 +53,7 @@ def test_first_rows_do_not_depend_on_the_batch_that_follows_init():
     assert np.max(np.std(whole, axis=0)) > 2.0
 
 
-@pytest.mark.parametrize("steps", [1, 2, 3, 4])
+@pytest.mark.parametrize("steps", [1, 2, 3])
 @pytest.mark.parametrize("flow", [MAF, IAF])
 def test_levels_and_latents_are_in_the_order_of_the_data(flow, steps):
     flow = flow(steps=steps, hidden=(8,), unroll=1)

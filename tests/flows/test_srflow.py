@@ -27,6 +27,15 @@ def variables():
     return laws.drawn(FLOW, images(*HR), images(*LR))
 
 
+# One level and one step, for what is the same at any number of them.
+LEAST = FLOW.clone(levels=1, steps=1, transitions=0)
+
+
+@functools.cache
+def least_variables():
+    return laws.drawn(LEAST, images(*HR), images(*LR), noise=0.5)
+
+
 encode = jax.jit(functools.partial(FLOW.apply, method="encode"))
 decode = jax.jit(functools.partial(FLOW.apply, method="decode"))
 
@@ -95,24 +104,21 @@ def test_maps_stand_for_the_condition():
 
 def test_many_samples_of_one_image_run_the_encoder_once():
     cond = images(*LR, seed=2)[:1]
-    z = [FLOW.draw(jax.random.key(i), (1, *HR[1:])) for i in range(4)]
-    stacked = jax.tree.map(lambda *parts: jnp.stack(parts), *z)
+    whole = LEAST.draw(jax.random.key(0), (4, *HR[1:]))
+    stacked = jax.tree.map(lambda part: part[:, None], whole)
+    variables = least_variables()
 
     def one(z):
-        return FLOW.apply(variables(), z, cond, method="decode").x
+        return LEAST.apply(variables, z, cond, method="decode").x
 
     def tiled(z):
-        rows = jax.tree.map(lambda part: part[:, 0], z)
-        return FLOW.apply(
-            variables(), rows, jnp.tile(cond, (4, 1, 1, 1)), method="decode"
-        ).x
+        conds = jnp.tile(cond, (4, 1, 1, 1))
+        return LEAST.apply(variables, z, conds, method="decode").x
 
     many = jax.jit(jax.vmap(one)).lower(stacked).compile()
-    whole = jax.jit(tiled).lower(stacked).compile()
-    np.testing.assert_allclose(
-        many(stacked)[:, 0], whole(stacked), rtol=1e-4, atol=1e-4
-    )
-    flops = [p.cost_analysis()["flops"] for p in (many, whole)]
+    each = jax.jit(tiled).lower(whole).compile()
+    np.testing.assert_allclose(many(stacked)[:, 0], each(whole), rtol=1e-4, atol=1e-4)
+    flops = [p.cost_analysis()["flops"] for p in (many, each)]
     assert flops[0] < 0.8 * flops[1], flops
 
 
@@ -124,14 +130,12 @@ def test_far_latents_stay_finite():
 
 
 def test_gradients_reach_the_encoder():
-    flow = FLOW.clone(levels=1, steps=1, transitions=0)
     x, cond = images(*HR, seed=1), images(*LR, seed=2)
-    mine = laws.drawn(flow, x, cond, noise=0.5)
 
     def loss(params):
-        return -jnp.mean(flow.apply({"params": params}, x, cond).log_prob)
+        return -jnp.mean(LEAST.apply({"params": params}, x, cond).log_prob)
 
-    gradients = jax.jit(jax.grad(loss))(mine["params"])["encoder"]
+    gradients = jax.jit(jax.grad(loss))(least_variables()["params"])["encoder"]
     for name in ("conv_first", "conv_up_1"):
         assert np.max(np.abs(gradients[name]["kernel"])) > 0.0
     # The flow does not use the image that the encoder could make.

@@ -25,7 +25,12 @@ from fdnf.losses import (
 from fdnf.ops.spectral_distance import Resolution
 
 DIM, ROWS = 4, 3
-FLOWS = {"maf": MAF(2, [8]), "glow": TabularGlow(2, 8, 1), "affine": Affine()}
+# Rolled: a step that changed the dtype would be refused by the loop itself.
+FLOWS = {
+    "maf": MAF(2, [8], unroll=1),
+    "glow": TabularGlow(2, 8, 1, unroll=1),
+    "affine": Affine(),
+}
 RESOLUTIONS = (Resolution(16, 4, 16),)
 
 

@@ -1,5 +1,7 @@
 """Convolutional conditioners: starts, conditions, precision."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,14 +26,18 @@ def vectors(rows=16, seed=1):
     return jnp.asarray(draw, jnp.float32)
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def init(net, x, cond):
+    return net.init(jax.random.key(0), x, FEATURES, cond)
+
+
 def made(net, cond=None):
-    x = images()
-    init = jax.jit(lambda key, x, cond: net.init(key, x, FEATURES, cond))
-    return x, init(jax.random.key(0), x, cond)
+    return images(), init(net, images(), cond)
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def run(net, variables, x, cond=None):
-    return jax.jit(lambda v, x, c: net.apply(v, x, FEATURES, c))(variables, x, cond)
+    return net.apply(variables, x, FEATURES, cond)
 
 
 @pytest.mark.parametrize("dtype", [None, "bfloat16"])
@@ -47,8 +53,8 @@ def test_the_norm_starts_at_mean_0_and_variance_1(size, dtype):
 
 def test_the_norm_takes_what_is_added_into_account():
     extra = 9.0 * vectors()[:, None, None, :1] + jnp.arange(8.0)
-    init = jax.jit(Conv(HIDDEN).init_with_output)
-    y, variables = init(jax.random.key(0), images(), extra)
+    first = jax.jit(Conv(HIDDEN).init_with_output)
+    y, variables = first(jax.random.key(0), images(), extra)
     np.testing.assert_allclose(np.mean(y, axis=(0, 1, 2)), np.zeros(8), atol=1e-4)
     np.testing.assert_allclose(np.std(y, axis=(0, 1, 2)), np.ones(8), atol=1e-4)
     other = jax.jit(Conv(HIDDEN).apply)(variables, images(), 2.0 * extra)
@@ -67,8 +73,8 @@ def test_statistics_are_taken_once():
 def test_a_constant_channel_does_not_divide_by_0():
     x = images().at[..., 0].set(2.0)
     conv = Conv(HIDDEN, 1)
-    init = jax.jit(conv.init_with_output)
-    y, variables = init(jax.random.key(0), jnp.ones_like(x))
+    first = jax.jit(conv.init_with_output)
+    y, variables = first(jax.random.key(0), jnp.ones_like(x))
     assert np.all(np.isfinite(y))
     assert np.all(np.isfinite(jax.jit(conv.apply)(variables, x)))
 
@@ -185,27 +191,30 @@ X, COND = draw(2, 5, 4, 3), draw(2, 5, 4, 7, seed=1)
 @pytest.mark.parametrize("norm", [True, False])
 def test_it_is_a_conv_block_on_both(norm):
     module, plain = FeatureBlock(6, norm), ConvBlock(6, norm)
-    init = jax.jit(module.init, static_argnums=2)
-    variables = laws.perturb(init(jax.random.key(0), X, 4, COND), 0.5)
+    variables = laws.perturb(init(module, X, COND), 0.5)
     params = dict(variables["params"])
     features = params.pop("conv_features")["kernel"]
     kernel = jnp.concatenate([params["conv_in"]["kernel"], features], axis=2)
     whole = {**params, "conv_in": {**params["conv_in"], "kernel": kernel}}
-    found = module.apply(variables, X, 4, COND)
+    found = run(module, variables, X, COND)
     assert np.ptp(found) > 0.1
-    expected = plain.apply({"params": whole}, X, 4, COND)
+    expected = run(plain, {"params": whole}, X, COND)
     np.testing.assert_allclose(found, expected, atol=1e-4)
-    shapes = jax.eval_shape(lambda x: plain.init(jax.random.key(0), x, 4, COND), X)
+    shapes = jax.eval_shape(lambda x: init(plain, x, COND), X)
     counts = [trees.parameter_count(v["params"]) for v in (variables, shapes)]
     assert counts[0] == counts[1]
 
 
 def test_norms_take_statistics_of_the_sum():
     module = FeatureBlock(6)
-    variables = module.init(jax.random.key(0), X, 4, 3.0 * COND + 5.0)
-    _, state = module.apply(
-        variables, X, 4, 3.0 * COND + 5.0, capture_intermediates=True
-    )
+    cond = 3.0 * COND + 5.0
+    variables = init(module, X, cond)
+
+    @jax.jit
+    def captured(variables):
+        return module.apply(variables, X, FEATURES, cond, capture_intermediates=True)
+
+    _, state = captured(variables)
     (after,) = state["intermediates"]["conv_in"]["__call__"]
     np.testing.assert_allclose(np.mean(after, axis=(0, 1, 2)), np.zeros(6), atol=1e-4)
     np.testing.assert_allclose(np.std(after, axis=(0, 1, 2)), np.ones(6), atol=1e-3)

@@ -49,7 +49,7 @@ def test_is_its_equation():
         if i == 0:
             h, out = h + out[..., :n], out[..., n:]
         total = total + out
-    found = NET.apply(variables, X, OUTPUTS, COND)
+    found = jax.jit(lambda v: NET.apply(v, X, OUTPUTS, COND))(variables)
     np.testing.assert_allclose(found, conv("end", total), atol=2e-5)
     assert p["res_skip_0"]["kernel"].shape[-1] == 2 * n
     assert p["res_skip_1"]["kernel"].shape[-1] == n
@@ -93,7 +93,8 @@ def test_starts():
 def test_goes_without_a_condition():
     variables = made(cond=None)
     assert "cond" not in variables["params"]
-    assert NET.apply(variables, X, OUTPUTS).shape == (2, TIME, OUTPUTS)
+    found = jax.eval_shape(lambda v: NET.apply(v, X, OUTPUTS), variables)
+    assert found.shape == (2, TIME, OUTPUTS)
 
 
 def test_refuses_what_does_not_fit():
@@ -108,15 +109,16 @@ MEL = jnp.asarray(np.random.default_rng(0).normal(size=(2, 5, 3)), jnp.float32)
 
 
 def made_of_mel(upsampler=UPSAMPLER, time=32):
-    return upsampler.init(jax.random.key(0), MEL, time)
+    return jax.jit(upsampler.init, static_argnums=2)(jax.random.key(0), MEL, time)
 
 
 def test_is_the_transposed_convolution_cut_and_grouped():
     variables = jax.tree.map(lambda leaf: leaf + 0.1, made_of_mel())
     p = variables["params"]
     fine = convolutions.upsample(MEL, p["kernel"], 8) + p["bias"]
+    apply = jax.jit(UPSAMPLER.apply, static_argnums=2)
     for time in (4, 28, 40):
-        found = UPSAMPLER.apply(variables, MEL, time)
+        found = apply(variables, MEL, time)
         assert found.shape == (2, time // 4, 12)
         np.testing.assert_allclose(found.reshape(2, time, 3), fine[:, :time], atol=1e-5)
 
