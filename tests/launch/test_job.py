@@ -75,13 +75,13 @@ def test_a_diverged_point_is_not_started_with_the_others_again(start):
 
 
 def test_crashes_are_tried_again_while_there_are_steps(start):
-    """Five crashes with further steps between them, and one retry allowed."""
-    keys = {"train.steps": 60, "fake.crash_every": 11}
+    """Three crashes with further steps between them, and one retry allowed."""
+    keys = {"train.steps": 36, "fake.crash_every": 11}
     folder, words = start(keys, retries=1)
     rc, told = harness.run(words, 0.0)
     assert rc == 0, told
-    assert results(folder, "p0") == [-9] * 5 + [0]
-    assert harness.steps(folder.path, "p0") == list(range(1, 61))
+    assert results(folder, "p0") == [-9] * 3 + [0]
+    assert harness.steps(folder.path, "p0") == list(range(1, 37))
 
 
 def test_crashes_without_a_further_step(start):
