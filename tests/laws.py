@@ -8,6 +8,7 @@ far enough that the map is no longer near the identity.
 import dataclasses
 import functools
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -41,6 +42,8 @@ class Case:
       context: width of `cond`, None without.
       noise: size of the perturbation, see `perturb`.
       tolerance: of the float32 round trip, relative to the largest |x|.
+      start: whether the perturbation is of what `init` gives; else see `drawn`. The
+        `init` of a network on images takes seconds to compile.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Case:
     context: int | None = None
     noise: float = 0.5
     tolerance: float = 1e-4
+    start: bool = True
 
     def data(self, seed: int = 1, batch: int = BATCH) -> Array:
         draw = np.random.default_rng(seed).normal(size=(batch, *self.event))
@@ -62,6 +66,10 @@ class Case:
 
     @functools.cached_property
     def variables(self) -> Any:
+        if not self.start:
+            args = self.data(), self.cond()
+            with jax.enable_x64(False):
+                return drawn(self.module, *args, noise=self.noise)
         init = jax.jit(self.module.init)
         with jax.enable_x64(False):
             # Rows enough for the statistics that activation norms take here.
@@ -175,56 +183,58 @@ class Derivatives(NamedTuple):
 def both(
     case: Case, variables: Any, x: Array, w: Array, cond: Array | None
 ) -> tuple[Mapped, Mapped]:
-    """`x` mapped by `forward`, `w` by `inverse`: all that is compiled of a case."""
+    """`x` mapped by `forward`, `w` by `inverse`."""
     return case.forward(variables, x, cond), case.inverse(variables, w, cond)
 
 
 both_jitted = jax.jit(both, static_argnums=0)
 
 
-def trips(case: Case, variables: Any, x: Array, w: Array, cond: Array | None) -> Trips:
-    """Maps `x` by `forward` and back, `w` by `inverse` and back, by one program."""
-    there, other_back = both_jitted(case, variables, x, w, cond)
-    other_there, back = both_jitted(
-        case, variables, other_back.value, there.value, cond
-    )
-    return Trips(there, back, other_back, other_there)
-
-
 @functools.partial(jax.jit, static_argnums=0)
-def derivatives(
+def both_and_derivatives(
     case: Case, variables: Any, x: Array, w: Array, cond: Array | None
-) -> Derivatives:
-    """log |det| of the Jacobian, and gradients of a function of both directions."""
+) -> tuple[Mapped, Mapped, Derivatives]:
+    """`both`, log |det| of the Jacobian, and gradients of a function of all outputs.
 
-    def objective(variables, x, w):
-        there, back = both(case, variables, x, w, cond)
-        terms = (there.value, there.log_det, back.value, back.log_det)
-        return sum(jnp.sum(jnp.sin(term)) for term in terms)
-
-    return Derivatives(
-        log_det=_log_det(case.forward, variables, x, cond),
-        gradients=jax.grad(objective, argnums=(0, 1, 2))(variables, x, w),
-    )
-
-
-def _log_det(direction, variables: Any, x: Array, cond: Array | None) -> Array:
-    """`[batch]`, log |det| of the Jacobian of each row.
-
-    By forward mode: the gradients of the laws are those of reverse mode.
+    What costs is compilation, so all of it comes from one reverse pass, written once
+    and run in a loop over what it pulls back: an entry of each row's `forward`, which
+    gives a row of each Jacobian as long as rows stay apart, and the objective.
     """
+
+    def outputs(variables, x, w):
+        there, back = seen = both(case, variables, x, w, cond)
+        return (there.value, there.log_det, back.value, back.log_det), seen
+
+    values, pull, seen = jax.vjp(outputs, variables, x, w, has_aux=True)
     size = math.prod(x.shape[1:])
 
-    def one(row, context):
-        def value(flat):
-            whole = flat.reshape(1, *x.shape[1:])
-            return direction(variables, whole, context).value.reshape(-1)
+    def pulled(i):
+        entry = (jnp.arange(size) == i).astype(x.dtype).reshape(x.shape[1:])
+        entries = (jnp.broadcast_to(entry, x.shape), *map(jnp.zeros_like, values[1:]))
+        slopes = map(jnp.cos, values)  # Of the sum of the sines.
+        pairs = zip(slopes, entries, strict=True)
+        return pull(tuple(jnp.where(i == size, *pair) for pair in pairs))
 
-        return jnp.linalg.slogdet(jax.jacfwd(value)(row.reshape(size)))[1]
+    gradients = jax.lax.map(pulled, jnp.arange(size + 1))
+    jacobian = jnp.moveaxis(gradients[1][:size].reshape(size, x.shape[0], size), 1, 0)
+    return *seen, Derivatives(
+        log_det=jnp.linalg.slogdet(jacobian)[1],
+        gradients=jax.tree.map(lambda leaf: leaf[size], gradients),
+    )
 
-    if cond is None:
-        return jax.vmap(lambda row: one(row, None))(x)
-    return jax.vmap(lambda row, context: one(row, context[None]))(x, cond)
+
+def trips(
+    case: Case,
+    variables: Any,
+    x: Array,
+    w: Array,
+    cond: Array | None,
+    mapped: Callable[..., Any] = both_jitted,
+) -> Trips:
+    """Maps `x` by `forward` and back, `w` by `inverse` and back, by one program."""
+    there, other_back, *_ = mapped(case, variables, x, w, cond)
+    other_there, back, *_ = mapped(case, variables, other_back.value, there.value, cond)
+    return Trips(there, back, other_back, other_there)
 
 
 def assert_close(a: Any, b: Any, tolerance: float, what: str) -> None:
