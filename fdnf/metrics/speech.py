@@ -27,7 +27,6 @@ from types import ModuleType
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.signal
 from jaxtyping import Array, Float
 
 from fdnf.ops import mel, spectral_distance
@@ -206,7 +205,9 @@ def resampled(x: Clip, rate: int, wanted: int) -> np.ndarray:
     x = np.asarray(x, np.float64)
     if rate == wanted:
         return x
-    return scipy.signal.resample_poly(x, wanted // common, rate // common)
+    from scipy import signal  # Half a second, which a training need not wait for.
+
+    return signal.resample_poly(x, wanted // common, rate // common)
 
 
 def _mel_gap(x: Array, y: Array, settings: mel.Settings) -> Array:

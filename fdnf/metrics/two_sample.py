@@ -16,7 +16,6 @@ from typing import Any, Literal, NamedTuple
 import jax
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
 
 from fdnf.metrics import rows
 
@@ -221,6 +220,8 @@ def kolmogorov_smirnov(a: Numbers, b: Others) -> KolmogorovSmirnov:
     first, second = _numbers(a, "first", 1), _numbers(b, "second", 1)
     # The exact distribution takes minutes of samples of unlike sizes.
     # scipy's types do not tell what its results have.
+    from scipy import stats  # Half a second, which a training need not wait for.
+
     found: Any = stats.ks_2samp(first, second, method="asymp")
     return KolmogorovSmirnov(float(found.statistic), float(found.pvalue))
 
@@ -263,6 +264,8 @@ def mean_difference(a: Numbers, b: Others, level: float = 0.95) -> MeanDifferenc
     with warnings.catch_warnings():
         # Of one constant sample, whose variance of 0 is no loss of digits.
         warnings.simplefilter("ignore", RuntimeWarning)
+        from scipy import stats
+
         found: Any = stats.ttest_ind(first, second, equal_var=False)
     low, high = found.confidence_interval(level)
     return MeanDifference(difference, float(low), float(high), float(found.pvalue))

@@ -9,7 +9,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 
 class Interval(NamedTuple):
@@ -61,7 +61,7 @@ def over(values: Iterable[Any], level: float = 0.95) -> Interval | None:
     mean = float(finite.mean())
     if n == 1:
         return Interval(mean, None, 1, int(given.size))
-    quantile = float(stats.t.ppf((1 + level) / 2, n - 1))
+    quantile = float(special.stdtrit(n - 1, (1 + level) / 2))
     half_width = quantile * float(finite.std(ddof=1)) / math.sqrt(n)
     return Interval(mean, half_width, n, int(given.size))
 
