@@ -163,7 +163,7 @@ def within(case):
 
 # Made of what others are made of.
 ALIKE = (
-    *("maf_blocked", "maf_cond", "mintnet", "nice", "pixelcnn_iaf", "pixelcnn_jacobi"),
+    *("maf_blocked", "maf_cond", "nice", "pixelcnn_iaf", "pixelcnn_jacobi"),
     *("realnvp", "srflow"),
 )
 
