@@ -19,7 +19,7 @@ import argparse
 import os
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,7 @@ CASES = (
 )
 
 
-def _arguments() -> argparse.Namespace:
+def _arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m fdnf.evaluation.benchmark",
         description=__doc__,
@@ -65,7 +65,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--trained", type=int, default=0, help="steps of training before *_sample"
     )
-    return parser.parse_args()
+    args = parser.parse_args(argv)
+    # A large first batch would be all that the peak memory shows.
+    args.init_rows = args.batch if args.case.startswith("glow") else 1024
+    return args
 
 
 def tabular(dim: int, rows: int, seed: int = 0) -> np.ndarray:
@@ -131,6 +134,8 @@ def build_train(args: argparse.Namespace) -> tuple[Callable[[], Any], int]:
                 "preset": "paper",
                 "args": {},
                 "fade": (1.0, 1.0),
+                # Of SKD, which no case has.
+                "skd": {"start": 0.0, "batch": 0, "temperature": 1.0, "reach": 0.0},
             },
             "train": {"steps": 10**6},
         }
@@ -173,7 +178,7 @@ def build_train(args: argparse.Namespace) -> tuple[Callable[[], Any], int]:
     first = jnp.stack([start] * args.runs)
     state = models.init_state(flow, optimizer, keys, first, 0.0)
     # As in the training loop; otherwise the second call compiles again.
-    mesh = jax.make_mesh((1,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
+    mesh = jax.make_mesh((1,), (step.AXIS,), axis_types=(jax.sharding.AxisType.Auto,))
     sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     numbers = step.hyper(keys, weights=objectives.weights(config))
     placed = jax.device_put((state, numbers, data, variables), sharding)
@@ -242,8 +247,6 @@ def measure(call: Callable[[], Any], seconds: float) -> dict[str, Any]:
 def main() -> None:
     """Runs the case and prints its line."""
     args = _arguments()
-    # A large first batch would be all that the peak memory shows.
-    args.init_rows = args.batch if args.case.startswith("glow") else 1024
     if args.threads:
         cores = sorted(os.sched_getaffinity(0))[-args.threads :]
         os.sched_setaffinity(0, set(cores))

@@ -1,0 +1,32 @@
+"""The cases of the benchmark, tiny: each trains, or gives what it says."""
+
+import numpy as np
+import pytest
+
+from fdnf.evaluation import benchmark
+
+
+def arguments(case):
+    return benchmark._arguments(
+        [
+            *(f"--case={case}", "--dim=3", "--hidden=4", "--layers=2", "--batch=8"),
+            *("--size=8", "--levels=1", "--layers-per-level=1", "--steps-per-call=2"),
+        ]
+    )
+
+
+@pytest.mark.parametrize("case", ["maf_train", "ilkd_train", "glow_train"])
+def test_steps_are_taken(case):
+    call, steps = benchmark.build_train(arguments(case))
+    assert steps == 2
+    call()
+    assert all(np.isfinite(leaf).all() for leaf in call().values())
+    assert int(call.state["state"].step) == 4
+
+
+@pytest.mark.parametrize(
+    ("case", "shape"), [("coupling_sample", (8, 3)), ("glow_sample", (8, 8, 8, 3))]
+)
+def test_a_batch_is_drawn(case, shape):
+    call, _ = benchmark.build_forward(arguments(case))
+    assert call().shape == shape
