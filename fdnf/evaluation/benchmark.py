@@ -134,8 +134,6 @@ def build_train(args: argparse.Namespace) -> tuple[Callable[[], Any], int]:
                 "preset": "paper",
                 "args": {},
                 "fade": (1.0, 1.0),
-                # Of SKD, which no case has.
-                "skd": {"start": 0.0, "batch": 0, "temperature": 1.0, "reach": 0.0},
             },
             "train": {"steps": 10**6},
         }

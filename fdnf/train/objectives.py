@@ -146,12 +146,11 @@ def _distilled(
     compared (Walton et al., section 3.3). Before the start, the sampling direction is
     not computed at all.
     """
-    skd, settings = config.loss.skd, arguments(config)
+    settings = arguments(config)
     given = settings.pop("weights")
     terms = distillation.terms_of(given)
     if "samples" in terms:
-        settings.setdefault("limit", skd.reach * reach)
-    start = skd.start * config.train.steps
+        settings.setdefault("limit", config.loss.skd.reach * reach)
 
     def objective(variables, teacher_variables, batch, moment):
         x, cond = batch["x"], batch.get("cond")
@@ -176,6 +175,8 @@ def _distilled(
 
         if "samples" not in terms:
             return loss(terms)
+        skd = config.loss.skd
+        start = skd.start * config.train.steps
         z, z_cond = _latents(student, skd, x, cond, moment)
 
         def with_samples():
