@@ -84,7 +84,7 @@ def differing(results: Iterable[Result]) -> list[str]:
             groups.setdefault(key, []).append(run)
     found: dict[str, None] = {}
     for group in groups.values():
-        for name in {**group[0].settings, **group[-1].settings}:
+        for name in (name for run in group for name in run.settings):
             if len({str(run.settings.get(name)) for run in group}) > 1:
                 found[name] = None
     return list(found)
