@@ -110,6 +110,18 @@ def read_arrays(path: str | os.PathLike[str], *names: str) -> list[np.ndarray]:
     return arrays
 
 
+def names(path: str | os.PathLike[str]) -> list[str]:
+    """The arrays in an .npz file; none where it is not one, or cannot be read.
+
+    `read_arrays` says what is wrong with it.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist()]
+    except archives.DAMAGE:
+        return []
+
+
 def _pickled(path: pathlib.Path, part: str) -> str:
     return (
         f"{path} holds pickled Python objects ({part}). Reading them can run any code,"

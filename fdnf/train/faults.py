@@ -12,6 +12,8 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from fdnf.data import build as datasets
+from fdnf.data.tabular import DataError
 from fdnf.train import keys, objectives, rules
 from fdnf.train.keys import Key
 from fdnf.train.rules import ConfigError
@@ -177,6 +179,11 @@ def _of_arguments(values: Mapping[str, Any], prefix: str) -> Iterator[str]:
         given = _get(values, "model.args")
         table = rules.of_model(model)
         yield from _of_section(given, table, f"{prefix}model.args", model)
+    if isinstance(data, str) and rules.OWN.fits(data):
+        try:
+            datasets.find(data)
+        except DataError as error:
+            yield f"{prefix}{error}"
     if isinstance(data, str) and rules.kind_of(data):
         given = _get(values, "data.args")
         table = rules.of_data(data)

@@ -98,7 +98,7 @@ GENERAL = {
         (),
     ),
     "model.name": Key(one_of(sorted(rules.MODELS)), "flow or student"),
-    "data.name": Key(one_of(datasets.DATASETS), "data set"),
+    "data.name": Key(either(one_of(datasets.DATASETS), rules.OWN), "data set"),
     "optim.name": Key(one_of(optim.OPTIMISERS), "optimizer", "adam"),
     "optim.lr": Key(_POSITIVE, "learning rate after the warm-up", 3e-3),
     "optim.schedule": Key(

@@ -8,6 +8,7 @@ each number, text or choice in them may be.
 import dataclasses
 import inspect
 import math
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -15,10 +16,11 @@ from typing import Any, NamedTuple
 
 from fdnf.bijectors import coupling, pixel_affine
 from fdnf.data import build as datasets
+from fdnf.data import own_images
 from fdnf.data.images import Images
 from fdnf.data.speech import Clips
 from fdnf.data.super_resolution import Pairs
-from fdnf.data.tabular import Tabular
+from fdnf.data.tabular import DataError, Tabular
 from fdnf.flows import affine
 from fdnf.flows import build as flows
 from fdnf.nets import conv
@@ -157,6 +159,10 @@ def besides(rule: Rule, more: str, holds: Callable[[Any], bool]) -> Rule:
     )
 
 
+OWN = Rule(
+    "package.module:function of your own",
+    lambda value: _is(value, str) and bool(re.fullmatch(r"[\w.]+:[\w.]+", value)),
+)
 # Keys of random numbers have 32 bits: another seed would be that of one of these.
 SEEDS = 2**32
 SEED = whole(0, SEEDS - 1)
@@ -204,8 +210,10 @@ ARGUMENTS: dict[str, Rule] = {
     "rows": whole(1),
     "segment": whole(1, 2**24),
     "seed": SEED,
+    "fit": one_of(own_images.FITS),
+    "fractions": number(above=0, below=1),
     # Those of which there are pictures.
-    "synthetic_images.channels": one_of((1, 3)),
+    "channels": one_of((1, 3)),
     # Made anew at every start.
     "synthetic_images.size": whole(1, 2**10),
     "synthetic.dim": whole(1, 2**12),
@@ -222,9 +230,11 @@ _KIND_OF = {
 
 def kind_of(data: str) -> str | None:
     """The kind of a data set, a key of KINDS; None for an unknown one."""
-    if data not in datasets.DATASETS:
+    try:
+        found = datasets.find(data)
+    except DataError:
         return None
-    return _KIND_OF[inspect.signature(datasets.DATASETS[data]).return_annotation]
+    return _KIND_OF[typing.get_type_hints(found)["return"]]
 
 
 def of_model(model: str) -> dict[str, Rule]:
@@ -238,7 +248,9 @@ def of_model(model: str) -> dict[str, Rule]:
 
 def of_data(data: str) -> dict[str, tuple[Rule, bool]]:
     """The arguments of a data set by name, and which have to be given."""
-    parameters = inspect.signature(datasets.DATASETS[data]).parameters
+    parameters = inspect.signature(datasets.find(data)).parameters
+    if data not in datasets.DATASETS:  # Of a user's own, which checks them itself.
+        return {k: (ANY, p.default is p.empty) for k, p in parameters.items()}
     return {
         key: (
             _typed(parameter.annotation, _rule(ARGUMENTS, data, key)),
@@ -250,9 +262,9 @@ def of_data(data: str) -> dict[str, tuple[Rule, bool]]:
 
 def defaults(data: str) -> dict[str, Any]:
     """The arguments of a data set that may be left out, and what they are then."""
-    if data not in datasets.DATASETS:
+    if kind_of(data) is None:
         return {}
-    parameters = inspect.signature(datasets.DATASETS[data]).parameters
+    parameters = inspect.signature(datasets.find(data)).parameters
     return {
         key: parameter.default
         for key, parameter in parameters.items()

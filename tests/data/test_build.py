@@ -8,10 +8,62 @@ import pytest
 
 from fdnf.data import build
 from fdnf.data.tabular import DataError
+from fdnf.train import faults, rules
+from tests import tiny
 
 
 def config(name, **args):
     return ml_collections.ConfigDict({"name": name, "args": args})
+
+
+OWN = """
+import numpy as np
+from fdnf.data.tabular import Tabular
+
+LIST = []
+
+def rows(count: int = 5) -> Tabular:
+    x = np.random.default_rng(0).normal(size=(count, 3)).astype(np.float32)
+    return Tabular("mine", x, x, x, source="of my own")
+
+def untold():
+    return rows()
+
+def wrong() -> Tabular:
+    return []
+
+def with_nan() -> Tabular:
+    data = rows()
+    data.train[0, 0] = np.nan
+    return data
+"""
+
+
+@pytest.fixture
+def own_sets(tmp_path, monkeypatch):
+    (tmp_path / "own_sets.py").write_text(OWN)
+    (tmp_path / "broken_sets.py").write_text("1 / 0")
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+def test_a_function_of_ones_own(own_sets):
+    data = build.build(config("own_sets:rows", count=7))
+    assert data.name == "mine"
+    assert data.train.shape == (7, 3)
+    assert rules.kind_of("own_sets:rows") == "vectors"
+    assert rules.defaults("own_sets:rows") == {"count": 5}
+
+
+def test_a_config_with_it_is_checked_before_it_is_loaded(own_sets):
+    given = tiny.config("nll")
+    given.data = config("own_sets:rows", count=40)
+    assert faults.of(given) == []
+    given.data.args = {"cout": 3}
+    (fault,) = faults.of(given)
+    assert "cout" in fault
+    assert "count" in fault
+    given.data = config("own_sets:absent")
+    assert "cannot be imported with 'absent'" in "".join(faults.of(given))
 
 
 def test_arguments_reach_the_data_set():
@@ -33,10 +85,19 @@ def test_arguments_may_be_absent():
     [
         (config("powr"), "Unknown data set 'powr'; known: power, gas"),
         (config("synthetic", row=12), "no argument 'row'; known: data_dir, rows, dim"),
+        (config("ring"), "Did you mean 'rings'"),
         (config("npz"), "'npz' needs the argument 'path'"),
+        (config("own_sets:rows", row=1), "no argument 'row'; known: count"),
+        (config("own_sets:absent"), "cannot be imported with 'absent'"),
+        (config("no_such_module:f"), "no_such_module cannot be imported"),
+        (config("broken_sets:rows"), "ZeroDivisionError"),
+        (config("own_sets:untold"), "expected a function with a return annotation"),
+        (config("own_sets:LIST"), "expected a function with a return annotation"),
+        (config("own_sets:wrong"), "gave list; expected one of Tabular, Images"),
+        (config("own_sets:with_nan"), "row 0, column 0 is nan"),
     ],
 )
-def test_what_is_unknown_or_missing(wrong, text):
+def test_what_is_unknown_or_missing(wrong, text, own_sets):
     with pytest.raises(DataError, match=text):
         build.build(wrong)
 
