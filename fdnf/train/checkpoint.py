@@ -408,7 +408,12 @@ def marks(member: Experiment) -> dict[str, int]:
     """By which the models that an experiment takes from others are known again."""
     named = {name: getattr(member, name) for name in _MODELS}
     found = {k: meta_of(path) for k, path in named.items() if path}
-    return {name: meta["mark"] for name, meta in found.items() if meta}
+    marks = {name: meta["mark"] for name, meta in found.items() if meta}
+    if member.held and member.held.teacher:
+        marks["teacher"] = stored.checksum(
+            stored.flatten(member.held.teacher.variables)
+        )
+    return marks
 
 
 def check_foundations(

@@ -102,7 +102,7 @@ def _finished(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
 
 
 def train_together(
-    members: Sequence[Experiment], label: str = "train"
+    members: Sequence[Experiment], label: str | None = "train"
 ) -> list[dict[str, Any] | None]:
     """Trains experiments that differ in numbers only, as one program.
 
@@ -111,7 +111,7 @@ def train_together(
 
     Args:
       members: unfinished experiments, see `packs.plan` for which go together.
-      label: name on the progress display.
+      label: name on the progress display, None for no display.
 
     Returns:
       Of each the contents of `finished.json`, or None if it has come to nothing but
@@ -130,7 +130,7 @@ def train_together(
         return _train(members, label)
 
 
-def _train(members: Sequence[Experiment], label: str) -> list[dict[str, Any] | None]:
+def _train(members: Sequence[Experiment], label: Any) -> list[dict[str, Any] | None]:
     train = members[0].config.train
     here = jax.local_device_count()
     # Data, models, teachers, the step.

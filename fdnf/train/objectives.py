@@ -220,9 +220,10 @@ def _floats(terms: Mapping[str, Any]) -> dict[str, Array]:
 def check_levels(
     config: Any,
     student: models.Model,
-    teacher: models.Model,
+    teacher: models.Model | Flow,
     event: tuple[int, ...],
     cond: tuple[int, ...] | None = None,
+    variables: Any = None,
 ) -> None:
     """Refuses levels or latents that cannot be compared, by shapes alone.
 
@@ -232,17 +233,20 @@ def check_levels(
       teacher: what it is compared with.
       event: shape of one row of the data.
       cond: shape of its condition, if it has one.
+      variables: the teacher's, of a flow of another library.
 
     Raises:
       ConfigError: as `distillation.ilkd` and `distillation.lkd`.
     """
     try:
-        _compare_levels(config, student, teacher, event, cond)
+        _compare_levels(config, student, teacher, event, cond, variables)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"loss.method={config.loss.method!r}: {error}") from error
 
 
-def _compare_levels(config, student, teacher, event, cond) -> None:
+def _compare_levels(
+    config: Any, student: Any, teacher: Any, event: Any, cond: Any, variables: Any
+) -> None:
     if config.loss.method == "feed_forward":
         ours, theirs = (m.latent_shapes(tuple(event)) for m in (student, teacher))
         if ours != theirs:
@@ -256,7 +260,12 @@ def _compare_levels(config, student, teacher, event, cond) -> None:
     if not kwargs["weights"][1]:
         return
 
-    encodings = [_encoding(flow, tuple(event), cond) for flow in (student, teacher)]
+    encodings = [
+        _encoding(flow, tuple(event), cond)
+        if hasattr(flow, "init_with_output")
+        else _encoding_of(flow, variables, tuple(event), cond)
+        for flow in (student, teacher)
+    ]
     distance = kwargs["distance"]
     parts = kwargs.get("parts", "passed")
     if kwargs["latents"] != "levels":
@@ -289,5 +298,17 @@ def _encoding(
         return flow.init_with_output(jax.random.key(0), jnp.zeros((2, *event)), given)[
             0
         ]
+
+    return jax.eval_shape(encode)
+
+
+def _encoding_of(
+    flow: Flow, variables: Any, event: tuple[int, ...], cond: tuple[int, ...] | None
+) -> Encoding:
+    """The same of another library's flow, whose variables are there."""
+
+    def encode() -> Encoding:
+        given = None if cond is None else jnp.zeros((2, *cond))
+        return flow.apply(variables, jnp.zeros((2, *event)), given, method="encode")
 
     return jax.eval_shape(encode)

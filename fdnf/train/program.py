@@ -85,9 +85,7 @@ def build(members: Sequence[Experiment]) -> Program:
       ConfigError, DataError, CheckpointError: for what does not fit together.
     """
     config = members[0].config
-    data = datasets.build(config.data)
-    prepared = settings.prepared(config, data)
-    flow = models.build(config.model)
+    data, prepared, flow = _given(members[0])
     source = _teachers(members, flow, data, prepared)
     reach = prepared.reach(data.train)
     drawn = feed(members[0], data, prepared, source, reach)
@@ -173,16 +171,38 @@ def build(members: Sequence[Experiment]) -> Program:
     )
 
 
+def _given(member: Experiment) -> tuple[Data, Prepared, models.Model]:
+    """Data, what is done to them, and the model: in memory, or as the config says."""
+    if member.held:
+        return member.held.data, member.held.prepared, member.held.flow
+    data = datasets.build(member.config.data)
+    prepared = settings.prepared(member.config, data)
+    return data, prepared, models.build(member.config.model)
+
+
 def _teachers(
     members: Sequence[Experiment], flow: models.Model, data: Data, prepared: Prepared
 ) -> Source | None:
     """The members' teachers, if they have any, with levels that can be compared."""
-    if not members[0].teacher:
+    config, held = members[0].config, members[0].held
+    if held and held.teacher:
+        variables, by_run = teachers.match(
+            held.teacher, data.event, config.runs, prepared
+        )
+        source = Source(held.teacher, variables, by_run)
+    elif members[0].teacher:
+        source = teachers.teachers_of(members, data, prepared)
+    else:
         return None
-    source = teachers.teachers_of(members, data, prepared)
     cond = prepared.condition_shape(data.event)
-    other = source.trained.flow
-    objectives.check_levels(members[0].config, flow, other, data.event, cond)
+    objectives.check_levels(
+        config,
+        flow,
+        source.trained.flow,
+        data.event,
+        cond,
+        source.variables,
+    )
     return source
 
 

@@ -33,6 +33,22 @@ from fdnf.train.preprocess import Data, Prepared
 from fdnf.train.rules import ConfigError
 
 
+class Held(NamedTuple):
+    """What is there in memory already, in place of what a config would name.
+
+    Attributes:
+      data: the data set.
+      prepared: what is done to its batches.
+      flow: the model to train.
+      teacher: the `teachers.Trained` that it learns from, if it does.
+    """
+
+    data: Data
+    prepared: Prepared
+    flow: models.Model
+    teacher: Any = None
+
+
 class Experiment(NamedTuple):
     """What is trained in a directory of its own.
 
@@ -41,12 +57,15 @@ class Experiment(NamedTuple):
       workdir: its own directory.
       teacher: that of its trained teacher, if it has one.
       pretrained: that of the model whose weights it starts from in part.
+      held: a `Held`, in place of the config's data, model and teacher; None where
+        these are made as the config says.
     """
 
     config: Any
     workdir: pathlib.Path
     teacher: pathlib.Path | None = None
     pretrained: pathlib.Path | None = None
+    held: Any = None
 
 
 def check(config: Any) -> None:

@@ -285,7 +285,7 @@ class Progress:
         total: steps of the whole run.
         start: steps already taken, when resuming.
         interval: seconds between plain lines where stderr is no terminal.
-        label: name shown before the bar or line.
+        label: name shown before the bar or line; None shows nothing.
     """
 
     def __init__(
@@ -293,13 +293,13 @@ class Progress:
         total: int,
         start: int = 0,
         interval: float | int = 20.0,
-        label: str = "train",
+        label: str | None = "train",
     ):
         """See the class."""
         self._total = total
         self._interval = interval
-        self._label = label
-        self._active = jax.process_index() == 0
+        self._label = label or ""
+        self._active = label is not None and jax.process_index() == 0
         self._first = self._last = (time.monotonic(), start)
         self._bar: Any = None
         self._task: Any = None
