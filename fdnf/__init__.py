@@ -1,9 +1,9 @@
 """Normalizing flows and their distillation, in JAX and Flax.
 
 Subpackages, from the bottom up: `ops`, `nets`, `bijectors`, `flows`, `students`,
-`metrics`, `losses`, `data`, `train`, `evaluation`. Each imports only those before
-it. Nothing is imported before it is used, so that `fdnf.losses.ilkd` costs what it
-needs and no more.
+`metrics`, `losses`, `transforms`, `data`, `train`, `evaluation`. Each imports only
+those before it. Nothing is imported before it is used, so that `fdnf.losses.ilkd`
+costs what it needs and no more.
 """
 
 import lazy_loader

@@ -9,6 +9,7 @@ from . import (
     ops as ops,
     students as students,
     train as train,
+    transforms as transforms,
     types as types,
 )
 

@@ -20,7 +20,8 @@ BELOW = {
     "students": {"types", "ops", "nets"},
     "metrics": {"types", "ops", "nets"},
     "losses": {"types", "ops", "metrics"},
-    "data": {"types", "files", "ops"},
+    "transforms": {"ops"},
+    "data": {"types", "files", "ops", "transforms"},
 }
 for upper in ("train", "evaluation", "experiments", "main"):
     BELOW[upper] = {*BELOW}
@@ -40,6 +41,7 @@ PURE_LAYERS = {
         "students",
         "metrics",
         "losses",
+        "transforms",
     )
 }
 # The classifier two-sample test trains a network; SSIM is scikit-image's.
