@@ -1,5 +1,6 @@
 """The form every tabular data set has, and the checks it passes before training."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -41,6 +42,14 @@ class Tabular(NamedTuple):
         test: Test rows, float32 `[rows, dim]`.
         source: One line: what the rows are, whole or subset, and which published
             figures they may be compared with.
+        conditions: What each row's density is conditional on, float32 `[rows, c]` of
+            each split; None for none.
+        weights: What each row counts, float32 `[rows]` of each split, of mean 1 over
+            the training rows; None where all count alike.
+        columns: Transforms that stand between the user's units and the flow
+            (`transforms.columns.Columns`); the rows are as these store them. None
+            where rows pass as they are.
+        condition_columns: Likewise of the conditions.
     """
 
     name: str
@@ -48,6 +57,10 @@ class Tabular(NamedTuple):
     val: np.ndarray
     test: np.ndarray
     source: str
+    conditions: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    weights: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    columns: Any = None
+    condition_columns: Any = None
 
     @property
     def dim(self) -> int:
@@ -93,7 +106,76 @@ def validate(tabular: Tabular) -> Tabular:
         low, high = _ends(rows)
         _check_finite(rows, low, high, where)
         _check_size(low, high, where)
+    if tabular.conditions is not None:
+        _check_conditions(tabular)
+    if tabular.weights is not None:
+        _check_weights(tabular)
+    _check_columns(tabular)
     return tabular
+
+
+def _beside(tabular: Tabular, name: str, form: str) -> Iterator[tuple[np.ndarray, str]]:
+    """What stands beside the rows of each split, and how errors call it."""
+    given = getattr(tabular, name)
+    if not isinstance(given, tuple) or len(given) != len(SPLITS):
+        raise DataError(
+            f"Data set '{tabular.name}': {name} of type {type(given).__name__}:"
+            " expected a tuple of three arrays, one for each split."
+        )
+    for split, rows in zip(SPLITS, given, strict=True):
+        where = f"Data set '{tabular.name}', {name} of split '{split}'"
+        check_array(rows, np.float32, form, where)
+        count = len(getattr(tabular, split))
+        if len(rows) != count:
+            raise DataError(f"{where}: {len(rows)} rows, but the split has {count}.")
+        yield rows, where
+
+
+def _check_conditions(tabular: Tabular) -> None:
+    width = None
+    for rows, where in _beside(tabular, "conditions", "[rows, columns]"):
+        if width is not None and rows.shape[1] != width:
+            raise DataError(
+                f"{where}: has {rows.shape[1]} columns, but 'train' has {width}."
+            )
+        width = rows.shape[1]
+        low, high = _ends(rows)
+        _check_finite(rows, low, high, where)
+        _check_size(low, high, where)
+
+
+def _check_columns(tabular: Tabular) -> None:
+    given = tabular.conditions
+    conditions = 0 if given is None else given[0].shape[1]
+    widths = {"columns": tabular.dim, "condition_columns": conditions}
+    for name, width in widths.items():
+        columns = getattr(tabular, name)
+        if columns is not None and len(columns.names) != width:
+            raise DataError(
+                f"Data set '{tabular.name}': {name} names {len(columns.names)} columns,"
+                f" but there are {width}."
+            )
+
+
+def _check_weights(tabular: Tabular) -> None:
+    for weights, where in _beside(tabular, "weights", "[rows]"):
+        bad = ~(np.isfinite(weights) & (weights >= 0))
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise DataError(
+                f"{where}: row {row} is {weights[row]} ({int(bad.sum())} of"
+                f" {len(weights)} rows hold such values); expected finite numbers from"
+                " 0 on: rows are drawn in proportion to them."
+            )
+        if not weights.any():
+            raise DataError(f"{where}: all are 0; expected rows that count.")
+    assert tabular.weights is not None
+    mean = float(tabular.weights[0].mean(dtype=np.float64))
+    if abs(mean - 1) > 1e-3:
+        raise DataError(
+            f"Data set '{tabular.name}': the weights of the training rows have mean"
+            f" {mean:g}; divide those of all splits by it, so that it is 1."
+        )
 
 
 def to_float32(rows: np.ndarray, where: str) -> np.ndarray:
@@ -158,10 +240,30 @@ def limit(data: Data, rows: int | None, what: str = "rows") -> Data:
     if rows == count:
         return data
     return given._replace(
+        **_limited_beside(given, rows),
         # A copy, so that the rows left out do not stay in memory.
         train=given.train[:rows].copy(),
         source=f"{given.source}; first {rows:,} of {count:,} training {what} only",
     )
+
+
+def _limited_beside(given: Any, rows: int) -> dict[str, Any]:
+    """What stands beside the rows of a table, of fewer training rows."""
+    found = {}
+    if not isinstance(given, Tabular):
+        return found
+    if given.conditions is not None:
+        found["conditions"] = (given.conditions[0][:rows].copy(), *given.conditions[1:])
+    if given.weights is not None:
+        kept = (given.weights[0][:rows], *given.weights[1:])
+        mean = kept[0].mean(dtype=np.float64)
+        if not mean > 0:
+            raise DataError(
+                f"Data set '{given.name}': rows={rows} leaves training rows whose"
+                " weights are all 0; take more rows."
+            )
+        found["weights"] = tuple((part / mean).astype(np.float32) for part in kept)
+    return found
 
 
 def is_whole(value: Any) -> bool:

@@ -32,6 +32,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from fdnf.train.rules import ConfigError
@@ -168,6 +169,120 @@ class Moment(NamedTuple):
     step: Any = 0
     weights: Any = None
     share: Share = WHOLE
+
+
+class Prepared:
+    """What is done to a batch; its kinds are hashable, so programs can close over them.
+
+    Attributes:
+      levels: grey levels of images, 0 for what is none.
+      classes: of labels given as a one-hot condition, 0 for none.
+      windows: whether rows are parts of what models take, of no size in particular.
+      noisy: whether `encode` adds noise, so that densities are bounds.
+    """
+
+    levels: int
+    classes: int
+    windows = False
+
+    @property
+    def noisy(self) -> bool:
+        """That of images, whose grey levels are whole numbers."""
+        return bool(self.levels)
+
+    @property
+    def plain(self) -> Any:
+        """The same without augmentation: that of held-out data, and of teachers."""
+        return self
+
+    @property
+    def shared(self) -> Any:
+        """What a teacher and its student must have in common."""
+        return self.plain
+
+    def beside(self, data: Any, split: int) -> np.ndarray | None:
+        """What is stored beside the rows of a split (0: training, 1: validation)."""
+        return None
+
+    def condition(self, x: Array, beside: Array | None) -> Array | None:
+        """That of stored rows `x`, given what is `beside` them; None for none."""
+        raise NotImplementedError
+
+    def condition_shape(self, event: tuple[int, ...]) -> tuple[int, ...] | None:
+        """Shape of one row's condition, for data of shape `event`."""
+        raise NotImplementedError
+
+    def train(
+        self, key: Array, batch: dict[str, Array], share: Share = WHOLE
+    ) -> dict[str, Array]:
+        """A drawn batch, or a device's share of it, as the objective takes it.
+
+        Args:
+          key: of augmentation and noise.
+          batch: stored rows `x`, and what is `beside` them, if anything.
+          share: which rows of the whole batch these are.
+
+        Returns:
+          The flow's data `x`, and their condition `cond`, if they have one.
+        """
+        raise NotImplementedError
+
+    def encode(self, key: Array, x: Array, share: Share = WHOLE) -> tuple[Array, Array]:
+        """Stored rows to the flow's data.
+
+        Args:
+          key: of the noise of the whole batch.
+          x: `[rows, ...]`, this device's rows of it.
+          share: which they are.
+
+        Returns:
+          The data, and log |det| in nats, `[rows]`, from what densities are of to it.
+        """
+        raise NotImplementedError
+
+    def to_stored(self, y: Array) -> Array:
+        """The flow's data to what data sets store."""
+        raise NotImplementedError
+
+    def to_pixels(self, y: Array) -> Array:
+        """The flow's data to grey levels 0 .. levels - 1; as stored without levels."""
+        return self.to_stored(y)
+
+    def reach(self, train: np.ndarray) -> float:
+        """Largest |x| that the flow's training data can take, but for noise."""
+        return 1.0
+
+    def stored(self, x: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Rows in the user's units as data sets store them, see `units`.
+
+        Args:
+          x: `[rows, *event]`.
+
+        Returns:
+          The stored rows, and `[rows]`, True for those that have no density.
+
+        Raises:
+          ValueError: for rows that are none of these data.
+        """
+        raise ValueError(
+            "arrays in memory are taken of vectors and images; of super-resolution and "
+            "speech use --mode=eval and --mode=sample"
+        )
+
+    def stored_condition(self, cond: Any) -> np.ndarray:
+        """Conditions in the user's units as they are stored `beside` rows.
+
+        Returns:
+          `[rows, ...]`, of one row where it is to hold for all.
+
+        Raises:
+          ValueError: for what is no condition of these data.
+        """
+        raise ValueError(f"conditions of {type(self).__name__} are not taken in memory")
+
+    def given_back(self, y: Array) -> np.ndarray:
+        """The flow's data in the user's units, on the host."""
+        return np.asarray(self.to_stored(y))
 
 
 Arrays = Mapping[str, Array]

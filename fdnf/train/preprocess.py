@@ -1,11 +1,11 @@
 """From stored data to what a flow sees, inside the step, and back.
 
-Vectors pass as they are. Images are stored as grey levels; flips, bits and noise are
-applied once, so that teacher and student see the same tensor. Some data come with a
-condition of their own. Super-resolution: an image given its low-resolution version.
-Speech: a waveform given its mel spectrogram, which is computed from the waveform that
-the flow sees. Both are stored as tiles larger than what a flow trains on; a window is
-cut out of each at every draw.
+Vectors pass as they are, tables by their columns (`table`). Images are stored as grey
+levels; flips, bits and noise are applied once, so that teacher and student see the same
+tensor. Some data come with a condition of their own. Super-resolution: an image given
+its low-resolution version. Speech: a waveform given its mel spectrogram, which is
+computed from the waveform that the flow sees. Both are stored as tiles larger than what
+a flow trains on; a window is cut out of each at every draw.
 """
 
 import dataclasses
@@ -22,90 +22,12 @@ from fdnf.data.speech import Clips
 from fdnf.data.super_resolution import Pairs
 from fdnf.data.tabular import Tabular
 from fdnf.ops import dequantize, mel
-from fdnf.train import batches
-from fdnf.train.batches import Augment, Share, fold
+from fdnf.train import batches, table
+from fdnf.train.batches import Augment, Prepared, Share, fold
 
 GREY = 255.0
 # Full scale of 16-bit audio.
 FULL = 32768.0
-
-
-class Prepared:
-    """What is done to a batch; its kinds are hashable, so programs can close over them.
-
-    Attributes:
-      levels: grey levels of images, 0 for what is none.
-      classes: of labels given as a one-hot condition, 0 for none.
-      windows: whether rows are parts of what models take, of no size in particular.
-    """
-
-    levels: int
-    classes: int
-    windows = False
-
-    @property
-    def plain(self) -> Any:
-        """The same without augmentation: that of held-out data, and of teachers."""
-        return self
-
-    @property
-    def shared(self) -> Any:
-        """What a teacher and its student must have in common."""
-        return self.plain
-
-    def beside(self, data: Any, split: int) -> np.ndarray | None:
-        """What is stored beside the rows of a split (0: training, 1: validation)."""
-        return None
-
-    def condition(self, x: Array, beside: Array | None) -> Array | None:
-        """That of stored rows `x`, given what is `beside` them; None for none."""
-        raise NotImplementedError
-
-    def condition_shape(self, event: tuple[int, ...]) -> tuple[int, ...] | None:
-        """Shape of one row's condition, for data of shape `event`."""
-        raise NotImplementedError
-
-    def train(
-        self, key: Array, batch: dict[str, Array], share: Share = batches.WHOLE
-    ) -> dict[str, Array]:
-        """A drawn batch, or a device's share of it, as the objective takes it.
-
-        Args:
-          key: of augmentation and noise.
-          batch: stored rows `x`, and what is `beside` them, if anything.
-          share: which rows of the whole batch these are.
-
-        Returns:
-          The flow's data `x`, and their condition `cond`, if they have one.
-        """
-        raise NotImplementedError
-
-    def encode(
-        self, key: Array, x: Array, share: Share = batches.WHOLE
-    ) -> tuple[Array, Array]:
-        """Stored rows to the flow's data.
-
-        Args:
-          key: of the noise of the whole batch.
-          x: `[rows, ...]`, this device's rows of it.
-          share: which they are.
-
-        Returns:
-          The data, and log |det| in nats, `[rows]`, from what densities are of to it.
-        """
-        raise NotImplementedError
-
-    def to_stored(self, y: Array) -> Array:
-        """The flow's data to what data sets store."""
-        raise NotImplementedError
-
-    def to_pixels(self, y: Array) -> Array:
-        """The flow's data to grey levels 0 .. levels - 1; as stored without levels."""
-        return self.to_stored(y)
-
-    def reach(self, train: np.ndarray) -> float:
-        """Largest |x| that the flow's training data can take, but for noise."""
-        return 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,6 +120,42 @@ class Preprocess(Prepared):
         if not self.levels:
             return float(np.abs(train).max())
         return math.log((1 - self.margin) / self.margin) if self.margin else 0.5
+
+    def stored(self, x: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Vectors as float32; images as uint8, as they were before bits were cut."""
+        if not self.levels:
+            return table.rows(x, ()), np.zeros(len(x), bool)
+        found = np.asarray(x)
+        top = self.levels * 2 ** (8 - self.bits) - 1
+        whole = found.astype(np.uint8)
+        if found.size and (not 0 <= found.min() <= found.max() <= top):
+            raise ValueError(
+                f"images with values from {found.min()} to {found.max()}: expected "
+                f"grey levels, whole numbers from 0 to {top}"
+            )
+        if not (whole == found).all():
+            raise ValueError(
+                f"images of {found.dtype} between grey levels: expected whole numbers "
+                f"from 0 to {top}"
+            )
+        return whole, np.zeros(len(whole), bool)
+
+    def stored_condition(self, cond: Any) -> np.ndarray:
+        """Labels, whole numbers."""
+        labels = np.atleast_1d(np.asarray(cond))
+        good = labels.ndim == 1 and labels.dtype.kind in "iu"
+        if not good or (labels.size and not 0 <= labels.min() <= labels.max()):
+            raise ValueError(
+                f"a condition of shape {labels.shape} and {labels.dtype}: expected "
+                f"labels, whole numbers from 0 to {self.classes - 1}, one for each row "
+                "or one for all"
+            )
+        if labels.size and labels.max() >= self.classes:
+            raise ValueError(
+                f"label {labels.max()}: expected 0 to {self.classes - 1}, the classes "
+                "that the flow was trained on"
+            )
+        return labels.astype(np.int32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -388,6 +346,7 @@ KINDS: dict[str, Any] = {
     "plain": Preprocess,
     "super_resolution": SuperResolution,
     "speech": Speech,
+    "table": table.Table,
 }
 
 
@@ -412,7 +371,7 @@ def make(config: Any, data: Data) -> Prepared:
         settings = mel.Settings(rate=data.rate, **dict(config.get("mel", {})))
         return Speech(data.event[0], settings, noise)
     if isinstance(data, Tabular):
-        return Preprocess()
+        return table.of(data) or Preprocess()
     return _of_images(config, data)
 
 
@@ -434,6 +393,8 @@ def _of_images(config: Any, data: Images) -> Preprocess:
 def describe(prepared: Prepared) -> dict[str, Any]:
     """What a checkpoint keeps of it."""
     (kind,) = (name for name, made in KINDS.items() if type(prepared) is made)
+    if isinstance(prepared, table.Table):
+        return {"kind": kind, **table.describe(prepared)}
     fields: Any = prepared
     return {"kind": kind, **dataclasses.asdict(fields)}
 
@@ -442,6 +403,8 @@ def restore(described: dict[str, Any]) -> Prepared:
     """What `describe` wrote; that of vectors if nothing was written."""
     fields = dict(described)
     made = KINDS[fields.pop("kind", "plain")]
+    if made is table.Table:
+        return table.restore(fields)
     if "mel" in fields:
         fields["mel"] = mel.Settings(**fields["mel"])
     return made(**fields)

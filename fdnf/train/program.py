@@ -29,6 +29,7 @@ from fdnf.train import (
     models,
     objectives,
     optim,
+    pools,
     preprocess,
     settings,
     step,
@@ -324,7 +325,7 @@ def feed(
     if source is None or not config.teacher.samples:
         return Feed(arrays, 0.0, prepared)
     oracle = config.loss.method == "oracle"
-    generated = teachers.pool(
+    generated = pools.pool(
         source.trained,
         str(member.teacher),
         config.teacher.samples,

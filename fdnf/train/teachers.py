@@ -1,7 +1,5 @@
 """Trained flows from a workdir: as teachers, with their samples, and for evaluation."""
 
-import hashlib
-import json
 import logging
 import pathlib
 from collections.abc import Sequence
@@ -12,18 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from fdnf import files
-from fdnf.data import archives
 from fdnf.ops import trees
 from fdnf.train import (
     checkpoint,
-    distributed,
     faults,
     models,
     preprocess,
     settings,
+    units,
     workdirs,
 )
-from fdnf.train.batches import Pool, Run, fold
 from fdnf.train.preprocess import Data, Prepared, Preprocess
 from fdnf.train.rules import ConfigError
 from fdnf.train.settings import Experiment
@@ -33,6 +29,8 @@ _log = logging.getLogger(__name__)
 
 class Trained(NamedTuple):
     """A flow with the best variables of each run of its workdir.
+
+    `log_prob` and `sample` take and give arrays in the user's units, see `units`.
 
     Attributes:
       flow: the module.
@@ -60,6 +58,61 @@ class Trained(NamedTuple):
     def preprocess(self) -> Any:
         """What was done to the stored rows, see `preprocess`."""
         return preprocess.restore(self.meta.get("preprocess", {}))
+
+    def log_prob(
+        self,
+        x: Any,
+        cond: Any = None,
+        run: int = 0,
+        batch_size: int | None = None,
+        *,
+        draws: int = 1,
+        seed: int = 0,
+    ) -> np.ndarray:
+        """Log density of each row in nats, float64 `[rows]`, see `units.log_prob`.
+
+        Args:
+          x: `[rows, *event]`, in the user's units; a data frame is taken by names.
+          cond: conditions `[rows, ...]`, or one row for all, likewise.
+          run: which of the runs; the rest as of `units.log_prob`.
+          batch_size: rows at once.
+          draws: of the noise of whole numbers.
+          seed: of that noise.
+        """
+        of = (*self._of(run), self.preprocess, self.event)
+        return units.log_prob(
+            *of, x, cond, batch_size=batch_size, draws=draws, seed=seed
+        )
+
+    def sample(
+        self,
+        key: Any,
+        n: int,
+        cond: Any = None,
+        run: int = 0,
+        temperature: Any = 1.0,
+        batch_size: int | None = None,
+    ) -> np.ndarray:
+        """Draws `[n, *event]` in the user's units, see `units.sample`.
+
+        Args:
+          key: a key of jax, or a seed.
+          n: how many rows.
+          cond: conditions `[n, ...]` in the user's units, or one row for all.
+          run: which of the runs.
+          temperature: standard deviation of the latents.
+          batch_size: rows at once.
+        """
+        of = (*self._of(run), self.preprocess, self.event)
+        return units.sample(
+            *of, key, n, cond, temperature=temperature, batch_size=batch_size
+        )
+
+    def _of(self, run: int) -> tuple[models.Model, dict[str, Any]]:
+        if not 0 <= run < self.runs:
+            raise ValueError(f"run={run}: there are {self.runs}, counted from 0")
+        flow, variables = run_of(self, run)
+        return flow, jax.device_put(variables)
 
 
 def load(workdir: str | pathlib.Path) -> Trained:
@@ -155,78 +208,6 @@ def match(
     return variables, True
 
 
-def generate(
-    trained: Trained,
-    rows: int,
-    seed: int,
-    limit: float = float("inf"),
-    *,
-    stored: bool = True,
-) -> dict[str, np.ndarray]:
-    """Samples of a teacher, for use as further training data.
-
-    Every run of the teacher gives its share: of several, the rows come from the
-    mixture of their densities. Rows that are not finite, or leave [-limit, limit], are
-    left out: exploded samples teach nothing.
-
-    Args:
-      trained: the teacher.
-      rows: how many to draw.
-      seed: of the draw.
-      limit: largest |x| of a sample that is kept, as the flow sees data.
-      stored: whether samples are given as data sets store them, images as grey
-        levels; otherwise as the flow made them.
-
-    Returns:
-      `generated`, the samples, and `generated_labels` of a
-      conditional teacher, classes drawn uniformly.
-
-    Raises:
-      ConfigError: if no sample is left.
-    """
-    share = -(-rows // trained.runs)
-    size = min(share, 8192 if len(trained.event) == 1 else 256)
-    shape = (size, *trained.event)
-    preprocess = trained.preprocess
-
-    @jax.jit
-    def draw(variables, key):
-        labels = cond = None
-        if preprocess.classes:
-            labels = jax.random.randint(
-                fold(key, Pool.LABELS), (size,), 0, preprocess.classes
-            )
-            cond = jax.nn.one_hot(labels, preprocess.classes)
-        drawing = fold(key, Pool.LATENTS)
-        x: Any = trained.flow.apply(
-            variables, drawing, shape, 1.0, cond, method="sample"
-        )
-        # Written so that NaN is out too.
-        kept = jnp.all(jnp.abs(x).reshape(size, -1) <= limit, axis=1)
-        kept &= jnp.all(jnp.isfinite(x).reshape(size, -1), axis=1)
-        return preprocess.to_stored(x) if stored else x, labels, kept
-
-    found, classes = [], []
-    for run in range(trained.runs):
-        variables = run_of(trained, run)[1]
-        own = fold(jax.random.key(seed + run), Run.POOL)
-        keys = [fold(own, number) for number in range(-(-share // size))]
-        drawn = [jax.device_get(draw(variables, key)) for key in keys]
-        kept = np.concatenate([part[2] for part in drawn])[:share]
-        found.append(np.concatenate([part[0] for part in drawn])[:share][kept])
-        if preprocess.classes:
-            classes.append(np.concatenate([p[1] for p in drawn])[:share][kept])
-    out = {"generated": np.concatenate(found)}
-    if classes:
-        out["generated_labels"] = np.concatenate(classes)
-    if not len(out["generated"]):
-        raise ConfigError(
-            f"none of the teacher's {rows} samples lies within {limit:.3g}: train the "
-            "teacher longer, or set teacher.samples=0"
-        )
-    return out
-
-
 class Source(NamedTuple):
     """Variables of a model trained before.
 
@@ -306,81 +287,3 @@ def pretrained_of(members: Sequence[Experiment]) -> Source:
             lambda leaf: jnp.concatenate([leaf] * len(members)), variables
         )
     return Source(trained, variables, True)
-
-
-POOLS = "pools"
-# Raise it when the same settings would give other samples.
-POOL_VERSION = 2
-
-
-def pool(
-    trained: Trained,
-    workdir: str | pathlib.Path,
-    rows: int,
-    seed: int,
-    limit: float,
-    *,
-    stored: bool = True,
-) -> dict[str, np.ndarray]:
-    """`teachers.generate`, whose result is kept in `<workdir>/pools`.
-
-    A pool is found again by everything that it depends on, the teacher's parameters
-    included. One that cannot be read is drawn anew; a directory that cannot be
-    written keeps none, which costs time only.
-
-    Args:
-      trained: the teacher.
-      workdir: its directory.
-      rows: see `teachers.generate`, as the rest.
-      seed: likewise.
-      limit: likewise.
-      stored: likewise.
-    """
-    key = _pool_key(trained, rows=rows, seed=seed, limit=limit, stored=stored)
-    name = hashlib.sha256(key.encode()).hexdigest()[:16]
-    path = pathlib.Path(workdir) / POOLS / f"{name}.npz"
-    found = _read_pool(path, key)
-    if found is not None:
-        return found
-    _log.info("drawing %d samples of the teacher in %s", rows, workdir)
-    drawn = generate(trained, rows, seed, limit, stored=stored)
-    if distributed.is_first():
-        _write_pool(path, key, drawn)
-    return drawn
-
-
-def _pool_key(trained: Trained, **settings: Any) -> str:
-    digest = hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_leaves_with_path(trained.variables):
-        digest.update(jax.tree_util.keystr(path).encode())
-        digest.update(np.ascontiguousarray(leaf).tobytes())
-    settings |= {
-        "version": POOL_VERSION,
-        "model": trained.config.model.to_dict(),
-        "preprocess": trained.meta.get("preprocess"),
-        "parameters": digest.hexdigest(),
-        # Another version of jax may draw other numbers.
-        "jax": jax.__version__,
-    }
-    return json.dumps(settings, sort_keys=True)
-
-
-def _read_pool(path: pathlib.Path, key: str) -> dict[str, np.ndarray] | None:
-    if not path.exists():
-        return None
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            found = {name: archive[name] for name in archive.files}
-    except (ValueError, KeyError, MemoryError, *archives.DAMAGE) as error:
-        _log.warning("%s cannot be read (%s): drawing the pool anew", path, error)
-        return None
-    return found if str(found.pop("key", "")) == key else None
-
-
-def _write_pool(path: pathlib.Path, key: str, drawn: dict[str, np.ndarray]) -> None:
-    # Several runs may draw the same pool at a time: the last to be done names it.
-    try:
-        with files.replacing(path) as file:
-            np.savez(file, key=np.array(key), **drawn)  # pyright: ignore[reportArgumentType]
-    except OSError as error:
-        _log.warning("the pool of samples is not kept in %s: %s", path.parent, error)

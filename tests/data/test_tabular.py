@@ -89,3 +89,69 @@ def test_split_tail_of_too_few_rows():
 )
 def test_an_error_always_says_something(error, text):
     assert tabular.told(error) == text
+
+
+class Names:
+    """What stands for transforms of columns of these names."""
+
+    def __init__(self, *names):
+        self.names = names
+
+
+def beside(width=2, **changes):
+    """Conditions and weights of each split, changed in the last."""
+    conditions = [np.ones((n, width), np.float32) for n in (20, 4, 5)]
+    weights = [np.ones(n, np.float32) for n in (20, 4, 5)]
+    conditions[-1] = changes.pop("conditions", conditions[-1])
+    weights[-1] = changes.pop("weights", weights[-1])
+    found = {"conditions": tuple(conditions), "weights": tuple(weights), **changes}
+    return make()._replace(**found)
+
+
+def test_conditions_weights_and_columns_pass():
+    data = beside(columns=Names("a", "b", "c"), condition_columns=Names("p", "q"))
+    assert tabular.validate(data) is data
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"conditions": np.ones((4, 2), np.float32)}, "4 rows, but the split has 5"),
+        ({"conditions": np.ones((5, 3), np.float32)}, "has 3 columns, but 'train'"),
+        ({"conditions": np.ones((5, 2))}, "conditions of split 'test': expected a flo"),
+        (
+            {"conditions": np.full((5, 2), np.nan, np.float32)},
+            "conditions of split 'test': row 0, column 0 is nan",
+        ),
+        ({"weights": np.ones((5, 1), np.float32)}, r"expected shape \[rows\]"),
+        ({"weights": -np.ones(5, np.float32)}, "row 0 is -1.0 .5 of 5 rows"),
+        ({"weights": np.full(5, np.nan, np.float32)}, "row 0 is nan"),
+        ({"weights": np.zeros(5, np.float32)}, "all are 0"),
+        ({"columns": Names("a")}, "columns names 1 columns, but there are 3"),
+        ({"condition_columns": Names("a")}, "names 1 columns, but there are 2"),
+    ],
+)
+def test_faults_beside_the_rows_are_named(changes, text):
+    with pytest.raises(DataError, match=text):
+        tabular.validate(beside(**changes))
+
+
+def test_weights_have_mean_one_over_the_training_rows():
+    data = beside()
+    doubled = (2 * data.weights[0], *data.weights[1:])
+    with pytest.raises(DataError, match="mean 2; divide those of all splits by it"):
+        tabular.validate(data._replace(weights=doubled))
+
+
+def test_a_limit_cuts_what_stands_beside_and_weighs_the_rest_anew():
+    weights = np.linspace(0.5, 1.5, 20, dtype=np.float32)
+    data = beside()
+    data = data._replace(weights=(weights, *data.weights[1:]))
+    limited = tabular.limit(data, 5)
+    assert len(limited.conditions[0]) == 5
+    np.testing.assert_allclose(limited.weights[0], weights[:5] / weights[:5].mean())
+    np.testing.assert_allclose(limited.weights[1], 1 / weights[:5].mean())
+    assert tabular.validate(limited) is limited
+    none = (np.append(np.zeros(5), np.ones(15)).astype(np.float32), *data.weights[1:])
+    with pytest.raises(DataError, match="weights are all 0"):
+        tabular.limit(data._replace(weights=none), 5)

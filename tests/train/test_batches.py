@@ -17,6 +17,7 @@ from fdnf.train import (
     batches,
     objectives,
     optim,
+    pools,
     preprocess,
     program,
     settings,
@@ -359,7 +360,7 @@ def test_no_two_draws_of_a_run_share_a_key():
     validation.make_log_prob(trainer.flow, 2, prepared, draws=2)(*given, data.val)
     meta = {"event": data.event, "preprocess": preprocess.describe(prepared)}
     teacher = teachers.Trained(trainer.flow, leading, config.teacher.config, meta)
-    teachers.generate(teacher, 1100, 0)
+    pools.generate(teacher, 1100, 0)
     found = USES.read()["drawn"]
     assert found.total() > 40
     assert [key for key, times in found.items() if times > 1] == []

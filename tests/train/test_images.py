@@ -19,6 +19,7 @@ from fdnf.train import (
     models,
     objectives,
     optim,
+    pools,
     settings,
     step,
     teachers,
@@ -85,7 +86,7 @@ def test_loaded_teacher_knows_its_data(teacher):
     trained = teachers.load(teacher)
     assert trained.event == (4, 4, 1)
     assert trained.preprocess == Preprocess(256)
-    made = teachers.generate(trained, 300, seed=0)
+    made = pools.generate(trained, 300, seed=0)
     assert made["generated"].shape == (300, 4, 4, 1)
     assert made["generated"].dtype == np.uint8
     assert set(made) == {"generated"}
@@ -146,7 +147,7 @@ def test_conditional_student_of_a_conditional_teacher(tmp_path):
     loop.train_and_evaluate(built, tmp_path)
     trained = teachers.load(tmp_path)
     assert trained.preprocess.classes == 3
-    made = teachers.generate(trained, 30, seed=0)
+    made = pools.generate(trained, 30, seed=0)
     assert made["generated_labels"].shape == (30,)
     assert set(np.unique(made["generated_labels"])) <= {0, 1, 2}
     assert np.isfinite(bits(tmp_path)).all()

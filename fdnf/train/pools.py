@@ -1,0 +1,168 @@
+"""Samples of a trained flow that further training draws on, and where they are kept."""
+
+import hashlib
+import json
+import logging
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fdnf import files
+from fdnf.data import archives
+from fdnf.train import distributed
+from fdnf.train.batches import Pool, Run, fold
+from fdnf.train.rules import ConfigError
+from fdnf.train.teachers import Trained, run_of
+
+_log = logging.getLogger(__name__)
+POOLS = "pools"
+# Raise it when the same settings would give other samples.
+POOL_VERSION = 2
+
+
+def generate(
+    trained: Trained,
+    rows: int,
+    seed: int,
+    limit: float = float("inf"),
+    *,
+    stored: bool = True,
+) -> dict[str, np.ndarray]:
+    """Samples of a teacher, for use as further training data.
+
+    Every run of the teacher gives its share: of several, the rows come from the
+    mixture of their densities. Rows that are not finite, or leave [-limit, limit], are
+    left out: exploded samples teach nothing.
+
+    Args:
+      trained: the teacher.
+      rows: how many to draw.
+      seed: of the draw.
+      limit: largest |x| of a sample that is kept, as the flow sees data.
+      stored: whether samples are given as data sets store them, images as grey
+        levels; otherwise as the flow made them.
+
+    Returns:
+      `generated`, the samples, and `generated_labels` of a
+      conditional teacher, classes drawn uniformly.
+
+    Raises:
+      ConfigError: if no sample is left.
+    """
+    share = -(-rows // trained.runs)
+    size = min(share, 8192 if len(trained.event) == 1 else 256)
+    shape = (size, *trained.event)
+    preprocess = trained.preprocess
+
+    @jax.jit
+    def draw(variables, key):
+        labels = cond = None
+        if preprocess.classes:
+            labels = jax.random.randint(
+                fold(key, Pool.LABELS), (size,), 0, preprocess.classes
+            )
+            cond = jax.nn.one_hot(labels, preprocess.classes)
+        drawing = fold(key, Pool.LATENTS)
+        x: Any = trained.flow.apply(
+            variables, drawing, shape, 1.0, cond, method="sample"
+        )
+        # Written so that NaN is out too.
+        kept = jnp.all(jnp.abs(x).reshape(size, -1) <= limit, axis=1)
+        kept &= jnp.all(jnp.isfinite(x).reshape(size, -1), axis=1)
+        return preprocess.to_stored(x) if stored else x, labels, kept
+
+    found, classes = [], []
+    for run in range(trained.runs):
+        variables = run_of(trained, run)[1]
+        own = fold(jax.random.key(seed + run), Run.POOL)
+        keys = [fold(own, number) for number in range(-(-share // size))]
+        drawn = [jax.device_get(draw(variables, key)) for key in keys]
+        kept = np.concatenate([part[2] for part in drawn])[:share]
+        found.append(np.concatenate([part[0] for part in drawn])[:share][kept])
+        if preprocess.classes:
+            classes.append(np.concatenate([p[1] for p in drawn])[:share][kept])
+    out = {"generated": np.concatenate(found)}
+    if classes:
+        out["generated_labels"] = np.concatenate(classes)
+    if not len(out["generated"]):
+        raise ConfigError(
+            f"none of the teacher's {rows} samples lies within {limit:.3g}: train the "
+            "teacher longer, or set teacher.samples=0"
+        )
+    return out
+
+
+def pool(
+    trained: Trained,
+    workdir: str | pathlib.Path,
+    rows: int,
+    seed: int,
+    limit: float,
+    *,
+    stored: bool = True,
+) -> dict[str, np.ndarray]:
+    """`generate`, whose result is kept in `<workdir>/pools`.
+
+    A pool is found again by everything that it depends on, the teacher's parameters
+    included. One that cannot be read is drawn anew; a directory that cannot be
+    written keeps none, which costs time only.
+
+    Args:
+      trained: the teacher.
+      workdir: its directory.
+      rows: see `generate`, as the rest.
+      seed: likewise.
+      limit: likewise.
+      stored: likewise.
+    """
+    key = _pool_key(trained, rows=rows, seed=seed, limit=limit, stored=stored)
+    name = hashlib.sha256(key.encode()).hexdigest()[:16]
+    path = pathlib.Path(workdir) / POOLS / f"{name}.npz"
+    found = _read_pool(path, key)
+    if found is not None:
+        return found
+    _log.info("drawing %d samples of the teacher in %s", rows, workdir)
+    drawn = generate(trained, rows, seed, limit, stored=stored)
+    if distributed.is_first():
+        _write_pool(path, key, drawn)
+    return drawn
+
+
+def _pool_key(trained: Trained, **settings: Any) -> str:
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(trained.variables):
+        digest.update(jax.tree_util.keystr(path).encode())
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    settings |= {
+        "version": POOL_VERSION,
+        "model": trained.config.model.to_dict(),
+        "preprocess": trained.meta.get("preprocess"),
+        "parameters": digest.hexdigest(),
+        # Another version of jax may draw other numbers.
+        "jax": jax.__version__,
+    }
+    return json.dumps(settings, sort_keys=True)
+
+
+def _read_pool(path: pathlib.Path, key: str) -> dict[str, np.ndarray] | None:
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            found = {name: archive[name] for name in archive.files}
+    except (ValueError, KeyError, MemoryError, *archives.DAMAGE) as error:
+        _log.warning("%s cannot be read (%s): drawing the pool anew", path, error)
+        return None
+    return found if str(found.pop("key", "")) == key else None
+
+
+def _write_pool(path: pathlib.Path, key: str, drawn: dict[str, np.ndarray]) -> None:
+    # Several runs may draw the same pool at a time: the last to be done names it.
+    try:
+        with files.replacing(path) as file:
+            np.savez(file, key=np.array(key), **drawn)  # pyright: ignore[reportArgumentType]
+    except OSError as error:
+        _log.warning("the pool of samples is not kept in %s: %s", path.parent, error)
