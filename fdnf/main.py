@@ -66,6 +66,7 @@ from fdnf.evaluation.tasks import evaluate
 from fdnf.experiments import points, study
 from fdnf.train import (
     distributed,
+    ending,
     faults,
     keys,
     loop,
@@ -131,7 +132,7 @@ _EXPECTED = (
     ConfigError,
     DataError,
     CheckpointError,
-    loop.TrainingStoppedError,
+    ending.TrainingStoppedError,
     OSError,
 )
 

@@ -119,7 +119,9 @@ def _run(members: Sequence[Experiment], pack: str) -> list[pathlib.Path]:
         if result is None:
             failed.append(point.workdir)
             continue
-        if not distributed.is_first() or results.evaluated(point.workdir):
+        if not distributed.is_first():
+            continue
+        if results.evaluated(point.workdir, result["steps"]):
             continue
         section = json.dumps(settings.to_dict(point.config.data), sort_keys=True)
         if data is None or section != name:

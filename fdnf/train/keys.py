@@ -141,6 +141,11 @@ GENERAL = {
     "train.max_bad_steps": Key(
         whole(1, STEPS), "steps in a row that are not finite, then stop", 500
     ),
+    "train.early_stop": _spare(
+        whole(0, STEPS),
+        "validations in a row without a better one, then stop, 0 for never",
+        0,
+    ),
     "train.accumulate": _spare(
         whole(1, ROWS), "parts a batch is cut into, for memory", 1
     ),

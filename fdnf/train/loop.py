@@ -16,6 +16,7 @@ from fdnf.data import paths
 from fdnf.train import (
     checkpoint,
     distributed,
+    ending,
     interruption,
     models,
     objectives,
@@ -36,16 +37,12 @@ FINISHED = workdirs.FINISHED
 _log = logging.getLogger(__name__)
 
 
-class TrainingStoppedError(RuntimeError):
-    """Training that had to stop; the text names the last good checkpoint."""
-
-
 def train_and_evaluate(config: Any, workdir: str | pathlib.Path, label: str = "train"):
     """Trains what `config` describes, or goes on from where `workdir` stands.
 
     A run that was killed continues from its last whole checkpoint with the same
     batches and noise: its log equals that of an unbroken run. A finished one returns
-    at once.
+    at once, unless it is to be longer, see `workdirs.finished`.
 
     Args:
       config: the experiment, see `configs/common.py`.
@@ -55,7 +52,8 @@ def train_and_evaluate(config: Any, workdir: str | pathlib.Path, label: str = "t
 
     Returns:
       The contents of `finished.json`: steps, skipped steps, and best validation
-      log-likelihood or last validation loss of each run.
+      log-likelihood or last validation loss of each run; `stopped_early` where
+      `train.early_stop` has ended it.
 
     Raises:
       ConfigError, DataError, CheckpointError: before training, for what is wrong.
@@ -107,7 +105,9 @@ def train_together(
     """Trains experiments that differ in numbers only, as one program.
 
     Each has its own directory, as if it had been trained alone: it can be resumed
-    alone, or with others.
+    alone, or with others. By `train.early_stop` a member ends once all its runs have
+    come to nothing better; what one of them would find after its patience does not
+    count, so that its best is that of the run alone.
 
     Args:
       members: unfinished experiments, see `packs.plan` for which go together.
@@ -160,7 +160,8 @@ def _train(members: Sequence[Experiment], label: Any) -> list[dict[str, Any] | N
             _log.info("continuing %s from step %d", members[0].workdir, start)
         if distributed.is_first():
             for member in members:
-                (member.workdir / workdirs.FAILED).unlink(missing_ok=True)
+                for name in (workdirs.FAILED, FINISHED):
+                    (member.workdir / name).unlink(missing_ok=True)
                 content = settings.to_dict(member.config)
                 files.write_json(member.workdir / workdirs.CONFIG, content)
         train_state = jax.device_put(train_state, built.replicated)
@@ -173,9 +174,11 @@ def _train(members: Sequence[Experiment], label: Any) -> list[dict[str, Any] | N
         ]
         progress = stack.enter_context(Progress(train.steps, start=start, label=label))
         alive = list(range(len(members)))
+        results: list[dict[str, Any] | None] = [None] * len(members)
         pace, now, found = Pace(), start, None
+        over = ending.over(best, now, train)
         told: list[Any] = []
-        while now < train.steps:
+        while now < train.steps and ending.still(alive, built, over):
             if _halts(told):
                 _halt(kept, alive, built, now, train_state, best, metas)
             stop = np.full(here, bool(interruption.requested()), np.int32)
@@ -194,48 +197,52 @@ def _train(members: Sequence[Experiment], label: Any) -> list[dict[str, Any] | N
             for i in lost:
                 writers[i].write(now, _of(row, built.runs[i]))
             most = train.max_bad_steps
-            alive = _without(lost, alive, built, members, kept, now, row, most)
+            alive = ending.without(
+                lost, alive, built, members, kept, now, row, most, results
+            )
             if due:
                 evaluated = train_state.evaluated, train_state.constants
                 before, found = found, built.validate(*evaluated)
                 row |= found.scalars
                 _name_rows(built, members, before, found)
-                best = built.update(best, *evaluated, found.loss, now)
-                best = jax.device_get(best)
+                newest = built.update(best, *evaluated, found.loss, now)
+                if over.any():  # Those keep what they had then, as if alone.
+                    newest = validation.replace(best, ~over, newest)
+                best = jax.device_get(newest)
+                over = ending.over(best, now, train)
+                if train.get("early_stop", 0):
+                    since_best = ending.waited(best, now, train)
+                    row["validations_since_best"] = since_best
+                still = ending.still(alive, built, over)
+                done = [i for i in alive if i not in still]
             # The log goes first: what a resumed run finds is then never ahead of it.
             for i in alive:
                 writers[i].write(now, _of(row, built.runs[i]))
             progress.update(now, **_shown(row))
             if due:
                 last = now == train.steps
+                if done:
+                    _save(kept, done, built, now, train_state, best, metas, last=True)
+                    ending.finish(
+                        done, results, members, kept, built, now, best, row, found
+                    )
+                alive = still
                 _save(kept, alive, built, now, train_state, best, metas, last=last)
             pace.go_on()
         for checkpointer in kept:
             checkpointer.wait()
 
-        results: list[dict[str, Any] | None] = [None] * len(members)
         counts = optim.bad_steps(jax.device_get(train_state.opt_state))
         row = dict(zip(("bad_in_a_row", "skipped_steps"), counts, strict=True))
         skipped = np.asarray(row["skipped_steps"])
         if found is None:  # It stood at its end already.
             found = built.validate(train_state.evaluated, train_state.constants)
         lost = [i for i in alive if (skipped[built.runs[i]] >= train.steps).any()]
-        alive = _without(lost, alive, built, members, kept, now, row, train.steps)
-        for i in alive:
-            of = built.runs[i]
-            result = {
-                "steps": train.steps,
-                "skipped_steps": skipped[of].tolist(),
-                **validation.final(built.measure, np.asarray(best.value)[of]),
-                "best_step": np.asarray(best.step)[of].tolist(),
-                "config": settings.to_dict(members[i].config),
-            }
-            if any(found.without[of]):
-                result["validation_rows_not_finite"] = found.without[of]
-            results[i] = files.plain(result)
-            if distributed.is_first():
-                workdirs.check_held(members[i].workdir)
-                files.write_json(members[i].workdir / FINISHED, results[i])
+        most = train.steps
+        alive = ending.without(
+            lost, alive, built, members, kept, now, row, most, results
+        )
+        ending.finish(alive, results, members, kept, built, now, best, row, found)
     # What the first process wrote is there for all.
     distributed.wait("trained")
     return results
@@ -259,9 +266,8 @@ def _halt(kept, alive, built, now, train_state, best, metas) -> None:
         checkpointer.wait()
     where = f"saved in {kept[0].directory}"
     if not saved:
-        where = (
-            f"amid steps that are not finite; last good checkpoint: {_last(kept[0])}"
-        )
+        last = ending.last(kept[0])
+        where = f"amid steps that are not finite; last good checkpoint: {last}"
     # Process 0 serves the others: nobody leaves before it has saved.
     distributed.wait("halted")
     raise interruption.StoppedBySignalError(
@@ -328,19 +334,13 @@ def _named_checkpoint(kept: Sequence[Checkpointer]) -> Iterator[None]:
             raise
         raise CheckpointError(
             f"writing under {kept[0].directory.parent} failed ({error}). Last good "
-            f"checkpoint: {_last(kept[0])}. Make room, then give the same command "
-            "again to go on from it"
+            f"checkpoint: {ending.last(kept[0])}. Make room, then give the same "
+            "command again to go on from it"
         ) from error
 
 
-_NONE = "none was saved yet"
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 _GONE = {errno.ENOENT, errno.ENOTDIR, errno.ESTALE}
-
-
-def _last(checkpointer: Checkpointer) -> str:
-    saved = checkpointer.steps()
-    return str(checkpointer.directory / str(saved[0])) if saved else _NONE
 
 
 def _needed(config: Any) -> list[str]:
@@ -380,45 +380,3 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
     if np.any(row["skipped_steps"]):
         shown["skipped"] = row["skipped_steps"]
     return shown
-
-
-def _without(lost, alive, built: Program, members, kept, now, row, limit) -> list[int]:
-    """Those that go on; the directories of those that are lost say why they do not.
-
-    Raises:
-      TrainingStoppedError: nobody goes on.
-    """
-    for i in lost:
-        error = _failure(built, i, kept[i], now, row, limit)
-        if len(members) == 1:
-            raise error
-        _log.error("%s: %s", members[i].workdir, error)
-        workdirs.write_failed(members[i].workdir, error)
-    left = [i for i in alive if i not in lost]
-    if not left:
-        raise TrainingStoppedError("all runs have failed")
-    return left
-
-
-def _failure(
-    built: Program, member: int, checkpointer: Checkpointer, now: int, row, limit: int
-) -> TrainingStoppedError:
-    """Of `limit` steps in a row that were not finite, with advice that fits."""
-    checkpointer.wait()
-    of = built.runs[member]
-    bad = np.flatnonzero(np.asarray(row["bad_in_a_row"])[of] >= limit)
-    never = (np.asarray(row["skipped_steps"])[of][bad] >= now).all()
-    said = (
-        f"step {now}: the loss or gradient of run(s) {bad.tolist()} was not finite for "
-        f"{limit} steps in a row. Last good checkpoint: {_last(checkpointer)}. "
-    )
-    if not never:
-        return TrainingStoppedError(
-            f"{said}Lower optim.lr or optim.clip, or raise optim.warmup, in a new "
-            "--workdir"
-        )
-    said += "No step ever was, so it is not the learning rate: look at the data"
-    if built.data.train.ndim == 2:
-        said += ", whose columns should be standardised. "
-        said += models.columns(built.data.train)
-    return TrainingStoppedError(f"{said}, or at the model's arguments")

@@ -21,7 +21,7 @@ from fdnf.train import (
     workdirs,
 )
 from fdnf.train.checkpoint import SUBDIRECTORY, CheckpointError
-from fdnf.train.loop import TrainingStoppedError
+from fdnf.train.ending import TrainingStoppedError
 from fdnf.train.rules import ConfigError
 from fdnf.train.settings import Experiment
 

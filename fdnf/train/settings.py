@@ -94,6 +94,12 @@ def _disagreements(config: Any, prefix: str = "") -> Iterator[str]:
             f"{prefix}seed={config.seed}, runs={config.runs}: the last seed is beyond "
             f"{rules.SEEDS - 1}"
         )
+    if train.get("early_stop", 0) and method in transfer.METHODS:
+        yield (
+            f"{prefix}train.early_stop={train.early_stop}: loss.method={method!r} "
+            "keeps the newest parameters, not those of the best validation: leave it "
+            "at 0"
+        )
     checks: list[Callable[[], Any]] = [lambda: optim.make(config.optim, train.steps)]
     if method != "nll":
         checks.append(lambda: objectives.arguments(config))

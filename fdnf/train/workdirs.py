@@ -195,11 +195,19 @@ def result(workdir: pathlib.Path) -> dict[str, Any] | None:
 def finished(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
     """The result of a finished run of this config; refuses one of another config.
 
+    A run can be made longer: with a larger `train.steps`, finished or not, it goes on
+    from its last checkpoint, and so does one that `train.early_stop` ended, with more
+    patience. The learning rate's schedule, and all that is a fraction of the training,
+    is then that of the new length, whose part behind the run is not done again.
+
     Files that are damaged count as absent, with a warning: the training that follows
     makes them anew from the last checkpoint.
 
+    Returns:
+      The contents of `finished.json`; None if there is something to train.
+
     Raises:
-      ConfigError: the run there is of another config.
+      ConfigError: the run there is of another config, or of more steps.
       CheckpointError: what is there cannot be told from its checkpoints either.
     """
     found = _unless_damaged(lambda: result(workdir))
@@ -217,13 +225,45 @@ def finished(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
         # Written before there were all keys; what is no config differs in any case.
         before, ours = (faults.complete(c, spare=True) for c in (before, ours))
     ours = files.plain(ours)
-    changed = _differences(_trained_by(files.plain(before)), _trained_by(ours))
+    before, ours = _trained_by(files.plain(before)), _trained_by(ours)
+    there, here = _steps(before), _steps(ours)
+    longer = there < here
+    if longer:
+        before["train"]["steps"] = here
+    changed = _differences(before, ours)
+    if changed == [f"train.steps ({there!r} there, {here!r} here)"]:
+        raise ConfigError(
+            f"{workdir} holds a run of {there} steps, which train.steps={here} cannot "
+            "make shorter: give as many or more, or another --workdir"
+        )
     if changed:
         raise ConfigError(
             f"{workdir} holds a run of another config; different: "
             f"{', '.join(changed[:8])}. Give another --workdir, or remove this one"
         )
-    return found
+    if longer:
+        _log.warning(
+            "%s: made longer, from %d to %d steps; the learning rate, and what else is "
+            "a fraction of the training, is that of the new length from here on",
+            *(workdir, there, here),
+        )
+    return None if found and (longer or _more_patient(found, config)) else found
+
+
+def _steps(config: Any) -> int:
+    """The steps of a config; 0 of what is none."""
+    train = config.get("train") if isinstance(config, dict) else None
+    steps = train.get("steps") if isinstance(train, dict) else None
+    return steps if isinstance(steps, int) else 0
+
+
+def _more_patient(found: dict[str, Any], config: Any) -> bool:
+    """Whether a run that stopped early is to wait longer than it did."""
+    if not found.get("stopped_early"):
+        return False
+    before = found["config"]["train"].get("early_stop", 0)
+    ours = config.train.get("early_stop", 0)
+    return ours > before or not ours
 
 
 def _unless_damaged(read: Callable[[], Any]) -> Any:
@@ -238,7 +278,7 @@ def _unless_damaged(read: Callable[[], Any]) -> Any:
 
 # What is done once a run is trained, and how it goes on, by the section it stands in.
 _AFTER = ("eval", "study", "label", "group")
-_HOW = {"train": ("accept_changes",)}
+_HOW = {"train": ("accept_changes", "early_stop")}
 
 
 def _trained_by(config: Any, section: str = "") -> Any:

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from fdnf import files
-from fdnf.evaluation.core import stored
+from fdnf.evaluation.core import scores, stored
+from fdnf.evaluation.core.scores import Result, Run
 from fdnf.experiments import points, study
 from fdnf.train import packs
 from fdnf.train.settings import ConfigError
@@ -118,9 +119,8 @@ def test_done_ones_are_not_done_again(tmp_path, monkeypatch):
 
     def report(workdir, where, data, evaluation):
         evaluated.append((workdir.name, *where))
-        found = workdir / stored.RESULTS / next(iter(where)) / "seed_0"
-        found.mkdir(parents=True)
-        (found / "result.json").write_text("{}")
+        run = Run("synthetic", *where, 0, "MAF", "vectors", facts={"steps": 12})
+        scores.write(Result(run, ()), workdir / stored.RESULTS)
         (workdir / "table.md").write_text("")
 
     def train(members, pack, label):
@@ -175,7 +175,7 @@ def test_points_are_trained_and_evaluated_each_in_its_directory(tmp_path):
         places = sorted((p.parent.parent.name, p.parent.name) for p in found)
         assert places == [(name, f"seed_{seed}"), ("training", "seed_0")]
         assert name in (workdir / "table.md").read_text()
-        assert stored.evaluated(workdir)
+        assert stored.evaluated(workdir, 12)
 
 
 class Killed(BaseException):
@@ -203,11 +203,11 @@ def test_killed_while_it_writes_is_not_done(tmp_path, monkeypatch):
         # Results are written in one go, after the pictures.
         there = any((workdir / "results").glob("*/*/result.json"))
         assert there == (at == "table.md")
-        assert not stored.evaluated(workdir)
+        assert not stored.evaluated(workdir, 12)
         assert not folder.is_done(workdir)
         assert not (workdir / at).exists()
     assert points.run(members, "auto") == []
-    assert stored.evaluated(workdir)
+    assert stored.evaluated(workdir, 12)
     assert folder.is_done(workdir)
     for name in ("training.png", "marginals.png"):
         with Image.open(workdir / "figures" / name) as image:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fdnf.data import build as datasets
-from fdnf.train import checkpoint, loop, objectives, teachers
+from fdnf.train import checkpoint, ending, loop, objectives, teachers
 from fdnf.train.checkpoint import CheckpointError
 from fdnf.train.settings import ConfigError
 from fdnf.train.writers import read_log
@@ -139,7 +139,7 @@ def nan_from(step, monkeypatch):
 def test_too_many_bad_steps_stop_and_name_the_checkpoint(tmp_path, monkeypatch):
     nan_from(6, monkeypatch)
     says = rf"step 9: .* run\(s\) \[0\] .* 3 steps in a row.*{tmp_path}/checkpoints/6\."
-    with pytest.raises(loop.TrainingStoppedError, match=says):
+    with pytest.raises(ending.TrainingStoppedError, match=says):
         loop.train_and_evaluate(tiny.config(max_bad_steps=3), tmp_path)
     params, _, _ = checkpoint.load_best(tmp_path)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
@@ -150,7 +150,7 @@ def test_too_many_bad_steps_stop_and_name_the_checkpoint(tmp_path, monkeypatch):
 
 def test_bad_from_the_start(tmp_path, monkeypatch):
     nan_from(0, monkeypatch)
-    with pytest.raises(loop.TrainingStoppedError, match="none was saved yet"):
+    with pytest.raises(ending.TrainingStoppedError, match="none was saved yet"):
         loop.train_and_evaluate(tiny.config(max_bad_steps=3), tmp_path)
 
 

@@ -23,7 +23,7 @@ from fdnf.train import (
     step,
     validation,
 )
-from fdnf.train.loop import TrainingStoppedError
+from fdnf.train.ending import TrainingStoppedError
 from fdnf.train.settings import Experiment
 from fdnf.train.writers import read_log
 from tests import tiny

@@ -1,5 +1,6 @@
 """Results as they lie on disk, those of older formats included."""
 
+import contextlib
 import os
 import pathlib
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -40,13 +41,23 @@ def paths(root: str | pathlib.Path) -> Iterator[pathlib.Path]:
     return (path for path in files_of(root, READERS) if not _is_replaced(path))
 
 
-def evaluated(workdir: str | pathlib.Path) -> bool:
-    """Whether the results of a run are there, all of them."""
+def evaluated(workdir: str | pathlib.Path, steps: int) -> bool:
+    """Whether the results of a run are there, all of them.
+
+    Args:
+        workdir: of the run.
+        steps: that it has made by now; it may have been evaluated when it was shorter.
+    """
     folder = pathlib.Path(workdir) / RESULTS
     # Those of baselines come first, the table last: a result alone is not all.
     table = pathlib.Path(workdir) / "table.md"
-    found = (next(folder.glob(f"*/*/{name}"), None) for name in READERS)
-    return table.exists() and any(found)
+    found = [path for name in READERS for path in folder.glob(f"*/*/{name}")]
+    if not found or not table.exists():
+        return False
+    with contextlib.suppress(files.DamagedError):
+        told = (run.facts.get("steps") for path in found for run, _ in read_file(path))
+        return all(made in (None, steps) for made in told)
+    return False
 
 
 def read_file(path: pathlib.Path) -> list[Result]:

@@ -209,7 +209,8 @@ def _scored(task: Task, context: Context, skipped: int) -> Result:
             "parameters": timing.parameter_count(
                 teachers.run_of(trained, context.run)[1]
             ),
-            "steps": config.train.steps,
+            # Which may be fewer than asked for (train.early_stop).
+            "steps": trained.meta.get("step", config.train.steps),
             "skipped_steps": skipped,
             "source": context.data.source,
             "versions": trained.meta.get("versions") or {},
