@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from fdnf.ops import latents
+from fdnf.ops.shown import Shown
 
 Given = Any
 Latents = tuple[Array, ...]
@@ -42,7 +43,7 @@ class Made(NamedTuple):
     cond: Free | None
 
 
-class Model(nn.Module):
+class Model(nn.Module, metaclass=Shown):
     """A flow or a feed-forward student, as far as it looks at what enters.
 
     Data, latents and conditions may be lists or arrays of any real dtype; they are cast
