@@ -12,5 +12,7 @@ from . import (
     transforms as transforms,
     types as types,
 )
+from .flows.as_distrax import from_distrax as from_distrax
+from .flows.flowjax_flows import from_flowjax as from_flowjax
 
 __version__: str

@@ -49,6 +49,8 @@ MORE = {
     "fdnf/metrics/c2st.py": {"optax"},
     "fdnf/metrics/image.py": {"skimage"},
     "fdnf/flows/as_distrax.py": {"distrax"},
+    # Where it is installed; imported when it is asked for.
+    "fdnf/flows/flowjax_flows.py": {"flowjax", "equinox", "paramax"},
 }
 NEVER = {"tensorflow", "tensorflow_probability", "clu", "torch"}
 NEEDED_BY_MAIN = {

@@ -1,6 +1,11 @@
 from .affine import Affine as Affine
-from .as_distrax import as_bijector as as_bijector, as_distribution as as_distribution
+from .as_distrax import (
+    as_bijector as as_bijector,
+    as_distribution as as_distribution,
+    from_distrax as from_distrax,
+)
 from .base import FlowModule as FlowModule
+from .flowjax_flows import from_flowjax as from_flowjax
 from .glow import Glow as Glow, TabularGlow as TabularGlow
 from .maf import IAF as IAF, MAF as MAF
 from .mintnet import MintNet as MintNet

@@ -1,4 +1,4 @@
-"""Flows as distrax bijectors and distributions.
+"""Flows as distrax bijectors and distributions, and those of distrax as teachers.
 
 distrax's forward goes from the base to the data, so it is `decode` here, and its
 inverse is `encode`. That exchange of directions is made in this file and nowhere else.
@@ -13,12 +13,13 @@ import math
 from typing import Any
 
 import distrax
+import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
 from fdnf.flows.base import FlowModule
-from fdnf.types import Variables
+from fdnf.types import Decoding, Encoding, ExternalFlow, Variables
 
 Latent = Float[Array, "*batch latent"]
 Data = Float[Array, "*batch_and_event"]
@@ -140,3 +141,126 @@ def as_distribution(
     bijector = as_bijector(flow, variables, event_shape, cond)
     base = distrax.MultivariateNormalDiag(jnp.zeros(bijector.latent_size))
     return distrax.Transformed(base, bijector)
+
+
+def from_distrax(given: Any) -> tuple[ExternalFlow, Variables]:
+    """A distribution or bijector of distrax as a teacher: `(flow, variables)`.
+
+        flow, variables = from_distrax(distrax.Transformed(base, bijector))
+        student = fdnf.distil((flow, variables), fdnf.flows.MAF(), x, method="lkd")
+
+    Latents are those of the innermost base, standardised where that is a normal
+    distribution; each bijector of a chain ends a level. A distribution that is no
+    transformed one has a density, which is all that `method="kl"` asks for.
+
+    Args:
+      given: a distrax distribution, of which `log_prob` takes `[batch, *event]`, or a
+        distrax bijector from latents to data, whose base is standard normal.
+
+    Returns:
+      The flow and its variables: the arrays of what was given. What functions inside
+      it close over stays as it is.
+
+    Raises:
+      TypeError: for what is neither.
+    """
+    if not isinstance(given, distrax.Distribution | distrax.Bijector):
+        raise TypeError(
+            f"from_distrax({type(given).__name__}): expected a distrax distribution or "
+            "bijector"
+        )
+    leaves, tree = jax.tree.flatten(given)
+    free = [jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) for leaf in leaves]
+    variables = [jnp.asarray(x) for x, own in zip(leaves, free, strict=True) if own]
+
+    def whole(variables: Variables) -> Any:
+        own = iter(variables)
+        return jax.tree.unflatten(
+            tree,
+            [
+                next(own) if is_own else x
+                for x, is_own in zip(leaves, free, strict=True)
+            ],
+        )
+
+    def encode(variables: Variables, x: Array, cond: Any = None) -> Encoding:
+        _refuse(cond)
+        base, bijectors = _parts_of(whole(variables))
+        log_det, levels = jnp.zeros(x.shape[:1], x.dtype), []
+        for bijector in bijectors:
+            x, change = bijector.inverse_and_log_det(x)
+            log_det += change
+            levels.append(x)
+        if base is None:
+            axes = tuple(range(1, x.ndim))
+            normal = -0.5 * (x**2 + math.log(2 * math.pi))
+            return Encoding((x,), log_det, tuple(levels), normal.sum(axes))
+        prior: Any = base.log_prob(x)
+        if not levels:
+            return Encoding((), log_det, (), prior)
+        scale = _scale(base)
+        if scale is not None:
+            # The latents of a normal base in its own units; the density is the same.
+            x = (x - scale[0]) / scale[1]
+            change = _total(jnp.log(scale[1]), x)
+            log_det, prior = log_det - change, prior + change
+        return Encoding((x,), log_det, tuple(levels), prior)
+
+    def decode(variables: Variables, z: Any, cond: Any = None) -> Decoding:
+        _refuse(cond)
+        base, bijectors = _parts_of(whole(variables))
+        (x,) = z
+        log_det = jnp.zeros(x.shape[:1], x.dtype)
+        scale = (0.0, jnp.ones(())) if base is None else _scale(base)
+        if scale is None:
+            raise ValueError(
+                f"the base of this teacher is {type(base).__name__}, not normal: its "
+                "latents are none that a student shares; take method='kl' or 'lkd'"
+            )
+        log_det += _total(jnp.log(scale[1]), x)
+        x = scale[0] + scale[1] * x
+        for bijector in reversed(bijectors):
+            x, change = bijector.forward_and_log_det(x)
+            log_det += change
+        return Decoding(x, log_det, ())
+
+    return ExternalFlow(encode=encode, decode=decode), variables
+
+
+def _parts_of(given: Any) -> tuple[Any, list[Any]]:
+    """The base, None for a bijector alone, and bijectors from the data on."""
+    bijectors = []
+    while isinstance(given, distrax.Transformed):
+        bijectors += _links(given.bijector)
+        given = given.distribution
+    if isinstance(given, distrax.Bijector):
+        return None, _links(given)
+    return given, bijectors
+
+
+def _links(bijector: Any) -> list[Any]:
+    """Of a chain its bijectors, the one next to the data first."""
+    if not isinstance(bijector, distrax.Chain):
+        return [bijector]
+    return [link for inner in bijector.bijectors for link in _links(inner)]
+
+
+def _scale(base: Any) -> tuple[Array, Array] | None:
+    """Mean and standard deviation of a normal base."""
+    inner = base.distribution if isinstance(base, distrax.Independent) else base
+    if not isinstance(inner, distrax.Normal):
+        return None
+    return jnp.asarray(inner.loc), jnp.asarray(inner.scale)
+
+
+def _total(log_scale: Array, x: Array) -> Array:
+    """`[batch]`, the log-determinant of scales that hold for each row of x."""
+    return jnp.broadcast_to(log_scale, x.shape).reshape(x.shape[0], -1).sum(1)
+
+
+def _refuse(cond: Any) -> None:
+    if cond is not None:
+        raise ValueError(
+            "a teacher of distrax takes no condition: give one distribution a "
+            "condition, or an ExternalFlow of your own"
+        )

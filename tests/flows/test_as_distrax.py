@@ -169,3 +169,56 @@ def test_latents_of_a_multi_scale_flow_are_one_vector():
         lambda key: made.sample(seed=key, sample_shape=3), jax.random.key(2)
     )
     assert drawn.shape == (3, 4, 4, 2)
+
+
+def chained():
+    base = distrax.Independent(distrax.Normal(jnp.arange(3.0), 2.0 * jnp.ones(3)), 1)
+    parts = [
+        distrax.Block(distrax.ScalarAffine(jnp.ones(3), jnp.array([2.0, 0.5, 3.0])), 1),
+        distrax.Block(distrax.Tanh(), 1),
+    ]
+    return distrax.Transformed(base, distrax.Chain(parts))
+
+
+def test_a_distribution_of_distrax_as_a_teacher():
+    given = chained()
+    x = given.sample(seed=jax.random.key(0), sample_shape=5)
+    flow, variables = as_distrax.from_distrax(given)
+    found = jax.jit(lambda v: flow.apply(v, x, method="encode"))(variables)
+    floats.assert_close(found.log_prob, given.log_prob(x), rtol=1e-4)
+    first = given.bijector.bijectors[0].inverse(x)
+    assert len(found.levels) == 2
+    floats.assert_close(found.levels[0], first)
+    # The base's own units are taken out of its latents.
+    base = (given.bijector.inverse(x) - jnp.arange(3.0)) / 2.0
+    floats.assert_close(found.z[0], base)
+    normal = jax.scipy.stats.norm.logpdf(base).sum(1)
+    floats.assert_close(found.log_prior, normal, rtol=1e-4)
+    back = flow.apply(variables, found.z, method="decode")
+    floats.assert_close(back.x, x, rtol=1e-4)
+    floats.assert_close(back.log_det, -found.log_det, rtol=1e-4)
+    doubled = jax.tree.map(lambda leaf: 2 * leaf, variables)
+    assert not np.allclose(
+        flow.apply(doubled, x, method="encode").log_prob, found.log_prob
+    )
+
+
+def test_bijectors_and_other_densities_of_distrax():
+    x = jnp.ones((4, 3)) / 2
+    flow, variables = as_distrax.from_distrax(chained().bijector)
+    found = flow.apply(variables, x, method="encode")
+    floats.assert_close(found.log_prior, jax.scipy.stats.norm.logpdf(found.z[0]).sum(1))
+    weights = distrax.Categorical(probs=jnp.array([0.3, 0.7]))
+    mixture = distrax.MixtureSameFamily(
+        weights, distrax.MultivariateNormalDiag(jnp.ones((2, 3)), jnp.ones((2, 3)))
+    )
+    flow, variables = as_distrax.from_distrax(mixture)
+    found = flow.apply(variables, x, method="encode")
+    assert found.z == found.levels == ()
+    floats.assert_close(found.log_prob, mixture.log_prob(x))
+    with pytest.raises(ValueError, match="MixtureSameFamily, not normal.*'kl'"):
+        flow.apply(variables, (x,), method="decode")
+    with pytest.raises(ValueError, match="takes no condition"):
+        flow.apply(variables, x, x, method="encode")
+    with pytest.raises(TypeError, match=r"from_distrax\(MAF\): expected a distrax"):
+        as_distrax.from_distrax(MAF())
