@@ -104,6 +104,7 @@ def tabular() -> ConfigDict:
     train.keep = 3  # newest checkpoints kept
     train.init_rows = 4096  # rows for data-dependent initialisation
     train.max_bad_steps = 500  # steps in a row that are not finite, then stop
+    train.early_stop = 0  # validations in a row without a better one, then stop
     train.accept_changes = False  # go on though data or teacher have changed
 
     config.eval = evaluation = ConfigDict()

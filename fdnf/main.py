@@ -20,7 +20,9 @@ Modes:
   export  writes the sampler of each run of a trained workdir as StableHLO files that
           need nothing but jax: export/run_*/.
 
-A run that was stopped goes on where it stood when the same command is given again. On
+A run that was stopped goes on where it stood when the same command is given again; a
+finished one is made longer by a larger --config.train.steps, and stops early by
+--config.train.early_stop. On
 SIGTERM, SIGUSR1, SIGUSR2 or SIGHUP (a closed terminal) it saves and ends with exit
 status 75, which a launcher takes for "start it again"; on SIGINT (Ctrl-C) it saves and
 ends by that signal, 130 to a shell, so that loops and launchers around it stop too. A
@@ -31,18 +33,15 @@ Several processes train one run when each is told --coordinator, --num_processes
 --config.train.steps=1000. Words after the config's colon say what is trained:
 configs/maf_gas.py is the teacher, maf_gas.py:student a smaller flow, maf_gas.py:ilkd
 one that the teacher teaches; :ilkd,smoke takes seconds, on synthetic data. The words
-of each config are in configs/README.md, and in the answer to an unknown one.
+of each config are in configs/README.md, and in the answer to an unknown one. What the
+keys of a config are and mean: --print_config with it.
 """
 
 import contextlib
-import difflib
 import hashlib
-import itertools
 import logging
-import os
 import pathlib
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -57,7 +56,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from fdnf import files
+from fdnf import files, misread
 from fdnf.data import build as datasets
 from fdnf.data import paths
 from fdnf.data.tabular import DataError
@@ -70,6 +69,7 @@ from fdnf.train import (
     faults,
     keys,
     loop,
+    meanings,
     meeting,
     objectives,
     process,
@@ -96,6 +96,11 @@ _MODE = flags.DEFINE_enum(
     "train",
     ["train", "eval", "sample", "export", "study", "single"],
     "What to do; see above.",
+)
+_PRINT = flags.DEFINE_boolean(
+    "print_config",
+    False,
+    "Prints all keys of the config with their values and meanings, and does nothing.",
 )
 _CACHE = flags.DEFINE_string(
     "compilation_cache",
@@ -150,111 +155,16 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
             _ = _CONFIG.value.to_dict
             known = config_flags.get_override_values(flags.FLAGS["config"])
             settings.override(_CONFIG.value, settings.of_models(known) | given)
-            faults.refuse(faults.of(_CONFIG.value))
+            if not _PRINT.value:
+                faults.refuse(faults.of(_CONFIG.value))
         return left
     except Exception as error:
-        message = _misread(error, argv)
+        message = misread.of(error, argv)
     finally:
         sys.argv = whole
     print(f"fdnf: {message}", file=sys.stderr, flush=True)
     distributed.refuse(message, sys.argv[1:])
     raise SystemExit(2)
-
-
-def _misread(error: Exception, argv: Sequence[str]) -> str:
-    """What is wrong with a command line, or in its config file."""
-    named = [word.partition("=")[2] for word in argv if word.startswith("--config=")]
-    named += [after for word, after in itertools.pairwise(argv) if word == "--config"]
-    file, _, words = named[-1].partition(":") if named else ("", "", "")
-    if file and not os.path.isfile(file):
-        return _no_such_file(pathlib.Path(file), words)
-    message = _fault(error, file)
-    # A word that the config does not take; the answer has those that it does.
-    if isinstance(error, flags.Error) and "\nValueError: " in message:
-        return f"{file}: {message.partition('ValueError: ')[2]}"
-    return f"{message}\nSee --help."
-
-
-def _no_such_file(file: pathlib.Path, words: str) -> str:
-    """Which config may be meant, and which there are in that directory."""
-    there = sorted(
-        path.stem
-        for path in file.parent.glob("*.py")
-        if "def get_config(" in path.read_text(encoding="utf-8", errors="replace")
-    )
-    if not there:
-        return (
-            f"No such file: {file} in {os.getcwd()}. The configs lie in a clone of fdnf"
-            " and are not installed with it: run from there, or give the whole path"
-        )
-    meant = _of_student(file.stem, words)
-    if meant.partition(".")[0] in there:
-        return (
-            f"No such file: {file}; students are words of their teacher's config: "
-            f"--config={file.parent / meant}"
-        )
-    near = difflib.get_close_matches(file.stem, there, 1)
-    hint = f"; did you mean {near[0]}?" if near else "."
-    return f"No such file: {file}{hint} {file.parent} has {', '.join(there)}"
-
-
-def _of_student(stem: str, words: str) -> str:
-    """The file and words of a student whose own file was named; "" for others."""
-    model, _, kind = stem.rpartition("_")
-    given = [word for word in words.split(",") if word]
-    if kind == "distill":
-        first = [] if {"lkd", "ilkd", "skd"} & {*given} else ["ilkd"]
-    elif kind == "pdd":
-        model = model.replace("iaf_", "maf_")
-        first = [] if "resnet" in words else ["iaf"]
-        given = [part for w in given for part in w.split("_")]
-    elif kind == "student":
-        first = ["student"]
-        given = [w.removeprefix("srflow_student").strip("_") for w in given]
-    else:
-        return ""
-    return f"{model}.py:{','.join(word for word in (*first, *given) if word)}"
-
-
-def _fault(error: Exception, file: str) -> str:
-    """The first thing wrong with a command line, or in its config file."""
-    inner: BaseException = error
-    while inner.args and isinstance(inner.args[0], BaseException):
-        inner = inner.args[0]
-    foreign = (
-        f"{file} is no config file: expected a function get_config(arg), such as those "
-        "in configs/, that returns an ml_collections.ConfigDict"
-    )
-    if isinstance(error, ModuleNotFoundError) and error.name == "configs":
-        return (
-            f"{file} imports `configs`, which lies in a clone of fdnf and is not"
-            " installed with it: run from the clone, or set PYTHONPATH to it"
-        )
-    message = str(inner.args[0] if isinstance(inner, KeyError) else inner)
-    if isinstance(error, SyntaxError):
-        return f"{error.filename}, line {error.lineno}: {error.msg}"
-    if "'get_config'" in message or "'to_dict'" in message:
-        return foreign
-    if "config=None" in message and file:
-        return f"{foreign}; it returns None"
-    if isinstance(error, flags.Error | OSError | ConfigError):
-        # An error inside a config file comes with its traceback; the last line says it.
-        message, found, trace = message.partition("Traceback (most recent call last):")
-        return (
-            message.strip() + "\n" + trace.strip().splitlines()[-1]
-            if found
-            else message
-        )
-    inside = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if file and os.path.abspath(frame.filename) == os.path.abspath(file)
-    ]
-    if inside:
-        return f"{file}, line {inside[-1].lineno}: {type(error).__name__}: {message}"
-    if isinstance(error, AttributeError | KeyError):
-        return f"an override names an unknown config key: {message}"
-    raise error
 
 
 def main(argv: Sequence[str]) -> int:
@@ -265,6 +175,10 @@ def main(argv: Sequence[str]) -> int:
     if not flags.FLAGS["verbosity"].present:
         absl_logging.set_verbosity(absl_logging.WARNING)
     logging.getLogger("fdnf").setLevel(logging.INFO)
+    if _PRINT.value:
+        print(meanings.listing(_CONFIG.value), end="")
+        wrong = "\n".join(faults.of(_CONFIG.value))
+        return _refused(wrong) if wrong else 0
     if bool(_WORKDIR.value) == bool(_POINTS.value):
         return _refused("give --workdir, or --points for several")
     process.prepare(images=settings.convolves(_CONFIG.value))

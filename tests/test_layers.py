@@ -23,7 +23,7 @@ BELOW = {
     "transforms": {"ops"},
     "data": {"types", "files", "ops", "transforms"},
 }
-for upper in ("train", "evaluation", "experiments", "main"):
+for upper in ("train", "evaluation", "experiments", "misread", "main"):
     BELOW[upper] = {*BELOW}
 # Of evaluation, each of which may import those before it; beside them stand others.
 WITHIN = ("core", "models", "scorers", "tables", "pictures", "tasks", "report")

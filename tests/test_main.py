@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from configs import maf_gas
-from fdnf import main
+from fdnf import main, misread
 from fdnf.data.tabular import DataError
 from fdnf.train import loop
 from fdnf.train.checkpoint import CheckpointError
@@ -217,7 +217,15 @@ def test_no_network(tmp_path, monkeypatch):
         ),
         (
             ["--config=configs/maf_gas.py", "--config.train.stepz=3"],
-            ["unknown config key", "'stepz'", '"steps"'],
+            ["unknown config key", "train.stepz; near it are train.steps"],
+        ),
+        (
+            ["--config=configs/maf_gas.py:smoke", "--config.model.args.hiden=(3,)"],
+            ["model.args.hiden: 'maf' has no such key; it has hidden, "],
+        ),
+        (
+            ["--config=configs/maf_gas.py:smoke", "--config.data.args.row=3"],
+            ["data.args.row: 'synthetic' has no such key; it has rows, "],
         ),
         (
             ["--config=configs/maf_gas.py", "--config.train.steps=3.5"],
@@ -256,7 +264,7 @@ def test_faulty_flags(arguments, words, refuses):
 )
 def test_a_file_of_its_own_for_a_student(given, meant):
     file, _, words = given.partition(":")
-    message = main._no_such_file(ROOT / "configs" / file, words)
+    message = misread.no_such_file(ROOT / "configs" / file, words)
     assert message.endswith(f"--config={ROOT}/configs/{meant}")
     meant_file, _, meant_words = meant.partition(":")
     module = importlib.import_module(f"configs.{meant_file.removesuffix('.py')}")
@@ -270,7 +278,7 @@ def test_a_config_away_from_its_clone(tmp_path, monkeypatch):
     file.write_text("from configs import common")
     with pytest.raises(ModuleNotFoundError) as caught:
         runpy.run_path(str(file))
-    message = main._misread(caught.value, [f"--config={file}"])
+    message = misread.of(caught.value, [f"--config={file}"])
     assert "imports `configs`, which lies in a clone of fdnf" in message
 
 
@@ -317,10 +325,28 @@ def help_text():
     [
         *("train ", "study ", "eval ", "sample ", "--workdir", "--config", "--mode"),
         *("optim.lr [0.003]: learning rate", "eval.samples", "loss.args.weights"),
+        *("--print_config", "train.early_stop"),
     ],
 )
 def test_help(word):
     assert word in help_text()
+
+
+def test_the_config_is_printed_and_nothing_done(capfd, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = ROOT / "configs" / "maf_gas.py"
+    given = (f"--config={config}:smoke", "--config.optim.lr=0.25", "--print_config")
+    assert flagged.run(*given) == 0
+    out, err = capfd.readouterr()
+    assert "optim.lr = 0.25  " in out
+    assert "# learning rate after the warm-up." in out
+    assert err == ""
+    # What is wrong is said beside it.
+    assert flagged.run(*given, "--config.optim.lr=-1.0") == 2
+    out, err = capfd.readouterr()
+    assert "optim.lr = -1.0 " in out
+    assert "optim.lr=-1.0: expected a finite number above 0" in err
+    assert not list(tmp_path.iterdir())
 
 
 def test_faults_through_the_command(tmp_path):
@@ -331,7 +357,7 @@ def test_faults_through_the_command(tmp_path):
     rows = ("--config.data.name=npz", f"--config.data.args={{'path': '{path}'}}")
     for more, words in {
         rows: ("DataError", "'val'", "row 7", "column 1"),
-        ("--config.train.stepz=3",): ("unknown config key", "'stepz'", "See --help."),
+        ("--config.train.stepz=3",): ("unknown config key", "train.stepz", "--help."),
     }.items():
         done = command(*smoke, *more)
         refused(done.returncode, done.stdout, done.stderr, run, *words)

@@ -9,7 +9,7 @@ shall.
 import copy
 import difflib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fdnf.data import build as datasets
@@ -64,6 +64,15 @@ def unknown(key: str) -> str:
     return f"an override names an unknown config key: {key}{near}"
 
 
+def closest(word: str, known: Iterable[str]) -> list[str]:
+    """All that are known, those most like the word first."""
+
+    def alike(each: str) -> float:
+        return difflib.SequenceMatcher(None, word, each).ratio()
+
+    return sorted(sorted(known), key=alike, reverse=True)
+
+
 def complete(values: Mapping[str, Any], *, spare: bool = False) -> dict[str, Any]:
     """A stored config with the keys that it lacks, as they are by default.
 
@@ -91,12 +100,10 @@ def complete(values: Mapping[str, Any], *, spare: bool = False) -> dict[str, Any
 
 
 def _faults(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    table = _table(values)
+    table = table_of(values)
     every = keys.of_kind(None)
     order = {key: i for i, key in enumerate(every)}
-    found = sorted(
-        _flat(values, every), key=lambda pair: order.get(pair[0], len(order))
-    )
+    found = sorted(flat(values, every), key=lambda pair: order.get(pair[0], len(order)))
     for key, value in found:
         if key in table or key in every:
             rule = (table.get(key) or every[key]).rule
@@ -129,7 +136,7 @@ def _faults(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
                 yield f"{prefix}{name}.config={_said(config)}: expected a config"
 
 
-def _table(values: Mapping[str, Any]) -> dict[str, Key]:
+def table_of(values: Mapping[str, Any]) -> dict[str, Key]:
     """The keys of a config on its kind of data; the general ones if it is unknown."""
     name = _get(values, "data.name")
     kind = rules.kind_of(name) if isinstance(name, str) else None
@@ -138,14 +145,15 @@ def _table(values: Mapping[str, Any]) -> dict[str, Key]:
     return keys.of_kind(kind)
 
 
-def _flat(
+def flat(
     values: Mapping[str, Any], table: Mapping[str, Key], path: str = ""
 ) -> Iterator[tuple[str, Any]]:
+    """Dotted keys and their values, of sections that the table knows."""
     sections = _sections(table)
     for name, value in values.items():
         key = f"{path}{name}"
         if key in sections and isinstance(value, Mapping):
-            yield from _flat(value, table, f"{key}.")
+            yield from flat(value, table, f"{key}.")
         elif not (key in _OPTIONAL and value is None):
             yield key, value
 
@@ -163,7 +171,7 @@ def _missing(
 ) -> Iterator[tuple[str, Key]]:
     """Keys that have to be there, or may, and are not."""
     method = _get(values, "loss.method", "nll")
-    for key, entry in _table(values).items():
+    for key, entry in table_of(values).items():
         first = key.partition(".")[0]
         if first in _OPTIONAL and not values.get(first):
             continue
@@ -205,7 +213,7 @@ def _of_section(
         return
     for key, value in given.items():
         if key not in table:
-            known = ", ".join(sorted(table))
+            known = ", ".join(closest(key, table))
             yield f"{path}.{key}: {owner!r} has no such key; it has {known}"
         elif not table[key].fits(value):
             yield f"{path}.{key}={_said(value)}: expected {table[key].expected}"
@@ -257,8 +265,20 @@ def _has(values: Any, key: str) -> bool:
 
 
 def _nearest(key: str, table: Mapping[str, Key]) -> str:
+    """The keys most like one that is unknown, and all of the section it stands in."""
     near = difflib.get_close_matches(key, [*table, *_sections(table)], n=3)
-    return f"; near it are {', '.join(near)}" if near else ""
+    told = f"; near it are {', '.join(near)}" if near else ""
+    section, _, last = key.rpartition(".")
+    inside = f"{section}." if section else ""
+    known = {
+        each.removeprefix(inside).partition(".")[0]
+        for each in (*table, *_WHOLE)
+        if each.startswith(inside)
+    }
+    if not known:
+        return told
+    listed = ", ".join(closest(last, known))
+    return f"{told}; {section or 'a config'} has {listed}"
 
 
 def _said(value: Any) -> str:

@@ -246,6 +246,18 @@ def of_model(model: str) -> dict[str, Rule]:
     }
 
 
+def attributes(model: str) -> dict[str, Any]:
+    """What the attributes of a flow or student are where they are left out."""
+    if model not in MODELS:
+        return {}
+    return {
+        field.name: field.default
+        for field in dataclasses.fields(MODELS[model])
+        if field.name not in ("parent", "name")
+        and field.default is not dataclasses.MISSING
+    }
+
+
 def of_data(data: str) -> dict[str, tuple[Rule, bool]]:
     """The arguments of a data set by name, and which have to be given."""
     parameters = inspect.signature(datasets.find(data)).parameters

@@ -6,7 +6,7 @@ import functools
 import json
 import pathlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -294,6 +294,7 @@ def from_dict(values: dict[str, Any]) -> ml_collections.ConfigDict:
 # Sections whose keys are those of a model or data set: what the file leaves out can be
 # given too.
 _OPEN = re.compile(r"(.*\.)?(model|data)\.args")
+_INSIDE = re.compile(r"((?:.*\.)?(?:model|data)\.args)\.(.+)")
 _FLAG = re.compile(r"--?config\.([\w.]+)(?:=(.*))?", re.DOTALL)
 
 
@@ -301,7 +302,9 @@ def override(config: ConfigDict, given: Mapping[str, Any]) -> None:
     """Changes a config, and the data of the models within it; see `faults`.
 
     A section `model.args` or `data.args` that is given whole keeps the keys that it
-    does not name, unless the model or data set is another one.
+    does not name, unless the model or data set is another one. Of an argument that has
+    keys of its own, one can be given (`model.args.transformer.bins`); one that was a
+    name is then {"name": ...} with that key.
 
     Args:
       config: is changed, locked or not.
@@ -310,10 +313,12 @@ def override(config: ConfigDict, given: Mapping[str, Any]) -> None:
     Raises:
       ConfigError: for a key that the config lacks, or a value of another type.
     """
-    # A name comes before its arguments.
-    for key, value in sorted(
-        given.items(), key=lambda pair: _OPEN.match(pair[0]) is not None
-    ):
+
+    def order(pair: tuple[str, Any]) -> tuple[bool, int]:
+        # A name comes before its arguments, and an argument before what is in it.
+        return _OPEN.match(pair[0]) is not None, pair[0].count(".")
+
+    for key, value in sorted(given.items(), key=order):
         _set(config, key, value, given)
     for name, inner in faults.models_within(config):
         override(inner, faults.reaching(name, given))
@@ -348,20 +353,22 @@ def of_models(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_open(key: str) -> bool:
-    """Whether it is one of the sections, or a key in one."""
-    return any(map(_OPEN.fullmatch, (key, key.rpartition(".")[0])))
+    """Whether it is one of the sections, or a key in one, however deep."""
+    return bool(_OPEN.fullmatch(key) or _INSIDE.fullmatch(key))
 
 
 def _set(config: ConfigDict, key: str, value: Any, given: Mapping[str, Any]) -> None:
-    *path, last = key.split(".")
+    inside = _INSIDE.fullmatch(key)
+    *path, last = (*inside[1].split("."), inside[2]) if inside else key.split(".")
     section: Any = config
     for name in path:
         section = section.get(name) if isinstance(section, ConfigDict) else None
     if not isinstance(section, ConfigDict):
         raise ConfigError(faults.unknown(key))
-    if _OPEN.fullmatch(".".join(path)):
+    if inside:
+        first, *more = last.split(".")
         with section.unlocked(), section.ignore_type():
-            section[last] = value
+            section[first] = _within(_argument(config, path, first), more, value)
         return
     if last not in section:
         raise ConfigError(faults.unknown(key))
@@ -374,6 +381,37 @@ def _set(config: ConfigDict, key: str, value: Any, given: Mapping[str, Any]) -> 
         section[last] = value
     except TypeError as error:
         raise ConfigError(f"override {key}={value!r}: {error}") from error
+
+
+def _argument(config: ConfigDict, path: Sequence[str], name: str) -> Any:
+    """An argument of a model or data set as it is, given or by default."""
+    owner: Any = config
+    for part in path[:-1]:
+        owner = owner[part]
+    found = owner.args.get(name)
+    if found is not None:
+        return found.to_dict() if isinstance(found, ConfigDict) else found
+    if path[-2] == "data":
+        return rules.defaults(owner.name).get(name)
+    return rules.attributes(owner.name).get(name)
+
+
+def _within(before: Any, path: Sequence[str], value: Any) -> Any:
+    """What an argument becomes when it, or something in it, is given.
+
+    Args:
+      before: the argument.
+      path: of keys in it, () for itself.
+      value: what is given; a mapping that names nothing else keeps the other keys.
+    """
+    if path and isinstance(before, str):  # {"name": "spline"} as a word.
+        before = {"name": before}
+    kept = dict(before) if isinstance(before, Mapping) else {}
+    if path:
+        return kept | {path[0]: _within(kept.get(path[0]), path[1:], value)}
+    if isinstance(value, Mapping) and value.get("name") in (None, kept.get("name")):
+        return kept | dict(value)
+    return value
 
 
 def read_value(text: str) -> Any:

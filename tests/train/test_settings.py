@@ -220,10 +220,58 @@ def test_split():
         settings.split_flags(["--config.data.args.path"])
 
 
+SPLINE = {"name": "spline", "bins": 8}
+
+
+@pytest.mark.parametrize(
+    ("before", "given", "after"),
+    [
+        (SPLINE, {"shape.bins": 16}, {"name": "spline", "bins": 16}),
+        (SPLINE, {"shape.box": 2.0}, {"name": "spline", "bins": 8, "box": 2.0}),
+        (SPLINE, {"shape": {"box": 2.0}}, {"name": "spline", "bins": 8, "box": 2.0}),
+        (SPLINE, {"shape": {"name": "affine"}}, {"name": "affine"}),
+        (SPLINE, {"shape": "affine"}, "affine"),
+        ("affine", {"shape.bins": 4, "shape": "spline"}, {"name": "spline", "bins": 4}),
+        (None, {"shape.name": "spline"}, {"name": "spline"}),
+        (None, {"shape.a.b": 1, "shape.a.c": 2}, {"a": {"b": 1, "c": 2}}),
+    ],
+)
+def test_an_argument_with_keys_of_its_own(before, given, after):
+    """One of them leaves the others, and the other arguments, as they are."""
+    config = get("maf_gas", "ilkd,smoke")
+    inner = config.teacher.config
+    kept = inner.model.args.to_dict()
+    if before is not None:
+        with inner.unlocked():
+            inner.model.args.shape = before
+    section = "teacher.config.model.args."
+    settings.override(
+        config, {f"{section}{key}": value for key, value in given.items()}
+    )
+    found = inner.model.args.to_dict()
+    assert found.pop("shape") == after
+    assert found == kept
+    assert "shape" not in config.model.args
+
+
+def test_keys_within_arguments_on_a_command_line():
+    words = [
+        "--config.model.args.transformer.bins=16",
+        "--config.data.args.kinds.a=log",
+    ]
+    rest, given = settings.split_flags(words)
+    assert rest == []
+    assert given == {"model.args.transformer.bins": 16, "data.args.kinds.a": "log"}
+
+
 def test_unknown_keys_name_the_nearest():
     config = get("maf_gas", "smoke")
     with pytest.raises(ConfigError, match=r"key: train.stepz; near it are train.steps"):
         settings.override(config, {"train.stepz": 3})
+    with pytest.raises(ConfigError, match=r"; train has steps, .*batch_size"):
+        settings.override(config, {"train.stepz": 3})
+    with pytest.raises(ConfigError, match=r"a config has seed, .*model"):
+        settings.override(config, {"sed": 3})
     with pytest.raises(ConfigError, match="override seed='x'"):
         settings.override(config, {"seed": "x"})
 
