@@ -22,3 +22,10 @@ from .invertible_conv import (
 )
 from .masked_conv import MaskedConv as MaskedConv, MaskedConvStack as MaskedConvStack
 from .pixel_affine import PixelAffine as PixelAffine
+from .transformers import (
+    TRANSFORMERS as TRANSFORMERS,
+    Additive as Additive,
+    Affine as Affine,
+    RationalQuadratic as RationalQuadratic,
+    Transformer as Transformer,
+)

@@ -1,0 +1,203 @@
+"""Monotone maps of one element, which the layers of a flow are made with.
+
+A masked or a coupling layer has a network that gives some raw numbers per element, and
+a transformer that maps the element by them: y = T(x; raw), dy/dx > 0. All raw numbers
+are allowed, raw = 0 is the identity, and every slope has bounds.
+
+Raw numbers come first, [outputs, *shape] for elements of [*shape], so that each of them
+is one array and nothing is gathered.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from fdnf.ops import conditioners, splines, statistics
+
+Raw = Float[Array, "outputs *shape"]
+Elements = Float[Array, "*shape"]
+Mapped = tuple[Float[Array, "*shape"], Float[Array, "*shape"]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Transformer:
+    """A map y = T(x; raw) of one element, increasing in x; frozen and hashable."""
+
+    @property
+    def outputs(self) -> int:
+        """How many raw numbers an element takes."""
+        raise NotImplementedError
+
+    def forward(self, raw: Raw, x: Elements) -> Mapped:
+        """The map.
+
+        Args:
+          raw: a network's outputs, of any size.
+          x: the elements.
+
+        Returns:
+          y, and log dy/dx of each element in nats.
+        """
+        raise NotImplementedError
+
+    def inverse(self, raw: Raw, y: Elements) -> Mapped:
+        """The x with T(x; raw) = y.
+
+        Returns:
+          x, and log dx/dy of each element in nats.
+        """
+        raise NotImplementedError
+
+    def start(
+        self, x: Float[Array, "batch dim"], raw: Float[Array, "outputs batch dim"]
+    ) -> Float[Array, "outputs dim"] | None:
+        """What to add to `raw` so that a new layer makes a first batch standard.
+
+        Args:
+          x: the first batch.
+          raw: what the new network says of it.
+
+        Returns:
+          A bias for each column, or None: the layer starts near the identity.
+        """
+        del x, raw
+
+
+@dataclasses.dataclass(frozen=True)
+class Affine(Transformer):
+    """y = (x - m) exp(-a), raw = (m, b), a = soft_clamp(b).
+
+    Args:
+      bound: largest |a|; slopes are within exp(-bound) and exp(bound).
+
+    Reference: Papamakarios et al. (2017), eq. 3-5.
+    """
+
+    bound: float = 5.0
+
+    def __post_init__(self):
+        if not self.bound > 0:
+            raise ValueError(f"Affine(bound={self.bound}): expected a number above 0")
+
+    @property
+    def outputs(self) -> int:
+        """Shift and raw log-scale."""
+        return 2
+
+    def forward(self, raw: Raw, x: Elements) -> Mapped:
+        """Shifts, then scales."""
+        log_scale = conditioners.soft_clamp(raw[1], self.bound)
+        return (x - raw[0]) * jnp.exp(-log_scale), -log_scale
+
+    def inverse(self, raw: Raw, y: Elements) -> Mapped:
+        """Scales back, then shifts back."""
+        log_scale = conditioners.soft_clamp(raw[1], self.bound)
+        return raw[0] + y * jnp.exp(log_scale), log_scale
+
+    def start(
+        self, x: Float[Array, "batch dim"], raw: Float[Array, "outputs batch dim"]
+    ) -> Float[Array, "outputs dim"] | None:
+        """Mean 0 and variance 1, see `statistics.affine_start`."""
+        shift, bias = statistics.affine_start(x - raw[0], raw[1], 0, self.bound)
+        return jnp.stack([shift, bias])
+
+
+@dataclasses.dataclass(frozen=True)
+class Additive(Transformer):
+    """y = x - m, raw = (m,); all slopes are 1.
+
+    Reference: Dinh et al. (2015), NICE, section 3.2.
+    """
+
+    @property
+    def outputs(self) -> int:
+        """The shift."""
+        return 1
+
+    def forward(self, raw: Raw, x: Elements) -> Mapped:
+        """Shifts."""
+        return x - raw[0], jnp.zeros_like(x)
+
+    def inverse(self, raw: Raw, y: Elements) -> Mapped:
+        """Shifts back."""
+        return y + raw[0], jnp.zeros_like(y)
+
+
+@dataclasses.dataclass(frozen=True)
+class RationalQuadratic(splines.Spline, Transformer):
+    """A monotone spline of rational quadratics on [-box, box], the identity outside.
+
+    raw = (widths of the bins, their heights, slopes at the knots between them). Widths
+    and heights are softmaxes, slopes softplus with an offset that makes raw = 0 the
+    identity. Bounds: a knot's slope is within `min_slope` and 1 / `min_slope` (what
+    softplus says above is cut), a bin's mean slope at least `min_height` and at most
+    1 / `min_width`, and no slope above four times the largest of these.
+
+    A circular one maps a circle of circumference 2 box to itself: the slope at both
+    ends is the same, and one more raw number. Elements of it are inside the box. The
+    point at its ends stays where it is; a layer that should move that too needs a shift
+    beside it.
+
+    Values and slopes are continuous, second derivatives not at the knots. Nothing is
+    nan for finite x and raw, however large, in float32 too, derivatives included.
+
+    Args:
+      bins: how many, at least 2.
+      box: half the width of the box, in units of x.
+      min_width: least width of a bin, as a part of the box.
+      min_height: least height, likewise.
+      min_slope: least slope at a knot.
+      circular: see above.
+
+    Reference: Durkan et al. (2019), Neural spline flows, eq. 4-8 and appendix A;
+    Rezende et al. (2020), Normalizing flows on tori and spheres, section 2.1.2.
+    """
+
+    def forward(self, raw: Raw, x: Elements) -> Mapped:
+        """Eq. 4 and 5."""
+        return splines.forward(self, raw, x)
+
+    def inverse(self, raw: Raw, y: Elements) -> Mapped:
+        """Eq. 6-8; the derivative is implicit, dx = (dy - T_raw draw) / T_x."""
+        return splines.inverse(self, raw, y)
+
+
+TRANSFORMERS: dict[str, type[Transformer]] = {
+    "affine": Affine,
+    "additive": Additive,
+    "spline": RationalQuadratic,
+}
+
+
+def make(value: Any) -> Transformer:
+    """The transformer that a flow's attribute names.
+
+    Args:
+      value: a Transformer; a name in `TRANSFORMERS`; or a mapping of "name" and the
+        settings that differ from its defaults, {"name": "spline", "bins": 16}.
+
+    Raises:
+      ValueError: for what is none of these, with what is known.
+    """
+    if isinstance(value, Transformer):
+        return value
+    # A ConfigDict is no Mapping.
+    settings = dict(value) if hasattr(value, "items") else {"name": value}
+    name = settings.pop("name", None)
+    if not isinstance(name, str) or name not in TRANSFORMERS:
+        raise ValueError(
+            f"transformer is {value!r}: expected one of {sorted(TRANSFORMERS)}, or a "
+            'mapping with one of them as "name" and its settings, as '
+            '{"name": "spline", "bins": 8}'
+        )
+    kind = TRANSFORMERS[name]
+    known = [field.name for field in dataclasses.fields(kind)]
+    unknown = sorted(set(settings) - set(known))
+    if unknown:
+        raise ValueError(
+            f"transformer {name!r} has no {', '.join(map(repr, unknown))}; it has "
+            f"{', '.join(known) or 'no settings'}"
+        )
+    return kind(**settings)
