@@ -26,6 +26,7 @@ from fdnf.data import (
     synthetic_images,
     synthetic_pairs,
     synthetic_speech,
+    tables,
     tabular,
     tabular_sets,
     toys,
@@ -71,6 +72,7 @@ DATASETS: dict[str, Callable[..., Data]] = {
     "checkerboard": toys.checkerboard,
     "eight_gaussians": toys.eight_gaussians,
     "npz": npz.npz,
+    "table": tables.table,
     "image_folder": own_images.image_folder,
     "image_npz": own_images.image_npz,
 }
@@ -137,7 +139,8 @@ def build(config: Any) -> Data:
         DataError: If the name or an argument is unknown, or the data cannot be had.
     """
     dataset = find(config.name)
-    args = dict(getattr(config, "args", None) or {})
+    given: Any = getattr(config, "args", None) or {}
+    args = given.to_dict() if hasattr(given, "to_dict") else dict(given)
     parameters = inspect.signature(dataset).parameters
     if unknown := sorted(set(args) - set(parameters)):
         raise DataError(

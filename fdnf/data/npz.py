@@ -77,7 +77,7 @@ def read_arrays(path: str | os.PathLike[str], *names: str) -> list[np.ndarray]:
         raise DataError(f"No such data file: {path}. {wanted}.")
     part = "the file"
     try:
-        if (other := _other_format(path)) is not None:
+        if (other := other_format(path)) is not None:
             raise DataError(_not_npz(path, *other, wanted, names))
         if _is_pickle(path):
             raise DataError(_pickled(path, part))
@@ -150,6 +150,7 @@ def _check_member(archive: zipfile.ZipFile, name: str, path: pathlib.Path) -> No
         archives.array(stream, info.file_size)
 
 
+TEXT = "is text, perhaps comma-separated"
 # What a file is that is no .npz, by its first bytes, and what reads its rows.
 _FORMATS = (
     (b"\x93NUMPY", "holds a single array, as .npy files do", "np.load({!r})"),
@@ -160,15 +161,17 @@ _FORMATS = (
     (b"\x1f\x8b", "is a gzip file", "np.loadtxt({!r}, delimiter=',')"),
     (b"SQLite", "is an SQLite data base", None),
 )
+# Of these, those that data.name=table reads.
+_AS_TABLES = (TEXT, *(what for _, what, _ in (*_FORMATS[:3], _FORMATS[5])))
 # Members by which zip files of other programs are known.
 _MEMBERS = (
     ("[Content_Types].xml", "is a spreadsheet", "pandas.read_excel({!r}).to_numpy()"),
     ("/data.pkl", "is a file of PyTorch", "torch.load({!r}).numpy()"),
 )
-_TEXT = "np.loadtxt({!r}, delimiter=',', skiprows=1)"
+_READ_TEXT = "np.loadtxt({!r}, delimiter=',', skiprows=1)"
 
 
-def _other_format(path: pathlib.Path) -> tuple[str, str | None] | None:
+def other_format(path: pathlib.Path) -> tuple[str, str | None] | None:
     """What a file is, and code that reads it; None for zip files and the unknown."""
     with open(path, "rb") as file:
         start = file.read(1 << 12)
@@ -191,7 +194,7 @@ def _other_format(path: pathlib.Path) -> tuple[str, str | None] | None:
         return None
     if text.lstrip("\ufeff \r\n\t").lower().startswith(("<!doctype html", "<html")):
         return "is a web page, as for a login", None
-    return "is text, perhaps comma-separated", _TEXT
+    return TEXT, _READ_TEXT
 
 
 def _not_npz(
@@ -205,8 +208,13 @@ def _not_npz(
     if code is None or names != SPLITS:
         return f"{told} Copy the right file there."
     made = str(path.with_suffix(".npz"))
+    table = (
+        " A table of named columns is read as it is, and its columns are scaled, by"
+        f" --config=configs/table.py --config.data.path={path}."
+    )
     return (
-        f"{told} Make one of rows in random order:\n"
+        f"{told}{table if what in _AS_TABLES else ''} Or make one of rows in random"
+        " order:\n"
         f"  rows = {code.format(str(path))}\n"
         "  a, b = int(0.8 * len(rows)), int(0.9 * len(rows))\n"
         f"  np.savez({made!r}, train=rows[:a], val=rows[a:b], test=rows[b:])"

@@ -292,7 +292,10 @@ VIEWS = ("args.crop", "args.tile", "args.segment", "args.windows", "flip")
 # Noise belongs to a density. What a model starts from need not have one.
 NOISE = ("bins", "noise")
 MAY_DIFFER = {"teacher": VIEWS, "pretrained": (*VIEWS, *NOISE)}
-_PATHS = ("args.path", "args.root", "args.data_dir")
+_PATHS = (
+    *("args.path", "args.path_val", "args.path_test"),
+    *("args.root", "args.data_dir"),
+)
 
 
 def models_within(config: Any) -> Iterator[tuple[str, Any]]:

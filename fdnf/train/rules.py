@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from fdnf.bijectors import coupling, pixel_affine
 from fdnf.data import build as datasets
-from fdnf.data import own_images
+from fdnf.data import own_images, tables
 from fdnf.data.images import Images
 from fdnf.data.speech import Clips
 from fdnf.data.super_resolution import Pairs
@@ -180,6 +180,10 @@ def _printable(value: str) -> bool:
     return value.isprintable()
 
 
+def _has_names(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(_is(key, str) for key in value)
+
+
 _SIZE = whole(1, SIZE)
 _POSITIVE = number(above=0)
 _METHODS = one_of(autoregressive_inverse.METHODS)
@@ -203,6 +207,7 @@ ATTRIBUTES: dict[str, Rule] = {
     "transform": one_of(coupling.TRANSFORMS),
     "transitions": whole(0, SIZE),
 }
+_COLUMN = either(text(), whole(0))
 # By argument of a data set, likewise.
 ARGUMENTS: dict[str, Rule] = {
     "levels": whole(2, 256),
@@ -212,6 +217,10 @@ ARGUMENTS: dict[str, Rule] = {
     "seed": SEED,
     "fit": one_of(own_images.FITS),
     "fractions": number(above=0, below=1),
+    **dict.fromkeys(("columns", "conditions", "weights", "split"), _COLUMN),
+    # Its own errors name the columns.
+    "transforms": Rule("kinds by column: {'income': 'log'}", _has_names),
+    "missing": one_of(tables.MISSING),
     # Those of which there are pictures.
     "channels": one_of((1, 3)),
     # Made anew at every start.
@@ -295,6 +304,7 @@ def _typed(annotation: Any, rule: Rule | None) -> Rule:
         # Lists stand beside tuples, and are told by the same rule.
         alone = [each for each in inner if typing.get_origin(each) is not list]
         told = [_typed(each, rule) for each in alone if each is not type(None)]
+        told = list(dict.fromkeys(told))
         found = told[0] if len(told) == 1 else either(*told)
         return optional(found) if type(None) in inner else found
     if origin is tuple:
