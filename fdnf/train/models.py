@@ -1,6 +1,9 @@
 """What is trained, a flow or a feed-forward student, and its first variables."""
 
+import dataclasses
 import functools
+import json
+import types
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -10,6 +13,7 @@ import numpy as np
 import optax
 from jaxtyping import Array
 
+from fdnf.bijectors import transformers
 from fdnf.data.tabular import DataError
 from fdnf.flows import build as flows
 from fdnf.flows import surgery
@@ -37,6 +41,43 @@ def build(config: Any) -> Model:
         f"unknown model.name {config.name!r}; known: flows {sorted(flows.FLOWS)}, and "
         f"students without a density {sorted(students.STUDENTS)}"
     )
+
+
+def describe(model: Model) -> dict[str, Any] | None:
+    """Name and attributes by which `build` makes a model again, as JSON holds them.
+
+    Returns:
+      `{"name": ..., "args": {...}}`, without attributes as they are by default; None of
+      a class of the user's own, or with attributes that have no such description.
+    """
+    table = {**flows.FLOWS, **students.STUDENTS}
+    names = [name for name, kind in table.items() if type(model) is kind]
+    if not names:
+        return None
+    try:
+        given = {
+            field.name: _described(getattr(model, field.name))
+            for field in dataclasses.fields(model)
+            if field.name not in ("name", "parent")
+            and getattr(model, field.name) != field.default
+        }
+        described = json.loads(json.dumps({"name": names[0], "args": given}))
+        again = build(types.SimpleNamespace(**described))
+    except (TypeError, ValueError):
+        return None
+    return described if again == model.clone(name=None, parent=None) else None
+
+
+def _described(value: Any) -> Any:
+    """An attribute as a config gives it: transformers by their names and settings."""
+    if isinstance(value, tuple):
+        return [_described(item) for item in value]
+    if not isinstance(value, transformers.Transformer):
+        return value
+    known = transformers.TRANSFORMERS.items()
+    (name,) = (name for name, kind in known if type(value) is kind)
+    fields = [field.name for field in dataclasses.fields(value)]
+    return {"name": name, **{key: _described(getattr(value, key)) for key in fields}}
 
 
 def init(

@@ -59,7 +59,7 @@ class Preprocess(Prepared):
             return data.labels[split]
         return None
 
-    def condition(self, x: Array, beside: Array | None) -> Array | None:
+    def condition(self, x: Array | None, beside: Array | None) -> Array | None:
         """The labels, one-hot."""
         if not self.classes or beside is None:
             return None

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fdnf import files
+from fdnf.data import paths
 from fdnf.ops import trees
 from fdnf.train import (
     checkpoint,
@@ -17,6 +18,7 @@ from fdnf.train import (
     models,
     preprocess,
     settings,
+    single_file,
     units,
     workdirs,
 )
@@ -108,6 +110,20 @@ class Trained(NamedTuple):
             *of, key, n, cond, temperature=temperature, batch_size=batch_size
         )
 
+    def save(self, path: str | pathlib.Path) -> None:
+        """Writes one file that `fdnf.load` reads, on any machine.
+
+        It has the flow's description, its parameters, the columns before it and the
+        config; no pickle. What is there under that name is replaced.
+
+        Args:
+          path: of the file, such as "maf.npz"; the directory is made if absent.
+
+        Raises:
+          CheckpointError: it cannot be written, or the flow is one of another library.
+        """
+        single_file.write(path, single_file.Parts(*self))
+
     def _of(self, run: int) -> tuple[models.Model, dict[str, Any]]:
         if not 0 <= run < self.runs:
             raise ValueError(f"run={run}: there are {self.runs}, counted from 0")
@@ -115,17 +131,27 @@ class Trained(NamedTuple):
         return flow, jax.device_put(variables)
 
 
-def load(workdir: str | pathlib.Path) -> Trained:
-    """The flow of a workdir with its best parameters.
+def load(workdir: str | pathlib.Path, flow: models.Model | None = None) -> Trained:
+    """The flow of a workdir with its best parameters, or that of a saved file.
+
+    Args:
+      workdir: that of a training, or what `Trained.save` wrote.
+      flow: what it is of, where that is of a class of the user's own.
 
     Raises:
       CheckpointError: if the workdir or a readable checkpoint in it is missing, if
-        that of the last step of a finished run is, or if it is of a model that this
-        version does not know.
+        that of the last step of a finished run is, if it is of a model that this
+        version does not know, or of another than is given.
     """
+    path = paths.expanded(workdir)
+    if path.is_file() or (path.suffix == ".npz" and not path.exists()):
+        return Trained(*single_file.read(workdir, flow))
     params, constants, meta = checkpoint.load_best(workdir)
     _check_last(pathlib.Path(workdir), meta["step"])
     variables = {"params": params, "constants": constants}
+    if flow is not None:
+        single_file.check(flow, variables, meta, str(workdir))
+        return Trained(flow, variables, settings.from_dict(meta["config"]), meta)
     try:
         config = settings.from_dict(meta["config"])
         model = models.build(config.model)
