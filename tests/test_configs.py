@@ -29,6 +29,8 @@ EVENTS = {
     "bsds300": (63,),
     "patches": (63,),
     "synthetic": (6,),
+    # Of the user's own, as many as there are.
+    "table": (5,),
     "cifar10": (32, 32, 3),
     "celeba64": (64, 64, 3),
     "mnist": (28, 28, 1),
@@ -39,6 +41,7 @@ EVENTS = {
 RATES = {"ljspeech": 22_050, "asterisk": 8000, "synthetic_speech": 22_050}
 # Sets whose name is not what the config's file says of them.
 SETS = {("srflow", "bsds300"): "bsds300_sr"}
+SETS[("table", "")] = "table"
 SETS |= {(model, "digits"): "digits_8x8" for model in ("glow", "pixelcnn", "mintnet")}
 SMOKE = {"srflow": "synthetic_pairs", "waveglow": "synthetic_speech"}
 
@@ -52,6 +55,10 @@ STUDENTS = tuple(f"student,{name}" for name in waveglow.STUDENTS)
 # Of each model, and what is known of some sets only.
 ARGS = {
     "maf": PLAIN + DISTILLED + PARALLEL,
+    "table": (
+        *(PLAIN + DISTILLED + PARALLEL),
+        *("maf,student", "coupling", "coupling,ilkd,smoke"),
+    ),
     "glow": PLAIN + DISTILLED,
     "pixelcnn": (*PLAIN, *PARALLEL, *FREE, "conditional", "iaf,kl,conditional"),
     "mintnet": (*PLAIN, "logit", "student,logit,smoke"),
@@ -127,7 +134,7 @@ def args_of(name):
 
 
 def variants():
-    for name in (*NAMES, "recipes"):
+    for name in (*NAMES, "recipes", "table"):
         for arg in args_of(name):
             yield pytest.param(name, arg, id=f"{name}:{arg}")
 
@@ -153,7 +160,7 @@ def test_one_file_for_each_model_and_data_set():
     assert sorted(NAMES) == sorted(f"{m}_{d}" for m, sets in data.items() for d in sets)
 
 
-@pytest.mark.parametrize("name", [*NAMES, "recipes"])
+@pytest.mark.parametrize("name", [*NAMES, "recipes", "table"])
 def test_every_word_is_tried_here(name):
     tried = {word for arg in args_of(name) for word in arg.split(",")} - {""}
     assert tried == set(words_of(name))
@@ -278,6 +285,7 @@ def test_config(name, arg):
     model, _, about = name.partition("_")
     small = len(EVENTS.get(SETS.get((model, about), about), (1, 1))) == 1
     kind = "synthetic" if small else SMOKE.get(model, "synthetic_images")
+    kind = "table" if name == "table" else kind
     data = kind if "smoke" in words else SETS.get((model, about), about)
     assert config.data.name == data
     taught = words & {"lkd", "ilkd", "skd", "iaf", "resnet"}
@@ -330,6 +338,8 @@ def test_words_of_images(name):
         ("waveglow_ljspeech", "student,v4", "unknown word 'v4'"),
         ("waveglow_asterisk", "student,v1,v2", "v1 and v2 exclude each other"),
         ("waveglow_asterisk", "v1", "'v1' goes with student"),
+        ("table", "maf,coupling", "maf and coupling exclude each other"),
+        ("table", "coupling,iaf", "'iaf' goes with maf"),
         ("recipes", "maf,digits", "are those of glow, not of maf"),
     ],
 )

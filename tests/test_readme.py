@@ -114,7 +114,7 @@ def described():
 
 def test_the_page_of_configs_is_whole():
     found = list(described())
-    names = [*test_configs.NAMES, "recipes"]
+    names = [*test_configs.NAMES, "recipes", "table"]
     assert sorted(name for name, *_ in found) == sorted(names)
     for name, words, needs in found:
         assert words == {*test_configs.words_of(name)}, name

@@ -295,6 +295,11 @@ def from_dict(values: dict[str, Any]) -> ml_collections.ConfigDict:
 # given too.
 _OPEN = re.compile(r"(.*\.)?(model|data)\.args")
 _INSIDE = re.compile(r"((?:.*\.)?(?:model|data)\.args)\.(.+)")
+# What is none of the keys of `data` is an argument of the data set: data.path.
+_SHORT = re.compile(r"((?:.*\.)?data)\.(([^.]+).*)")
+_OF_DATA = {"args"} | {
+    key.split(".")[1] for key in keys.of_kind(None) if key.startswith("data.")
+}
 _FLAG = re.compile(r"--?config\.([\w.]+)(?:=(.*))?", re.DOTALL)
 
 
@@ -304,7 +309,8 @@ def override(config: ConfigDict, given: Mapping[str, Any]) -> None:
     A section `model.args` or `data.args` that is given whole keeps the keys that it
     does not name, unless the model or data set is another one. Of an argument that has
     keys of its own, one can be given (`model.args.transformer.bins`); one that was a
-    name is then {"name": ...} with that key.
+    name is then {"name": ...} with that key. What is none of the keys of `data` is an
+    argument of the data set.
 
     Args:
       config: is changed, locked or not.
@@ -318,6 +324,7 @@ def override(config: ConfigDict, given: Mapping[str, Any]) -> None:
         # A name comes before its arguments, and an argument before what is in it.
         return _OPEN.match(pair[0]) is not None, pair[0].count(".")
 
+    given = {_in_full(key): value for key, value in given.items()}
     for key, value in sorted(given.items(), key=order):
         _set(config, key, value, given)
     for name, inner in faults.models_within(config):
@@ -326,6 +333,8 @@ def override(config: ConfigDict, given: Mapping[str, Any]) -> None:
 
 def split_flags(argv: Iterable[str]) -> tuple[list[str], dict[str, Any]]:
     """Takes out of a command line what is given for `model.args` and `data.args`.
+
+    The latter may be left out: `data.path` is `data.args.path`.
 
     Returns:
       The rest, and by dotted key the values: what Python reads them as, else text.
@@ -336,12 +345,13 @@ def split_flags(argv: Iterable[str]) -> tuple[list[str], dict[str, Any]]:
             given[waiting], waiting = read_value(word), ""
             continue
         found = _FLAG.fullmatch(word)
-        if not found or not _is_open(found[1]):
+        key = _in_full(found[1]) if found else ""
+        if not found or not _is_open(key):
             rest.append(word)
         elif found[2] is None:
-            waiting = found[1]
+            waiting = key
         else:
-            given[found[1]] = read_value(found[2])
+            given[key] = read_value(found[2])
     if waiting:
         raise ConfigError(f"--config.{waiting}: a value is missing")
     return rest, given
@@ -350,6 +360,14 @@ def split_flags(argv: Iterable[str]) -> tuple[list[str], dict[str, Any]]:
 def of_models(given: Mapping[str, Any]) -> dict[str, Any]:
     """Of dotted keys, those of `model` and `data` sections."""
     return {k: v for k, v in given.items() if {"model", "data"} & {*k.split(".")[:-1]}}
+
+
+def _in_full(key: str) -> str:
+    """The key of an argument of a data set that is given as one of `data`."""
+    short = _SHORT.fullmatch(key)
+    if not short or short[3] in _OF_DATA:
+        return key
+    return f"{short[1]}.args.{short[2]}"
 
 
 def _is_open(key: str) -> bool:

@@ -278,20 +278,22 @@ class Columns:
         return out
 
     def encode(
-        self, key: PRNGKeyArray, stored: Stored
+        self, key: PRNGKeyArray | None, stored: Stored
     ) -> tuple[Float[Array, "rows columns"], Float[Array, " rows"]]:
         """Stored rows to the flow's data, in the step.
 
         Args:
-          key: of the noise on whole numbers.
+          key: of the noise on whole numbers; None where there are none.
           stored: as `store` gives them.
 
         Returns:
           y, and log |dy/dx| in nats, x in the user's units.
         """
-        return self.dequantise(
-            jax.random.uniform(key, (len(stored), self.noisy)), stored
-        )
+        shape = (len(stored), self.noisy)
+        if key is None and self.noisy:
+            raise ValueError("whole numbers get noise: give a key")
+        noise = jnp.zeros(shape) if key is None else jax.random.uniform(key, shape)
+        return self.dequantise(noise, stored)
 
     def dequantise(
         self, noise: Float[Array | np.ndarray, "rows noisy"], stored: Stored

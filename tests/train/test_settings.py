@@ -205,16 +205,22 @@ def test_split():
             ),
             *("--config.model.args.hidden=(8,8)", "-config.data.args.path", "a=b.npz"),
             *("--config.teacher.config.model.args.plu=true", "--workdir=w"),
+            # Arguments of a data set, short.
+            *("--config.data.columns=a,b", "--config.data.transforms.age=integer"),
+            *("--config.teacher.config.data.seed", "3", "--config.data.flip=True"),
         ]
     )
     assert rest == [
         *("fdnf", "--config=c.py", "--config.optim.lr=1"),
-        *("--config.loss.args.parts=x", "--workdir=w"),
+        *("--config.loss.args.parts=x", "--workdir=w", "--config.data.flip=True"),
     ]
     assert given == {
         "model.args.hidden": (8, 8),
         "data.args.path": "a=b.npz",
         "teacher.config.model.args.plu": True,
+        "data.args.columns": "a,b",
+        "data.args.transforms.age": "integer",
+        "teacher.config.data.args.seed": 3,
     }
     with pytest.raises(ConfigError, match="data.args.path: a value is missing"):
         settings.split_flags(["--config.data.args.path"])
