@@ -12,7 +12,8 @@ LARGEST, LARGE, SMALL = 3.4e38, 1e18, 1e-18
 STEPS = 256
 _REMEDY = (
     "Subtract the mean of each column over the training rows and divide by its"
-    " standard deviation, in float64, before saving."
+    " standard deviation, in float64, before saving; or give the raw rows to"
+    " --config=configs/table.py, which scales its columns itself."
 )
 
 

@@ -141,6 +141,9 @@ def _integer(
             origin = 0.0
         extra = {"shift": 1.0, "low": origin, "high": high}
     else:
+        if low is None and least >= 0:
+            # What is never negative is not made so.
+            low = least - step * math.floor(least / step + 1e-6)
         extra = {"low": low, "high": high}
         centre, scale = of_rows.robust(rows)
         origin = origin + step * round((centre - origin) / step)

@@ -154,7 +154,8 @@ def test_samples_are_in_the_users_bounds():
     assert (x["share"] <= 1).all()
     for name in ("children", "visits", "die", "jump"):
         assert (x[name] == np.round(x[name])).all()
-    assert (x["visits"] >= 0).all()
+    assert x["visits"].min() == x["children"].min() == 0
+    assert x["jump"].min() < 0 <= x["price"].min()
     assert {*x["die"]} == {1, 2, 3, 4, 5, 6}
     steps = (x["price"] - COLUMNS["price"].origin) / 0.01
     np.testing.assert_allclose(steps, np.round(steps), atol=1e-6)
