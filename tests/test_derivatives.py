@@ -10,8 +10,10 @@ import pytest
 
 from fdnf.bijectors.combinators import Repeat
 from fdnf.bijectors.masked_conv import MaskedConv
+from fdnf.bijectors.residual import Residual
 from fdnf.flows.affine import Affine
 from fdnf.flows.glow import Glow, TabularGlow
+from fdnf.flows.iresnet import IResNet
 from fdnf.flows.maf import IAF, MAF
 from fdnf.flows.mintnet import MintNet
 from fdnf.flows.nice import NICE
@@ -38,6 +40,8 @@ CASES = [
     Case("maf_jacobi", MAF(**SMALL, inverse="jacobi", **TIGHT), (3,)),
     Case("maf_cond", MAF(**SMALL), (3,), 2),
     Case("iaf", IAF(**SMALL), (3,)),
+    Case("iresnet", IResNet(2, (4,), **TIGHT), (2,)),
+    Case("residual", Residual((3,), **TIGHT), (2,)),
     Case(
         "masked_conv",
         Repeat(MaskedConv(2, **TIGHT), 2, unroll=1, remat=True),
@@ -163,7 +167,7 @@ def within(case):
 
 # Made of what others are made of.
 ALIKE = (
-    *("maf_blocked", "maf_cond", "nice", "pixelcnn_iaf", "pixelcnn_jacobi"),
+    *("iresnet", "maf_blocked", "maf_cond", "nice", "pixelcnn_iaf", "pixelcnn_jacobi"),
     *("realnvp", "srflow"),
 )
 

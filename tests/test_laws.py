@@ -17,8 +17,10 @@ from fdnf.bijectors.invertible_conv import (
     RotationConv,
 )
 from fdnf.bijectors.masked_conv import MaskedConv
+from fdnf.bijectors.residual import Residual
 from fdnf.flows.affine import Affine
 from fdnf.flows.glow import Glow, TabularGlow
+from fdnf.flows.iresnet import MultiScaleIResNet
 from fdnf.flows.maf import IAF, MAF
 from fdnf.flows.mintnet import MintNet
 from fdnf.flows.nice import NICE
@@ -32,6 +34,7 @@ from tests.flows import test_waveglow
 from tests.flows.tiny_srflow import SIZES, OfVectors
 
 IMAGE = (4, 3, 3)
+TIGHT = {"tolerance": 1e-13}
 
 
 class ConvNet(nn.Module):
@@ -120,6 +123,14 @@ BIJECTORS = [
         )
         for channels, mirrored in ((1, False), (3, True))
     ),
+    Case("residual_cond", Residual((6,), **TIGHT), context=2, noise=1.0),
+    Case(
+        "residual_image",
+        # Terms enough to leave nothing but rounding, and unit vectors as probes.
+        Residual((6,), bound=0.3, log_det="series", terms=20, probes=8, **TIGHT),
+        (2, 2, 2),
+        noise=1.0,
+    ),
     Case("masked_affine_cond", masked(), context=2),
     Case("masked_affine_two_layers", MaskedAffine(MADE((7, 9), "relu"))),
     Case("masked_affine_one_dim", masked(), (1,)),
@@ -168,6 +179,7 @@ FLOWS = [
             ("unrolled", Glow(1, 2, 4, unroll=None, remat=False)),
         )
     ),
+    drawn("iresnet_images", MultiScaleIResNet(1, 1, 4, **TIGHT), (2, 2, 1), 3, 0.8),
     drawn("mintnet", MintNet(2, 1, hidden=4, tolerance=1e-13), (2, 4, 1), noise=0.4),
     Case("glow_image_cond", Glow(2, 1, 4), (4, 4, 1), 3, noise=0.05),
     drawn("realnvp_image", MultiScaleRealNVP(2, 1, 4, 1), (4, 4, 1), noise=0.2),

@@ -20,12 +20,6 @@ from .invertible_conv import (
     InvertibleConvPLU as InvertibleConvPLU,
     RotationConv as RotationConv,
 )
-from .masked_conv import MaskedConv as MaskedConv, MaskedConvStack as MaskedConvStack
+from .masked_conv import MaskedConv as MaskedConv
 from .pixel_affine import PixelAffine as PixelAffine
-from .transformers import (
-    TRANSFORMERS as TRANSFORMERS,
-    Additive as Additive,
-    Affine as Affine,
-    RationalQuadratic as RationalQuadratic,
-    Transformer as Transformer,
-)
+from .residual import Residual as Residual

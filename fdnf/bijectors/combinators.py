@@ -4,20 +4,36 @@
 order, in both directions), which is what flows report as levels.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float, Int
 
 from fdnf.bijectors.base import Bijector
 from fdnf.ops import squeeze
 from fdnf.types import Context, Events, LogDet, Mapped
 
+# Flax's name of the keys from which estimates of log-determinants draw.
+PROBES = "probes"
+
 # Activations may be of several shapes.
 Trace = tuple[Mapped, LogDet, tuple[Array, ...]]
+
+
+class Report(NamedTuple):
+    """How inverses by iteration went, layer by layer in the order of the data.
+
+    Attributes:
+      residual: max |F(x) - y| / (1 + |y|) of each layer and row.
+      iterations: steps of the fixed-point iteration of each layer and row.
+    """
+
+    residual: Float[Array, "layers batch"]
+    iterations: Int[Array, "layers batch"]
 
 
 def _zeros(x: Events) -> LogDet:
@@ -91,7 +107,7 @@ class Repeat(Bijector):
         scan = nn.scan(
             body,
             variable_axes={"params": 0, "constants": 0},
-            split_rngs={"params": True},
+            split_rngs={"params": True, PROBES: True},
             in_axes=nn.broadcast,  # pyright: ignore[reportArgumentType]
             length=self.length,
             reverse=reverse,
@@ -126,6 +142,38 @@ class Repeat(Bijector):
         x, log_det, stacked = self._inverse(y, cond, True)
         return x, log_det, tuple(stacked[i] for i in range(self.length))
 
+    def trace_inverse_with_report(
+        self, y: Events, cond: Context | None = None
+    ) -> tuple[Mapped, LogDet, tuple[Array, ...], Report]:
+        """`trace_inverse`, with the reports of all layers in the order of the data.
+
+        For a step that is a Chain; its layers are the parts that have a method of this
+        name.
+        """
+
+        def body(step, carry, cond):
+            (y, log_det), reports = carry, []
+            after = y
+            for part in reversed(step.parts):
+                if hasattr(part, "inverse_with_report"):
+                    y, change, report = part.inverse_with_report(y, cond)
+                    reports.append(report)
+                else:
+                    y, change = part.inverse(y, cond)
+                log_det += change
+            return (y, log_det), (after, joined(reports[::-1]))
+
+        x, log_det, (after, report) = self._scan(body, y, cond, reverse=True)
+        report = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), report)
+        return x, log_det, tuple(after[i] for i in range(self.length)), report
+
+    def inverse_with_report(
+        self, y: Events, cond: Context | None = None
+    ) -> tuple[Mapped, LogDet, Report]:
+        """`inverse`, with the reports, see `trace_inverse_with_report`."""
+        x, log_det, _, report = self.trace_inverse_with_report(y, cond)
+        return x, log_det, report
+
     def forward(self, x: Events, cond: Context | None = None) -> tuple[Mapped, LogDet]:
         """Applies the steps in order."""
         return self._forward(x, cond, False)[:2]
@@ -133,6 +181,11 @@ class Repeat(Bijector):
     def inverse(self, y: Events, cond: Context | None = None) -> tuple[Mapped, LogDet]:
         """Applies the steps' inverses in reverse order."""
         return self._inverse(y, cond, False)[:2]
+
+
+def joined(reports: Sequence[Report]) -> Report:
+    """The report of all layers, of those of some, in the order of the data."""
+    return jax.tree.map(lambda *rows: jnp.concatenate(rows), *reports)
 
 
 class Invert(Bijector):

@@ -1,16 +1,15 @@
-"""Masked convolutions with a positive diagonal: MintNet's layer and a stack of them."""
+"""Masked convolutions with a positive diagonal: MintNet's layer."""
 
 import math
 from typing import NamedTuple
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from fdnf.bijectors.base import Bijector
-from fdnf.bijectors.combinators import Chain, Repeat
+from fdnf.bijectors.combinators import Report
 from fdnf.ops import conditioners, convolutions, fixed_point
 from fdnf.types import Context, LogDet
 
@@ -53,18 +52,6 @@ class Weights(NamedTuple):
     out_kernel: Kernel
     out_bias: Float[Array, " channels"]
     centres: tuple[Array, Array, Array]
-
-
-class Report(NamedTuple):
-    """How an inverse went, layer by layer in the order of the data.
-
-    Attributes:
-      residual: max |F(x) - y| / (1 + |y|) of each layer and row.
-      iterations: steps of the fixed-point iteration of each layer and row.
-    """
-
-    residual: Float[Array, "layers batch"]
-    iterations: Int[Array, "layers batch"]
 
 
 def evaluate(weights: Weights, x: Images) -> tuple[Images, Images]:
@@ -176,7 +163,9 @@ class MaskedConv(Bijector):
         y, diag = evaluate(self._weights(x.shape[1:]), x)
         return y, jnp.sum(jnp.log(diag), axis=(1, 2, 3))
 
-    def inverse_with_report(self, y: Images) -> tuple[Images, LogDet, Report]:
+    def inverse_with_report(
+        self, y: Images, cond: Context | None = None
+    ) -> tuple[Images, LogDet, Report]:
         """`inverse`, with what it took; the report is of one layer."""
         weights = self._weights(y.shape[1:])
         found = fixed_point.solve(
@@ -216,24 +205,3 @@ def _coupled(
 def _sign(weight: Array) -> Array:
     """1 at 0, where jnp.sign would cut the path."""
     return jnp.where(weight < 0, -1.0, 1.0).astype(weight.dtype)
-
-
-class MaskedConvStack(Repeat):
-    """`Repeat` of a Chain of MaskedConv that also tells how its inverse went."""
-
-    def inverse_with_report(self, y: Images) -> tuple[Images, LogDet, Report]:
-        """`inverse`, with the report of all layers in the order of the data."""
-
-        def body(step: Chain, carry, cond):
-            y, log_det = carry
-            reports = []
-            for layer in reversed(step.parts):
-                y, change, report = layer.inverse_with_report(y)
-                log_det += change
-                reports.append(report)
-            whole = jax.tree.map(lambda *rows: jnp.concatenate(rows), *reports[::-1])
-            return (y, log_det), whole
-
-        x, log_det, stacked = self._scan(body, y, None, reverse=True)
-        report = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), stacked)
-        return x, log_det, report

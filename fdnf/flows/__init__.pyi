@@ -7,6 +7,7 @@ from .as_distrax import (
 from .base import FlowModule as FlowModule
 from .flowjax_flows import from_flowjax as from_flowjax
 from .glow import Glow as Glow, TabularGlow as TabularGlow
+from .iresnet import IResNet as IResNet, MultiScaleIResNet as MultiScaleIResNet
 from .maf import IAF as IAF, MAF as MAF
 from .mintnet import MintNet as MintNet
 from .nice import NICE as NICE

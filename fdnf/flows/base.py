@@ -51,6 +51,9 @@ class FlowModule(entering.Model):
 
     # Whether first parameters depend on the batch of `init`.
     takes_statistics: ClassVar[bool] = False
+    # Whether `encode` estimates its log-determinant where it is given a key, as
+    # `apply(..., rngs={"probes": key})`: unbiased, and cheaper than without.
+    estimates: ClassVar[bool] = False
 
     def _encode(self, x: Events, cond: Context | None):
         raise NotImplementedError

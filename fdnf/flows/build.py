@@ -5,6 +5,7 @@ from typing import Any
 from fdnf.flows.affine import Affine
 from fdnf.flows.base import FlowModule
 from fdnf.flows.glow import Glow, TabularGlow
+from fdnf.flows.iresnet import IResNet, MultiScaleIResNet
 from fdnf.flows.maf import IAF, MAF
 from fdnf.flows.mintnet import MintNet
 from fdnf.flows.nice import NICE
@@ -20,6 +21,8 @@ FLOWS: dict[str, type[FlowModule]] = {
     "glow_tabular": TabularGlow,
     "maf": MAF,
     "iaf": IAF,
+    "iresnet": IResNet,
+    "iresnet_multiscale": MultiScaleIResNet,
     "mintnet": MintNet,
     "nice": NICE,
     "pixelcnn": PixelCNN,

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
+from fdnf.bijectors import combinators
 from fdnf.bijectors.actnorm import ActNorm
-from fdnf.bijectors.combinators import Chain
-from fdnf.bijectors.masked_conv import MaskedConv, MaskedConvStack, Report
+from fdnf.bijectors.combinators import Chain, Repeat, Report
+from fdnf.bijectors.masked_conv import MaskedConv
 from fdnf.flows.base import FlowModule, Latents
 from fdnf.ops import squeeze
 from fdnf.ops.entering import Ints, Made
@@ -74,7 +74,7 @@ class MintNet(FlowModule):
             self.norm = ActNorm()
         self.stacks = [self._stack(i, k) for i, k in enumerate(self._depths())]
 
-    def _stack(self, level: int, length: int) -> MaskedConvStack:
+    def _stack(self, level: int, length: int) -> Repeat:
         pair = tuple(
             MaskedConv(
                 max(1, self.hidden // 4**level),
@@ -87,7 +87,7 @@ class MintNet(FlowModule):
             )
             for mirrored in (False, True)
         )
-        return MaskedConvStack(Chain(pair), length, self.unroll, self.remat)
+        return Repeat(Chain(pair), length, self.unroll, self.remat)
 
     def latent_shapes(self, event: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
         """One latent of the last level's shape."""
@@ -134,5 +134,5 @@ class MintNet(FlowModule):
         if self.actnorm:
             h, change = self.norm.inverse(h)
             log_det += change
-        report = jax.tree.map(lambda *parts: jnp.concatenate(parts), *reports[::-1])
+        report = combinators.joined(reports[::-1])
         return Decoding(h, log_det, tuple(reversed(levels))), report

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import core
-from jaxtyping import Array
+from jaxtyping import Array, PRNGKeyArray
 
 from fdnf.ops import entering
 from fdnf.ops import rows as of_rows
@@ -52,6 +52,7 @@ def nll(
     cond: Given | None = None,
     *,
     units: str = "nats",
+    key: PRNGKeyArray | None = None,
 ) -> tuple[Scalar, Aux]:
     """Negative log-likelihood, -mean log p_s(x).
 
@@ -62,13 +63,14 @@ def nll(
       cond: context.
       units: "nats" per row, or "bits_per_dim" of the data as the flow sees them, whose
         scale does not depend on their size.
+      key: of a flow that estimates its log-determinant; others leave it alone.
 
     Returns:
       The loss, and Aux with the term "nll" and the student's Encoding.
 
     Reference: Walton et al. (2023), eq. 4, as the expectation that it stands for.
     """
-    encoding = _encoded(student, student_variables, x, cond)
+    encoding = _encoded(student, student_variables, x, cond, key)
     loss = _negative_mean(encoding, units)
     return loss, Aux({"nll": loss}, (), encoding, None)
 
@@ -171,15 +173,16 @@ def pairs_of(pairs: str | Pairs, student_levels: int, teacher_levels: int) -> Pa
     return tuple((int(s), int(t)) for s, t in pairs)
 
 
-def _encoded(flow, variables, x, cond) -> Encoding:
+def _encoded(flow, variables, x, cond, key=None) -> Encoding:
     x, cond = entering.real(x), entering.maybe(cond)
-    return flow.apply(variables, x, cond, method="encode")
+    key = {} if key is None else {"rngs": {"probes": key}}
+    return flow.apply(variables, x, cond, method="encode", **key)
 
 
 def _encode_both(
-    student, teacher, student_variables, teacher_variables, x, cond
+    student, teacher, student_variables, teacher_variables, x, cond, key=None
 ) -> tuple[Encoding, Encoding]:
-    taught = _encoded(student, student_variables, x, cond)
+    taught = _encoded(student, student_variables, x, cond, key)
     teaching = _encoded(teacher, teacher_variables, x, cond)
     return taught, jax.lax.stop_gradient(teaching)
 
@@ -383,6 +386,7 @@ def combined(
     units: str = "nats",
     limit: float | None = None,
     screen_student: bool = True,
+    key: PRNGKeyArray | None = None,
 ) -> tuple[Scalar, Aux]:
     """Flow distillation (Walton et al., eq. 15, its first sign put right).
 
@@ -390,8 +394,7 @@ def combined(
     which would be minimised by making the data unlikely.
 
     Args: as `ilkd` and `skd`, and
-      cond: context of x, for both.
-      z_cond: context of z, where it is not that of x.
+      cond, z_cond: contexts of x and, where it is another one, of z.
       weights: (w0, w1, w2), numbers or traced values: one compiled program serves all
         weights of equal terms, under `vmap` too. See `presets`.
       terms: which of "nll", "latents" and "samples" are computed; the others are left
@@ -400,7 +403,7 @@ def combined(
       latents: "levels" compares all paired levels (ILKD), "final" the latents (LKD).
       sample_distance: of SKD, where it is not `distance`.
       parts: of the levels, or of the latents, of a multi-scale flow.
-      units: of the likelihood, see `nll`.
+      units, key: of the likelihood, see `nll`.
 
     Returns:
       The loss, and Aux with the terms present, each without its weight, and as
@@ -418,10 +421,10 @@ def combined(
     taught: Any = None
     teaching = drawn = target = None
     if "latents" in terms:
-        taught, teaching = _encode_both(*flows, x, cond)
+        taught, teaching = _encode_both(*flows, x, cond, key)
         gaps = _gaps(taught, teaching, latents, pairs, distance, reduction, parts)
     elif "nll" in terms:
-        taught = _encoded(student, student_variables, x, cond)
+        taught = _encoded(student, student_variables, x, cond, key)
     if "nll" in terms:
         found["nll"] = _negative_mean(taught, units)
         loss += w_nll * found["nll"]

@@ -1,18 +1,24 @@
-"""Inverse of a triangular map by fixed-point iteration, all dimensions at once.
+"""Inverse of a map by fixed-point iteration, all dimensions at once.
 
-F has a triangular Jacobian J in some order of the dimensions, the same for every x, and
-a positive diagonal. Then x <- x + step (y - F(x)) / diag J(x) converges near the
-solution for 0 < step < 2: the Jacobian of the iteration, 1 - step J / diag, is
-triangular with 1 - step on its diagonal. With step 1 that is zero, so where F is affine
-in each dimension given those before it (a Gaussian autoregressive model) the iteration
-is Jacobi's, and exact after as many rounds as there are dimensions.
+Triangular maps: F has a triangular Jacobian J in some order of the dimensions, the same
+for every x, and a positive diagonal. Then x <- x + step (y - F(x)) / diag J(x)
+converges near the solution for 0 < step < 2: the Jacobian of the iteration,
+1 - step J / diag, is triangular with 1 - step on its diagonal. With step 1 that is
+zero, so where F is affine in each dimension given those before it (a Gaussian
+autoregressive model) the iteration is Jacobi's, and exact after as many rounds as there
+are dimensions. The order itself is not needed, nor is its direction.
 
-The order itself is not needed, nor is its direction: the transposed system of the
-adjoint is solved by the same iteration, so gradients are implicit in both modes.
+Residual maps: F(x) = x + g(x) where g is a contraction, of a Lipschitz constant c below
+1. With 1 in the place of the diagonal and step 1, x <- y - g(x) is Banach's iteration:
+the error shrinks by c in each step.
+
+The transposed system of the adjoint is solved by the same iteration, so gradients are
+implicit in both modes.
 
 Reference: Song, Meng, Ermon (2019), MintNet, algorithm 1 and proposition 2; Song, Meng,
 Liao, Ermon (2021), Accelerating feedforward computation via parallel nonlinear
-equation solving, algorithm 1.
+equation solving, algorithm 1; Behrmann et al. (2019), Invertible residual networks,
+algorithm 1.
 """
 
 from collections.abc import Callable
@@ -55,6 +61,7 @@ class _Plan(NamedTuple):
     tolerance: float
     limit: int
     patience: int | None
+    adjoint_limit: int | None
 
 
 def solve(
@@ -66,6 +73,7 @@ def solve(
     tolerance: float = 1e-6,
     limit: int,
     patience: int | None = None,
+    adjoint_limit: int | None = None,
 ) -> Solution:
     """Solves F(x) = y for x by x <- x + step (y - F(x)) / diag.
 
@@ -84,8 +92,8 @@ def solve(
     them has no nan from them.
 
     Args:
-      forward: x -> (F(x), diagonal of its Jacobian), both of the shape of x. Rows must
-        not touch each other.
+      forward: x -> (F(x), diagonal of its Jacobian, or ones for a residual map), both
+        of the shape of x. Rows must not touch each other.
       y: values of F.
       start: first iterate.
       step: 1 for maps that are affine in each dimension given those before; below 1
@@ -97,6 +105,8 @@ def solve(
       patience: None never doubts the step. Errors travel from dimension to dimension,
         so on the way to an exact solution the residual may stay for as many steps as
         there are dimensions, or grow.
+      adjoint_limit: steps of the adjoint's iteration at most. None, for triangular
+        maps, is as many as there are dimensions, after which it is exact.
 
     Raises:
       ValueError: if shapes differ or an option is out of its range.
@@ -114,10 +124,15 @@ def solve(
         )
     if patience is not None and patience < 1:
         raise ValueError(f"solve: patience is {patience}, expected at least 1 or None.")
+    if adjoint_limit is not None and adjoint_limit < 1:
+        raise ValueError(
+            f"solve: adjoint_limit is {adjoint_limit}, expected at least 1 or None."
+        )
     dtype = jnp.result_type(y, start)
     y, start = y.astype(dtype), start.astype(dtype)
     pure, closed = _opened(forward, start)
-    return _solve(pure, _Plan(step, tolerance, limit, patience), closed, y, start)
+    plan = _Plan(step, tolerance, limit, patience, adjoint_limit)
+    return _solve(pure, plan, closed, y, start)
 
 
 def _opened(forward: Map, x: Array) -> tuple[Callable, list[Any]]:
@@ -169,11 +184,11 @@ def _solve_jvp(pure: Callable, plan: _Plan, primals: Any, tangents: Any):
 def _linear(
     apply: Callable[[Array], Array], diag: Array, plan: _Plan, b: Array
 ) -> Array:
-    """J^-1 b, or J^-T b: both are triangular with this diagonal."""
+    """J^-1 b, or J^-T b: both are triangular with this diagonal, or residual."""
     peak = jnp.max(jnp.abs(b), axis=tuple(range(1, b.ndim)))
     peak = rows_of.beside(jnp.where(peak > 0, peak, 1), b)
-    size = int(np.prod(b.shape[1:]))
-    plan = plan._replace(step=1.0, limit=max(size, 1))
+    limit = plan.adjoint_limit or max(int(np.prod(b.shape[1:])), 1)
+    plan = plan._replace(step=1.0, limit=limit)
     scaled = b / peak
     return peak * _iterate(lambda v: (apply(v), diag), plan, scaled, scaled / diag).x
 

@@ -45,6 +45,35 @@ def _log_abs_det_jvp(primals, tangents):
     return _log_abs_det(weight), jnp.sum(_inverse(weight).T * change)
 
 
+@rules.ruled()
+def _inverses(weights: Float[Array, "batch n n"]) -> Array:
+    return jnp.linalg.inv(weights)
+
+
+@_inverses.defjvp
+def _inverses_jvp(primals, tangents):
+    (weights,), (change,) = primals, tangents
+    inverses = _inverses(weights)
+    return inverses, -_matmul(inverses, _matmul(change, inverses))
+
+
+@rules.ruled()
+def _log_abs_dets(weights: Float[Array, "batch n n"]) -> Float[Array, " batch"]:
+    return jnp.linalg.slogdet(weights)[1]
+
+
+@_log_abs_dets.defjvp
+def _log_abs_dets_jvp(primals, tangents):
+    (weights,), (change,) = primals, tangents
+    slope = _inverses(weights).swapaxes(1, 2)
+    return _log_abs_dets(weights), jnp.sum(slope * change, axis=(1, 2))
+
+
+def log_abs_dets(weights: Float[Array, "batch n n"]) -> Float[Array, " batch"]:
+    """Gives log |det| of each matrix of a batch, as `log_abs_det` of one."""
+    return _log_abs_dets(weights)
+
+
 def log_abs_det(weight: Matrix) -> Float[Array, ""]:
     """Gives log |det W|, with derivative <W^-T, dW>."""
     return _log_abs_det(weight)

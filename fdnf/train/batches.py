@@ -11,7 +11,8 @@ split, and never handed to what may split it.
       TRAIN    then the step's number
         Step     BATCH, or NOISE and WHOLE
           Draw     ROWS, GENERATED, ORDER
-          Noise    PREPROCESS, LATENTS, ENCODINGS, PARTS and a part's number
+          Noise    PREPROCESS, LATENTS, ENCODINGS, PARTS and a part's number, PROBES
+                   and the number of the device
             Augment  of PREPROCESS itself the dequantisation noise; FLIP, WINDOW
       FIRST    the batch from which statistics are taken; as `Noise.PREPROCESS`
       POOL     a teacher's samples, then the number of their batch
@@ -74,6 +75,7 @@ class Noise(enum.IntEnum):
     LATENTS = 2
     ENCODINGS = 3
     PARTS = 4
+    PROBES = 5
 
 
 class Augment(enum.IntEnum):

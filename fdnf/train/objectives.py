@@ -119,11 +119,23 @@ def weights(config: Any) -> tuple[float, float, float]:
 def _nll(student: models.Model, units: str) -> Objective:
     def objective(variables, teacher_variables, batch, moment):
         loss, aux = distillation.nll(
-            student, variables, batch["x"], batch.get("cond"), units=units
+            student,
+            variables,
+            batch["x"],
+            batch.get("cond"),
+            units=units,
+            key=_probes(student, moment),
         )
         return loss, aux.terms
 
     return objective
+
+
+def _probes(student: models.Model, moment: Moment) -> Array | None:
+    """The key of a flow that estimates its log-determinant, another on each device."""
+    if not getattr(student, "estimates", False):
+        return None
+    return fold(moment.key, Noise.PROBES, moment.share.index)
 
 
 def _latent_share(config: Any, step: Array) -> Array:
@@ -169,6 +181,7 @@ def _distilled(
                 z_cond,
                 weights=(weights[0], faded * weights[1], faded * weights[2]),
                 terms=terms,
+                key=_probes(student, moment),
                 **settings,
             )
             return value, aux.terms

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fdnf.bijectors.combinators import Chain
-from fdnf.bijectors.masked_conv import MaskedConv, MaskedConvStack
+from fdnf.bijectors.combinators import Chain, Repeat
+from fdnf.bijectors.masked_conv import MaskedConv
 from tests import floats, laws
 
 IMAGE = (4, 3)
@@ -147,7 +147,7 @@ def test_gradient_of_the_inverse_against_differences(x64):
 
 def test_stack_reports_its_layers_in_the_order_of_the_data():
     pair = Chain((MaskedConv(2), MaskedConv(2, mirrored=True)))
-    stack = MaskedConvStack(pair, 2, unroll=1)
+    stack = Repeat(pair, 2, unroll=1)
     whole = laws.Case("stack", stack, (*IMAGE, 1), noise=0.4)
     y = whole.data()
     x, log_det, report = whole.apply(y, method="inverse_with_report")

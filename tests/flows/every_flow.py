@@ -10,6 +10,7 @@ from fdnf.flows import build, surgery
 from fdnf.flows.affine import Affine
 from fdnf.flows.base import FlowModule
 from fdnf.flows.glow import Glow, TabularGlow
+from fdnf.flows.iresnet import IResNet, MultiScaleIResNet
 from fdnf.flows.maf import IAF, MAF
 from fdnf.flows.mintnet import MintNet
 from fdnf.flows.nice import NICE
@@ -57,6 +58,9 @@ KINDS = [
     Kind("maf_cond", MAF(2, (8,), unroll=1), (4,), (2,)),
     Kind("iaf", IAF(2, (8,), unroll=1), (4,)),
     Kind("iaf_cond", IAF(2, (8,)), (4,), (2,)),
+    Kind("iresnet", IResNet(2, (8,)), (4,)),
+    Kind("iresnet_cond", IResNet(2, (8,)), (4,), (2,)),
+    Kind("iresnet_images_cond", MultiScaleIResNet(2, 1, 4), (4, 4, 2), (3,)),
     Kind("tabular_glow", TabularGlow(2, 8, 1, unroll=1), (4,)),
     Kind("tabular_glow_cond", TabularGlow(2, 8, 1), (5,), (2,)),
     Kind("realnvp", RealNVP(2, (8,)), (4,)),

@@ -68,6 +68,8 @@ ARCHITECTURES = {
     "glow_tabular": "Glow",
     "maf": "MAF",
     "iaf": "IAF",
+    "iresnet": "i-ResNet",
+    "iresnet_multiscale": "i-ResNet",
     "nice": "NICE",
     "realnvp": "RealNVP",
     "realnvp_multiscale": "RealNVP",
