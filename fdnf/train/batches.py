@@ -10,13 +10,13 @@ split, and never handed to what may split it.
       INIT     weights, see `models`
       TRAIN    then the step's number
         Step     BATCH, or NOISE and WHOLE
-          Draw     ROWS, GENERATED, ORDER
+          Draw     ROWS, GENERATED, ORDER, COIN
           Noise    PREPROCESS, LATENTS, ENCODINGS, PARTS and a part's number, PROBES
                    and the number of the device
             Augment  of PREPROCESS itself the dequantisation noise; FLIP, WINDOW
       FIRST    the batch from which statistics are taken; as `Noise.PREPROCESS`
       POOL     a teacher's samples, then the number of their batch
-        Pool     LATENTS, LABELS
+        Pool     LATENTS, LABELS, COIN
       MEASURE  the loss on held-out rows, then the number of their batch
         Measure  PREPROCESS as above, NOISE as `Noise`
 
@@ -36,6 +36,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from fdnf.train import weights
 from fdnf.train.rules import ConfigError
 
 
@@ -66,6 +67,7 @@ class Draw(enum.IntEnum):
     ROWS = 0
     GENERATED = 1
     ORDER = 2
+    COIN = 3
 
 
 class Noise(enum.IntEnum):
@@ -90,6 +92,7 @@ class Pool(enum.IntEnum):
 
     LATENTS = 0
     LABELS = 1
+    COIN = 2
 
 
 class Measure(enum.IntEnum):
@@ -202,11 +205,24 @@ class Prepared:
         """What a teacher and its student must have in common."""
         return self.plain
 
+    @property
+    def made(self) -> Any:
+        """What is done to rows that are as the flow made them: nothing but to beside.
+
+        Raises:
+          ValueError: of data whose teachers' samples are not kept.
+        """
+        raise ValueError(f"samples of {type(self).__name__} are not kept")
+
+    def differences(self, other: "Prepared") -> str:
+        """In words, how what a student sees (self) is not what its teacher saw."""
+        return f"the teacher saw {other.shared}, the student sees {self.shared}"
+
     def beside(self, data: Any, split: int) -> np.ndarray | None:
         """What is stored beside the rows of a split (0: training, 1: validation)."""
         return None
 
-    def condition(self, x: Array, beside: Array | None) -> Array | None:
+    def condition(self, x: Array | None, beside: Array | None) -> Array | None:
         """That of stored rows `x`, given what is `beside` them; None for none."""
         raise NotImplementedError
 
@@ -286,6 +302,14 @@ class Prepared:
         """The flow's data in the user's units, on the host."""
         return np.asarray(self.to_stored(y))
 
+    def restored(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The flow's data as data sets store them, where `to_stored` is not that.
+
+        Returns:
+          The rows that can be stored, and `[rows]`, which of those given they are.
+        """
+        return y, np.ones(len(y), bool)
+
 
 Arrays = Mapping[str, Array]
 """By name, of one leading axis: the rows of a batch, or all of a data set."""
@@ -298,10 +322,39 @@ The devices' batches together are the same whatever their number.
 """
 
 
+def weighted(key: Array, coin: Array, size: int, rows: int, data: Arrays) -> Array:
+    """Numbers of rows drawn with replacement, in proportion to weights if there are.
+
+    Args:
+      key: of the rows.
+      coin: key of whether each stays.
+      size: how many are drawn.
+      rows: of how many.
+      data: what `weights.alias` made of theirs; without it all are as likely.
+    """
+    picked = jax.random.randint(key, (size,), 0, rows)
+    if weights.KEEP not in data:
+        return picked
+    stays = jax.random.uniform(coin, (size,)) < data[weights.KEEP][picked]
+    return jnp.where(stays, picked, data[weights.ALIAS][picked])
+
+
 def uniform(
-    rows: int, batch_size: int, devices: int, generated: float = 0.0
+    rows: int,
+    batch_size: int,
+    devices: int,
+    generated: float = 0.0,
+    *,
+    weighed: bool = False,
 ) -> DrawBatch:
     """Rows drawn uniformly with replacement, or all of them if they are too few.
+
+    Rows with weights are drawn in proportion to them instead. So whatever loss is
+    taken of a batch has the mean that it would have if every row stood in the data as
+    often as its weight says; no loss knows of weights, nor do the statistics from
+    which layers start. Multiplying losses by weights w would have the same mean, a
+    larger variance of the gradient g (E w g^2 becomes E w^2 g^2, over rows), and
+    single rows of large weight, whose gradients clipping cuts.
 
     Args:
       rows: number of training rows.
@@ -309,13 +362,15 @@ def uniform(
       devices: number of devices, those of all processes.
       generated: share of each batch drawn from `data["generated"]`, samples of a
         teacher, instead of `data["train"]`.
+      weighed: whether rows have weights: `data` then have what
+        `weights.alias` made of them.
 
     Returns:
       A function of (key, data, device index) to `{"x": [batch_size / devices, ...]}`,
-      and what the data have `"beside"` those rows, labels or images
-      (`"generated_labels"`, for the teacher's samples).
-      When `rows` <= `batch_size`, one batch is the whole training set, shared out
-      evenly; up to devices - 1 rows then sit a step out.
+      and what the data have `"beside"` those rows, labels, conditions or images
+      (`"generated_beside"`, for the teacher's samples).
+      Without weights, when `rows` <= `batch_size`, one batch is the whole training
+      set, shared out evenly; up to devices - 1 rows then sit a step out.
 
     Raises:
       ConfigError: if the batch does not divide among the devices.
@@ -327,7 +382,7 @@ def uniform(
     if not 0.0 <= generated <= 1.0:
         raise ConfigError(f"teacher.share={generated}: expected a share in [0, 1]")
     # Fewer rows than devices cannot be shared out, and are drawn from.
-    whole = devices <= rows <= batch_size
+    whole = devices <= rows <= batch_size and not weighed
     own = (rows if whole else batch_size) // devices
     from_teacher = round(generated * own * devices)
 
@@ -351,8 +406,8 @@ def uniform(
 
         def pick(size: int) -> Array:
             """Rows of both sets, those of the teacher's counted on from the others."""
-            shape = (size - from_teacher,)
-            picked = jax.random.randint(fold(key, Draw.ROWS), shape, 0, rows)
+            keys = fold(key, Draw.ROWS), fold(key, Draw.COIN)
+            picked = weighted(*keys, size - from_teacher, rows, data)
             if not from_teacher:
                 return picked
             more = fold(key, Draw.GENERATED)
@@ -365,7 +420,7 @@ def uniform(
             return _rows(train, picked)
         pool = {"x": data["generated"]}
         if "beside" in data:
-            pool["beside"] = data["generated_labels"]
+            pool["beside"] = data["generated_beside"]
         first = _rows(train, jnp.minimum(picked, rows - 1))
         second = _rows(pool, jnp.maximum(picked - rows, 0))
         return {k: _choose(picked < rows, v, second[k]) for k, v in first.items()}

@@ -120,7 +120,7 @@ def _failure(
             "--workdir"
         )
     said += "No step ever was, so it is not the learning rate: look at the data"
-    if built.data.train.ndim == 2:
+    if built.data.train.ndim == 2 and not getattr(built.data, "columns", None):
         said += ", whose columns should be standardised. "
         said += models.columns(built.data.train)
     return TrainingStoppedError(f"{said}, or at the model's arguments")

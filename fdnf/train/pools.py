@@ -12,15 +12,17 @@ import numpy as np
 
 from fdnf import files
 from fdnf.data import archives
-from fdnf.train import distributed
+from fdnf.train import batches, distributed
+from fdnf.train import weights as of_rows
 from fdnf.train.batches import Pool, Run, fold
 from fdnf.train.rules import ConfigError
+from fdnf.train.table import Table
 from fdnf.train.teachers import Trained, run_of
 
 _log = logging.getLogger(__name__)
 POOLS = "pools"
 # Raise it when the same settings would give other samples.
-POOL_VERSION = 2
+POOL_VERSION = 3
 
 
 def generate(
@@ -30,6 +32,8 @@ def generate(
     limit: float = float("inf"),
     *,
     stored: bool = True,
+    conditions: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Samples of a teacher, for use as further training data.
 
@@ -44,27 +48,40 @@ def generate(
       limit: largest |x| of a sample that is kept, as the flow sees data.
       stored: whether samples are given as data sets store them, images as grey
         levels; otherwise as the flow made them.
+      conditions: `[n, ...]`, what is stored beside the rows of the data, from which
+        those of the samples are drawn; of a table's teacher.
+      weights: `[n]`, of those rows: conditions are drawn in proportion to them.
 
     Returns:
-      `generated`, the samples, and `generated_labels` of a
-      conditional teacher, classes drawn uniformly.
+      `generated`, the samples, and of a conditional teacher `generated_beside`, what
+      they were drawn given: rows of `conditions`, or classes drawn uniformly.
 
     Raises:
       ConfigError: if no sample is left.
     """
+    from_rows = {}
+    if conditions is not None:
+        of_weights = {} if weights is None else of_rows.alias(weights)
+        from_rows = jax.device_put({"beside": conditions, **of_weights})
     share = -(-rows // trained.runs)
     size = min(share, 8192 if len(trained.event) == 1 else 256)
     shape = (size, *trained.event)
     preprocess = trained.preprocess
+    # Of a table, whose rows keep more digits, not within a program.
+    table = isinstance(preprocess, Table)
 
     @jax.jit
-    def draw(variables, key):
-        labels = cond = None
+    def draw(variables, key, from_rows):
+        beside = None
         if preprocess.classes:
-            labels = jax.random.randint(
+            beside = jax.random.randint(
                 fold(key, Pool.LABELS), (size,), 0, preprocess.classes
             )
-            cond = jax.nn.one_hot(labels, preprocess.classes)
+        elif from_rows:
+            rows = from_rows["beside"]
+            which, coin = fold(key, Pool.LABELS), fold(key, Pool.COIN)
+            beside = rows[batches.weighted(which, coin, size, len(rows), from_rows)]
+        cond = preprocess.condition(None, beside)
         drawing = fold(key, Pool.LATENTS)
         x: Any = trained.flow.apply(
             variables, drawing, shape, 1.0, cond, method="sample"
@@ -72,21 +89,25 @@ def generate(
         # Written so that NaN is out too.
         kept = jnp.all(jnp.abs(x).reshape(size, -1) <= limit, axis=1)
         kept &= jnp.all(jnp.isfinite(x).reshape(size, -1), axis=1)
-        return preprocess.to_stored(x) if stored else x, labels, kept
+        return preprocess.to_stored(x) if stored and not table else x, beside, kept
 
-    found, classes = [], []
+    found, besides = [], []
     for run in range(trained.runs):
         variables = run_of(trained, run)[1]
         own = fold(jax.random.key(seed + run), Run.POOL)
         keys = [fold(own, number) for number in range(-(-share // size))]
-        drawn = [jax.device_get(draw(variables, key)) for key in keys]
+        drawn = [jax.device_get(draw(variables, key, from_rows)) for key in keys]
         kept = np.concatenate([part[2] for part in drawn])[:share]
-        found.append(np.concatenate([part[0] for part in drawn])[:share][kept])
-        if preprocess.classes:
-            classes.append(np.concatenate([p[1] for p in drawn])[:share][kept])
+        x = np.concatenate([part[0] for part in drawn])[:share][kept]
+        if table and stored:
+            x, rest = preprocess.restored(x)
+            kept[np.flatnonzero(kept)[~rest]] = False
+        found.append(x)
+        if drawn[0][1] is not None:
+            besides.append(np.concatenate([p[1] for p in drawn])[:share][kept])
     out = {"generated": np.concatenate(found)}
-    if classes:
-        out["generated_labels"] = np.concatenate(classes)
+    if besides:
+        out["generated_beside"] = np.concatenate(besides)
     if not len(out["generated"]):
         raise ConfigError(
             f"none of the teacher's {rows} samples lies within {limit:.3g}: train the "
@@ -103,6 +124,8 @@ def pool(
     limit: float,
     *,
     stored: bool = True,
+    conditions: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """`generate`, whose result is kept in `<workdir>/pools`.
 
@@ -117,15 +140,19 @@ def pool(
       seed: likewise.
       limit: likewise.
       stored: likewise.
+      conditions: likewise.
+      weights: likewise.
     """
-    key = _pool_key(trained, rows=rows, seed=seed, limit=limit, stored=stored)
+    how: dict[str, Any] = {"stored": stored, "conditions": conditions}
+    how["weights"] = None if conditions is None else weights
+    key = _pool_key(trained, rows=rows, seed=seed, limit=limit, **how)
     name = hashlib.sha256(key.encode()).hexdigest()[:16]
     path = pathlib.Path(workdir) / POOLS / f"{name}.npz"
     found = _read_pool(path, key)
     if found is not None:
         return found
     _log.info("drawing %d samples of the teacher in %s", rows, workdir)
-    drawn = generate(trained, rows, seed, limit, stored=stored)
+    drawn = generate(trained, rows, seed, limit, **how)
     if distributed.is_first():
         _write_pool(path, key, drawn)
     return drawn
@@ -136,6 +163,10 @@ def _pool_key(trained: Trained, **settings: Any) -> str:
     for path, leaf in jax.tree_util.tree_leaves_with_path(trained.variables):
         digest.update(jax.tree_util.keystr(path).encode())
         digest.update(np.ascontiguousarray(leaf).tobytes())
+    for name, value in settings.items():
+        if isinstance(value, np.ndarray):
+            of_array = hashlib.sha256(np.ascontiguousarray(value).tobytes())
+            settings[name] = of_array.hexdigest()
     settings |= {
         "version": POOL_VERSION,
         "model": trained.config.model.to_dict(),

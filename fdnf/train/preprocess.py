@@ -53,6 +53,11 @@ class Preprocess(Prepared):
         """Without mirrored rows."""
         return dataclasses.replace(self, flip=False)
 
+    @property
+    def made(self) -> "Preprocess":
+        """Labels alone."""
+        return Preprocess(classes=self.classes)
+
     def beside(self, data: Any, split: int) -> np.ndarray | None:
         """The labels, of a conditional flow."""
         if self.classes and isinstance(data, Images) and data.labels is not None:

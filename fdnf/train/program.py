@@ -37,6 +37,7 @@ from fdnf.train import (
     transfer,
     validation,
 )
+from fdnf.train import weights as of_rows
 from fdnf.train.batches import Run, fold
 from fdnf.train.preprocess import Data, Prepared
 from fdnf.train.settings import Experiment
@@ -107,6 +108,7 @@ def build(members: Sequence[Experiment]) -> Program:
             config.train.batch_size,
             jax.device_count(),
             drawn.share,
+            weighed=of_rows.KEEP in drawn.arrays,
         ),
         steps=config.train.steps_per_call,
         ema=config.optim.ema,
@@ -322,6 +324,9 @@ def feed(
     beside = prepared.beside(data, _TRAIN)
     if beside is not None:
         arrays["beside"] = beside
+    weights = of_rows.of(data, _TRAIN)
+    if weights is not None:
+        arrays |= of_rows.alias(weights)
     if source is None or not config.teacher.samples:
         return Feed(arrays, 0.0, prepared)
     oracle = config.loss.method == "oracle"
@@ -332,15 +337,18 @@ def feed(
         config.seed,
         config.loss.skd.reach * reach,
         stored=not oracle,
+        # Labels are drawn evenly, conditions are those of the data.
+        conditions=None if prepared.classes else beside,
+        weights=weights,
     )
     if not oracle:
         return Feed(arrays | generated, config.teacher.share, prepared)
     # These are what the student is to predict, to the digit: no noise comes on top,
     # and nothing is mirrored.
     arrays = {"train": generated["generated"]}
-    if "generated_labels" in generated:
-        arrays["beside"] = generated["generated_labels"]
-    return Feed(arrays, 0.0, preprocess.Preprocess(classes=prepared.classes))
+    if "generated_beside" in generated:
+        arrays["beside"] = generated["generated_beside"]
+    return Feed(arrays, 0.0, prepared.made)
 
 
 def first_batches(
@@ -348,12 +356,13 @@ def first_batches(
 ) -> dict[str, Any]:
     """`[runs, rows, ...]`: the batch from which each run takes its statistics."""
     rows = min(rows, len(data.train))
-    beside = prepared.beside(data, _TRAIN)
+    beside, weights = prepared.beside(data, _TRAIN), of_rows.of(data, _TRAIN)
+    how: dict[str, Any] = {"replace": False}
+    if weights is not None:
+        how = {"p": weights / weights.sum()}
     batches = []
     for seed in seeds:
-        picked = np.random.default_rng(seed).choice(
-            len(data.train), rows, replace=False
-        )
+        picked = np.random.default_rng(seed).choice(len(data.train), rows, **how)
         batch = {"x": jnp.asarray(data.train[picked])}
         if beside is not None:
             batch["beside"] = jnp.asarray(beside[picked])

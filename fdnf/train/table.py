@@ -7,7 +7,6 @@ columns travel in the checkpoint.
 """
 
 import dataclasses
-import importlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ from jaxtyping import Array
 from fdnf.data.tabular import Tabular
 from fdnf.train import batches
 from fdnf.train.batches import Prepared, Share
+from fdnf.transforms.columns import Columns
 
 # Rows at once where all of a split are looked at.
 _ROWS = 65536
@@ -36,8 +36,8 @@ class Table(Prepared):
       classes: none; the condition is a vector.
     """
 
-    columns: Any = None
-    condition_columns: Any = None
+    columns: Columns | None = None
+    condition_columns: Columns | None = None
     conditions: int = 0
     levels: int = 0
     classes: int = 0
@@ -57,9 +57,7 @@ class Table(Prepared):
             return None
         if beside is None:
             raise ValueError("the flow is conditional: it needs conditions beside rows")
-        if self.condition_columns is None:
-            return jnp.asarray(beside, jnp.float32)
-        return self.condition_columns.encode(None, beside)[0]
+        return _middle(self.condition_columns, beside)
 
     def condition_shape(self, event: tuple[int, ...]) -> tuple[int, ...] | None:
         """One number a column."""
@@ -81,36 +79,38 @@ class Table(Prepared):
         self, key: Array, x: Array, share: Share = batches.WHOLE
     ) -> tuple[Array, Array]:
         """Densities are of rows in the user's units; of whole numbers, of x + u."""
-        if self.columns is None:
+        columns = self.columns
+        if columns is None:
             return x, jnp.zeros(x.shape[:1])
-        if not self.columns.noisy:
-            return self.columns.encode(None, x)
 
         def noise(rows: int) -> Array:
-            return jax.random.uniform(key, (rows, self.columns.noisy))
+            return jax.random.uniform(key, (rows, columns.noisy))
 
-        return self.columns.encode_with(batches.draw(share, len(x), noise), x)
+        return columns.dequantise(batches.draw(share, len(x), noise), x)
 
     def to_stored(self, y: Array) -> Array:
         """In the user's units, float32; `given_back` keeps more digits."""
-        return y if self.columns is None else self.columns.decode_device(y)
+        return y if self.columns is None else self.columns.decode(y, jnp)
 
     def reach(self, train: np.ndarray) -> float:
         """Largest |y| of the rows, without noise."""
         parts = (train[i : i + _ROWS] for i in range(0, len(train), _ROWS))
-        return max(float(np.abs(self._plain(part)).max()) for part in parts)
+        return max(float(jnp.abs(self.plain_rows(part)).max()) for part in parts)
 
-    def _plain(self, stored: np.ndarray) -> np.ndarray:
-        if self.columns is None:
-            return stored
-        return np.asarray(self.columns.encode(None, jnp.asarray(stored))[0])
+    def plain_rows(self, stored: np.ndarray) -> Array:
+        """The flow's data, with whole numbers in the middle of their noise."""
+        return _middle(self.columns, stored)
 
     def stored(self, x: Any) -> tuple[np.ndarray, np.ndarray]:
         """By the columns; rows beyond them have no density."""
         if self.columns is None:
             return rows(x, ()), np.zeros(len(x), bool)
         found = rows(x, self.columns.names, np.float64)
-        return self.columns.store(found), np.asarray(self.columns.outside(found))
+        inside = self.columns.supports(found)
+        # In the place of others any row that can be: the middle of each column.
+        kept = np.zeros(found.shape, np.float32)
+        kept[inside] = self.columns.store(found[inside])
+        return kept, ~inside
 
     def stored_condition(self, cond: Any) -> np.ndarray:
         """`[rows, conditions]`."""
@@ -135,6 +135,54 @@ class Table(Prepared):
         """In float64, by the columns."""
         found = np.asarray(y)
         return found if self.columns is None else self.columns.decode(found)
+
+    def restored(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Through the user's units, where whole numbers are whole again."""
+        if self.columns is None:
+            return y, np.ones(len(y), bool)
+        found = self.columns.decode(y)
+        kept = self.columns.supports(found)
+        return self.columns.store(found[kept]), kept
+
+    @property
+    def made(self) -> "Table":
+        """The conditions alone."""
+        return dataclasses.replace(self, columns=None)
+
+    def differences(self, other: Prepared) -> str:
+        """Names the first column that differs."""
+        if not isinstance(other, Table):
+            return super().differences(other)
+        for part in ("columns", "condition_columns"):
+            ours, theirs = getattr(self, part), getattr(other, part)
+            if ours is None or theirs is None:
+                continue
+            what = part.replace("_", " ")
+            if ours.names != theirs.names:
+                return (
+                    f"the teacher's {what} are {', '.join(theirs.names)}, the student's"
+                    f" {', '.join(ours.names)}"
+                )
+            for mine, other_column in zip(ours.columns, theirs.columns, strict=True):
+                if mine != other_column:
+                    return (
+                        f"of the {what}, the teacher saw {other_column}, the student "
+                        f"sees {mine}"
+                    )
+        if self.conditions != other.conditions:
+            return (
+                f"the teacher was given {other.conditions} conditions, the student is "
+                f"given {self.conditions}"
+            )
+        return super().differences(other)
+
+
+def _middle(columns: Columns | None, stored: Any) -> Array:
+    """The flow's data without noise: whole numbers in its middle."""
+    found = jnp.asarray(stored, jnp.float32)
+    if columns is None:
+        return found
+    return columns.dequantise(jnp.full((len(found), columns.noisy), 0.5), found)[0]
 
 
 def of(data: Tabular) -> Table | None:
@@ -214,6 +262,5 @@ def restore(described: dict[str, Any]) -> Table:
     fields = dict(described)
     for name in ("columns", "condition_columns"):
         if fields.get(name) is not None:
-            made = importlib.import_module("fdnf.transforms.columns").Columns
-            fields[name] = made.from_json(fields[name])
+            fields[name] = Columns.from_json(fields[name])
     return Table(**fields)

@@ -220,8 +220,8 @@ def match(
     theirs, ours = trained.preprocess.shared, prepared.shared
     if theirs != ours:
         raise ConfigError(
-            f"the teacher saw {theirs}, the student sees {ours}: give both the same "
-            "`data` section"
+            f"{prepared.differences(trained.preprocess)}: give both the same `data` "
+            "section"
         )
     variables = jax.tree.map(jnp.asarray, trained.variables)
     if trained.runs == 1:

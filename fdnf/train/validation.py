@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 
 from fdnf.metrics import likelihood
 from fdnf.train import distributed, models
+from fdnf.train import weights as of_rows
 from fdnf.train.batches import Measure, Moment, Objective, Run, Share, fold
 from fdnf.train.keys import BOUNDS
 from fdnf.train.preprocess import Data, Prepared, Preprocess
@@ -30,7 +31,8 @@ def make_log_prob(
 ) -> Callable:
     """Log densities of a whole array, each row once.
 
-    Of vectors they are exact. Of images, whose grey levels are discrete, they are
+    Of vectors they are exact. Of images, whose grey levels are discrete, and of tables
+    with columns of whole numbers, they are
     lower bounds on the log-probability, exact but for the noise that was drawn:
     "uniform" averages log p(x + u) over the draws of u, "importance" takes the log of
     the average p(x + u), which is tighter the more draws there are.
@@ -47,7 +49,8 @@ def make_log_prob(
 
     Returns:
       `(params, constants, rows [n, ...], beside [n, ...] or None) -> float32 [runs,
-      n]`, in nats, of the data as they are stored (grey levels are one apart);
+      n]`, in nats, of the data as they are stored (grey levels are one apart), of
+      tables in the user's units;
       `beside` is what the preprocessing makes a condition of. The last batch is
       padded, and the padding dropped.
     """
@@ -56,7 +59,7 @@ def make_log_prob(
     given = preprocess or Preprocess()
     here = jax.local_device_count()
     devices = jax.device_count() if everyone else here
-    draws = draws if given.levels else 1
+    draws = draws if given.noisy else 1
 
     def log_prob(params, constants, x, beside, batch):
         key = fold(jax.random.key(seed), batch, 0)
@@ -91,8 +94,9 @@ def make_log_prob(
     def whole(
         params: Any, constants: Any, rows: np.ndarray, beside: np.ndarray | None = None
     ) -> np.ndarray:
-        if given.classes and beside is None:
-            raise ValueError("the flow is conditional: log_prob needs the labels")
+        if beside is None and given.condition_shape(rows.shape[1:]) is not None:
+            what = "labels" if given.classes else "conditions"
+            raise ValueError(f"the flow is conditional: log_prob needs the {what}")
         known = np.zeros(len(rows), np.int32) if beside is None else beside
         out = []
         first = distributed.index() * here if everyone else 0
@@ -161,19 +165,26 @@ Validate = Callable[[Any, Any, Any], Validation]
 def by_likelihood(
     flow: models.Model, data: Data, prepared: Prepared, batch_size: int
 ) -> Validate:
-    """Log-likelihood of the validation rows, each once: "val_log_prob", in nats."""
+    """Log-likelihood of the validation rows, each once: "val_log_prob", in nats.
+
+    Rows with weights count by them in the mean.
+    """
     log_prob = make_log_prob(flow, batch_size, prepared, everyone=True)
-    beside = prepared.beside(data, _VAL)
+    beside, weights = prepared.beside(data, _VAL), of_rows.of(data, _VAL)
 
     def validate(params: Any, constants: Any, teacher: Any) -> Validation:
         del teacher
         values = log_prob(params, constants, data.val, beside)
-        mean = values.mean(axis=1, dtype=np.float64)
+        if weights is None:
+            mean, loss = values.mean(axis=1, dtype=np.float64), -values.mean(1)
+        else:
+            mean = np.average(values, axis=1, weights=weights)
+            loss = -mean
         scalars = {LIKELIHOOD: mean}
         if prepared.levels:
             bits = likelihood.bits_per_dim(mean, data.dim, quantization=1)
             scalars["val_bits_per_dim"] = np.asarray(bits)
-        return made(-values.mean(1), scalars, ~np.isfinite(values))
+        return made(loss, scalars, ~np.isfinite(values))
 
     return validate
 
@@ -191,8 +202,8 @@ def by_loss(
 
     For what is not trained by likelihood, and may have none, or a slow one. The rows
     are cut into whole batches, of which the last few may be left out; fewer rows than
-    a batch are taken again until they fill one. Noise and latents are the same at
-    every call.
+    a batch are taken again until they fill one. Rows with weights are taken as often as
+    these say, see `weights`. Noise and latents are the same at every call.
 
     Args:
       objective: from `objectives.build`.
@@ -231,10 +242,13 @@ def by_loss(
     def cut(rows: np.ndarray) -> np.ndarray:
         return rows.reshape(devices, -1, *rows.shape[1:])[own]
 
+    order = of_rows.in_proportion(of_rows.of(data, _VAL), len(data.val))
+
     def validate(params: Any, constants: Any, teacher: Any) -> Validation:
         losses, bad = [], None
         for number in range(max(len(data.val) // size, 1)):
             rows = np.arange(number * size, (number + 1) * size) % len(data.val)
+            rows = order[rows]
             batch = {"x": cut(data.val[rows])}
             if beside is not None:
                 batch["beside"] = cut(beside[rows])

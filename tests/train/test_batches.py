@@ -25,11 +25,12 @@ from fdnf.train import (
     teachers,
     validation,
 )
+from fdnf.train import weights as of_rows
 from fdnf.train.preprocess import Preprocess
 from fdnf.train.settings import ConfigError
 from fdnf.train.step import TrainState
 from fdnf.types import Decoding, Encoding
-from tests import tiny
+from tests import mixed, tiny
 
 DATA = {
     "train": jnp.arange(10.0)[:, None],
@@ -95,6 +96,69 @@ def test_share_of_generated_rows(rows):
         drawn = _drawn(sample, jax.random.key(seed), 2)
         assert drawn.shape == (8,)
         assert np.sum(drawn >= 100) == 2
+
+
+def probabilities(found):
+    """Of each row, as `alias` says."""
+    keep, other = found[of_rows.KEEP].astype(float), found[of_rows.ALIAS]
+    every = keep.copy()
+    np.add.at(every, other, 1 - keep)
+    return every / len(keep)
+
+
+WEIGHTS = {
+    "equal": np.ones(7),
+    "zeros and ones": np.array([0, 1, 1, 0, 1, 0, 0.0]),
+    "whole": np.array([3, 1, 0, 2, 2, 7]),
+    "one alone": np.array([0, 0, 5.0]),
+    "last is largest": np.array([0.1, 0.2, 1.0, 0.3, 9.0]),
+    "many": np.random.default_rng(0).lognormal(0, 2, 5000),
+    "with average ones": np.array([1, 1, 0.5, 1, 1.5, 1]),
+}
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_rows_are_drawn_in_proportion_to_weights(name):
+    weights = WEIGHTS[name]
+    found = of_rows.alias(weights)
+    assert (found[of_rows.KEEP] >= 0).all()
+    assert (found[of_rows.KEEP] <= 1).all()
+    expected = weights / weights.sum()
+    error = np.abs(probabilities(found) - expected)
+    assert (error < 1e-6 / len(weights)).all()
+
+
+def test_weights_are_the_same_as_rows_that_stand_there_as_often():
+    """0 and 1 drop rows, whole weights repeat them: in the mean of any loss."""
+    weights, losses = WEIGHTS["whole"], np.array([1.0, -2, 40, 0.5, 3, 9])
+    repeated = np.repeat(losses, weights).mean()
+    found = of_rows.alias(weights)
+    np.testing.assert_allclose(probabilities(found) @ losses, repeated, rtol=1e-6)
+    sample = batches.uniform(6, 8, devices=1, weighed=True)
+    data = {"train": jnp.asarray(losses)} | jax.tree.map(jnp.asarray, found)
+    keys = jax.random.split(jax.random.key(0), 2000)
+    many = jax.jit(jax.vmap(lambda key: sample(key, data, 0)["x"]))(keys)
+    spread = np.repeat(losses, weights).std() / np.sqrt(many.size)
+    assert abs(many.mean() - repeated) < 4 * spread
+    # No weight, no draw.
+    assert not (np.asarray(many) == 40).any()
+
+
+@pytest.mark.parametrize("generated", [0.0, 0.25])
+def test_equal_weights_draw_the_rows_that_none_draw(generated):
+    data = DATA | jax.tree.map(jnp.asarray, of_rows.alias(np.full(10, 2.0)))
+    drawn = [
+        batches.uniform(10, 8, 1, generated, weighed=weighed)(jax.random.key(3), d, 0)
+        for weighed, d in ((True, data), (False, DATA))
+    ]
+    np.testing.assert_array_equal(drawn[0]["x"], drawn[1]["x"])
+
+
+def test_with_weights_a_small_training_set_is_drawn_from():
+    data = DATA | jax.tree.map(jnp.asarray, of_rows.alias(np.arange(10.0)))
+    x = batches.uniform(10, 64, 1, weighed=True)(jax.random.key(0), data, 0)["x"]
+    assert x.shape == (64, 1)
+    assert 0.0 not in np.asarray(x)
 
 
 def test_batch_that_does_not_divide():
@@ -236,17 +300,24 @@ class Trainer:
         beside = self.prepared.beside(self.data, 0)
         if beside is not None:
             arrays["beside"] = beside
+        weights = of_rows.of(self.data, 0)
+        if weights is not None:
+            arrays |= of_rows.alias(weights)
         generated = 0.0
         if config.get("teacher") and config.teacher.samples:
             generated = config.teacher.share
             arrays["generated"] = self.data.train[:8]
             if beside is not None:
-                arrays["generated_labels"] = beside[:8]
+                arrays["generated_beside"] = beside[:8]
         take = step.make_train_step(
             self.objective,
             optimizer,
             batches.uniform(
-                len(arrays["train"]), config.train.batch_size, 1, generated
+                len(arrays["train"]),
+                config.train.batch_size,
+                1,
+                generated,
+                weighed=weights is not None,
             ),
             steps=2,
             ema=0.0,
@@ -313,6 +384,8 @@ CASES = {
     "z": (lambda: transferred("z"), 3),
     "x": (lambda: transferred("x"), 5),
     "oracle": (lambda: transferred("oracle"), 5),
+    # Two of rows and one of which stay; noise of whole numbers; latents.
+    "table, skd, the teacher's samples": (lambda: mixed.config("skd"), 5),
     "images, nll": (lambda: images("skd", **{"loss.method": "nll"}), 4),
     "images, ilkd": (lambda: images("ilkd"), 4),
     "images, skd": (lambda: images("skd"), 7),

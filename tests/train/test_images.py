@@ -148,8 +148,8 @@ def test_conditional_student_of_a_conditional_teacher(tmp_path):
     trained = teachers.load(tmp_path)
     assert trained.preprocess.classes == 3
     made = pools.generate(trained, 30, seed=0)
-    assert made["generated_labels"].shape == (30,)
-    assert set(np.unique(made["generated_labels"])) <= {0, 1, 2}
+    assert made["generated_beside"].shape == (30,)
+    assert set(np.unique(made["generated_beside"])) <= {0, 1, 2}
     assert np.isfinite(bits(tmp_path)).all()
     # Of as many steps, and another seed, it has permutations of its own unless asked.
     both = (trained, teachers.load(tmp_path / "teacher"))

@@ -16,8 +16,9 @@ from configs import glow_digits, teaching
 from fdnf.data import build as datasets
 from fdnf.flows import build as flows
 from fdnf.train import batches, models, objectives, optim, settings, step, validation
+from fdnf.train import weights as of_rows
 from fdnf.train.batches import Share
-from tests import floats, processes, tiny
+from tests import floats, mixed, processes, tiny
 
 
 def test_shares_together_are_what_is_drawn_for_all():
@@ -40,7 +41,7 @@ def test_devices_share_out_one_batch(rows, generated):
         "train": jnp.arange(rows),
         "beside": -jnp.arange(rows),
         "generated": 1000 + jnp.arange(50),
-        "generated_labels": -1000 - jnp.arange(50),
+        "generated_beside": -1000 - jnp.arange(50),
     }
     key = jax.random.key(0)
 
@@ -113,6 +114,10 @@ CASES = {
         **{"data.conditional": True, "loss.skd.batch": 8, "loss.skd.start": 0.0},
     ),
     "noise in parts": functools.partial(transferred, **{"train.accumulate": 2}),
+    # Conditions, weights, and noise of whole numbers.
+    "table": functools.partial(
+        mixed.config, "skd", **{"accumulate": 2, "batch_size": 16}
+    ),
     # Latents of KL are drawn as these are, and `test_transfer` has its loss in halves.
     "z in parts": functools.partial(judged, **{"train.accumulate": 2}),
 }
@@ -124,31 +129,36 @@ def losses(case, devices):
     data = datasets.build(config.data)
     prepared = settings.prepared(config, data)
     flow, teacher, taught = flows.build(config.model), None, {}
-    rows = {"x": jnp.asarray(data.train[:16])}
-    if prepared.classes:
-        rows["beside"] = jnp.asarray(data.labels[0][:16])
+    rows, beside = {"x": jnp.asarray(data.train[:16])}, prepared.beside(data, 0)
+    if beside is not None:
+        rows["beside"] = jnp.asarray(beside[:16])
     rows = prepared.train(jax.random.key(1), rows)
     if config.get("teacher"):
         teacher = flows.build(config.teacher.config.model)
         init = jax.jit(teacher.init)
         taught = init(jax.random.key(2), rows["x"], rows.get("cond"))
     on_device = {"train": jnp.asarray(data.train)}
-    if prepared.classes:
-        on_device["beside"] = jnp.asarray(data.labels[0])
+    if beside is not None:
+        on_device["beside"] = jnp.asarray(beside)
+    weights = of_rows.of(data, 0)
+    if weights is not None:
+        on_device |= jax.tree.map(jnp.asarray, of_rows.alias(weights))
     share = 0.0
     if teacher and config.teacher.samples:
         share = config.teacher.share
         on_device["generated"] = jnp.asarray(data.train[:20] + 1)
     optimizer = optim.make(config.optim, 2)
     keys = step.run_keys(0, 1)
-    cond = rows["cond"][None] if prepared.classes else None
+    cond = None if beside is None else rows["cond"][None]
     state = models.init_state(flow, optimizer, keys, rows["x"][None], 0.0, cond)
     size = config.train.batch_size
     take = step.make_train_step(
         # Some samples are out of reach.
         objectives.build(config, flow, teacher, 1.0),
         optimizer,
-        batches.uniform(len(data.train), size, devices, share),
+        batches.uniform(
+            len(data.train), size, devices, share, weighed=weights is not None
+        ),
         steps=1,
         ema=0.0,
         preprocess=prepared,
