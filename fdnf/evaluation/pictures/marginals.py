@@ -1,4 +1,4 @@
-"""Figures of samples: two-dimensional marginals and grey patches, as PNG.
+"""Figures of vectors: densities in the plane, marginals and grey patches, as PNG.
 
 matplotlib is imported when a figure is drawn. Every function takes arrays and a path,
 makes the folder and returns the path.
@@ -6,7 +6,7 @@ makes the folder and returns the path.
 
 import math
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -73,6 +73,95 @@ def marginals(
         bar.set_ticks([0, 0.01, 0.1, 1], labels=["0", "0.01", "0.1", "1"])
         bar.ax.tick_params(labelsize=8)
         bar.set_label("density / peak of the data", size=9)
+        bar.outline.set_visible(False)
+        figure.suptitle(title, weight="bold", size=12)
+    return pathlib.Path(path)
+
+
+def density_maps(
+    points: Array | None,
+    densities: Mapping[str, Callable[[np.ndarray], Array]],
+    path: Path,
+    *,
+    box: Array,
+    names: Sequence[str] = ("feature 0", "feature 1"),
+    cells: int = 160,
+    title: str = "",
+) -> pathlib.Path:
+    """Draw densities in the plane as heat maps, side by side, after the data.
+
+    The colours are one scale for all, up to the largest density of the first of them;
+    the data are a histogram on it. Where a density's mass in the box is not 1 by more
+    than 2 %, it is printed: some lies outside, or the density is wrong.
+
+    Args:
+        points: the data [n, 2], drawn first; None for none.
+        densities: label to the log density, in nats, of points [n, 2].
+        path: where to write.
+        box: low and high of both features, [2, 2].
+        names: of both features.
+        cells: of the maps, a side; the data have a quarter as many.
+        title: above the figure.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: no density, or points that are not in the plane.
+    """
+    if not densities or (points is not None and np.shape(points)[1:] != (2,)):
+        raise ValueError(
+            f"{len(densities)} densities, points of shape {np.shape(points)}: expected "
+            "at least one density and points [n, 2]"
+        )
+    edges = [np.linspace(low, high, cells + 1) for low, high in box]
+    middles = [(edge[1:] + edge[:-1]) / 2 for edge in edges]
+    grid = np.stack(np.meshgrid(*middles, indexing="ij"), axis=-1).reshape(-1, 2)
+    area = math.prod((high - low) / cells for low, high in box)
+    maps = {
+        label: np.exp(np.asarray(log_prob(grid), np.float64)).reshape(cells, cells)
+        for label, log_prob in densities.items()
+    }
+    mass = {label: float(m.sum() * area) for label, m in maps.items()}
+    first = next(iter(maps.values()))
+    peak = float(np.nanmax(first)) or 1.0
+    if points is not None:
+        coarse = [edge[:: max(cells // 40, 1)] for edge in edges]
+        shown = np.histogram2d(*np.asarray(points).T, bins=coarse, density=True)[0]
+        maps = {"data": shown, **maps}
+    with plotting.saved(path, 1.0 + 2.5 * len(maps), 2.9) as figure:
+        row = figure.subplots(1, len(maps), squeeze=False)[0]
+        for axes, (label, values) in zip(row, maps.items(), strict=True):
+            axes.imshow(
+                values.T,
+                origin="lower",
+                extent=[end for side in box for end in side],
+                aspect="auto",
+                vmin=0,
+                vmax=peak,
+                cmap="magma",
+                interpolation="nearest",
+            )
+            axes.set_title(label)
+            if not abs(mass.get(label, 1) - 1) <= 0.02:
+                axes.text(
+                    *(0.97, 0.04, f"mass {100 * mass[label]:.0f} %"),
+                    transform=axes.transAxes,
+                    ha="right",
+                    size=8,
+                    bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": "none"},
+                )
+            axes.grid(visible=False)
+            axes.tick_params(labelsize=8)
+            axes.locator_params(nbins=5)
+            axes.set_xlabel(names[0], size=9)
+            if axes is row[0]:
+                axes.set_ylabel(names[1], size=9)
+            else:
+                axes.tick_params(labelleft=False)
+        bar = figure.colorbar(row[-1].images[0], ax=row, fraction=0.04, pad=0.01)
+        bar.ax.tick_params(labelsize=8)
+        bar.set_label("density", size=9)
         bar.outline.set_visible(False)
         figure.suptitle(title, weight="bold", size=12)
     return pathlib.Path(path)

@@ -3,6 +3,7 @@
 Curves, levels and marginals, and what all figures share.
 """
 
+import functools
 import math
 import subprocess
 import sys
@@ -94,6 +95,29 @@ def test_one_feature_has_a_histogram(tmp_path):
     marginals.marginals({"data": np.ones((4, 1))}, path)
 
 
+def test_densities_are_heat_maps_beside_the_data(tmp_path):
+    def normal(shift):
+        def log_prob(x):
+            return -0.5 * ((x - shift) ** 2).sum(1) - np.log(2 * np.pi)
+
+        return log_prob
+
+    points = np.random.default_rng(0).normal(size=(20_000, 2))
+    path = marginals.density_maps(
+        points,
+        {"teacher": normal(0), "student": normal(np.array([0, 3.0]))},
+        tmp_path / "density.png",
+        box=((-4, 4), (-4, 4)),
+        names=("height", "weight"),
+    )
+    grey = pixels(path, 1.0 + 2.5 * 3, 2.9)
+    # How high the light is in each: the student's mass lies above the middle.
+    panels = np.split(np.where(grey < 235, grey, 0)[40:370, 70:1240], 3, axis=1)
+    heights = [np.average(np.arange(330), weights=panel.sum(1)) for panel in panels]
+    assert abs(heights[0] - heights[1]) < 15
+    assert heights[2] < heights[1] - 50
+
+
 def test_marginals_choose_pairs_over_the_features():
     assert marginals._spread_pairs(63) == [(0, 1), (30, 31), (61, 62)]
     assert marginals._spread_pairs(2) == [(0, 1)]
@@ -183,6 +207,11 @@ def test_known_labels_keep_their_color():
         (levels.draw, {"a": [1.0], "b": [1.0, 2.0]}, "levels"),
         (marginals.marginals, {}, "shapes"),
         (marginals.marginals, {"data": np.ones((4, 0))}, "at least one feature"),
+        (
+            functools.partial(marginals.density_maps, None, box=((0, 1), (0, 1))),
+            {},
+            "0 densities, points of shape",
+        ),
         (marginals.pixel_patches, {"data": np.ones((4, 60))}, "square less one"),
         (
             marginals.pixel_patches,
