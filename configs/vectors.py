@@ -24,6 +24,11 @@ LENGTHS = {
     # Longer only overfits: the best validation comes early.
     ("maf", "miniboone"): {"steps": 5000, "eval_every": 200, "log_every": 200},
     ("glow_tabular", "miniboone"): {"steps": 5000, "eval_every": 200, "log_every": 200},
+    # A minute on two cores.
+    **{
+        ("maf", toy): {"steps": 5000, "batch_size": 512, "eval_every": 500}
+        for toy in ("two_moons", "rings", "checkerboard", "eight_gaussians")
+    },
     # Teacher and two students in three minutes on two cores.
     ("maf", "patches"): {"steps": 5000, "batch_size": 1024, "eval_every": 500},
     ("glow_tabular", "patches"): {"steps": 4000, "batch_size": 512, "eval_every": 500},

@@ -20,6 +20,7 @@ from tests import tiny
 
 FOLDER = pathlib.Path(__file__).parents[1] / "configs"
 NAMES = sorted(path.stem for path in FOLDER.glob("*_*.py") if path.stem != "__init__")
+TOYS = ("rings", "checkerboard", "eight_gaussians")
 # Columns of a table, or shape of an image.
 EVENTS = {
     "power": (6,),
@@ -28,6 +29,7 @@ EVENTS = {
     "miniboone": (43,),
     "bsds300": (63,),
     "patches": (63,),
+    **dict.fromkeys(("two_moons", *TOYS), (2,)),
     "synthetic": (6,),
     # Of the user's own, as many as there are.
     "table": (5,),
@@ -71,6 +73,7 @@ SCALES = ("x4", "x8", "x4,pretrained", "x8,pretrained", "x8,smoke")
 SCALES += ("student,x4", "student,x8", "student,x8,smoke")
 MORE = {
     **dict.fromkeys(("glow_cifar10", "glow_mnist", "glow_fashion_mnist"), BITS),
+    "maf_toys": ("two_moons", *(f"{toy},ilkd" for toy in TOYS), "rings,student"),
     "glow_digits": BITS,
     "glow_celeba64": (*BITS, "61m", "ilkd,61m"),
     **dict.fromkeys(("pixelcnn_mnist", "pixelcnn_fashion_mnist"), SMALL),
@@ -150,7 +153,7 @@ def test_one_file_for_each_model_and_data_set():
     vectors = ("power", "gas", "hepmass", "miniboone", "bsds300", "patches")
     images = ("cifar10", "celeba64", "mnist", "fashion_mnist", "digits")
     data = {
-        "maf": vectors,
+        "maf": (*vectors, "toys"),
         "glow": vectors + images,
         "pixelcnn": ("digits", "mnist", "fashion_mnist", "cifar10"),
         "mintnet": ("digits", "mnist"),
@@ -283,6 +286,8 @@ def test_config(name, arg):
     config = get(name, arg).lock()
     settings.check(config)
     model, _, about = name.partition("_")
+    if about == "toys":
+        about = next((toy for toy in TOYS if toy in words), "two_moons")
     small = len(EVENTS.get(SETS.get((model, about), about), (1, 1))) == 1
     kind = "synthetic" if small else SMOKE.get(model, "synthetic_images")
     kind = "table" if name == "table" else kind

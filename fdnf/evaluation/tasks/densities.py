@@ -1,13 +1,17 @@
 """What tasks of flows have in common: pictures of training and of levels."""
 
+import functools
 import pathlib
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from fdnf.evaluation.core import methods
-from fdnf.evaluation.pictures import curves, images, levels
+from fdnf.evaluation.pictures import curves, images, levels, marginals
 from fdnf.evaluation.scorers.context import Evaluation
+from fdnf.flows.base import FlowModule
 from fdnf.train import transfer
 from fdnf.train.settings import ConfigError
 from fdnf.train.teachers import Trained
@@ -73,6 +77,54 @@ def draw_levels(evaluation: Evaluation, folder: pathlib.Path) -> list[pathlib.Pa
     title = f"{data.name}, test {shown}"
     path = folder / "levels.png"
     return [levels.of_students(path, students, teacher, batches, title=title)]
+
+
+def draw_density(evaluation: Evaluation, folder: pathlib.Path) -> list[pathlib.Path]:
+    """Densities in the plane, of flows on two columns, in their units: `density.png`.
+
+    The teacher stands beside its students. Of conditional flows it is the density
+    given one condition: that of the test row in the middle of the first condition's.
+    """
+    data = evaluation.data
+    models = {
+        label: trained
+        for label, trained in named(evaluation).items()
+        if isinstance(trained.flow, FlowModule)
+    }
+    prepared = next(iter(evaluation.models.values())).preprocess
+    # Whole numbers have their density on lines.
+    if data.event != (2,) or prepared.noisy or not models:
+        return []
+    points: Any = prepared.encode(jax.random.key(0), jnp.asarray(data.test))[0]
+    points = np.asarray(prepared.given_back(points))
+    title, given = data.name, None
+    if data.conditions is not None:
+        stored = data.conditions[2]
+        row = np.argsort(stored[:, 0], kind="stable")[len(stored) // 2]
+        given, columns = stored[row : row + 1], data.condition_columns
+        if columns is not None:
+            given = columns.decode(columns.encode(None, given)[0])
+        names = [f"condition {i}" for i in range(given.shape[1])]
+        names = names if columns is None else columns.names
+        said = (f"{name} = {v:.4g}" for name, v in zip(names, given[0], strict=True))
+        title = f"{title}, given {', '.join(said)}"
+    low, high = np.quantile(points, (0.002, 0.998), axis=0)
+    room = 0.15 * np.where(high > low, high - low, 1.0)
+    return [
+        marginals.density_maps(
+            points if given is None else None,
+            {
+                label: functools.partial(trained.log_prob, cond=given)
+                for label, trained in models.items()
+            },
+            folder / "density.png",
+            box=np.stack([low - room, high + room], axis=1),
+            names=("feature 0", "feature 1")
+            if data.columns is None
+            else data.columns.names,
+            title=title,
+        )
+    ]
 
 
 def _of_images(evaluation: Evaluation) -> bool:

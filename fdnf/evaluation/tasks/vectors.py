@@ -123,6 +123,11 @@ TASK = Task(
     views=VIEWS,
     sample=sample,
     baselines=(vectors.floor,),
-    draw=(densities.draw_curves, densities.draw_levels, draw),
+    draw=(
+        densities.draw_curves,
+        densities.draw_levels,
+        densities.draw_density,
+        draw,
+    ),
     fits=densities.fits,
 )

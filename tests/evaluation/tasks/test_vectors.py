@@ -13,13 +13,17 @@ from fdnf.evaluation.core.quantities import Quantity
 from fdnf.evaluation.core.scores import Score
 from fdnf.evaluation.scorers import vectors
 from fdnf.evaluation.scorers.context import Evaluation
-from fdnf.evaluation.tables.columns import Column
+from fdnf.evaluation.tables.columns import Column as TableColumn
 from fdnf.evaluation.tables.view import View
-from fdnf.evaluation.tasks import evaluate
+from fdnf.evaluation.tasks import densities, evaluate
 from fdnf.flows import build as flows
+from fdnf.flows.affine import Affine
+from fdnf.flows.maf import MAF
 from fdnf.ops import trees
+from fdnf.train import preprocess
 from fdnf.train.settings import ConfigError
 from fdnf.train.teachers import Trained
+from fdnf.transforms.columns import Column, Columns
 from tests import floats, tiny
 from tests.evaluation import whole
 
@@ -173,7 +177,7 @@ def test_a_study_of_ones_own_in_a_dozen_lines(trained, monkeypatch):
     monkeypatch.setitem(
         quantities.QUANTITIES, "pit_ks", Quantity("KS of latents", digits=4)
     )
-    view = View("Calibration", (Column("pit_ks"),), index=("arch", "method"))
+    view = View("Calibration", (TableColumn("pit_ks"),), index=("arch", "method"))
     extended = evaluate.TASKS[Tabular].extended(scorers=[calibration], views=[view])
     monkeypatch.setitem(evaluate.TASKS, Tabular, extended)
     results = evaluate.measure(evaluation(trained))
@@ -186,3 +190,78 @@ def test_a_study_of_ones_own_in_a_dozen_lines(trained, monkeypatch):
     (row,) = table.texts()
     assert row[:2] == ["MAF", "Student"]
     assert row[2].startswith(f"{np.mean(statistics):.4f} ± ")
+
+
+def plane(columns=(), conditional=False):
+    """Two flows on two columns, and their data; the second is twice as wide."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(60, 2)).astype(np.float32)
+    near = (np.arange(60, dtype=np.float32)[:, None],) * 3 if conditional else None
+    data = Tabular("plane", rows, rows, rows, "drawn", near)
+    if columns:
+        data = data._replace(columns=Columns(columns))
+    flow = MAF(1, (2,)) if conditional else Affine()
+    cond = jnp.asarray(near[0][:5]) if near else None
+    first = flow.init(jax.random.key(0), jnp.asarray(rows[:5]), cond)
+    wide = jax.tree.map(lambda leaf: 2 * leaf, first)
+    meta = {"event": [2], "preprocess": preprocess.describe(of_table(data))}
+    models = {
+        method: Trained(flow, jax.tree.map(lambda leaf: leaf[None], tree), CONFIG, meta)
+        for method, tree in (("teacher", first), ("student", wide))
+    }
+    return Evaluation(data, CONFIG.eval, models)
+
+
+def of_table(data):
+    return preprocess.make(CONFIG.data, data)
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """What is given to the picture of densities, in its place."""
+    given = []
+
+    def keep(points, densities, path, **settings):
+        given.append((points, densities, settings))
+        return path
+
+    monkeypatch.setattr(densities.marginals, "density_maps", keep)
+    return given
+
+
+def test_densities_in_the_plane_are_drawn_in_the_users_units(drawn, tmp_path):
+    columns = (
+        Column("height", origin=170.0, unit=10.0),
+        Column("weight", origin=70.0, unit=2.0),
+    )
+    made = densities.draw_density(plane(columns), tmp_path)
+    assert made == [tmp_path / "density.png"]
+    ((points, maps, settings),) = drawn
+    assert settings["names"] == ("height", "weight")
+    low, high = settings["box"].T
+    assert ((points > low) & (points < high)).mean() > 0.98
+    assert (low < [150, 66]).all()
+    assert (high > [190, 74]).all()
+    at = np.array([[170.0, 70.0], [180.0, 72.0]])
+    normal = stats.norm([170, 70], [10, 2]).logpdf(at).sum(1)
+    floats.assert_close(maps["Teacher"](at), normal, atol=1e-5)
+    wide = stats.norm([170, 70], [20, 4]).logpdf(at).sum(1)
+    floats.assert_close(maps["Student"](at), wide, atol=1e-5)
+
+
+def test_a_conditional_density_is_that_of_a_test_row_in_the_middle(drawn, tmp_path):
+    evaluation = plane(conditional=True)
+    densities.draw_density(evaluation, tmp_path)
+    ((points, maps, settings),) = drawn
+    assert points is None
+    assert settings["title"] == "plane, given condition 0 = 30"
+    x = np.zeros((4, 2))
+    wanted = evaluation.models["teacher"].log_prob(x, np.full((1, 1), 30.0))
+    floats.assert_close(maps["Teacher"](x), wanted, atol=1e-6)
+
+
+def test_other_densities_are_not_drawn(drawn, tmp_path, trained):
+    assert densities.draw_density(evaluation(trained), tmp_path) == []
+    whole = (Column("a", "integer", then="standardise"), Column("b"))
+    assert densities.draw_density(plane(whole), tmp_path) == []
+    assert drawn == []
