@@ -1,6 +1,6 @@
 """Multi-scale Glow on images, as `glow_*.py` of images."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -27,6 +27,12 @@ ARITHMETIC = (
 )
 
 
+def words(larger: Collection[str] = ()) -> tuple[common.Choice, ...]:
+    """Those of a Glow on images; `larger` teachers have words of their own."""
+    more = (common.Choice(tuple(larger)),) if larger else ()
+    return (common.FLOWS, common.PRESET, *more, *ARITHMETIC, common.SMOKE)
+
+
 def images(
     data: str,
     arg: str,
@@ -50,10 +56,8 @@ def images(
       larger: attributes of further teachers, by the word that asks for one.
     """
     larger = larger or {}
-    more = (common.Choice(tuple(larger)),) if larger else ()
-    choices = (common.FLOWS, common.PRESET, *more, *ARITHMETIC, common.SMOKE)
-    words = common.parse_arg(arg, choices)
-    taught = next((larger[word] for word in larger if word in words), teacher)
+    given = common.parse_arg(arg, words(larger))
+    taught = next((larger[word] for word in larger if word in given), teacher)
 
     def make(role: str) -> ConfigDict:
         config = common.images()
@@ -61,13 +65,13 @@ def images(
         config.model.name = "glow"
         config.role = role
         config.model.args = ConfigDict(student if role == "student" else taught)
-        config.model.args.dtype = "bfloat16" if "bf16" in words else "float32"
-        if "n_bits=5" in words:
+        config.model.args.dtype = "bfloat16" if "bf16" in given else "float32"
+        if "n_bits=5" in given:
             config.data.n_bits = 5
-        if "logit" in words:
+        if "logit" in given:
             config.data.logit = 0.05 if channels == 3 else 1e-6
-        if "smoke" in words:
+        if "smoke" in given:
             return common.smoke_images(config, channels)
         return common.set_keys(config, keys)
 
-    return teaching.flow(make, words)
+    return teaching.flow(make, given)

@@ -38,6 +38,7 @@ EVENTS = {
     "mnist": (28, 28, 1),
     "fashion_mnist": (28, 28, 1),
     "digits_8x8": (8, 8, 1),
+    **dict.fromkeys(("image_folder", "image_npz"), (32, 32, 3)),
     "synthetic_images": (8, 8, 1),
 }
 RATES = {"ljspeech": 22_050, "asterisk": 8000, "synthetic_speech": 22_050}
@@ -75,6 +76,7 @@ MORE = {
     **dict.fromkeys(("glow_cifar10", "glow_mnist", "glow_fashion_mnist"), BITS),
     "maf_toys": ("two_moons", *(f"{toy},ilkd" for toy in TOYS), "rings,student"),
     "glow_digits": BITS,
+    "glow_images": (*BITS, "npz", "npz,ilkd"),
     "glow_celeba64": (*BITS, "61m", "ilkd,61m"),
     **dict.fromkeys(("pixelcnn_mnist", "pixelcnn_fashion_mnist"), SMALL),
     "mintnet_mnist": ("paper", "paper,smoke", "paper,student"),
@@ -154,7 +156,7 @@ def test_one_file_for_each_model_and_data_set():
     images = ("cifar10", "celeba64", "mnist", "fashion_mnist", "digits")
     data = {
         "maf": (*vectors, "toys"),
-        "glow": vectors + images,
+        "glow": (*vectors, *images, "images"),
         "pixelcnn": ("digits", "mnist", "fashion_mnist", "cifar10"),
         "mintnet": ("digits", "mnist"),
         "srflow": ("bsds300", "div2k", "photographs"),

@@ -103,7 +103,8 @@ def draw_density(evaluation: Evaluation, folder: pathlib.Path) -> list[pathlib.P
         row = np.argsort(stored[:, 0], kind="stable")[len(stored) // 2]
         given, columns = stored[row : row + 1], data.condition_columns
         if columns is not None:
-            given = columns.decode(columns.encode(None, given)[0])
+            middle = jnp.full((1, columns.noisy), 0.5)
+            given = columns.decode(columns.dequantise(middle, given)[0])
         names = [f"condition {i}" for i in range(given.shape[1])]
         names = names if columns is None else columns.names
         said = (f"{name} = {v:.4g}" for name, v in zip(names, given[0], strict=True))
