@@ -21,6 +21,7 @@ from tests import tiny
 FOLDER = pathlib.Path(__file__).parents[1] / "configs"
 NAMES = sorted(path.stem for path in FOLDER.glob("*_*.py") if path.stem != "__init__")
 TOYS = ("rings", "checkerboard", "eight_gaussians")
+OWN = ("image_folder", "image_npz")
 # Columns of a table, or shape of an image.
 EVENTS = {
     "power": (6,),
@@ -38,7 +39,7 @@ EVENTS = {
     "mnist": (28, 28, 1),
     "fashion_mnist": (28, 28, 1),
     "digits_8x8": (8, 8, 1),
-    **dict.fromkeys(("image_folder", "image_npz"), (32, 32, 3)),
+    **dict.fromkeys(OWN, (32, 32, 3)),
     "synthetic_images": (8, 8, 1),
 }
 RATES = {"ljspeech": 22_050, "asterisk": 8000, "synthetic_speech": 22_050}
@@ -129,7 +130,11 @@ COUNTS |= {
 
 
 def get(name, arg=""):
-    return importlib.import_module(f"configs.{name}").get_config(arg)
+    config = importlib.import_module(f"configs.{name}").get_config(arg)
+    if config.data.name in OWN:
+        # What only its user can say.
+        settings.override(config, {"data.args.path": "own"})
+    return config
 
 
 def args_of(name):
@@ -185,9 +190,9 @@ def data_of(config):
 def shapes_of(config):
     """Shapes of an event and of its condition."""
     if config.data.name in EVENTS:
-        side = config.data.args.get("size")
+        side = config.data.args.get("size", 0) if "images" in config.data.name else 0
         event = EVENTS[config.data.name]
-        return (side, side, 1) if side else event, None
+        return (side, side, event[-1]) if side else event, None
     data = data_of(config)
     prepared = preprocess.make(config.data, data)
     return data.event, prepared.condition_shape(data.event)
@@ -290,6 +295,8 @@ def test_config(name, arg):
     model, _, about = name.partition("_")
     if about == "toys":
         about = next((toy for toy in TOYS if toy in words), "two_moons")
+    if about == "images":
+        about = "image_npz" if "npz" in words else "image_folder"
     small = len(EVENTS.get(SETS.get((model, about), about), (1, 1))) == 1
     kind = "synthetic" if small else SMOKE.get(model, "synthetic_images")
     kind = "table" if name == "table" else kind
