@@ -1,10 +1,10 @@
 """Glow on images of your own: a folder of PNG and JPEG files, or an .npz of pixels.
 
-python -m fdnf.main --config=configs/glow_images.py --workdir=runs/own \
-  --config.data.args.path=photos
+python -m fdnf.main --config=configs/glow_images.py --config.data.path=photos
+    --workdir=runs/own
 
-The middle of each image, shrunk to 32x32; --config.data.args.size=64 for others, and
---config.data.args.channels=1 for grey ones. With `:npz` the path is that of an .npz
+The middle of each image, shrunk to 32x32; --config.data.size=64 for others, and
+--config.data.channels=1 for grey ones. With `:npz` the path is that of an .npz
 file of uint8 pixels [images, height, width, channels]. What else there is, such as
 classes and how images are split: --print_config.
 """

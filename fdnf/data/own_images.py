@@ -221,8 +221,8 @@ def _decoded(
                 first = "size asks for" if size is not None else "the first image has"
                 raise DataError(
                     f"{file} is {found[0]} wide and {found[1]} high, {first}"
-                    f" {width} and {height}. Give data.args.fit=crop (the middle) or"
-                    " fit=resize, with data.args.size."
+                    f" {width} and {height}. Give --config.data.fit=crop (the middle)"
+                    " or fit=resize, with --config.data.size."
                 )
     convert = functools.partial(_fitted, side=side, fit=fit)
     where = str(files[0].parent)
