@@ -8,7 +8,8 @@ Modes:
           student of the same size beside the distilled one; a table and pictures
           compare them. What `pretrained` describes is trained before all else.
   study   the same for all methods of study.methods, over study.runs seeds.
-  eval    evaluates a trained workdir again.
+  eval    evaluates a trained workdir again; with --rows=FILE, or other data in the
+          config, by these, which leaves its own table: other_data/*/.
   single  trains and evaluates what the config describes and nothing else; a distilled
           student needs --config.teacher.workdir, and a model with a `pretrained`
           section --config.pretrained.workdir. With --points=FILE several, in one
@@ -16,7 +17,11 @@ Modes:
           launch/sweep.py starts this.
   sample  draws eval.samples samples of a trained workdir: samples/*.npz and *.png; of
           images with their latents, at each of eval.temperatures; of super-resolution
-          strips beside the originals, of speech recordings and spectrograms.
+          strips beside the originals, of speech recordings and spectrograms. With
+          --conditions=FILE for the condition in each row, as CSV with the columns'
+          names: samples/given_*.csv.
+  density writes log p of each row of --rows=FILE, in nats and in the rows' own units:
+          density/*.csv. Tables are CSV, Parquet, Arrow, .npy or .npz.
   export  writes the sampler of each run of a trained workdir as StableHLO files that
           need nothing but jax: export/run_*/.
 
@@ -43,7 +48,7 @@ import logging
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from fdnf.train import interruption
 
@@ -61,7 +66,7 @@ from fdnf.data import build as datasets
 from fdnf.data import paths
 from fdnf.data.tabular import DataError
 from fdnf.evaluation.export import write as export_mode
-from fdnf.evaluation.tasks import evaluate
+from fdnf.evaluation.tasks import evaluate, rows
 from fdnf.experiments import points, study
 from fdnf.train import (
     distributed,
@@ -94,8 +99,28 @@ _WORKDIR = flags.DEFINE_string(
 _MODE = flags.DEFINE_enum(
     "mode",
     "train",
-    ["train", "eval", "sample", "export", "study", "single"],
+    ["train", "eval", "sample", "density", "export", "study", "single"],
     "What to do; see above.",
+)
+_ROWS = flags.DEFINE_string(
+    "rows",
+    None,
+    "File of rows: of --mode=density those whose log p is written, of --mode=eval "
+    "those that stand in the place of the test rows.",
+)
+_CONDITIONS = flags.DEFINE_string(
+    "conditions", None, "File of conditions, one a row, for --mode=sample."
+)
+_SAMPLES = flags.DEFINE_integer(
+    "samples",
+    None,
+    "How many of each row of --conditions; by default eval.samples in all.",
+)
+_OUT = flags.DEFINE_string(
+    "out",
+    None,
+    "The .csv file that --mode=density, and --mode=sample --conditions, write; or a "
+    "directory for it.",
 )
 _PRINT = flags.DEFINE_boolean(
     "print_config",
@@ -249,6 +274,8 @@ def _say(text: str) -> None:
 
 def _run(mode: str, config: Any, workdir: pathlib.Path | None) -> int:
     """The exit status of a mode; without a workdir there is a file of points."""
+    asked = Asked(_ROWS.value, _CONDITIONS.value, _SAMPLES.value, _OUT.value)
+    _check_asked(mode, asked)
     if mode == "single":
         evaluate.check(config.eval)
         if workdir is None:
@@ -263,16 +290,58 @@ def _run(mode: str, config: Any, workdir: pathlib.Path | None) -> int:
         raise ConfigError("--points is for --mode=single")
     if distributed.count() > 1 and mode != "train":
         raise ConfigError(f"--mode={mode} is for one process: start it without others")
-    _one(mode, config, workdir)
+    _one(mode, config, workdir, asked)
     return 0
 
 
-def _one(mode: str, config: Any, workdir: pathlib.Path) -> None:
+class Asked(NamedTuple):
+    """What a trained model is asked, by the flags of these names."""
+
+    rows: str | None = None
+    conditions: str | None = None
+    samples: int | None = None
+    out: str | None = None
+
+
+NOTHING = Asked()
+# The modes that they are for.
+_FOR = {
+    "rows": ("density", "eval"),
+    "conditions": ("sample",),
+    "samples": ("sample",),
+    "out": ("density", "sample"),
+}
+
+
+def _check_asked(mode: str, asked: Asked) -> None:
+    """Refuses what the mode would not look at, or cannot do without."""
+    for name, modes in _FOR.items():
+        if getattr(asked, name) is not None and mode not in modes:
+            meant = " and ".join(f"--mode={each}" for each in modes)
+            raise ConfigError(f"--{name} is for {meant}; got --mode={mode}")
+    if mode == "density" and not asked.rows:
+        raise ConfigError("--mode=density needs the rows: --rows=FILE")
+    for name in ("samples", "out"):
+        given = getattr(asked, name) is not None
+        if mode == "sample" and given and not asked.conditions:
+            raise ConfigError(
+                f"--{name} goes with --conditions=FILE; without, eval.samples says how "
+                "many samples, which go into the workdir"
+            )
+
+
+def _one(mode: str, config: Any, workdir: pathlib.Path, asked: Asked = NOTHING) -> None:
     evaluate.check(config.eval)
+    if mode == "density":
+        print(rows.density(workdir, config.eval, str(asked.rows), asked.out))
+        return
     writers = {
         "sample": lambda: evaluate.sample(workdir, config),
         "export": lambda: export_mode.write(config, workdir),
     }
+    if given := asked.conditions:
+        more = (config.seed, asked.samples, asked.out)
+        writers["sample"] = lambda: rows.sample(workdir, config.eval, given, *more)
     if mode in writers:
         for path in writers[mode]():
             print(path)
@@ -281,7 +350,7 @@ def _one(mode: str, config: Any, workdir: pathlib.Path) -> None:
     if mode == "study":
         table = study.run(config, workdir, config.study.methods, config.study.runs)
     elif distilled and mode == "eval":
-        table = study.again(config, workdir)
+        table = study.again(config, workdir, asked.rows)
     elif distilled:
         methods = ("student", config.loss.method)
         if config.loss.method in objectives.BY_LOSS:
@@ -297,7 +366,8 @@ def _one(mode: str, config: Any, workdir: pathlib.Path) -> None:
             if not distributed.is_first():
                 return
             data = datasets.build(config.data)
-            table = study.report(workdir, {config.role: workdir}, data, config.eval)
+            where = {config.role: workdir}
+            table = study.report(workdir, where, data, config.eval, asked.rows)
     if not distributed.is_first():
         return
     print(table)

@@ -18,6 +18,7 @@ from fdnf.data import fingerprint
 from fdnf.evaluation.core import methods as named
 from fdnf.evaluation.core import stored
 from fdnf.evaluation.tasks import evaluate
+from fdnf.evaluation.tasks import rows as given_rows
 from fdnf.train import (
     checkpoint,
     distributed,
@@ -97,13 +98,19 @@ def _run(config: Any, workdir: pathlib.Path, plans: dict[str, Any], runs: int) -
     return report(workdir, where, data, config.eval)
 
 
-def again(config: Any, workdir: str | pathlib.Path) -> str:
+def again(config: Any, workdir: str | pathlib.Path, rows: str | None = None) -> str:
     """Evaluates the finished methods of a study's workdir again; trains nothing.
 
     A student's own workdir is one of a single method.
 
+    Args:
+      config: of the study.
+      workdir: its directory.
+      rows: a file of rows to judge by, in place of the test rows.
+
     Raises:
       ConfigError: if none is finished.
+      DataError: for rows that are none of the models'.
     """
     workdir = pathlib.Path(workdir)
     teacher = pathlib.Path(config.teacher.workdir or workdir / "teacher")
@@ -114,7 +121,8 @@ def again(config: Any, workdir: str | pathlib.Path) -> str:
         where[config.get("label") or config.loss.method] = workdir
     if not where:
         raise settings.ConfigError(f"{workdir} holds no finished run: train it first")
-    return report(workdir, where, datasets.build(config.data), config.eval)
+    data = datasets.build(config.data)
+    return report(workdir, where, data, config.eval, rows)
 
 
 def _check_levels(
@@ -166,6 +174,7 @@ def report(
     where: dict[str, pathlib.Path],
     data: Data,
     evaluation: Any,
+    rows: str | None = None,
 ) -> str:
     """Evaluates finished runs; writes results, tables and pictures.
 
@@ -175,11 +184,16 @@ def report(
       where: the directory of each method.
       data: what all were trained on, or others of the same form.
       evaluation: the `eval` section to go by, instead of those saved with the runs.
+      rows: a file of rows that stand in the place of the test rows; these, too, are
+        other data.
 
     Returns:
       The tables as Markdown.
     """
-    workdir = _place(workdir, where, data)
+    if rows:
+        *_, last = where.values()
+        data = given_rows.replaced(teachers.load(last), data, rows)
+    workdir = _place(workdir, where, data, other=bool(rows))
     _check_teacher(where)
     table = evaluate.evaluate(workdir, where, data, evaluation)
     _log.info("written: %s/table.md, %s/figures/", workdir, workdir)
@@ -187,7 +201,11 @@ def report(
 
 
 def _place(
-    workdir: pathlib.Path, where: dict[str, pathlib.Path], data: Data
+    workdir: pathlib.Path,
+    where: dict[str, pathlib.Path],
+    data: Data,
+    *,
+    other: bool = False,
 ) -> pathlib.Path:
     """Where an evaluation goes, so that it takes no other's place."""
     ours = fingerprint.of(data)
@@ -195,7 +213,7 @@ def _place(
     students = [path for method, path in where.items() if method != "teacher"]
     for path in students or where.values():
         saved = (checkpoint.meta_of(path).get("rests_on") or {}).get("data")
-        if saved is not None and not fingerprint.same(saved, ours):
+        if other or (saved is not None and not fingerprint.same(saved, ours)):
             name = re.sub(r"[^\w.-]+", "_", data.name).strip("._")
             name += f"-{zlib.crc32(files.dumps(ours).encode()):08x}"
             return workdir / stored.OTHER_DATA / name

@@ -85,8 +85,10 @@ def _lines(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield from _of_arguments(section, value, inside, f"{prefix}{section}.args.")
     for name in _MODELS:
         section = values.get(name)
-        inner = section.get("config") if isinstance(section, Mapping) else None
-        if isinstance(inner, Mapping) and not section.get("workdir"):
+        if not isinstance(section, Mapping) or section.get("workdir"):
+            continue
+        inner = section.get("config")
+        if isinstance(inner, Mapping):
             yield ""
             yield from _lines(inner, f"{prefix}{name}.config.")
 
