@@ -100,7 +100,7 @@ class Preprocess(Prepared):
         def noise(rows: int) -> Array:
             return dequantize.uniform(key, jnp.zeros((rows, *x.shape[1:]), x.dtype))
 
-        real = x + batches.draw(share, len(x), noise)
+        real = x + batches.draw(share, x.shape[0], noise)
         if self.margin:
             return dequantize.logit(real, self.levels, self.margin)
         return dequantize.centre(real, self.levels)

@@ -86,7 +86,7 @@ class Table(Prepared):
         def noise(rows: int) -> Array:
             return jax.random.uniform(key, (rows, columns.noisy))
 
-        return columns.dequantise(batches.draw(share, len(x), noise), x)
+        return columns.dequantise(batches.draw(share, x.shape[0], noise), x)
 
     def to_stored(self, y: Array) -> Array:
         """In the user's units, float32; `given_back` keeps more digits."""
@@ -182,7 +182,7 @@ def _middle(columns: Columns | None, stored: Any) -> Array:
     found = jnp.asarray(stored, jnp.float32)
     if columns is None:
         return found
-    return columns.dequantise(jnp.full((len(found), columns.noisy), 0.5), found)[0]
+    return columns.dequantise(jnp.full((found.shape[0], columns.noisy), 0.5), found)[0]
 
 
 def of(data: Tabular) -> Table | None:

@@ -302,7 +302,9 @@ class Columns:
         y = jnp.asarray(stored)
         if y.shape[1] != len(self):
             raise ValueError(f"{y.shape[1]} columns, expected {len(self)}")
-        log_det = jnp.full(len(y), sum(c.log_factor for c in self.columns), y.dtype)
+        log_det = jnp.full(
+            y.shape[:1], sum(c.log_factor for c in self.columns), y.dtype
+        )
         whole = self._of("whole", True)
         for shape in ("linear", "log", "box", "asinh"):
             own = self._of("shape", shape)

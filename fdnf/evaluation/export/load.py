@@ -1,10 +1,12 @@
-"""Runs the sampler in this folder; needs jax and numpy and nothing else.
+"""Runs the model in this folder; needs jax and numpy and nothing else.
 
     import numpy as np
     import load  # This file, with its folder on the path.
 
     sample = load.program("folder")
     x = sample(np.array([0, 7], np.uint32))  # Of seed 7.
+    log_prob = load.program("folder", "density")
+    p = log_prob(x)  # In nats, where the model has a density.
 
 `sampler.json` says what the programs are: their inputs in order, with shapes and
 dtypes, and what they return. The `.stablehlo` files are portable StableHLO, lowered by
@@ -212,7 +214,8 @@ def program(folder: str | pathlib.Path, name: str = "sampler") -> Callable[..., 
 
     Args:
         folder: what was written, `sampler.json` and its files.
-        name: "sampler", from a key to data; or "decoder", from latents to data.
+        name: "sampler", from a key to data; "decoder", from latents to data; or
+            "density", from data to log p in nats, of a model that has one.
 
     Returns:
         A function of the inputs that `sampler.json` lists under the name, in their

@@ -1,4 +1,4 @@
-"""A trained sampler as programs lowered by `jax.export`, functions of its weights."""
+"""A trained model as programs lowered by `jax.export`, functions of its weights."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -21,6 +21,10 @@ class Sampler(NamedTuple):
       event: shape of a row of the model's data.
       cond: shape of a row's condition, None for none.
       to_stored: from the model's data to the data's own units.
+      encode: (key of the noise, rows as `to_stored` gives them) to the model's data and
+        log |det| in nats; None where no density is exported, of what has none.
+      noisy: whether `encode` adds noise, as to whole numbers.
+      condition: from the condition that programs are given to the model's.
     """
 
     model: Any
@@ -28,6 +32,9 @@ class Sampler(NamedTuple):
     event: tuple[int, ...]
     cond: tuple[int, ...] | None = None
     to_stored: Callable[[Any], Any] = lambda x: x
+    encode: Callable[[Any, Any], tuple[Any, Any]] | None = None
+    noisy: bool = False
+    condition: Callable[[Any], Any] = lambda cond: cond
 
     @property
     def conditions(self) -> tuple[tuple[int, ...], ...]:
@@ -49,13 +56,13 @@ def lower(
     temperature: Temperature,
     platforms: tuple[str, ...],
 ) -> dict[str, Program]:
-    """The sampler and the decoder.
+    """The sampler, the decoder and, where there is one, the density.
 
     Args:
       sampler: what is lowered, as it is.
       weights: the leaves of its variables by name, in tree order.
-      rows: of the sampler; the decoder takes any number if the model's program can
-        be written so, and otherwise this one.
+      rows: of the sampler; the others take any number if the model's program can be
+        written so, and otherwise this one.
       temperature: of the sampler's latents, see `FlowModule.draw`.
       platforms: that the programs can run on.
     """
@@ -68,6 +75,7 @@ def lower(
     def sample(weights: dict[str, Any], key: Any, cond: Any = None) -> Any:
         key = jax.random.wrap_key_data(key, impl="threefry2x32")
         shape = (rows, *sampler.event)
+        cond = None if cond is None else sampler.condition(cond)
         drawn = model.apply(
             variables(weights), key, shape, temperature, cond, method="sample"
         )
@@ -75,9 +83,20 @@ def lower(
 
     def decode(weights: dict[str, Any], *inputs: Any) -> Any:
         z, rest = inputs[: len(parts)], inputs[len(parts) :]
-        cond = rest[0] if rest else None
+        cond = sampler.condition(rest[0]) if rest else None
         decoded = model.apply(variables(weights), z, cond, method="decode")
         return sampler.to_stored(decoded.x)
+
+    def density(weights: dict[str, Any], x: Any, *inputs: Any) -> Any:
+        assert sampler.encode is not None
+        data, rest = jnp.zeros((2,), jnp.uint32), inputs
+        if sampler.noisy:
+            data, *rest = inputs
+        key = jax.random.wrap_key_data(data, impl="threefry2x32")
+        y, log_det = sampler.encode(key, x)
+        cond = sampler.condition(rest[0]) if rest else None
+        found = model.apply(variables(weights), y, cond, method="log_prob")
+        return found + log_det
 
     def lowered(function: Callable[..., Any], *inputs: Any) -> export.Exported:
         jitted = jax.jit(function, keep_unused=True)
@@ -92,15 +111,30 @@ def lower(
     sampled = lowered(sample, key, *events(rows, *sampler.conditions))
     shapes = (*parts, *sampler.conditions)
     (batch,) = export.symbolic_shape(load.ANY)
-    try:
-        decoded = lowered(decode, *events(batch, *shapes))
-    # Whatever a program says that must know its batch size. If it was not that, the
-    # next line says it again.
-    except Exception:
-        decoded = lowered(decode, *events(rows, *shapes))
+
+    def of_any(function: Callable[..., Any], inputs: Callable[[Any], list]) -> Any:
+        try:
+            return lowered(function, *inputs(batch))
+        # Whatever a program says that must know its batch size. If it was not that,
+        # the next line says it again.
+        except Exception:
+            return lowered(function, *inputs(rows))
+
+    decoded = of_any(decode, lambda size: events(size, *shapes))
     conds = tuple("cond" for _ in sampler.conditions)
     latents = tuple(f"z_{i}" for i in range(len(parts)))
-    return {
+    found = {
         "sampler": Program(sampled, ("key", *conds)),
         "decoder": Program(decoded, (*latents, *conds)),
     }
+    if sampler.encode is not None:
+        noise = [key] * sampler.noisy
+        (output,) = sampled.out_avals
+
+        def asked(size: Any) -> list[jax.ShapeDtypeStruct]:
+            x = jax.ShapeDtypeStruct((size, *output.shape[1:]), output.dtype)
+            return [x, *noise, *events(size, *sampler.conditions)]
+
+        names_of = ("x", *(["key"] * sampler.noisy), *conds)
+        found["density"] = Program(of_any(density, asked), names_of)
+    return found

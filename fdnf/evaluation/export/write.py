@@ -1,8 +1,9 @@
-"""Trained samplers as files that run without this package: StableHLO and weights.
+"""Trained models as files that run without this package: StableHLO and weights.
 
-Two programs are written, both of them functions of the weights, which lie in a file of
-their own: a program with its weights inside takes longer to load and compile and twice
-the memory, runs no faster, and the two would hold them twice.
+Two programs are written, of vectors, tables and images also a third, the density; all
+of them functions of the weights, which lie in a file of their own: a program with its
+weights inside takes longer to load and compile and twice the memory, runs no faster,
+and each would hold them anew.
 
 The choices that layers make for the kind of device (such as convolutions as matrix
 products on CPU) are those of the machine that exports: the programs run everywhere,
@@ -17,6 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import fdnf
@@ -24,17 +26,22 @@ from fdnf import files
 from fdnf.evaluation.export import load, programs
 from fdnf.evaluation.export.programs import Program, Sampler, Temperature
 from fdnf.evaluation.models import sampler as samplers
+from fdnf.flows.base import FlowModule
 from fdnf.train import preprocess, stored, teachers
 from fdnf.train.settings import ConfigError
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 WEIGHTS, LOADER = "weights.npz", "load.py"
-# The reader's snippet, kept in `sampler.json`; `load.py` lies beside it.
+# The reader's snippets, kept in `sampler.json`; `load.py` lies beside it.
 SNIPPET = """\
 import numpy as np
 import load
 sample = load.program({folder!r})
 x = sample({arguments})
+"""
+DENSITY = """\
+log_prob = load.program({folder!r}, "density")
+p = log_prob({arguments})  # In nats.
 """
 
 check = load.check
@@ -82,6 +89,9 @@ def write(config: Any, workdir: str | pathlib.Path) -> list[pathlib.Path]:
             event,
             prepared.condition_shape(event),
             prepared.to_stored,
+            _encode(model, prepared),
+            prepared.noisy,
+            _condition(prepared),
         )
         about = {
             "name": _name(trained.config),
@@ -89,6 +99,9 @@ def write(config: Any, workdir: str | pathlib.Path) -> list[pathlib.Path]:
             "step": int(trained.meta["best"]["step"][run]),
             "model": trained.config.model.to_dict(),
             "preprocess": preprocess.describe(prepared),
+            # Of a table, in their order.
+            "columns": _names(prepared, "columns"),
+            "conditions": _names(prepared, "condition_columns"),
         }
         folder = workdir / "export" / f"run_{run}"
         paths += save(folder, sampler, rows=rows, temperature=temperature, about=about)
@@ -118,6 +131,7 @@ def save(
 
     Returns:
       `sampler.stablehlo` (key to data), `decoder.stablehlo` (latents to data),
+      `density.stablehlo` (data to log p, in nats; if `sampler.encode` is there),
       `weights.npz`, `load.py` and `sampler.json`.
 
     Raises:
@@ -162,10 +176,15 @@ def save(
             name: hashlib.sha256(content).hexdigest()
             for name, content in contents.items()
         },
-        "python": _snippet(lowered["sampler"]),
+        "python": _snippet(lowered),
     }
     text = files.dumps(told, indent=1) + "\n"
     return _put(folder, {**contents, load.MANIFEST: text.encode()})
+
+
+def _names(prepared: Any, of: str) -> list[str]:
+    columns = getattr(prepared, of, None)
+    return [] if columns is None else list(columns.names)
 
 
 def _name(config: Any) -> str:
@@ -173,9 +192,43 @@ def _name(config: Any) -> str:
     return f"{name} {config.label or config.role}"
 
 
+def _encode(model: Any, prepared: Any) -> Any:
+    """How rows come to the density; None of what is exported without one."""
+    # Rows of super-resolution and speech are windows of what models take.
+    if not isinstance(model, FlowModule) or prepared.windows:
+        return None
+    columns = getattr(prepared, "columns", None)
+    if columns is None:
+        return prepared.plain.encode
+    return lambda key, x: prepared.encode(key, _stored(columns, x))
+
+
+def _condition(prepared: Any) -> Any:
+    """From conditions in the user's units to the model's; of images as they are."""
+    columns = getattr(prepared, "condition_columns", None)
+    if columns is None:
+        return lambda cond: cond
+    return lambda cond: prepared.condition(None, _stored(columns, cond))
+
+
+def _stored(columns: Any, x: Any) -> Any:
+    """`Columns.store` within a program: in float32, without a look at the values."""
+    found = []
+    for i, column in enumerate(columns.columns):
+        t = (x[:, i] - column.origin) / column.unit
+        if column.kind == "periodic":
+            t -= jnp.floor(t)
+        if column.whole:
+            found.append(jnp.round(t))
+        else:
+            found.append((column.to_line(t, jnp) - column.mean) / column.std)
+    return jnp.stack(found, axis=1)
+
+
 _MEANINGS = {
     "key": "[seed // 2^32, seed % 2^32], as jax.random.key_data(jax.random.key(seed))",
-    "cond": "condition of each row, as the model was trained with",
+    "cond": "condition of each row, of a table in its own units",
+    "x": "rows as the sampler gives them; the key is of the noise on whole numbers",
 }
 
 
@@ -193,7 +246,10 @@ def _described(name: str, made: Program) -> dict[str, Any]:
             }
             for each, aval in zip(made.names, inputs, strict=True)
         ],
-        "outputs": [{"name": "x", **_array(aval)} for aval in exported.out_avals],
+        "outputs": [
+            {"name": "log_prob" if name == "density" else "x", **_array(aval)}
+            for aval in exported.out_avals
+        ],
         "calling_convention_version": exported.calling_convention_version,
         "uses_global_constants": exported.uses_global_constants,
     }
@@ -204,12 +260,18 @@ def _array(array: Any) -> dict[str, Any]:
     return {"shape": sizes, "dtype": np.dtype(array.dtype).name}
 
 
-def _snippet(made: Program) -> str:
-    arguments = ["np.array([0, 7], np.uint32)"]
+def _snippet(lowered: dict[str, Program]) -> str:
+    key, made = "np.array([0, 7], np.uint32)", lowered["sampler"]
+    cond = []
     if "cond" in made.names:
         shape = made.exported.in_avals[-1].shape
-        arguments.append(f"np.zeros({tuple(shape)}, np.float32)")
-    return SNIPPET.format(folder=".", arguments=", ".join(arguments))
+        cond = [f"np.zeros({tuple(shape)}, np.float32)"]
+    text = SNIPPET.format(folder=".", arguments=", ".join([key, *cond]))
+    if "density" in lowered:
+        noise = [key] * ("key" in lowered["density"].names)
+        arguments = ", ".join(["x", *noise, *cond])
+        text += DENSITY.format(folder=".", arguments=arguments)
+    return text
 
 
 def _archive(weights: dict[str, np.ndarray]) -> bytes:

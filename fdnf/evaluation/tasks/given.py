@@ -6,6 +6,7 @@ columns, then those of its condition. Images are .npy or .npz arrays of grey lev
 """
 
 import logging
+import math
 import pathlib
 from typing import Any, NamedTuple
 
@@ -85,7 +86,8 @@ def read(trained: Trained, path: pathlib.Path, *, rows: bool = True) -> Given:
         return _images(trained, path, rows)
     own, given = names(trained)
     shape = trained.preprocess.condition_shape(trained.event)
-    width, beside = (trained.event[0] if rows else 0), (shape[0] if shape else 0)
+    width = math.prod(trained.event) if rows else 0
+    beside = math.prod(shape) if shape else 0
     wanted = [*(own if rows else ()), *given]
     named = len(wanted) == width + beside
     found = tables.read_rows(path, _by_place(path, width, beside, named) or wanted)

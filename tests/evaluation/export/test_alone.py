@@ -18,7 +18,7 @@ from fdnf.train import models, preprocess, settings, teachers, validation
 from fdnf.train.checkpoint import Checkpointer
 from fdnf.train.preprocess import Preprocess
 from fdnf.train.settings import ConfigError
-from tests import tiny
+from tests import floats, tiny
 
 # jax and what it needs.
 ALLOWED = ("jax", "jaxlib", "numpy", "ml_dtypes", "opt_einsum", "scipy")
@@ -45,6 +45,8 @@ for folder in folders:
     exec(told["python"], names)
     np, load = names["np"], names["load"]
     np.save("x.npy", names["x"])
+    if "density" in told["programs"]:
+        np.save("p.npy", names["p"])
     key = np.array([0, 5], np.uint32)
     if len(told["programs"]["sampler"]["inputs"]) == 2:
         cond = np.load("cond.npy")
@@ -181,6 +183,11 @@ def test_what_it_drew_is_what_we_draw(folders, name):
         x = model.apply(variables, z, cond, method="decode").x
         return trained.preprocess.to_stored(x)
 
+    @jax.jit
+    def density(x, key, cond):
+        y, log_det = trained.preprocess.encode(key, x)
+        return model.apply(variables, y, cond, method="log_prob") + log_det
+
     cond = zeros = None
     if case.preprocess.classes:
         cond, zeros = condition(), np.zeros((ROWS, CLASSES), np.float32)
@@ -188,6 +195,10 @@ def test_what_it_drew_is_what_we_draw(folders, name):
     drawn = np.load(folder / "x.npy")
     same(drawn, draw(jax.random.key(7), zeros))
     assert len(np.unique(drawn)) > 4
+    if name != "resnet":
+        found = density(drawn, jax.random.key(7), zeros)
+        assert np.isfinite(found).all()
+        floats.assert_close(np.load(folder / "p.npy"), found, rtol=1e-5)
     rows = len(np.load(folder / "decoded.npy"))
     parts = model.latent_shapes(case.event)
     z = tuple(np.full((rows, *part), 0.5, np.float32) for part in parts)
@@ -219,8 +230,19 @@ def test_what_is_told_of_a_workdir(folders):
     key, cond = told["programs"]["sampler"]["inputs"]
     assert (cond["name"], cond["shape"]) == ("cond", [ROWS, CLASSES])
     assert told["files"].keys() == {
-        *("sampler.stablehlo", "decoder.stablehlo", "weights.npz", "load.py")
+        *("sampler.stablehlo", "decoder.stablehlo", "density.stablehlo"),
+        *("weights.npz", "load.py"),
     }
+    x, key, cond = told["programs"]["density"]["inputs"]
+    # Of any number of rows; where shapes are looked at, as in tests, of those of one.
+    assert (x["name"], x["shape"][1:], x["dtype"]) == ("x", [4, 4, 1], "uint8")
+    assert (key["name"], cond["name"]) == ("key", "cond")
+    (output,) = told["programs"]["density"]["outputs"]
+    assert output == {"name": "log_prob", "shape": x["shape"][:1], "dtype": "float32"}
+    # A feed-forward student has none.
+    told = json.loads((folders["resnet"] / "sampler.json").read_text())
+    assert told["programs"].keys() == {"sampler", "decoder"}
+    assert "density" not in told["python"]
 
 
 def test_no_rows(folders):
