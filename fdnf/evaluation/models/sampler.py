@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from fdnf.data.images import Images
@@ -19,6 +20,7 @@ from fdnf.ops import rows
 from fdnf.students.base import Student
 from fdnf.train import preprocess as prepared
 from fdnf.train import teachers
+from fdnf.train import weights as of_weights
 from fdnf.train.teachers import Trained
 
 Latents = tuple[np.ndarray, ...]
@@ -199,30 +201,42 @@ class Sampler(NamedTuple):
         return np.asarray(_sample(self.flow, shape, temperature, self.variables, key))
 
     def weighed(
-        self, key: jax.Array, shape: tuple[int, ...]
+        self,
+        key: jax.Array,
+        shape: tuple[int, ...],
+        cond: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Samples in the flow's own space, `(n, *event)`, and their log density.
+
+        Args:
+            key: randomness.
+            shape: number of rows and shape of one.
+            cond: condition of each, as the flow takes it.
 
         Returns:
             The samples, and `[n]` in nats as the flow decoded them, which costs no
             inversion; None of a model without a density.
         """
+        z = self.draw(key, shape)
 
-        def one(i: int, *z: np.ndarray) -> Any:
-            return weigh_batch(self.flow, self.variables, z)
+        def one(i: int, *batch: np.ndarray) -> Any:
+            parts, rest = batch[: len(z)], batch[len(z) :]
+            return weigh_batch(self.flow, self.variables, parts, *rest)
 
-        found = in_batches(one, self.draw(key, shape), min(self.batch_size, shape[0]))
+        given = z if cond is None else (*z, cond)
+        found = in_batches(one, given, min(self.batch_size, shape[0]))
         return found[0], found[1] if len(found) > 1 else None
 
-    def log_prob(self, x: np.ndarray) -> np.ndarray:
-        """`[n]`, the log density in nats of rows in the flow's own space."""
+    def log_prob(self, x: np.ndarray, cond: np.ndarray | None = None) -> np.ndarray:
+        """`[n]`, log density in nats of rows in the flow's own space, given `cond`."""
         no_noise = jax.random.key(0)
 
-        def one(i: int, x: np.ndarray) -> Any:
-            batch = (self.variables, no_noise, x)
-            return (log_prob_batch(self.flow, AS_IT_IS, *batch),)
+        def one(i: int, *batch: np.ndarray) -> Any:
+            whole = (self.variables, no_noise, *batch)
+            return (log_prob_batch(self.flow, AS_IT_IS, *whole),)
 
-        return in_batches(one, (x,), min(self.batch_size, len(x)))[0]
+        given = (x,) if cond is None else (x, cond)
+        return in_batches(one, given, min(self.batch_size, len(x)))[0]
 
 
 def of(
@@ -249,6 +263,27 @@ def folded(flow: Any, variables: Any) -> tuple[Any, Any]:
     if getattr(flow, "folded", True):
         return flow, variables
     return surgery.fold(flow, variables)
+
+
+def rows_of(
+    trained: Trained, data: Any, split: int, count: int, seed: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Rows of a split and their conditions as the flow sees them.
+
+    They are drawn without repetition, but for rows with weights, which stand there as
+    often as these say.
+    """
+    stored, prepared = getattr(data, SPLITS[split]), trained.preprocess
+    picked = np.random.default_rng(seed).permutation(len(stored))[:count]
+    weights = of_weights.of(data, split)
+    if weights is not None:
+        picked = of_weights.in_proportion(weights, len(stored))[picked]
+    key = jax.random.fold_in(jax.random.key(seed), 2)
+    encoded: Any = prepared.encode(key, jnp.asarray(stored[picked]))
+    beside, cond = prepared.beside(data, split), None
+    if beside is not None:
+        cond = np.asarray(prepared.condition(None, jnp.asarray(beside[picked])))
+    return np.asarray(encoded[0]), cond
 
 
 def as_decoded(data: Images, preprocess: prepared.Preprocess) -> Images:
@@ -307,9 +342,10 @@ def decode_batch(flow, preprocess, variables, z, cond=None):
 
 
 @functools.partial(jax.jit, static_argnames="flow")
-def weigh_batch(flow, variables, z):
+def weigh_batch(flow, variables, z, cond=None):
     """Samples of latents and, of a flow, their log density in nats; compiled."""
-    decoding: Any = flow.apply(variables, z, method="decode")
+    given = () if cond is None else (cond,)
+    decoding: Any = flow.apply(variables, z, *given, method="decode")
     if decoding.log_det is None:
         return (decoding.x,)
     return decoding.x, base.standard_normal_log_prob(z) - decoding.log_det

@@ -102,7 +102,12 @@ def naive(flow: Any) -> Any | None:
 
 
 def alone(
-    model: Sampler, x: np.ndarray, *, density: bool = True, by_dimension: bool = False
+    model: Sampler,
+    x: np.ndarray,
+    cond: np.ndarray | None = None,
+    *,
+    density: bool = True,
+    by_dimension: bool = False,
 ) -> Iterator[Score]:
     """Times one batch of the flow alone, with the density of its samples.
 
@@ -110,24 +115,27 @@ def alone(
         model: flow and variables of one run.
         x: `[batch, *event]`, rows whose density is taken; they also say how many
             samples are drawn.
+        cond: condition of each, as the flow takes it.
         density: whether that of `x` is timed, of a model that has one.
         by_dimension: whether naive sampling is timed as well, of a model that has a
             density; of as many rows of the batch as take five seconds.
     """
-    noise = jax.random.key(0)
+    noise, given_rows = jax.random.key(0), () if cond is None else (cond,)
 
     # The programs that the scores run as well: of a deep network each takes long to
     # compile.
     def sampling(flow: Any, rows: int, metric: str, given: str = "") -> Score:
         decode = functools.partial(samplers.weigh_batch, flow)
         z = model.draw(noise, (rows, *x.shape[1:]))
-        return timed(metric, rows, decode, model.variables, z, given=given)
+        of_rows = (model.variables, z, *(c[:rows] for c in given_rows))
+        return timed(metric, rows, decode, *of_rows, given=given)
 
     yield sampling(model.flow, len(x), "sampling_ms", ALONE)
     if not (density and model.dense):
         return
     weigh = functools.partial(samplers.log_prob_batch, model.flow, samplers.AS_IT_IS)
-    taken = timed("density_ms", len(x), weigh, model.variables, noise, x, given=ALONE)
+    of_rows = (model.variables, noise, x, *given_rows)
+    taken = timed("density_ms", len(x), weigh, *of_rows, given=ALONE)
     yield taken
     slow = naive(model.flow) if by_dimension else None
     if slow is not None:

@@ -1,8 +1,11 @@
 """A student of a teacher's density, held against its teacher on samples of both.
 
-Everything is in the flow's own data space. The teacher's samples and those that are
-held against them come from different latents, so that the samples are independent;
-students of one teacher get the same latents, so that their differences are theirs.
+Everything is in the flow's own data space. Of a table given conditions, teacher and
+student sample for those of the test rows, and what compares rows compares them with
+their conditions: a sample that does not follow its condition is told apart. The
+teacher's samples and those that are held against them come from different latents, so
+that the samples are independent; students of one teacher get the same latents, so that
+their differences are theirs.
 """
 
 import dataclasses
@@ -30,6 +33,7 @@ TEACHER, HELD_OUT = "teacher", "test"
 MEDIAN, LEFT_OUT, P_VALUE = "median", "left_out", "p"
 # Streams of the key: the teacher's samples, and all that are compared with them.
 _OWN, _OTHERS = 0, 1
+_TRAIN, _TEST = 0, 2  # Splits.
 # Rows of a sample of which all pairs are taken.
 PAIRS = 2500
 # A network that is to tell fewer rows apart learns nothing.
@@ -111,6 +115,9 @@ class Reference(NamedTuple):
         bandwidth: of the MMD, the same for all.
         seed: of all that is drawn.
         settings: how much is done.
+        cond: `[rows, ...]`, what samples are drawn given, as the flow takes it; None
+            for a flow that takes none.
+        held_out_cond: `[rows, ...]`, likewise of the held-out rows.
     """
 
     teacher: Sampler
@@ -120,6 +127,8 @@ class Reference(NamedTuple):
     bandwidth: float
     seed: int
     settings: Settings
+    cond: np.ndarray | None = None
+    held_out_cond: np.ndarray | None = None
 
 
 class Scored(NamedTuple):
@@ -132,8 +141,8 @@ class Scored(NamedTuple):
 def scores(context: Context) -> Iterator[Score]:
     """The scorer of a run that learned a teacher's density; of others there is none.
 
-    Run r of a student is held against run r of the teacher, or its only run. Samples
-    of a condition are not held against a teacher's. Times are of the first run;
+    Run r of a student is held against run r of the teacher, or its only run. Images of
+    a class are not held against a teacher's. Times are of the first run;
     models of one architecture share them, since they differ in what they learned.
 
     Raises:
@@ -152,10 +161,11 @@ def scores(context: Context) -> Iterator[Score]:
     settings = settings_of(teacher, context.data, context.section)
     model = samplers.of(context.trained, context.run, settings.batch_size, fold=False)
     if context.run == 0 and settings.time_batch:
-        x = rows_of(teacher, context.data.test, settings.time_batch, 0)
+        timed = samplers.rows_of(teacher, context.data, _TEST, settings.time_batch, 0)
         dense = settings.density > 0
         yield from context.whole.once(
-            ("times", model.flow), lambda: list(cost.alone(model, x, density=dense))
+            ("times", model.flow),
+            lambda: list(cost.alone(model, *timed, density=dense)),
         )
     against = _reference(
         context.whole, teacher, 0 if teacher.runs == 1 else context.run
@@ -179,14 +189,14 @@ def floors(whole: Evaluation) -> Iterator[Result]:
     for run in range(teacher.runs):
         seed, taken = teacher.config.seed + run, []
         if run == 0 and settings.time_batch:
-            x = rows_of(teacher, whole.data.test, settings.time_batch, 0)
+            timed = samplers.rows_of(teacher, whole.data, _TEST, settings.time_batch, 0)
             model = samplers.of(teacher, 0, settings.batch_size, fold=False)
-            taken = list(cost.alone(model, x, by_dimension=True))
+            taken = list(cost.alone(model, *timed, by_dimension=True))
         against = _reference(whole, teacher, run)
-        known = rows_of(teacher, whole.data.train, settings.samples, seed)
+        known = samplers.rows_of(teacher, whole.data, _TRAIN, settings.samples, seed)
         for method, found in (
             ("teacher_again", of_teacher(against)),
-            ("training", of_rows(against, known)),
+            ("training", of_rows(against, *known)),
         ):
             pictured(whole).setdefault(method, found.teacher_log_prob)
             yield whole.baseline(method, (*found.scores, *taken), kind=kind, seed=seed)
@@ -210,7 +220,11 @@ def _learns(trained: Trained) -> bool:
 
 
 def reference(
-    teacher: Sampler, held_out: np.ndarray, settings: Settings, seed: int = 0
+    teacher: Sampler,
+    held_out: np.ndarray,
+    settings: Settings,
+    seed: int = 0,
+    held_out_cond: np.ndarray | None = None,
 ) -> Reference:
     """Draws the teacher's samples.
 
@@ -219,6 +233,8 @@ def reference(
         held_out: `[rows, *event]`, in the flow's own space.
         settings: how many.
         seed: of everything drawn.
+        held_out_cond: `[rows, ...]`, their conditions, which the samples are drawn
+            given too, one after another.
 
     Raises:
         ValueError: the teacher has no density.
@@ -229,13 +245,17 @@ def reference(
             "judged by its density, so give a flow"
         )
     key = jax.random.fold_in(jax.random.key(seed), _OWN)
-    samples, _ = teacher.weighed(key, (settings.samples, *held_out.shape[1:]))
+    shape, cond = (settings.samples, *held_out.shape[1:]), None
+    if held_out_cond is not None:
+        cond = held_out_cond[np.arange(settings.samples) % len(held_out_cond)]
+    samples, _ = teacher.weighed(key, shape, cond)
     bandwidth = math.nan
-    kept = _flat(samples[~exploded(samples, settings)])
+    kept = _flat(samples, cond)[~exploded(samples, settings)]
     if settings.judged and len(kept) > 1:
         bandwidth = two_sample.median_distance(kept, kept)
-    own = teacher.log_prob(samples)
-    return Reference(teacher, samples, own, held_out, bandwidth, seed, settings)
+    own = teacher.log_prob(samples, cond)
+    drawn = Reference(teacher, samples, own, held_out, bandwidth, seed, settings)
+    return drawn._replace(cond=cond, held_out_cond=held_out_cond)
 
 
 def of_student(against: Reference, student: Sampler) -> Scored:
@@ -257,14 +277,15 @@ def of_student(against: Reference, student: Sampler) -> Scored:
     """
     settings = against.settings
     x, own = _drawn(against, student)
-    found = of_rows(against, x)
+    found = of_rows(against, x, against.cond)
     if own is None:
         return found
     gap = own - found.teacher_log_prob
     found.scores.extend(_estimate("reverse_kl", gap, math.inf))
     if student.dense and settings.density:
-        samples = against.samples[: settings.density]
-        gap = against.log_prob[: settings.density] - student.log_prob(samples)
+        samples, cond = against.samples[: settings.density], against.cond
+        cond = None if cond is None else cond[: settings.density]
+        gap = against.log_prob[: settings.density] - student.log_prob(samples, cond)
         counted = ~exploded(samples, settings)
         found.scores.extend(_estimate("forward_kl", gap, math.inf, counted))
         found.scores.extend(_fit(against, student))
@@ -278,21 +299,28 @@ def of_teacher(against: Reference) -> Scored:
     divergences.
     """
     x, _ = _drawn(against, against.teacher)
-    found = of_rows(against, x)
+    found = of_rows(against, x, against.cond)
     if against.settings.density:
         found.scores.extend(_fit(against, against.teacher))
     return found
 
 
-def of_rows(against: Reference, x: np.ndarray) -> Scored:
+def of_rows(
+    against: Reference, x: np.ndarray, cond: np.ndarray | None = None
+) -> Scored:
     """Scores of rows from anywhere, such as training data, which have no density.
 
     Exploded rows (not finite, or out of reach) are left out of distances and of the
     mean of log densities, and counted.
+
+    Args:
+        against: the teacher and its samples.
+        x: `[rows, *event]`.
+        cond: `[rows, ...]`, their conditions, of a teacher that takes some.
     """
     settings = against.settings
     far, own_far = exploded(x, settings), exploded(against.samples, settings)
-    log_p = against.teacher.log_prob(x)
+    log_p = against.teacher.log_prob(x, cond)
     found = [Score("exploded_percent", 100.0 * float(far.mean()), TEACHER, n=len(x))]
     found += _estimate("teacher_log_prob", log_p, -math.inf, ~far)
     ks = two_sample.kolmogorov_smirnov(
@@ -312,7 +340,8 @@ def of_rows(against: Reference, x: np.ndarray) -> Scored:
         shift = Score("log_prob_shift", gap.difference, TEACHER)
         found.append(shift._replace(low=gap.low, high=gap.high))
         found.append(Score("log_prob_shift", gap.p_value, TEACHER, P_VALUE))
-    found += _distances(against, x[~far], against.samples[~own_far])
+    compared = _flat(x, cond)[~far], _flat(against.samples, against.cond)[~own_far]
+    found += _distances(against, *compared)
     return Scored(found, log_p)
 
 
@@ -322,33 +351,27 @@ def exploded(x: np.ndarray, settings: Settings) -> np.ndarray:
     return ~np.all((flat <= settings.reach) & np.isfinite(flat), axis=1)
 
 
-def rows_of(trained: Trained, stored: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Rows of a split as the flow sees them, drawn without repetition."""
-    picked = np.random.default_rng(seed).permutation(len(stored))[:count]
-    key = jax.random.fold_in(jax.random.key(seed), 2)
-    encoded: Any = trained.preprocess.encode(key, jax.numpy.asarray(stored[picked]))
-    return np.asarray(encoded[0])
-
-
 def _reference(whole: Evaluation, teacher: Trained, run: int) -> Reference:
     def make() -> Reference:
         settings = settings_of(teacher, whole.data, whole.section)
         seed = teacher.config.seed + run
-        held_out = rows_of(teacher, whole.data.test, settings.samples, seed)
+        x, cond = samplers.rows_of(teacher, whole.data, _TEST, settings.samples, seed)
         model = samplers.of(teacher, run, settings.batch_size, fold=False)
-        return reference(model, held_out, settings, seed)
+        return reference(model, x, settings, seed, cond)
 
     return whole.once(("reference", run), make)
 
 
 def _drawn(against: Reference, model: Sampler) -> tuple[np.ndarray, np.ndarray | None]:
     key = jax.random.fold_in(jax.random.key(against.seed), _OTHERS)
-    return model.weighed(key, (against.settings.samples, *against.samples.shape[1:]))
+    return model.weighed(key, against.samples.shape, against.cond)
 
 
 def _fit(against: Reference, model: Sampler) -> list[Score]:
-    held_out = against.held_out[: against.settings.density]
-    fit = model.log_prob(held_out)
+    held_out, cond = against.held_out[: against.settings.density], None
+    if against.held_out_cond is not None:
+        cond = against.held_out_cond[: against.settings.density]
+    fit = model.log_prob(held_out, cond)
     return _estimate("data_log_prob", fit, -math.inf, split=HELD_OUT)
 
 
@@ -391,10 +414,10 @@ def _estimate(
 def _distances(
     against: Reference, x: np.ndarray, samples: np.ndarray
 ) -> Iterator[Score]:
-    """Scores that compare rows; exploded ones are left out before."""
+    """Scores that compare flat rows; exploded ones are left out before."""
+    known = _flat(against.held_out, against.held_out_cond)
     own, theirs, held_out = (
-        _flat(rows[: against.settings.judged])
-        for rows in (x, samples, against.held_out)
+        rows[: against.settings.judged] for rows in (x, samples, known)
     )
     n = len(own)
     if min(n, len(theirs), len(held_out)) < FEWEST:
@@ -409,5 +432,9 @@ def _distances(
         yield Score("c2st", told.p_value, split, P_VALUE)
 
 
-def _flat(x: np.ndarray) -> np.ndarray:
-    return x.reshape(len(x), math.prod(x.shape[1:]))
+def _flat(x: np.ndarray, cond: np.ndarray | None = None) -> np.ndarray:
+    """Rows as vectors, with their conditions behind."""
+    flat = x.reshape(len(x), math.prod(x.shape[1:]))
+    if cond is None:
+        return flat
+    return np.concatenate([flat, cond.reshape(len(cond), -1)], axis=1)

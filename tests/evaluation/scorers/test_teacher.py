@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import special
 
+from fdnf import types
 from fdnf.evaluation.core import stored
 from fdnf.evaluation.core.scores import Result, Run, write
 from fdnf.evaluation.models.sampler import Sampler
@@ -405,3 +406,49 @@ def test_runs_that_do_not_fit_are_refused():
     )
     with pytest.raises(ConfigError, match="2 runs, the student 1"):
         list(teacher.scores(Context(whole, "kl", 0)))
+
+
+def gaussian(slope, std):
+    """x given c is N(slope c, std^2) in each dimension; of another library."""
+
+    def encode(variables, x, cond):
+        z = (x - slope * cond) / std
+        prior = -0.5 * jnp.sum(z**2 + math.log(2 * math.pi), axis=1)
+        log_det = jnp.full(len(x), -3 * math.log(std))
+        return types.Encoding((z,), log_det, (z,), prior)
+
+    def decode(variables, z, cond):
+        x = slope * cond + std * z[0]
+        return types.Decoding(x, jnp.full(len(x), 3 * math.log(std)), (x,))
+
+    return Sampler(types.ExternalFlow(encode, decode), {}, batch_size=700)
+
+
+def test_students_are_held_against_a_teacher_given_conditions():
+    """One that ignores them has the right marginals, and is found out."""
+    rng = np.random.default_rng(0)
+    cond = rng.standard_normal((900, 3)).astype(np.float32)
+    noise = rng.standard_normal((900, 3)).astype(np.float32)
+    settings = Settings(samples=1400, density=700, judged=400, batch_size=700)
+    against = teacher.reference(
+        gaussian(0.8, 0.6), 0.8 * cond + 0.6 * noise, settings, 3, cond
+    )
+    same, deaf = (
+        got(teacher.of_student(against, gaussian(*how)))
+        for how in ((0.8, 0.6), (0.0, 1.0))
+    )
+    # Of each dimension log(0.6) + (1 + (0.8 c)^2) / (2 0.36) - 1/2.
+    squares = np.mean(np.sum(against.cond**2, axis=1))
+    expected = 3 * (math.log(0.6) + 1 / 0.72 - 0.5) + 0.64 / 0.72 * squares
+    found = deaf("reverse_kl", split="teacher")
+    assert abs(found.value - expected) < 4 * found.se
+    assert abs(same("reverse_kl", split="teacher").value) < 1e-4
+    for split in ("teacher", "test"):
+        assert deaf("c2st", split=split).value > 0.65
+        assert same("c2st", split=split).value < 0.6
+    for metric in ("sliced_wasserstein", "mmd"):
+        gaps = [each(metric, split="teacher").value for each in (same, deaf)]
+        assert gaps[0] < 0.5 * gaps[1]
+    assert same("data_log_prob", split="test").value > (
+        deaf("data_log_prob", split="test").value + 1
+    )
