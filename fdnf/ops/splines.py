@@ -49,7 +49,8 @@ class Spline:
 
     def _split(self, raw: Array) -> tuple[Array, Array, Array]:
         """Raw widths, heights and slopes."""
-        return raw[: self.bins], raw[self.bins : 2 * self.bins], raw[2 * self.bins :]
+        widths, heights, slopes = jnp.split(raw, [self.bins, 2 * self.bins])
+        return widths, heights, slopes
 
     @property
     def _offset(self) -> float:
@@ -104,15 +105,16 @@ def _where_inside(
 class _Bin(NamedTuple):
     """The bin of each element.
 
-    Corners and sizes are in units of `_Side.scale`, from the left end of the box.
+    Corners and sizes are in units of `_Side.scale`, from the left end of the box;
+    slopes are raw.
     """
 
     x: Array
     width: Array
     y: Array
     height: Array
-    slope: Array
-    next_slope: Array
+    raw_slope: Array
+    next_raw_slope: Array
 
 
 class _Side(NamedTuple):
@@ -153,10 +155,11 @@ def _value(spline: Spline, at: _Bin, t: Array) -> tuple[Array, Array]:
     mean, rest = _mean_slope(spline, at), 1 - t
     both = t * rest
     # Of positive terms only: s + (d_0 + d_1 - 2 s) t (1 - t), at least s / 2.
-    below = mean * (1 - 2 * both) + (at.slope + at.next_slope) * both
-    u = at.y + at.height * t * (mean * t + at.slope * rest) / below
+    left, right = _slope(spline, at.raw_slope), _slope(spline, at.next_raw_slope)
+    below = mean * (1 - 2 * both) + (left + right) * both
+    u = at.y + at.height * t * (mean * t + left * rest) / below
     ratio = mean / below
-    slope = at.next_slope * t * t + 2 * mean * both + at.slope * rest * rest
+    slope = right * t * t + 2 * mean * both + left * rest * rest
     return _side(spline, 1).back(u), jnp.log(slope * ratio * ratio)
 
 
@@ -176,7 +179,8 @@ def _place(spline: Spline, at: _Bin, y: Array) -> Array:
     mean = _mean_slope(spline, at)
     v = jnp.clip((_side(spline, 1).within(y) - at.y) / at.height, 0, 1)
     rest = 1 - v
-    b = at.slope * rest - at.next_slope * v
+    left, right = _slope(spline, at.raw_slope), _slope(spline, at.next_raw_slope)
+    b = left * rest - right * v
     q = 4 * mean * mean * v * rest
     far = jnp.abs(b) + jnp.sqrt(b * b + q)
     part = 2 * mean * v
@@ -194,9 +198,28 @@ def _clipped(x: Array, low: float, high: float) -> Array:
     return x - jax.lax.stop_gradient(x - jnp.clip(x, low, high))
 
 
+def _slope(spline: Spline, raw: Array) -> Array:
+    slope = spline.min_slope + _softplus(raw + spline._offset)
+    return jnp.minimum(slope, 1 / spline.min_slope)
+
+
+@jax.custom_jvp
+def _softplus(x: Array) -> Array:
+    return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
+
+
+@_softplus.defjvp
+def _softplus_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    (x,), (change,) = primals, tangents
+    return _softplus(x), change / (1 + jnp.exp(-jnp.maximum(x, -40)))
+
+
 @rules.ruled(statics=2)
 def _bin(spline: Spline, side: int, raw: Array, v: Array) -> tuple[_Bin, Array]:
     """The bin of each element, and its number.
+
+    Written out bin by bin: reductions over the first axis, and what they are made of,
+    take thirty times as long on CPUs.
 
     Args:
       spline: says how raw numbers are read.
@@ -205,12 +228,14 @@ def _bin(spline: Spline, side: int, raw: Array, v: Array) -> tuple[_Bin, Array]:
       v: inside the box.
     """
     *shares, slopes = spline._split(raw)
-    # One number for all comparisons, which else may be computed more than once.
-    u = jax.lax.optimization_barrier(_side(spline, side).within(v))
-    zero = jnp.zeros_like(v)
-    corners, sizes = [], []
+    u, zero = _side(spline, side).within(v), jnp.zeros_like(v)
+    corners, sizes, total = [], [], zero
     for axis, share in enumerate(shares):
-        size = list(jax.nn.softmax(share, axis=0) + _side(spline, axis).least)
+        peak, total = _normal(share)
+        size = [
+            jnp.exp(share[k] - peak) / total + _side(spline, axis).least
+            for k in range(spline.bins)
+        ]
         sizes.append(size)
         corners.append([zero, *itertools.accumulate(size[:-1])])
 
@@ -220,60 +245,71 @@ def _bin(spline: Spline, side: int, raw: Array, v: Array) -> tuple[_Bin, Array]:
 
     at_knots = [raw_slope(knot) for knot in range(spline.bins + 1)]
     columns = [corners[0], sizes[0], corners[1], sizes[1], at_knots[:-1], at_knots[1:]]
-    found, number = [column[0] for column in columns], jnp.zeros_like(v, jnp.int32)
+    found, number = [column[0] for column in columns], zero
     for k in range(1, spline.bins):
         passed = u >= corners[side][k]
-        number = jnp.where(passed, k, number)
+        number = jnp.where(passed, float(k), number)
         found = [
             jnp.where(passed, column[k], before)
             for column, before in zip(columns, found, strict=True)
         ]
-    x, width, y, height, slope, next_slope = found
-    ends = (_slope(spline, each) for each in (slope, next_slope))
-    return _Bin(x, width, y, height, *ends), number
+    return _Bin(*(_kept(each, total) for each in found)), _kept(number, total)
 
 
-def _slope(spline: Spline, raw: Array) -> Array:
-    slope = spline.min_slope + jax.nn.softplus(raw + spline._offset)
-    return jnp.minimum(slope, 1 / spline.min_slope)
+def _normal(raw: Array) -> tuple[Array, Array]:
+    """Largest of the raw numbers, and the sum of exp(raw - largest)."""
+    peak = jax.lax.stop_gradient(functools.reduce(jnp.maximum, list(raw)))
+    total = functools.reduce(jnp.add, [jnp.exp(each - peak) for each in raw])
+    return _kept(peak, total), total
+
+
+def _kept(x: Array, positive: Array) -> Array:
+    """The same x, computed once.
+
+    XLA's CPU compiler computes what is cheap again in each loop that reads it, a choice
+    among eight bins in each of 23 columns of a gradient. A division is not cheap to it.
+    """
+    return x / jnp.sign(positive)
 
 
 @_bin.defjvp
 def _bin_jvp(
     spline: Spline, side: int, primals: Any, tangents: Any
 ) -> tuple[tuple[_Bin, Array], tuple[_Bin, Array]]:
-    """The bin's number does not change; its corners do by the softmaxes' slopes."""
+    """The bin's number does not change; its corners do by the softmaxes' slopes.
+
+    A knot is a sum of parts p_j of a softmax, whose change is p_j (d_j - sum_i p_i d_i)
+    for that of d of the raw numbers. Said with sums over d alone, so that the reverse
+    pass has products only.
+    """
     (raw, v), change = primals, spline._split(tangents[0])
     found, number = _bin(spline, side, raw, v)
-    bins = jnp.arange(spline.bins).reshape(-1, *[1] * v.ndim)
-    below, own = bins < number, bins == number
 
-    def corner(raw: Array, change: Array) -> tuple[Array, Array]:
-        part = jax.nn.softmax(raw, axis=0)
-        moved = part * change
-        moved = moved - part * jnp.sum(moved, axis=0)
-        low, size = (jnp.where(which, moved, 0) for which in (below, own))
-        return jnp.sum(low, axis=0), jnp.sum(size, axis=0)
+    def index(count: int) -> Array:
+        return jnp.arange(count, dtype=v.dtype).reshape(-1, *[1] * v.ndim)
 
-    def end(slope: Array, offset: int) -> Array:
-        index = [spline._slope_index(k + offset) for k in range(spline.bins)]
-        terms = [
-            jnp.where(number == k, change[2][i], 0)
-            for k, i in enumerate(index)
-            if i is not None
-        ]
-        # The derivative of softplus, said by its value.
-        by_raw = -jnp.expm1(spline.min_slope - slope)
-        return jnp.where(slope < 1 / spline.min_slope, by_raw, 0) * sum(terms)
+    def corner(axis: int, low: Array, size: Array) -> tuple[Array, Array]:
+        share = spline._split(raw)[axis]
+        peak, total = _normal(share)
+        least, bins = _side(spline, axis).least, index(spline.bins)
+        moved = jnp.exp(share - peak) * change[axis]
+        mean = jnp.sum(moved, axis=0) / total
+        below = jnp.sum(jnp.where(bins < number, moved, 0), axis=0) / total
+        own = jnp.sum(jnp.where(bins == number, moved, 0), axis=0) / total
+        return below - (low - number * least) * mean, own - (size - least) * mean
 
-    widths, heights, _ = spline._split(raw)
+    def end(knot: Array) -> Array:
+        slopes = index(change[2].shape[0])
+        at = knot % spline.bins if spline.circular else knot - 1
+        return jnp.sum(jnp.where(slopes == at, change[2], 0), axis=0)
+
     moved = _Bin(
-        *corner(widths, change[0]),
-        *corner(heights, change[1]),
-        end(found.slope, 0),
-        end(found.next_slope, 1),
+        *corner(0, found.x, found.width),
+        *corner(1, found.y, found.height),
+        end(number),
+        end(number + 1),
     )
-    return (found, number), (moved, number)
+    return (found, number), (moved, jnp.zeros_like(number))
 
 
 @rules.ruled(statics=1)
