@@ -15,7 +15,7 @@ four additive levels, which cannot be compared with the student level by level.
 from configs import glow
 
 TEACHER = {"levels": 3, "steps": 32, "hidden": 512}
-TEACHER_61M = {"levels": 4, "steps": 32, "hidden": 512, "transform": "additive"}
+TEACHER_61M = {"levels": 4, "steps": 32, "hidden": 512, "transformer": "additive"}
 STUDENT = {"levels": 3, "steps": 16, "hidden": 256}
 
 

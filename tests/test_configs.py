@@ -221,7 +221,7 @@ def row(config, words):
     if data in EVENTS and len(EVENTS[data]) == 1:
         return f"{name},{config.role},{EVENTS[data][0]}"
     if name == "glow":
-        additive = ",additive" * (config.model.args.get("transform") == "additive")
+        additive = ",additive" * (config.model.args.get("transformer") == "additive")
         return f"{data},{config.role}{additive}"
     if data == "div2k":
         return f"{name},x8" if "x8" in words else f"{name},x4"

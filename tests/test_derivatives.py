@@ -58,6 +58,20 @@ CASES = [
         (2, 2, 1),
         noise=0.2,
     ),
+    Case(
+        "realnvp_spline",
+        RealNVP(
+            2,
+            (4, 4),
+            unroll=1,
+            transformer={"name": "spline", "bins": 3},
+            partition="half",
+            mixing="reverse",
+            conditioner="residual",
+        ),
+        (3,),
+        noise=0.7,
+    ),
     Case("realnvp", RealNVP(unroll=1, steps=2, hidden=(4,)), (3,), noise=0.4),
     Case(
         "srflow",

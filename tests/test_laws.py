@@ -27,7 +27,7 @@ from fdnf.flows.nice import NICE
 from fdnf.flows.pixelcnn import PixelCNN, PixelIAF
 from fdnf.flows.realnvp import MultiScaleRealNVP, RealNVP
 from fdnf.nets.conv import ConvBlock, ConvResNet
-from fdnf.nets.mlp import MLP
+from fdnf.nets.mlp import MLP, ResidualMLP
 from fdnf.ops import autoregressive_inverse
 from tests import laws
 from tests.flows import test_waveglow
@@ -35,6 +35,9 @@ from tests.flows.tiny_srflow import SIZES, OfVectors
 
 IMAGE = (4, 3, 3)
 TIGHT = {"tolerance": 1e-13}
+SPLINE = {"name": "spline", "bins": 3, "box": 2.0}
+# Where a spline is steep, rounding grows by its slope.
+ROUGH = {"noise": 0.6, "tolerance": 1e-3}
 
 
 class ConvNet(nn.Module):
@@ -81,7 +84,7 @@ BIJECTORS = [
             f"coupling_{kind}_{partition}{'_swap' * swap}",
             Coupling(
                 MLP((6,), "tanh"),
-                transform="additive" if kind == "additive" else "affine",
+                transformer="additive" if kind == "additive" else "affine",
                 log_scale="sigmoid" if kind == "additive" else kind,
                 partition=partition,
                 swap=swap,
@@ -93,6 +96,22 @@ BIJECTORS = [
         for swap in (False, True)
     ),
     Case("coupling_cond", Coupling(MLP((6,), "tanh")), (5,), 2),
+    Case("coupling_spline", Coupling(MLP((6,), "tanh"), SPLINE), (7,), **ROUGH),
+    Case(
+        "coupling_spline_alternating_swap_cond",
+        Coupling(
+            ResidualMLP((6, 6), "tanh"), SPLINE, partition="alternating", swap=True
+        ),
+        (3,),
+        2,
+        **ROUGH,
+    ),
+    Case(
+        "coupling_spline_checkerboard",
+        Coupling(ConvNet(), SPLINE, partition="checkerboard"),
+        (3, 2, 1),
+        **ROUGH,
+    ),
     *(
         Case(
             f"coupling_image_{partition}{'_swap' * swap}",
@@ -157,7 +176,8 @@ BIJECTORS = [
 FLOWS = [
     Case("glow", TabularGlow(unroll=1, steps=3, hidden=8, depth=2), (5,)),
     Case(
-        "glow_additive", TabularGlow(unroll=1, steps=2, hidden=8, transform="additive")
+        "glow_additive",
+        TabularGlow(unroll=1, steps=2, hidden=8, transformer="additive"),
     ),
     Case("glow_plu", TabularGlow(unroll=1, steps=2, hidden=8, depth=2, plu=True), (5,)),
     Case("glow_cond", TabularGlow(unroll=1, steps=2, hidden=8, depth=1), context=2),
@@ -175,7 +195,8 @@ FLOWS = [
         for name, glow in (
             ("plu", Glow(2, 2, 4)),
             ("full", Glow(2, 2, 4, plu=False, learn_top=True)),
-            ("additive", Glow(1, 2, 4, transform="additive")),
+            ("additive", Glow(1, 2, 4, transformer="additive")),
+            ("spline", Glow(1, 2, 4, transformer=SPLINE)),
             ("unrolled", Glow(1, 2, 4, unroll=None, remat=False)),
         )
     ),
@@ -189,6 +210,28 @@ FLOWS = [
     drawn("pixelcnn_cond", PixelCNN(1, 2, 1, 1, tolerance=1e-13), (2, 2, 2), 2, 0.5),
     drawn("pixelcnn_iaf", PixelIAF(2, 2, 1, 1, tolerance=1e-13), (2, 3, 1), noise=0.5),
     Case("realnvp", RealNVP(unroll=1, steps=2, hidden=(8,)), (5,), noise=0.4),
+    Case(
+        "realnvp_spline_reverse_cond",
+        RealNVP(
+            3,
+            (8, 8),
+            unroll=1,
+            transformer=SPLINE,
+            partition="half",
+            mixing="reverse",
+            conditioner="residual",
+            embedding=(4,),
+        ),
+        (3,),
+        context=2,
+        **ROUGH,
+    ),
+    Case(
+        "realnvp_spline_lu",
+        RealNVP(2, (8,), unroll=1, transformer=SPLINE, partition="half", mixing="lu"),
+        (2,),
+        **ROUGH,
+    ),
     Case("realnvp_cond", RealNVP(unroll=1, steps=2, hidden=(8,)), context=2, noise=0.4),
     drawn(
         "srflow",

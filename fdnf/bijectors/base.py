@@ -1,6 +1,7 @@
 """What a bijector is."""
 
 import flax.linen as nn
+from jaxtyping import Array
 
 from fdnf.types import Context, Events, LogDet, Mapped
 
@@ -24,6 +25,16 @@ class Bijector(nn.Module):
     def inverse(self, y: Events, cond: Context | None = None) -> tuple[Mapped, LogDet]:
         """Maps `y` back to `x` and gives log |det dx/dy|."""
         raise NotImplementedError
+
+    def parameters(
+        self, x: Events, cond: Context | None = None
+    ) -> tuple[Mapped, tuple[Array, ...]]:
+        """`forward` of `x`, and the raw numbers of each transformer on the way.
+
+        Those of one are [batch, outputs, *elements], in the order of its own elements.
+        What has none gives an empty tuple.
+        """
+        return self.forward(x, cond)[0], ()
 
     def __call__(self, x: Events, cond: Context | None = None) -> tuple[Mapped, LogDet]:
         """Runs `forward`; what `init` calls."""

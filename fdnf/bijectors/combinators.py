@@ -22,6 +22,7 @@ PROBES = "probes"
 
 # Activations may be of several shapes.
 Trace = tuple[Mapped, LogDet, tuple[Array, ...]]
+Parameters = tuple[Mapped, tuple[Array, ...]]
 
 
 class Report(NamedTuple):
@@ -70,6 +71,14 @@ class Chain(Bijector):
     def inverse(self, y: Events, cond: Context | None = None) -> tuple[Mapped, LogDet]:
         """Applies the parts' inverses in reverse order."""
         return self.trace_inverse(y, cond)[:2]
+
+    def parameters(self, x: Events, cond: Context | None = None) -> Parameters:
+        """Of all parts, in order."""
+        found = []
+        for part in self.parts:
+            x, own = part.parameters(x, cond)
+            found += own
+        return x, tuple(found)
 
 
 class Repeat(Bijector):
@@ -182,6 +191,17 @@ class Repeat(Bijector):
         """Applies the steps' inverses in reverse order."""
         return self._inverse(y, cond, False)[:2]
 
+    def parameters(self, x: Events, cond: Context | None = None) -> Parameters:
+        """Of all steps, in order."""
+
+        def body(step, carry, cond):
+            x, log_det = carry
+            y, own = step.parameters(x, cond)
+            return (y, log_det), own
+
+        y, _, stacked = self._scan(body, x, cond, reverse=False)
+        return y, tuple(own[i] for i in range(self.length) for own in stacked)
+
 
 def joined(reports: Sequence[Report]) -> Report:
     """The report of all layers, of those of some, in the order of the data."""
@@ -200,6 +220,11 @@ class Invert(Bijector):
     def inverse(self, y: Events, cond: Context | None = None) -> tuple[Mapped, LogDet]:
         """The wrapped bijector's `forward`."""
         return self.bijector.forward(y, cond)
+
+    def parameters(self, x: Events, cond: Context | None = None) -> Parameters:
+        """The wrapped bijector's, of what it maps to `x`."""
+        y, _ = self.forward(x, cond)
+        return y, self.bijector.parameters(y, cond)[1]
 
 
 class Reverse(Bijector):

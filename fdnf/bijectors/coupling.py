@@ -1,42 +1,51 @@
 """Coupling layers: one part of the event, or the condition, moves the other."""
 
+from typing import Any
+
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from fdnf.bijectors import transformers
 from fdnf.bijectors.base import Bijector
+from fdnf.bijectors.transformers import Transformer
 from fdnf.ops import conditioners
 from fdnf.types import Context, Events, LogDet
 
-TRANSFORMS = ("affine", "additive")
-LOG_SCALES = ("sigmoid", "tanh")
 PARTITIONS = ("half", "alternating", "checkerboard")
 
 
 class Coupling(Bijector):
-    """Affine or additive coupling; the conditioner is an attribute.
+    """y1 = x1, y2 = transformer(x2; conditioner(x1)), each element of x2 by itself.
 
-    affine:   y2 = (x2 + shift(x1)) * exp(log_scale(x1)),   y1 = x1
-    additive: y2 = x2 + shift(x1),                          y1 = x1
+    affine:   y2 = (x2 + shift(x1)) * exp(log_scale(x1))
+    additive: y2 = x2 + shift(x1)
+    spline:   y2 = a monotone rational-quadratic spline of x2, its knots given by x1
 
     With `partition="half"`, x1 is the first half of the channels (the smaller one
     when their number is odd), and the conditioner sees and gives only what it needs.
     Otherwise a mask says what x1 is; the conditioner sees the event with x2 zeroed,
-    and gives as many channels as the event has.
+    and gives as many channels as the event has, those of x1 unused. Of alternating
+    channels moved by a spline or another transformer of many numbers it gives those of
+    x2 alone.
 
     Args:
       conditioner: module called as `conditioner(x1, features, cond)`.
-      transform: "affine" or "additive".
-      log_scale: "sigmoid", in (log floor, 0), as Glow; or "tanh", in (-5, 5).
+      transformer: "affine", "additive", "spline", a mapping with one of these as its
+        `name` and the transformer's attributes, or a `Transformer`.
+      log_scale: of "affine": "sigmoid", in (log floor, 0), as Glow; or "tanh", in
+        (-5, 5).
       floor: smallest scale of "sigmoid", what the inverse divides by.
       partition: "half", "alternating" (channels), or "checkerboard" (positions).
       swap: exchanges the roles of the two parts.
 
-    Reference: Dinh et al. (2017), section 3.2; Kingma and Dhariwal (2018), table 1.
+    Reference: Dinh et al. (2017), section 3.2; Kingma and Dhariwal (2018), table 1;
+    Durkan et al. (2019), section 3.
     """
 
     conditioner: nn.Module
-    transform: str = "affine"
+    transformer: Any = "affine"
     log_scale: str = "sigmoid"
     floor: float = 1e-3
     partition: str = "half"
@@ -44,15 +53,23 @@ class Coupling(Bijector):
 
     def __post_init__(self):
         for name, known in (
-            ("transform", TRANSFORMS),
-            ("log_scale", LOG_SCALES),
+            ("log_scale", transformers.LOG_SCALES),
             ("partition", PARTITIONS),
         ):
             if getattr(self, name) not in known:
                 raise ValueError(
                     f"Coupling({name}={getattr(self, name)!r}): expected one of {known}"
                 )
+        made = self._made()
+        # A name stays one: what "affine" is, the attributes beside it say.
+        if not isinstance(self.transformer, str):
+            self.transformer = made
         super().__post_init__()
+
+    def _made(self) -> Transformer:
+        return transformers.of_coupling(
+            self.transformer, log_scale=self.log_scale, floor=self.floor
+        )
 
     def _split(self, x: Events) -> tuple[Array, Array]:
         """(x1, x2), as wide as they are."""
@@ -71,55 +88,95 @@ class Coupling(Bijector):
                 f"a checkerboard needs images [batch, height, width, channels], "
                 f"got shape {x.shape}"
             )
-        board = conditioners.checkerboard(x.shape[1], x.shape[2])
-        board = 1 - board if parity else board
+        board = conditioners.checkerboard(x.shape[1], x.shape[2], parity)
         return jnp.asarray(board, x.dtype)[..., None]
 
-    def _shift_and_log_scale(
-        self, x1: Array, features: int, cond: Context | None
-    ) -> tuple[Array, Array]:
-        if self.transform == "additive":
-            shift = self.conditioner(x1, features, cond)
-            return shift, jnp.zeros_like(shift)
-        shift, raw = jnp.split(self.conditioner(x1, 2 * features, cond), 2, axis=-1)
-        if self.log_scale == "tanh":
-            return shift, conditioners.soft_clamp(raw)
-        return shift, conditioners.sigmoid_log_scale(raw, self.floor)
+    def _parts(self, x: Events) -> tuple[Array, Array, Array | None]:
+        """What the conditioner sees, what is moved, and the mask of what is not.
 
-    def _check(self, x: Events) -> None:
+        Without a mask, all of what is moved is.
+        """
         if x.shape[-1] < 2 and self.partition != "checkerboard":
             raise ValueError(
                 f"a coupling splits the channels and needs at least 2, got {x.shape}"
             )
-
-    def _apply(self, x: Events, cond: Context | None, inverse: bool):
-        self._check(x)
         if self.partition == "half":
-            x1, x2 = self._split(x)
-            keep = None
-        else:
-            keep = self._mask(x)
-            x1, x2 = x * keep, x
-        shift, log_scale = self._shift_and_log_scale(x1, x2.shape[-1], cond)
-        if keep is not None:
-            shift, log_scale = shift * (1 - keep), log_scale * (1 - keep)
-        if inverse:
-            moved = x2 * jnp.exp(-log_scale) - shift
-        else:
-            moved = (x2 + shift) * jnp.exp(log_scale)
-        log_det = jnp.sum(log_scale, axis=tuple(range(1, log_scale.ndim)))
-        if keep is None:
+            return *self._split(x), None
+        keep = self._mask(x)
+        seen = x * keep
+        if self._gathers():
+            return seen, x[..., 1 - int(self.swap) :: 2], None
+        return seen, x, keep
+
+    def _gathers(self) -> bool:
+        """Whether x2 is taken out of alternating channels.
+
+        Affine maps are cheap, and their weights are stored with all channels.
+        """
+        return self.partition == "alternating" and not self._is_affine()
+
+    def _is_affine(self) -> bool:
+        return isinstance(self._made(), transformers.ShiftScale | transformers.Shift)
+
+    def _whole(self, x: Events, x1: Array, moved: Array) -> Events:
+        """The event whose part x2 is replaced by `moved`."""
+        if self.partition == "half":
             parts = [moved, x1] if self.swap else [x1, moved]
-            moved = jnp.concatenate(parts, axis=-1)
-        return moved, -log_det if inverse else log_det
+            return jnp.concatenate(parts, axis=-1)
+        keep = self._mask(x)
+        if self._gathers():
+            # Zeros between: a scatter would be slow, and so would its gradient.
+            before = 1 - int(self.swap)
+            after = x.shape[-1] - before - 2 * moved.shape[-1] + 1
+            sides = ((0, 0, 0),) * (x.ndim - 1)
+            zero = jnp.zeros((), moved.dtype)
+            moved = jax.lax.pad(moved, zero, (*sides, (before, after, 1)))
+        return jnp.where(keep > 0, x, moved)
+
+    def _raw(self, x1: Array, x2: Array, cond: Context | None) -> Array:
+        """Raw numbers of the transformer, [*x2.shape[:-1], outputs * channels of x2].
+
+        Number j of channel i is column j * channels + i.
+        """
+        return self.conditioner(x1, self._made().outputs * x2.shape[-1], cond)
+
+    def _apply(
+        self, x: Events, cond: Context | None, inverse: bool
+    ) -> tuple[Events, LogDet, list[Array]]:
+        transformer = self._made()
+        x1, x2, keep = self._parts(x)
+        out = self._raw(x1, x2, cond)
+        numbers = jnp.split(out, transformer.outputs, axis=-1)
+        move: Any = transformer.inverse if inverse else transformer.forward
+        if self._is_affine():
+            moves = None if keep is None else 1 - keep
+            moved, log_slope = move(numbers, x2, moves)
+        else:
+            moved, log_slope = move(jnp.stack(numbers), x2)
+            if keep is not None:
+                log_slope = jnp.where(keep > 0, 0, log_slope)
+        y = (
+            moved
+            if self._is_affine() and keep is not None
+            else self._whole(x, x1, moved)
+        )
+        log_det = jnp.sum(log_slope, axis=tuple(range(1, log_slope.ndim)))
+        return y, log_det, numbers
 
     def forward(self, x: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
         """Moves x2."""
-        return self._apply(x, cond, inverse=False)
+        return self._apply(x, cond, inverse=False)[:2]
 
     def inverse(self, y: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
         """Moves x2 back."""
-        return self._apply(y, cond, inverse=True)
+        return self._apply(y, cond, inverse=True)[:2]
+
+    def parameters(
+        self, x: Events, cond: Context | None = None
+    ) -> tuple[Events, tuple[Array, ...]]:
+        """`forward`, and the raw numbers of what it moves, [batch, outputs, ...]."""
+        y, _, numbers = self._apply(x, cond, inverse=False)
+        return y, (jnp.stack(numbers, axis=1),)
 
 
 class WaveCoupling(Bijector):

@@ -9,6 +9,7 @@ is one array and nothing is gathered.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -164,6 +165,103 @@ class RationalQuadratic(splines.Spline, Transformer):
         return splines.inverse(self, raw, y)
 
 
+LOG_SCALES = ("sigmoid", "tanh")
+
+
+@dataclasses.dataclass(frozen=True)
+class ShiftScale(Transformer):
+    """y = (x + shift) exp(log_scale), raw = (shift, b): the couplings' affine map.
+
+    Args:
+      log_scale: "sigmoid", log_scale in (log floor, 0), as Glow, of which raw = 0 is
+        near the identity only; or "tanh", soft_clamp(b), in (-bound, bound).
+      floor: smallest scale of "sigmoid", what the inverse divides by.
+      bound: of "tanh".
+
+    Reference: Dinh et al. (2017), section 3.2; Kingma and Dhariwal (2018), table 1.
+    """
+
+    log_scale: str = "sigmoid"
+    floor: float = 1e-3
+    bound: float = 5.0
+
+    def __post_init__(self):
+        for name, holds, wanted in (
+            ("log_scale", self.log_scale in LOG_SCALES, f"one of {LOG_SCALES}"),
+            ("floor", 0 <= self.floor < 1, "at least 0 and below 1"),
+            ("bound", self.bound > 0, "a number above 0"),
+        ):
+            if not holds:
+                raise ValueError(
+                    f"ShiftScale({name}={getattr(self, name)!r}): expected {wanted}"
+                )
+
+    @property
+    def outputs(self) -> int:
+        """Shift and raw log-scale."""
+        return 2
+
+    def _parts(
+        self, raw: Raw | list[Array], moves: Array | None
+    ) -> tuple[Elements, Elements]:
+        """Shift and log-scale."""
+        shift, log_scale = raw
+        if self.log_scale == "tanh":
+            log_scale = conditioners.soft_clamp(log_scale, self.bound)
+        else:
+            log_scale = conditioners.sigmoid_log_scale(log_scale, self.floor)
+        if moves is None:
+            return shift, log_scale
+        return shift * moves, log_scale * moves
+
+    def forward(
+        self, raw: Raw | list[Array], x: Elements, moves: Array | None = None
+    ) -> Mapped:
+        """Shifts, then scales.
+
+        Args:
+          raw: shift and b.
+          x: the elements.
+          moves: 0 for elements that stay as they are, else 1.
+        """
+        shift, log_scale = self._parts(raw, moves)
+        return (x + shift) * jnp.exp(log_scale), log_scale
+
+    def inverse(
+        self, raw: Raw | list[Array], y: Elements, moves: Array | None = None
+    ) -> Mapped:
+        """Scales back, then shifts back; arguments as of `forward`."""
+        shift, log_scale = self._parts(raw, moves)
+        return y * jnp.exp(-log_scale) - shift, -log_scale
+
+
+@dataclasses.dataclass(frozen=True)
+class Shift(Transformer):
+    """y = x + shift, raw = (shift,): the couplings' additive map.
+
+    Reference: Dinh et al. (2015), NICE, section 3.2.
+    """
+
+    @property
+    def outputs(self) -> int:
+        """The shift."""
+        return 1
+
+    def forward(
+        self, raw: Raw | list[Array], x: Elements, moves: Array | None = None
+    ) -> Mapped:
+        """Shifts; `moves` as of `ShiftScale.forward`."""
+        shift = raw[0] if moves is None else raw[0] * moves
+        return x + shift, jnp.zeros_like(x)
+
+    def inverse(
+        self, raw: Raw | list[Array], y: Elements, moves: Array | None = None
+    ) -> Mapped:
+        """Shifts back."""
+        shift = raw[0] if moves is None else raw[0] * moves
+        return y - shift, jnp.zeros_like(y)
+
+
 TRANSFORMERS: dict[str, type[Transformer]] = {
     "affine": Affine,
     "additive": Additive,
@@ -171,12 +269,23 @@ TRANSFORMERS: dict[str, type[Transformer]] = {
 }
 
 
-def make(value: Any) -> Transformer:
+# Of couplings, whose affine maps shift first, by what is added.
+COUPLED: dict[str, type[Transformer]] = {
+    **TRANSFORMERS,
+    "affine": ShiftScale,
+    "additive": Shift,
+}
+
+
+def make(
+    value: Any, known: Mapping[str, type[Transformer]] = TRANSFORMERS
+) -> Transformer:
     """The transformer that a flow's attribute names.
 
     Args:
       value: a Transformer; a name in `TRANSFORMERS`; or a mapping of "name" and the
         settings that differ from its defaults, {"name": "spline", "bins": 16}.
+      known: transformers by name.
 
     Raises:
       ValueError: for what is none of these, with what is known.
@@ -186,18 +295,34 @@ def make(value: Any) -> Transformer:
     # A ConfigDict is no Mapping.
     settings = dict(value) if hasattr(value, "items") else {"name": value}
     name = settings.pop("name", None)
-    if not isinstance(name, str) or name not in TRANSFORMERS:
+    if not isinstance(name, str) or name not in known:
         raise ValueError(
-            f"transformer is {value!r}: expected one of {sorted(TRANSFORMERS)}, or a "
+            f"transformer is {value!r}: expected one of {sorted(known)}, or a "
             'mapping with one of them as "name" and its settings, as '
             '{"name": "spline", "bins": 8}'
         )
-    kind = TRANSFORMERS[name]
-    known = [field.name for field in dataclasses.fields(kind)]
-    unknown = sorted(set(settings) - set(known))
+    kind = known[name]
+    fields = [field.name for field in dataclasses.fields(kind)]
+    unknown = sorted(set(settings) - set(fields))
     if unknown:
         raise ValueError(
             f"transformer {name!r} has no {', '.join(map(repr, unknown))}; it has "
-            f"{', '.join(known) or 'no settings'}"
+            f"{', '.join(fields) or 'no settings'}"
         )
     return kind(**settings)
+
+
+def of_coupling(value: Any, **affine: Any) -> Transformer:
+    """The transformer that a coupling flow's attribute names.
+
+    Args:
+      value: as of `make`, names as in `COUPLED`.
+      affine: settings of "affine", where `value` does not give them.
+
+    Raises:
+      ValueError: as `make`.
+    """
+    settings = dict(value) if hasattr(value, "items") else {"name": value}
+    if settings.get("name") == "affine":
+        value = {**affine, **settings}
+    return make(value, COUPLED)

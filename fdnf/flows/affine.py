@@ -30,7 +30,7 @@ class Affine(FlowModule):
     start: str = "identity"
 
     event_axes = ("dim",)
-    conditional = False
+    condition_axes = ()
 
     def _made_with(self, params: Any) -> Made | None:
         return Made(params["mu"].shape, None)

@@ -9,6 +9,7 @@ from jax import core
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from fdnf.bijectors.combinators import Chain, Repeat
+from fdnf.nets import mlp
 from fdnf.ops import entering, rows, statistics
 from fdnf.types import Context, Decoding, Encoding, Events, Given, LogDet, Passed
 
@@ -54,6 +55,41 @@ class FlowModule(entering.Model):
     # Whether `encode` estimates its log-determinant where it is given a key, as
     # `apply(..., rngs={"probes": key})`: unbiased, and cheaper than without.
     estimates: ClassVar[bool] = False
+    # Widths of the network that a vector condition passes first, which all blocks
+    # share; an attribute of the flows that have one.
+    embedding = None
+
+    def __post_init__(self):
+        if self.embedding is not None and not tuple(self.embedding):
+            raise ValueError(
+                f"{type(self).__name__}(embedding=()): expected a width at least; "
+                "None for the condition as it is"
+            )
+        super().__post_init__()
+
+    def _make_embedder(self) -> None:
+        """For `setup`."""
+        if self.embedding is not None:
+            self.embedder = mlp.Embedding(tuple(self.embedding))
+
+    def _embedded(self, cond: Array | None) -> Array | None:
+        if self.embedding is None:
+            return cond
+        if cond is None or cond.ndim != 2:
+            given = "no condition" if cond is None else f"one of shape {cond.shape}"
+            raise ValueError(
+                f"{self._name}(embedding={tuple(self.embedding)}) with {given}: "
+                "expected a vector a row, [batch, features]; embedding=None without"
+            )
+        return self.embedder(cond)
+
+    def _made(self) -> entering.Made | None:
+        made = super()._made()
+        if made is None or self.embedding is None:
+            return made
+        # What the blocks were made with are features.
+        first = self.variables["params"]["embedder"]["dense_0"]["kernel"]
+        return made._replace(cond=(first.shape[-2],))
 
     def _encode(self, x: Events, cond: Context | None):
         raise NotImplementedError
@@ -106,6 +142,32 @@ class FlowModule(entering.Model):
         """Log density of each row of `x`, in nats."""
         return self.encode(x, cond).log_prob
 
+    def block_parameters(
+        self, x: Given, cond: Given | None = None
+    ) -> tuple[Array, ...]:
+        """What the network of each block says of data: its transformer's raw numbers.
+
+        Args:
+          x: data.
+          cond: context.
+
+        Returns:
+          One array a block (a masked layer or a coupling), in the order of `encode`:
+          `[batch, outputs, *elements]` for the elements that it moves.
+
+        Raises:
+          ValueError: as `encode`, or of a flow without such blocks.
+        """
+        x = self._given_data(x)
+        found = self._parameters(x, self._given_condition(cond, x.shape[0]))
+        if not found:
+            raise ValueError(f"{type(self).__name__} has no blocks with a transformer")
+        return found
+
+    def _parameters(self, x: Events, cond: Context | None) -> tuple[Array, ...]:
+        del x, cond
+        return ()
+
     def sample(
         self,
         key: PRNGKeyArray,
@@ -147,17 +209,45 @@ class StackFlow(FlowModule):
 
     def setup(self):
         """Makes the stack."""
+        self._make_embedder()
         self.stack = self._stack()
 
     def _stack(self) -> Chain | Repeat:
         raise NotImplementedError
 
+    def _reverses(self) -> bool:
+        """Whether every step reverses the order of the dimensions for the next one.
+
+        That is undone in what is reported: levels of flows with other numbers of steps
+        would be compared back to front.
+        """
+        return False
+
+    def _in_data_order(self, level: Array, steps: int) -> Array:
+        return jnp.flip(level, -1) if self._reverses() and steps % 2 else level
+
+    def _levels_in_data_order(self, levels: Latents) -> Latents:
+        return tuple(
+            self._in_data_order(level, i) for i, level in enumerate(levels, start=1)
+        )
+
     def _encode(self, x: Events, cond: Context | None):
         z, log_det, levels = self.stack.trace(x, cond)
-        return (z,), log_det, levels
+        z = self._in_data_order(z, len(levels))
+        return (z,), log_det, self._levels_in_data_order(levels)
 
     def _decode(self, z: Latents, cond: Context | None):
-        return self.stack.trace_inverse(z[0], cond)
+        steps = (
+            len(self.stack.parts)
+            if isinstance(self.stack, Chain)
+            else self.stack.length
+        )
+        whole = self._in_data_order(z[0], steps)
+        x, log_det, levels = self.stack.trace_inverse(whole, cond)
+        return x, log_det, self._levels_in_data_order(levels)
+
+    def _parameters(self, x: Events, cond: Context | None) -> tuple[Array, ...]:
+        return self.stack.parameters(x, cond)[1]
 
 
 def beside(coupling: Any, width: int) -> tuple[int | None, ...] | None:

@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+from fdnf.bijectors import transformers
 from fdnf.bijectors.actnorm import ActNorm
 from fdnf.bijectors.base import Bijector
 from fdnf.bijectors.combinators import Chain, Repeat, Squeeze
@@ -10,9 +11,9 @@ from fdnf.bijectors.invertible_conv import FoldedConv, InvertibleConv, Invertibl
 from fdnf.flows import base
 from fdnf.flows.base import StackFlow
 from fdnf.flows.multiscale import MultiScale
+from fdnf.nets import mlp
 from fdnf.nets.conv import ConvBlock, check_dtype
-from fdnf.nets.mlp import MLP
-from fdnf.ops.entering import Made
+from fdnf.ops.entering import Ints, Made
 
 
 class TabularGlow(StackFlow):
@@ -24,11 +25,14 @@ class TabularGlow(StackFlow):
     Args:
       steps: number of steps, K.
       hidden: width of the coupling networks.
-      depth: hidden layers of the coupling networks.
-      transform: "affine" or "additive".
+      depth: hidden layers of the coupling networks, or residual blocks.
+      transformer: "affine", "additive" or "spline", or a mapping with one of these as
+        `name` and its settings, such as {"name": "spline", "bins": 8, "box": 3.0}.
       plu: the linear map in PLU form; the published counts are those of the full one.
       output_scale: start of the last layers, as a multiple of the usual one.
       unroll: see `Repeat`.
+      conditioner: coupling networks, "plain" or "residual", see `nets.mlp`.
+      embedding: as of `RealNVP`.
 
     Reference: Walton et al. (2023), section 4.2; Kingma and Dhariwal (2018).
     """
@@ -38,12 +42,18 @@ class TabularGlow(StackFlow):
     steps: int = 3
     hidden: int = 32
     depth: int = 5
-    transform: str = "affine"
+    transformer: Any = "affine"
     plu: bool = False
     output_scale: float = 0.05
     unroll: int | None = None
+    conditioner: str = "plain"
+    embedding: Ints | None = None
 
     event_axes = ("dim",)
+
+    def __post_init__(self):
+        self.transformer = transformers.of_coupling(self.transformer)
+        super().__post_init__()
 
     def _made_with(self, params: Any) -> Made | None:
         step = params["stack"]["step"]
@@ -51,7 +61,8 @@ class TabularGlow(StackFlow):
         return Made((dim,), base.beside(step["parts_2"], dim // 2))
 
     def _stack(self) -> Repeat:
-        net = MLP(
+        net = mlp.conditioner(
+            self.conditioner,
             (self.hidden,) * self.depth,
             last_activation="tanh",
             output_scale=self.output_scale,
@@ -60,7 +71,7 @@ class TabularGlow(StackFlow):
             (
                 ActNorm(),
                 InvertibleConvPLU() if self.plu else InvertibleConv(),
-                Coupling(net, transform=self.transform),
+                Coupling(net, self.transformer),
             )
         )
         return Repeat(step, self.steps, self.unroll)
@@ -77,7 +88,7 @@ class Glow(MultiScale):
       levels: L; 2^L must divide height and width.
       steps: K, of each level.
       hidden: channels of the coupling networks.
-      transform: "affine" or "additive".
+      transformer: as of `TabularGlow`.
       plu: the 1x1 convolutions in PLU form, 2 C^2 + C weights, as published.
       learn_top: a learned Gaussian for the top latent instead of N(0, I).
       dtype: of the coupling networks' arithmetic, "float32" or "bfloat16"; all else
@@ -86,6 +97,7 @@ class Glow(MultiScale):
       folded: parameters are those of `surgery.fold`, made for sampling.
       unroll: see `Repeat`.
       remat: see `Repeat`; also faster on CPU, which is bound by memory here.
+      embedding: as of `RealNVP`; of vector conditions.
 
     A condition is one vector a row, such as a class: it goes to all couplings and to
     the prior of the top. A Glow of one level also takes images of half the height and
@@ -97,7 +109,7 @@ class Glow(MultiScale):
     levels: int = 3
     steps: int = 8
     hidden: int = 64
-    transform: str = "affine"
+    transformer: Any = "affine"
     plu: bool = True
     learn_top: bool = False
     dtype: str = "float32"
@@ -105,9 +117,14 @@ class Glow(MultiScale):
     folded: bool = False
     unroll: int | None = 1
     remat: bool = True
+    embedding: Ints | None = None
 
     def __post_init__(self):
         check_dtype("Glow", self.dtype)
+        made = transformers.of_coupling(self.transformer)
+        # A name stays one: what "affine" is, `floor` says.
+        if not isinstance(self.transformer, str):
+            self.transformer = made
         super().__post_init__()
 
     def _count(self) -> int:
@@ -129,7 +146,7 @@ class Glow(MultiScale):
     def _level(self, i: int) -> Bijector:
         dtype = None if self.dtype == "float32" else self.dtype
         net = ConvBlock(self.hidden, norm=not self.folded, dtype=dtype)
-        coupling = Coupling(net, transform=self.transform, floor=self.floor)
+        coupling = Coupling(net, self.transformer, floor=self.floor)
         if self.folded:
             linear = (FoldedConv(),)
         else:

@@ -51,7 +51,7 @@ class MintNet(FlowModule):
     unroll: int | None = 1
     remat: bool = True
 
-    conditional = False
+    condition_axes = ()
 
     def _made_with(self, params: Any) -> Made | None:
         slope = params["stacks_0"]["step"]["parts_0"]["raw_log_slope"]

@@ -11,7 +11,7 @@ from fdnf.bijectors.base import Bijector
 from fdnf.flows import base
 from fdnf.flows.base import FlowModule, Latents
 from fdnf.nets import conv
-from fdnf.ops import conditioners
+from fdnf.ops import conditioners, conditions
 from fdnf.types import Context, Events, LogDet, Passed
 
 
@@ -89,6 +89,7 @@ class MultiScale(FlowModule):
     """
 
     takes_statistics: ClassVar[bool] = True
+    condition_axes = (conditions.VECTOR, conditions.IMAGE)
 
     def _count(self) -> int:
         raise NotImplementedError
@@ -107,6 +108,7 @@ class MultiScale(FlowModule):
         count = self._count()
         if count < 1:
             raise ValueError(f"levels={count}: expected at least 1")
+        self._make_embedder()
         self.stacks = [self._level(i) for i in range(count)]
         self.priors = [SplitPrior() for _ in range(count - 1)]
         self.top = TopPrior()
@@ -175,6 +177,14 @@ class MultiScale(FlowModule):
             h, change = self.stacks[i].inverse(h, cond)
             log_det += change
         return h, log_det, tuple(reversed(levels))
+
+    def _parameters(self, x: Events, cond: Context | None) -> tuple[Array, ...]:
+        found = []
+        for stack in self.stacks:
+            x, own = stack.parameters(x, cond)
+            found += own
+            x = x[..., : x.shape[-1] // 2]
+        return tuple(found)
 
 
 def _sum(log_scale: Array) -> LogDet:

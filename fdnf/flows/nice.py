@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+from jaxtyping import Array
+
 from fdnf.bijectors.actnorm import Scaling
 from fdnf.bijectors.combinators import Chain
 from fdnf.bijectors.coupling import Coupling
@@ -26,6 +28,8 @@ class NICE(StackFlow):
       steps: number of couplings, at least 3 for every dimension to move each other.
       hidden: hidden widths of the coupling networks.
       activation: of the coupling networks.
+      embedding: widths of a network that a vector condition passes first, which all
+        couplings share; None for the condition as it is.
 
     Reference: Dinh et al. (2015), section 3.
     """
@@ -33,6 +37,7 @@ class NICE(StackFlow):
     steps: int = 4
     hidden: Ints = (64, 64)
     activation: str = "relu"
+    embedding: Ints | None = None
 
     def _made_with(self, params: Any) -> Made | None:
         stack = params["stack"]
@@ -43,7 +48,7 @@ class NICE(StackFlow):
         couplings = tuple(
             Coupling(
                 MLP(tuple(self.hidden), self.activation, output_scale=0.05),
-                transform="additive",
+                transformer="additive",
                 partition="alternating",
                 swap=bool(i % 2),
             )
@@ -61,6 +66,9 @@ class NICE(StackFlow):
         x, log_det, levels = self.stack.trace_inverse(_flat(z[0]), cond)
         shaped = tuple(level.reshape(shape) for level in levels)
         return x.reshape(shape), log_det, shaped
+
+    def _parameters(self, x: Events, cond: Context | None) -> tuple[Array, ...]:
+        return self.stack.parameters(_flat(x), cond)[1]
 
 
 def _flat(x: Events) -> Mapped:

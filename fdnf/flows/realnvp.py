@@ -2,32 +2,53 @@
 
 from typing import Any, ClassVar
 
+from fdnf.bijectors import transformers
 from fdnf.bijectors.actnorm import ActNorm
 from fdnf.bijectors.base import Bijector
-from fdnf.bijectors.combinators import Chain, Repeat, Squeeze
+from fdnf.bijectors.combinators import Chain, Repeat, Reverse, Squeeze
 from fdnf.bijectors.coupling import Coupling
+from fdnf.bijectors.invertible_conv import InvertibleConvPLU
 from fdnf.flows import base
 from fdnf.flows.base import StackFlow
 from fdnf.flows.multiscale import MultiScale
+from fdnf.nets import mlp
 from fdnf.nets.conv import ConvResNet
-from fdnf.nets.mlp import MLP
 from fdnf.ops.entering import Ints, Made
+
+PARTITIONS = ("alternating", "half")
+MIXINGS = ("none", "reverse", "lu")
 
 
 class RealNVP(StackFlow):
-    """Steps of an activation norm and two affine couplings over alternating masks.
+    """Steps of an activation norm and couplings, each of one part by the other.
+
+    With `mixing="none"` a step has two couplings of opposite parts, so that it moves
+    every dimension once. Otherwise it has one coupling, and what mixes the dimensions
+    between steps: "reverse", their order, which is undone in levels and latents; or
+    "lu", a learned linear map in PLU form that starts as a rotation.
 
     The activation norm stands where the paper has batch normalization, whose
-    densities depend on the batch. The log-scale is a bounded tanh. Levels are the
-    outputs of the steps.
+    densities depend on the batch. The log-scale of affine couplings is a bounded tanh.
+    Levels are the outputs of the steps.
+
+    Neural spline flows of couplings are `transformer="spline"`, `partition="half"`,
+    `mixing="lu"`, `conditioner="residual"`.
 
     Args:
-      steps: number of steps; each moves every dimension once.
-      hidden: hidden widths of the coupling networks.
+      steps: number of steps.
+      hidden: hidden widths of the coupling networks; of residual ones, one equal
+        width a block.
       activation: of the coupling networks.
       unroll: see `Repeat`.
+      transformer: "affine", "additive" or "spline", or a mapping with one of these as
+        `name` and its settings, such as {"name": "spline", "bins": 8, "box": 3.0}.
+      partition: "alternating" dimensions, or each a "half" of them.
+      mixing: "none", "reverse" (of halves) or "lu".
+      conditioner: coupling networks, "plain" or "residual", see `nets.mlp`.
+      embedding: widths of a network that a vector condition passes first, which all
+        couplings share; None for the condition as it is.
 
-    Reference: Dinh et al. (2017), sections 3.2-3.4.
+    Reference: Dinh et al. (2017), sections 3.2-3.4; Durkan et al. (2019), section 4.
     """
 
     takes_statistics: ClassVar[bool] = True
@@ -36,25 +57,53 @@ class RealNVP(StackFlow):
     hidden: Ints = (64, 64)
     activation: str = "relu"
     unroll: int | None = None
+    transformer: Any = "affine"
+    partition: str = "alternating"
+    mixing: str = "none"
+    conditioner: str = "plain"
+    embedding: Ints | None = None
 
     event_axes = ("dim",)
+
+    def __post_init__(self):
+        for name, known in (("partition", PARTITIONS), ("mixing", MIXINGS)):
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"RealNVP({name}={getattr(self, name)!r}): expected one of {known}"
+                )
+        if (self.partition, self.mixing) == ("alternating", "reverse"):
+            raise ValueError(
+                'RealNVP(partition="alternating", mixing="reverse"): the reverse of an '
+                "odd number of dimensions moves the same ones in every step; expected "
+                'partition="half", or mixing="none" or "lu"'
+            )
+        self.transformer = transformers.of_coupling(self.transformer, log_scale="tanh")
+        super().__post_init__()
 
     def _made_with(self, params: Any) -> Made | None:
         step = params["stack"]["step"]
         dim = step["parts_0"]["bias"].shape[-1]
-        return Made((dim,), base.beside(step["parts_1"], dim))
+        coupling = step["parts_2" if self.mixing == "lu" else "parts_1"]
+        seen = dim if self.partition == "alternating" else dim // 2
+        return Made((dim,), base.beside(coupling, seen))
+
+    def _reverses(self) -> bool:
+        return self.mixing == "reverse"
+
+    def _coupling(self, swap: bool = False) -> Coupling:
+        net = mlp.conditioner(
+            self.conditioner, tuple(self.hidden), self.activation, output_scale=0.05
+        )
+        return Coupling(net, self.transformer, partition=self.partition, swap=swap)
 
     def _stack(self) -> Repeat:
-        couplings = tuple(
-            Coupling(
-                MLP(tuple(self.hidden), self.activation, output_scale=0.05),
-                log_scale="tanh",
-                partition="alternating",
-                swap=swap,
-            )
-            for swap in (False, True)
-        )
-        return Repeat(Chain((ActNorm(), *couplings)), self.steps, self.unroll)
+        if self.mixing == "none":
+            parts = (self._coupling(False), self._coupling(True))
+        elif self.mixing == "lu":
+            parts = (InvertibleConvPLU(), self._coupling())
+        else:
+            parts = (self._coupling(), Reverse())
+        return Repeat(Chain((ActNorm(), *parts)), self.steps, self.unroll)
 
 
 class MultiScaleRealNVP(MultiScale):
@@ -71,6 +120,8 @@ class MultiScaleRealNVP(MultiScale):
       learn_top: a learned Gaussian for the top latent instead of N(0, I).
       unroll: see `Repeat`.
       remat: see `Repeat`.
+      transformer: as of `RealNVP`.
+      embedding: as of `RealNVP`; of vector conditions.
 
     Reference: Dinh et al. (2017), sections 3.4-3.6 and 4.1.
     """
@@ -82,6 +133,12 @@ class MultiScaleRealNVP(MultiScale):
     learn_top: bool = False
     unroll: int | None = 1
     remat: bool = True
+    transformer: Any = "affine"
+    embedding: Ints | None = None
+
+    def __post_init__(self):
+        self.transformer = transformers.of_coupling(self.transformer, log_scale="tanh")
+        super().__post_init__()
 
     def _count(self) -> int:
         return self.levels
@@ -104,7 +161,7 @@ class MultiScaleRealNVP(MultiScale):
         couplings = tuple(
             Coupling(
                 ConvResNet(self.hidden, self.blocks),
-                log_scale="tanh",
+                self.transformer,
                 partition=partition,
                 swap=swap,
             )

@@ -16,7 +16,7 @@ from fdnf.flows.base import FlowModule, Latents
 from fdnf.flows.multiscale import SplitPrior
 from fdnf.nets import rrdb
 from fdnf.nets.conv import ConvBlock, FeatureBlock, check_dtype
-from fdnf.ops import latents
+from fdnf.ops import conditions, latents
 from fdnf.ops.entering import Ints, Made
 from fdnf.types import Decoding, Encoding, Events, Given, Passed
 
@@ -70,6 +70,7 @@ class SRFlow(FlowModule):
     """
 
     takes_statistics: ClassVar[bool] = True
+    condition_axes = (conditions.IMAGE,)
 
     scale: int = 4
     levels: int = 3
@@ -177,7 +178,7 @@ class SRFlow(FlowModule):
         Raises:
           ValueError: if `cond` are not images of sides that the levels can halve.
         """
-        if cond is None or jnp.ndim(cond) != 4:
+        if cond is None or jnp.ndim(cond) not in (3, 4):
             given = None if cond is None else jnp.shape(cond)
             raise ValueError(
                 f"SRFlow with a condition of {given}: expected low-resolution images "
@@ -197,7 +198,7 @@ class SRFlow(FlowModule):
           maps: of `maps(cond)`, instead of `cond`.
         """
         x = self._given_data(x)
-        maps = self.maps(cond) if maps is None else maps
+        maps = _of_rows(self.maps(cond) if maps is None else maps, x.shape[0])
         z, log_det, levels = self._to_latents(x, maps)
         prior = base.standard_normal_log_prob(z)
         return Encoding(z, log_det, levels, prior, self._passed(levels))
@@ -219,7 +220,7 @@ class SRFlow(FlowModule):
           maps: of `maps(cond)`, instead of `cond`.
         """
         z = self._given_latents(z)
-        maps = self.maps(cond) if maps is None else maps
+        maps = _of_rows(self.maps(cond) if maps is None else maps, z[0].shape[0])
         x, log_det, levels = self._from_latents(z, maps)
         error = base.largest_gap(self._to_latents(x, maps)[0], z) if residual else None
         return Decoding(x, log_det, levels, error)
@@ -279,3 +280,11 @@ class SRFlow(FlowModule):
                 f"{tuple(sides)}: expected {given[0]} images of {given[1:]}, which are "
                 f"scale={self.scale} times as large"
             )
+
+
+def _of_rows(maps: Maps, rows: int) -> Maps:
+    """Maps of one row, which was encoded once, are those of each row."""
+    return tuple(
+        jnp.broadcast_to(found, (rows, *found.shape[1:])) if len(found) == 1 else found
+        for found in maps
+    )

@@ -10,7 +10,7 @@ from fdnf.bijectors.coupling import WaveCoupling
 from fdnf.bijectors.invertible_conv import FoldedConv, RotationConv
 from fdnf.flows.base import FlowModule, Latents
 from fdnf.nets.wavenet import Grouped, MelUpsampler, WaveNet
-from fdnf.ops import squeeze
+from fdnf.ops import conditions, squeeze
 from fdnf.ops.entering import Made
 from fdnf.types import Context, Events, Passed
 
@@ -54,6 +54,8 @@ class WaveGlow(FlowModule):
 
     Reference: Prenger et al. (2018); sizes by Baranchuk et al. (2021), table 2.
     """
+
+    condition_axes = (conditions.FRAMES,)
 
     flows: int = 12
     early_every: int = 4

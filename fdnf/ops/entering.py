@@ -8,14 +8,14 @@ work under `jit`, `vmap`, `grad` and `eval_shape`.
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from fdnf.ops import latents
+from fdnf.ops import conditions, latents
 from fdnf.ops.shown import Shown
 
 Given = Any
@@ -55,8 +55,9 @@ class Model(nn.Module, metaclass=Shown):
 
     # Names of the axes of one example, or None for events of any shape.
     event_axes = None
-    # Whether there are flows of the kind with a condition.
-    conditional = True
+    # Names of the axes of one row's condition, for each kind that it takes; none for a
+    # model that takes no condition.
+    condition_axes: ClassVar[tuple[tuple[str, ...], ...]] = (conditions.VECTOR,)
 
     def __post_init__(self):
         make_hashable(self)
@@ -106,18 +107,26 @@ class Model(nn.Module, metaclass=Shown):
         self.latent_shapes(x.shape[1:])
         return x
 
+    def _embedded(self, cond: Array | None) -> Array | None:
+        """What the model makes of a condition before anything else; by default it."""
+        return cond
+
     def _given_condition(self, cond: Given | None, rows: Any) -> Context | None:
-        if cond is not None and not self.conditional:
-            raise ValueError(
-                f"{self._name} takes no condition: leave cond (of a config, "
-                "data.conditional) out, or take a flow that takes one, such as glow or "
-                "maf"
-            )
+        """A condition as `rows` rows, embedded; None for as many as it has.
+
+        One for all rows, with a batch axis of 1 or without one, is given to each.
+        """
+        made = self._made()
         if cond is not None:
             cond = array(f"{self._name}: a condition", cond, self._compute_dtype())
+            if not self.condition_axes or made is None or made.cond is not None:
+                cond = conditions.one_batch(self._name, self.condition_axes, cond)
         shape = None if cond is None else cond.shape
-        check_condition(self._name, self._made(), shape, rows)
-        return cond
+        check_condition(self._name, made, shape, rows)
+        cond = self._embedded(cond)
+        if cond is None or rows is None or cond.shape[0] == rows:
+            return cond
+        return jnp.broadcast_to(cond, (rows, *cond.shape[1:]))
 
     def _given_latents(self, z: Given) -> Latents:
         z = as_latents(self._name, z, self._compute_dtype())
@@ -255,13 +264,14 @@ def check_condition(
     wanted = None if made is None else made.cond
     if (
         len(cond) < 2
-        or (rows is not None and cond[0] != rows)
+        or (rows is not None and cond[0] != rows and cond[0] != 1)
         or (wanted is not None and not _fits(wanted, cond[1:]))
     ):
         batch = "batch" if rows is None else str(rows)
         raise ValueError(
             f"{model} with a condition of shape {cond}: expected "
-            f"{_described(wanted, batch)}, one row for each row of the batch"
+            f"{_described(wanted, batch)}, one row for each row of the batch, or one "
+            "row for all"
         )
 
 
@@ -379,6 +389,9 @@ def _event_of(expected: Free | int, parts: list[Shape]) -> Shape | None:
 
 Built = TypeVar("Built")
 
+# Attributes of stored configs by their older names.
+RENAMED = {"transform": "transformer"}
+
 # Attributes that may be given as a list, and are made a tuple by `make_hashable`.
 Ints = tuple[int, ...] | list[int]
 
@@ -398,6 +411,9 @@ def build(table: Mapping[str, type[Built]], config: Any) -> Built:
     kind: Any = table[config.name]
     known = {f.name for f in dataclasses.fields(kind)} - {"parent", "name"}
     args = dict(config.args)
+    for old, new in RENAMED.items():
+        if old in args and old not in known and new in known:
+            args.setdefault(new, args.pop(old))
     unknown = sorted(set(args) - known)
     if unknown:
         raise ValueError(

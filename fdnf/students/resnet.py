@@ -5,7 +5,7 @@ from typing import Any
 from jaxtyping import Array, Float
 
 from fdnf.nets.conv import ConvResNet
-from fdnf.ops import squeeze
+from fdnf.ops import conditions, squeeze
 from fdnf.ops.entering import Made
 from fdnf.students.base import Latents, Student
 from fdnf.types import Context
@@ -28,6 +28,8 @@ class ResNet(Student):
 
     Reference: Huang et al. (2019), section 4.1.3.
     """
+
+    condition_axes = (conditions.VECTOR, conditions.IMAGE)
 
     hidden: int = 64
     blocks: int = 6

@@ -5,6 +5,7 @@ from typing import Any
 from jaxtyping import Array, Float
 
 from fdnf.nets import rrdb
+from fdnf.ops import conditions
 from fdnf.ops.entering import Made
 from fdnf.students.base import Latents, Student
 from fdnf.types import Context, Given
@@ -29,6 +30,8 @@ class RRDBNet(Student):
     Reference: Wang et al. (2018), ESRGAN, section 3.1; Baranchuk et al. (2021),
     table 1.
     """
+
+    condition_axes = (conditions.IMAGE,)
 
     scale: int = 4
     features: int = 64

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from fdnf.nets import rrdb
 from fdnf.nets.conv import Conv
-from fdnf.ops import latents, squeeze
+from fdnf.ops import conditions, latents, squeeze
 from fdnf.ops.entering import Ints, Made
 from fdnf.students.base import Latents, Student
 from fdnf.types import Context, Variables
@@ -55,6 +55,8 @@ class SRFlowStudent(Student):
 
     Reference: Baranchuk et al. (2021), appendix B.1 and released code.
     """
+
+    condition_axes = (conditions.IMAGE,)
 
     scale: int = 4
     widths: Ints = (6, 24, 96)

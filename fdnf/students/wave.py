@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from fdnf.nets.wavenet import Conv, Grouped, MelUpsampler, WaveNet
-from fdnf.ops import conditioners, squeeze
+from fdnf.ops import conditioners, conditions, squeeze
 from fdnf.ops.entering import Ints, Made
 from fdnf.students.base import Latents, Student
 from fdnf.types import Context, Variables
@@ -45,6 +45,8 @@ class WaveStudent(Student):
 
     Reference: Baranchuk et al. (2021), appendix B.2 and released code.
     """
+
+    condition_axes = (conditions.FRAMES,)
 
     layers: int = 8
     channels: int = 96

@@ -14,16 +14,16 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from fdnf.bijectors import coupling, pixel_affine
+from fdnf.bijectors import pixel_affine, transformers
 from fdnf.data import build as datasets
 from fdnf.data import own_images, tables
 from fdnf.data.images import Images
 from fdnf.data.speech import Clips
 from fdnf.data.super_resolution import Pairs
 from fdnf.data.tabular import DataError, Tabular
-from fdnf.flows import affine
+from fdnf.flows import affine, realnvp
 from fdnf.flows import build as flows
-from fdnf.nets import conv
+from fdnf.nets import conv, mlp
 from fdnf.ops import autoregressive_inverse, conditioners
 from fdnf.students import build as students
 
@@ -184,6 +184,14 @@ def _has_names(value: Any) -> bool:
     return isinstance(value, Mapping) and all(_is(key, str) for key in value)
 
 
+def _makes(make: Callable[[Any], Any], value: Any) -> bool:
+    try:
+        make(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
 _SIZE = whole(1, SIZE)
 _POSITIVE = number(above=0)
 _METHODS = one_of(autoregressive_inverse.METHODS)
@@ -204,7 +212,14 @@ ATTRIBUTES: dict[str, Rule] = {
     "start": one_of(affine.STARTS),
     "step": _POSITIVE,
     "tolerance": _POSITIVE,
-    "transform": one_of(coupling.TRANSFORMS),
+    "conditioner": one_of(mlp.CONDITIONERS),
+    "partition": one_of(realnvp.PARTITIONS),
+    "realnvp.mixing": one_of(realnvp.MIXINGS),
+    "transformer": Rule(
+        f"one of {', '.join(transformers.COUPLED)}, or a mapping with one of them as "
+        "name, and its settings",
+        lambda value: _makes(transformers.make, value),
+    ),
     "transitions": whole(0, SIZE),
 }
 _COLUMN = either(text(), whole(0))

@@ -61,7 +61,7 @@ def test_checkerboard_of_an_image():
 
 
 def test_additive_keeps_volume():
-    y, log_det = Coupling(Ones(), transform="additive").apply({}, VECTOR)
+    y, log_det = Coupling(Ones(), transformer="additive").apply({}, VECTOR)
     np.testing.assert_array_equal(log_det, np.zeros(2))
     np.testing.assert_array_equal(y[0], [0, 0, 1, 1, 1])
 
@@ -93,7 +93,7 @@ def test_what_moves_depends_on_what_stays_alone(partition):
             total = jnp.sum(x, axis=tuple(range(1, x.ndim)), keepdims=True)
             return jnp.broadcast_to(total, (*x.shape[:-1], features))
 
-    coupling = Coupling(Sum(), partition=partition, transform="additive")
+    coupling = Coupling(Sum(), partition=partition, transformer="additive")
     y, _ = jax.jit(functools.partial(coupling.apply, {}))(x)
     floats.assert_close(y, jnp.where(still, x, x + jnp.sum(x * still)))
 
@@ -101,7 +101,10 @@ def test_what_moves_depends_on_what_stays_alone(partition):
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
-        ({"transform": "spline"}, r"Coupling\(transform='spline'\): expected one of"),
+        ({"transformer": "cubic"}, r"transformer is 'cubic': expected one of"),
+        ({"transformer": {"bins": 4}}, r"expected one of \['additive', 'affine', 'spl"),
+        ({"transformer": {"name": "spline", "knots": 4}}, "'spline' has no 'knots'"),
+        ({"transformer": {"name": "affine", "floor": 2.0}}, "at least 0 and below 1"),
         ({"log_scale": "exp"}, "'sigmoid', 'tanh'"),
         ({"partition": "thirds"}, "'half', 'alternating', 'checkerboard'"),
     ],

@@ -50,6 +50,7 @@ class Kind(NamedTuple):
         return self.flow.draw(jax.random.key(3), (rows, *self.event))
 
 
+SPLINE = {"name": "spline", "bins": 3}
 WAVE = WaveGlow(3, 1, 2, 8, layers=1, channels=4, hop=4, upsampler_taps=8)
 
 KINDS = [
@@ -64,13 +65,41 @@ KINDS = [
     Kind("tabular_glow", TabularGlow(2, 8, 1, unroll=1), (4,)),
     Kind("tabular_glow_cond", TabularGlow(2, 8, 1), (5,), (2,)),
     Kind("realnvp", RealNVP(2, (8,)), (4,)),
+    Kind(
+        "realnvp_spline",
+        RealNVP(
+            3,
+            (8, 8),
+            transformer=SPLINE,
+            partition="half",
+            mixing="reverse",
+            conditioner="residual",
+            unroll=1,
+            embedding=(4, 3),
+        ),
+        (5,),
+        (2,),
+    ),
+    Kind(
+        "realnvp_lu",
+        RealNVP(2, (8,), transformer=SPLINE, mixing="lu", unroll=1),
+        (4,),
+        (2,),
+    ),
     Kind("realnvp_cond", RealNVP(2, (8,), unroll=1), (4,), (2,)),
     Kind("nice", NICE(3, (8,)), (4,)),
     Kind("nice_image", NICE(3, (8,)), (2, 3, 2)),
     Kind("nice_cond", NICE(3, (8,)), (4,), (2,)),
+    Kind("nice_embedding", NICE(3, (8,), embedding=(4,)), (4,), (2,)),
     Kind("glow", Glow(2, 1, 4), (4, 8, 2)),
     Kind("glow_full", Glow(1, 2, 4, plu=False, learn_top=True), (4, 4, 2)),
     Kind("glow_cond", Glow(2, 1, 4), (4, 4, 2), (3,)),
+    Kind(
+        "glow_embedding",
+        Glow(2, 1, 4, transformer=SPLINE, embedding=(4,)),
+        (4, 4, 2),
+        (3,),
+    ),
     Kind("glow_image_cond", Glow(1, 1, 4), (4, 4, 2), (2, 2, 3)),
     Kind("multiscale", MultiScaleRealNVP(2, 1, 4, 1), (4, 4, 2)),
     Kind("multiscale_image_cond", MultiScaleRealNVP(1, 1, 4, 1), (4, 4, 2), (4, 4, 3)),

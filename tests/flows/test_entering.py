@@ -83,7 +83,9 @@ def test_a_condition_that_it_was_not_made_with(kind):
         wrong = [(2,), (2, 2, 3), (8, 5)]
     else:
         wider = (*kind.cond[:-1], kind.cond[-1] + 1)
-        wrong = [wider, kind.cond[:-1], (*kind.cond, 1)]
+        wrong = [wider, (*kind.cond, 1)]
+        # As many numbers as one row's condition has would be one for all rows.
+        wrong += [kind.cond[:-1]] * ((ROWS, *kind.cond[:-1]) != kind.cond)
     for shape in wrong:
         cond = jnp.zeros((ROWS, *shape))
         refused(kind, kind.data(), cond, method="encode", match="condition")
@@ -94,13 +96,33 @@ def test_a_condition_that_it_was_not_made_with(kind):
 def test_a_condition_of_other_rows(kind):
     if kind.cond is None:
         pytest.skip("made without")
-    for rows in (1, 2):
-        cond = kind.context(rows)
-        match = f"{rows} low-resolution images|condition of shape|equal shape"
+    cond = kind.context(2)
+    match = "2 low-resolution images|condition of shape|equal shape"
+    with pytest.raises(ValueError, match=match):
+        answer(kind, shapes_of(kind), kind.data(), cond, method="encode")
+    with pytest.raises(ValueError, match=match):
+        answer(kind, shapes_of(kind), kind.latents(), cond, method="decode")
+
+
+@over_kinds
+def test_one_condition_is_that_of_every_row(kind):
+    if kind.cond is None:
+        pytest.skip("made without")
+    usual, x, z = shapes_of(kind), kind.data(), kind.latents()
+    one = kind.context(1)
+    assert answer(kind, usual, x, one, method="encode").log_det.shape == (ROWS,)
+    assert answer(kind, usual, z, one[0], method="decode").x.shape == x.shape
+
+
+@over_kinds
+def test_conditions_of_other_axes_are_refused_at_once(kind):
+    """In `init` too, where nothing is known of the flow but its kind."""
+    told = [len(axes) for axes in kind.flow.condition_axes]
+    for axes in set(range(6)) - {*told, *(count + 1 for count in told)}:
+        cond = jnp.zeros((ROWS, *[2] * (axes - 1)) if axes else ())
+        match = f"{type(kind.flow).__name__} .*(condition of|takes no condition)"
         with pytest.raises(ValueError, match=match):
-            answer(kind, shapes_of(kind), kind.data(), cond, method="encode")
-        with pytest.raises(ValueError, match=match):
-            answer(kind, shapes_of(kind), kind.latents(), cond, method="decode")
+            jax.eval_shape(kind.flow.init, jax.random.key(0), kind.data(), cond)
 
 
 @over_kinds

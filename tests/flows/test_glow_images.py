@@ -134,7 +134,7 @@ def test_every_level_starts_normalised():
 
 @pytest.mark.parametrize("transform", ["affine", "additive"])
 def test_additive_couplings_keep_volume_but_for_norms_and_rotations(transform):
-    flow = Glow(1, 2, 4, transform=transform)
+    flow = Glow(1, 2, 4, transformer=transform)
     case = laws.Case("volume", flow, (4, 4, 1), noise=0.2)
     x = case.data(batch=4)
     log_det = case.apply(x, method="encode").log_det

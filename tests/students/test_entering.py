@@ -87,9 +87,11 @@ def test_conditions(kind):
     refused(kind, z, match="condition")
     wider = jnp.zeros((ROWS, *kind.cond[:-1], kind.cond[-1] + 1))
     refused(kind, z, wider, match="condition")
-    refused(kind, z, cond[0], match="condition")
+    refused(kind, z, cond[..., None], match="condition")
     if z:
         refused(kind, z, cond[:2], match="condition")
+        for one in (cond[:1], cond[0]):
+            assert answer(kind, z, one).x.shape == (ROWS, *kind.event)
 
 
 @over_kinds
