@@ -3,6 +3,7 @@
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -34,7 +35,7 @@ def test_densities_and_samples_are_in_the_users_units(workdir):
         jax.random.key(5),
         (8, 2),
         1.0,
-        prepared.condition(None, prepared.stored_condition(cond)),
+        prepared.condition(None, jnp.asarray(prepared.stored_condition(cond))),
         method="sample",
     )
     floats.assert_close(drawn, prepared.given_back(y), rtol=1e-5)
