@@ -4,6 +4,7 @@ import csv
 import difflib
 import os
 import pathlib
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -97,6 +98,17 @@ class Frame(NamedTuple):
         if kind in ("string", "large_string") or kind.startswith(("<U", "dictionary")):
             kind = "text"
         seen = list(dict.fromkeys(str(value) for value in shown if value is not None))
+        odd = [value for value in seen if not _reads_as_number(value)]
+        if kind == "text" and 0 < len(odd) < len(seen) / 2:
+            raise DataError(
+                f"{self.path}, column {name!r}: not all of it are numbers, but"
+                f" {', '.join(map(repr, odd[:3]))}. Leave missing ones empty."
+            )
+        if odd and all(re.fullmatch(r"[+-]?\d+,\d+", value) for value in odd):
+            raise DataError(
+                f"{self.path}, column {name!r}: it has decimal commas ({odd[0]!r});"
+                " write decimal points."
+            )
         numeric = [n for n in self.columns if self._is_numeric(n)]
         raise DataError(
             f"{self.path}, column {name!r}: it holds {kind}"
@@ -273,6 +285,8 @@ def _of_csv(path: pathlib.Path, header: bool, delimiter: str | None) -> _Read:
             f"{', ...' if len(cells) > 3 else ''}. Put the columns' names there, or"
             " give header=False, which calls them 0, 1 and so on."
         )
+    convert = arrow.ConvertOptions(strings_can_be_null=True)
+    convert.null_values = [*convert.null_values, "?", "None"]
     table = arrow.read_csv(
         path,
         read_options=arrow.ReadOptions(
@@ -280,7 +294,7 @@ def _of_csv(path: pathlib.Path, header: bool, delimiter: str | None) -> _Read:
             column_names=cells if header else [str(i) for i in range(len(cells))],
         ),
         parse_options=arrow.ParseOptions(delimiter=delimiter),
-        convert_options=arrow.ConvertOptions(strings_can_be_null=True),
+        convert_options=convert,
     )
     return _of_table(table, path)
 

@@ -137,6 +137,17 @@ def test_text_and_dates_are_no_numbers(tmp_path):
     np.testing.assert_array_equal(frame.numbers("money"), [1, 2])
 
 
+def test_numbers_that_are_written_otherwise(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("x;y;z\n1,5;1;?\n2,5;n.a.;3\n3;5;4\n")
+    frame = frames.read(path)
+    np.testing.assert_array_equal(frame.numbers("z"), [np.nan, 3, 4])
+    with pytest.raises(DataError, match=r"'x': it has decimal commas \('1,5'\)"):
+        frame.numbers("x")
+    with pytest.raises(DataError, match=r"'y': not all of it are numbers, but 'n.a.'"):
+        frame.numbers("y")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
