@@ -22,13 +22,19 @@ class Summary(NamedTuple):
     standard_error: float
 
 
-def summary(log_prob: Float[np.ndarray | jax.Array, " n"]) -> Summary:
+def summary(
+    log_prob: Float[np.ndarray | jax.Array, " n"],
+    weights: Float[np.ndarray, " n"] | None = None,
+) -> Summary:
     """Mean and standard error of a log-likelihood, accumulated in float64.
 
-    mean = sum_i l_i / n and standard_error = sqrt(sum_i (l_i - mean)^2 / (n - 1) / n).
+    mean = sum_i l_i / n and standard_error = sqrt(sum_i (l_i - mean)^2 / (n - 1) / n);
+    with weights w_i of sum 1 they are sum_i w_i l_i and, m rows having a weight,
+    sqrt(m / (m - 1) sum_i w_i^2 (l_i - mean)^2).
 
     Args:
         log_prob: log-likelihood of each example, in nats.
+        weights: of each example, not negative, not all 0; None for equal ones.
 
     Returns:
         The mean (higher is better) and its standard error, in nats. The standard
@@ -41,6 +47,16 @@ def summary(log_prob: Float[np.ndarray | jax.Array, " n"]) -> Summary:
     values = np.asarray(log_prob, np.float64)
     if values.size == 0:
         raise ValueError("log_prob has no example: expected at least one row")
+    if weights is not None:
+        counted = np.asarray(weights) > 0
+        values, share = values[counted], np.asarray(weights, np.float64)[counted]
+        share = share / share.sum()
+        mean = float(share @ values)
+        if values.size == 1:
+            return Summary(mean, math.nan)
+        with np.errstate(invalid="ignore"):
+            square = np.sum((share * (values - mean)) ** 2)
+        return Summary(mean, math.sqrt(square * values.size / (values.size - 1)))
     with np.errstate(invalid="ignore"):
         mean = float(values.mean())
         if values.size == 1:

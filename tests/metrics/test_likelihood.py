@@ -55,3 +55,15 @@ def test_bits_grow_as_the_likelihood_falls():
 def test_impossible_sizes_are_refused():
     with pytest.raises(ValueError, match="dim=0"):
         likelihood.bits_per_dim(1.0, dim=0)
+
+
+def test_rows_count_by_their_weights():
+    values, weights = np.array([-3.0, 1.0, 4.0, 9.0]), np.array([2.0, 0, 1, 1])
+    found = likelihood.summary(values, weights)
+    again = likelihood.summary(values, 10.0 * weights)
+    np.testing.assert_allclose(found, again, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(found.mean, (2 * -3 + 4 + 9) / 4, atol=1e-12)
+    # Equal weights are none.
+    equal = likelihood.summary(values, np.full(4, 0.3))
+    np.testing.assert_allclose(equal, likelihood.summary(values), rtol=0, atol=1e-12)
+    assert np.isnan(likelihood.summary(values, np.array([0.0, 0, 1, 0])).standard_error)

@@ -195,10 +195,18 @@ class Sampler(NamedTuple):
         )
 
     def rows(
-        self, key: jax.Array, shape: tuple[int, ...], temperature: Temperature = 1.0
+        self,
+        key: jax.Array,
+        shape: tuple[int, ...],
+        temperature: Temperature = 1.0,
+        cond: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Vectors of `shape`, `(n, *event)`, drawn and decoded in one program."""
-        return np.asarray(_sample(self.flow, shape, temperature, self.variables, key))
+        """Vectors of `shape`, `(n, *event)`, drawn and decoded in one program.
+
+        They are in the flow's own space, given conditions as the flow takes them.
+        """
+        given = (self.variables, key, cond)
+        return np.asarray(_sample(self.flow, shape, temperature, *given))
 
     def weighed(
         self,
@@ -359,5 +367,7 @@ def log_prob_batch(flow, preprocess, variables, key, x, cond=None):
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _sample(flow, shape, temperature, variables, key):
-    return flow.apply(variables, key, shape, temperature, method="sample")
+def _sample(flow, shape, temperature, variables, key, cond=None):
+    if cond is None:  # What flows of other libraries need not know.
+        return flow.apply(variables, key, shape, temperature, method="sample")
+    return flow.apply(variables, key, shape, temperature, cond, method="sample")

@@ -23,6 +23,7 @@ def marginals(
     path: Path,
     *,
     pairs: Sequence[tuple[int, int]] = (),
+    names: Sequence[str] = (),
     bins: int = 50,
     title: str = "",
 ) -> pathlib.Path:
@@ -39,6 +40,7 @@ def marginals(
         path: where to write.
         pairs: features (horizontal, vertical) of each row; three, spread over the
             features, by default.
+        names: of the features, as a table has them; () where they have none.
         bins: cells a side, or of a histogram.
         title: above the figure.
 
@@ -51,8 +53,9 @@ def marginals(
     arrays = _vectors(samples)
     data = next(iter(arrays.values()))
     width = data.shape[1]
+    named = list(names) or [f"feature {i}" for i in range(width)]
     if width == 1 and not pairs:
-        return _histograms(arrays, path, bins, title)
+        return _histograms(arrays, path, bins, title, named[0])
     chosen = list(pairs) or _spread_pairs(width)
     if width < 2 or any(not 0 <= i < width for pair in chosen for i in pair):
         raise ValueError(
@@ -64,7 +67,7 @@ def marginals(
     ) as figure:
         grid = figure.subplots(len(chosen), len(arrays), squeeze=False)
         for row, pair in zip(grid, chosen, strict=True):
-            _marginal_row(row, arrays, pair, bins)
+            _marginal_row(row, arrays, pair, bins, named)
         for axes, label in zip(grid[0], arrays, strict=True):
             axes.set_title(label)
         bar = figure.colorbar(
@@ -231,19 +234,20 @@ def pixel_patches(
 
 
 def of_samples(
-    shown: Mapping[str, np.ndarray], folder: pathlib.Path
+    shown: Mapping[str, np.ndarray], folder: pathlib.Path, names: Sequence[str] = ()
 ) -> list[pathlib.Path]:
     """Marginals, and for vectors that are image patches a grid of them.
 
     Args:
         shown: label to samples [n, features]; the data first.
         folder: gets `marginals.png` and `patches.png`.
+        names: of the features, () where they have none.
 
     Returns:
         The files.
     """
-    paths = [marginals(shown, folder / "marginals.png")]
-    if next(iter(shown.values())).shape[1] == 63:
+    paths = [marginals(shown, folder / "marginals.png", names=names)]
+    if not names and next(iter(shown.values())).shape[1] == 63:
         paths.append(pixel_patches(shown, folder / "patches.png"))
     return paths
 
@@ -268,7 +272,7 @@ def _limits(data: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _histograms(
-    arrays: Mapping[str, np.ndarray], path: Path, bins: int, title: str
+    arrays: Mapping[str, np.ndarray], path: Path, bins: int, title: str, name: str
 ) -> pathlib.Path:
     """One feature of all samples, as densities; the data filled."""
     (low,), (high,) = _limits(next(iter(arrays.values())))
@@ -290,7 +294,7 @@ def _histograms(
                 fill=k == 0,
                 linewidth=1.8,
             )
-        axes.set_xlabel("feature 0")
+        axes.set_xlabel(name)
         axes.set_ylabel("density")
         axes.legend(frameon=False)
         axes.set_title(title)
@@ -303,7 +307,11 @@ def _spread_pairs(width: int) -> list[tuple[int, int]]:
 
 
 def _marginal_row(
-    row: Any, arrays: Mapping[str, np.ndarray], pair: tuple[int, int], bins: int
+    row: Any,
+    arrays: Mapping[str, np.ndarray],
+    pair: tuple[int, int],
+    bins: int,
+    names: Sequence[str],
 ) -> None:
     from matplotlib import colors
 
@@ -336,9 +344,9 @@ def _marginal_row(
         axes.grid(visible=False)
         axes.tick_params(labelsize=8)
         axes.locator_params(nbins=4)
-        axes.set_xlabel(f"feature {pair[0]}", size=9)
+        axes.set_xlabel(names[pair[0]], size=9)
         if axes is row[0]:
-            axes.set_ylabel(f"feature {pair[1]}", size=9)
+            axes.set_ylabel(names[pair[1]], size=9)
         else:
             axes.tick_params(labelleft=False)
 

@@ -23,6 +23,7 @@ from fdnf.train.teachers import Trained
 ALONE = "flow_alone"
 # How each flow inverts itself by evaluating its whole network once a dimension.
 NAIVE = ((MAF, "passes"), (PixelCNN, "naive"))
+TEST = 2  # The split.
 # Seconds that one naive batch may take, as foreseen.
 LONGEST = 5.0
 
@@ -30,13 +31,24 @@ LONGEST = 5.0
 def scores(context: Context) -> Iterator[Score]:
     """Of the first run alone: a copy beside the others would count as a measurement."""
     if context.run == 0:
-        trained = context.trained
-        stored = context.data.test[: context.section.time_batch]
-        yield from measure(trained, stored, density=likelihood.rows(trained) != 0)
+        trained, size = context.trained, context.section.time_batch
+        stored, beside = context.data.test[:size], None
+        if not trained.preprocess.classes:
+            beside = trained.preprocess.beside(context.data, TEST)
+        yield from measure(
+            trained,
+            stored,
+            None if beside is None else beside[:size],
+            density=likelihood.rows(trained) != 0,
+        )
 
 
 def measure(
-    trained: Trained, stored: np.ndarray, *, density: bool = True
+    trained: Trained,
+    stored: np.ndarray,
+    beside: np.ndarray | None = None,
+    *,
+    density: bool = True,
 ) -> Iterator[Score]:
     """Time and memory of a batch of a model's first run, jitted, on the default device.
 
@@ -46,12 +58,13 @@ def measure(
         trained: a flow or student.
         stored: the rows whose density is taken, as data sets store them; as many are
             drawn.
+        beside: what is stored beside them, conditions; classes take turns.
         density: whether that is measured, of a model that has one.
     """
     size, preprocess = len(stored), trained.preprocess
     decoder = samplers.of(trained, 0, size)
     plain = samplers.of(trained, 0, size, fold=False)
-    cond = None
+    cond = None if beside is None else preprocess.condition(None, jnp.asarray(beside))
     if preprocess.classes:
         cond = jax.nn.one_hot(jnp.arange(size) % preprocess.classes, preprocess.classes)
 

@@ -5,27 +5,33 @@ from typing import Any
 
 import numpy as np
 
-from fdnf.data.images import Images
+from fdnf.data.tabular import SPLITS
 from fdnf.evaluation.core.scores import Score
 from fdnf.evaluation.scorers.context import Context
 from fdnf.flows.base import FlowModule
 from fdnf.metrics import likelihood
 from fdnf.train import keys, transfer, validation
+from fdnf.train import weights as of_rows
 from fdnf.train.teachers import Trained
 
 
 def scores(context: Context) -> Iterator[Score]:
     """Log-likelihood of each validation and test row, once; bits/dim of images.
 
-    Of vectors it is exact, of images a bound by `eval.draws` draws of noise, the same
-    for all methods.
+    Of vectors it is exact, of images, and of tables with whole numbers, a bound by
+    `eval.draws` draws of noise, the same for all methods. Rows with weights count by
+    them; of tables it is in their own units.
     """
     trained, data = context.trained, context.data
     found = context.whole.once(
         ("log_prob", context.method), lambda: _log_probs(trained, data)
     )
     for split, values in found.items():
-        mean, error = likelihood.summary(values[context.run])
+        weights = of_rows.of(data, SPLITS.index(split))
+        mean, error = likelihood.summary(
+            values[context.run],
+            None if weights is None else weights[: values.shape[1]],
+        )
         n = values.shape[1]
         yield Score("log_likelihood", mean, split, n=n, se=error)
         if trained.preprocess.levels:
@@ -63,17 +69,15 @@ def _log_probs(trained: Trained, data: Any) -> dict[str, np.ndarray]:
         draws=evaluation.get("draws", 1),
         bound=evaluation.get("bound", keys.BOUNDS[0]),
     )
-    labels: Any = (None, None, None)
-    if isinstance(data, Images) and data.labels is not None:
-        labels = data.labels
+    labels = [trained.preprocess.beside(data, split) for split in (1, 2)]
     params, constants = (trained.variables[k] for k in ("params", "constants"))
     return {
         split: log_prob(
             params, constants, stored[:most], None if known is None else known[:most]
         )
         for split, stored, known in (
-            ("val", data.val, labels[1]),
-            ("test", data.test, labels[2]),
+            ("val", data.val, labels[0]),
+            ("test", data.test, labels[1]),
         )
     }
 

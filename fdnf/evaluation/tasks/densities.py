@@ -71,7 +71,11 @@ def draw_levels(evaluation: Evaluation, folder: pathlib.Path) -> list[pathlib.Pa
     def batches(student: Trained) -> list[tuple[Any, Any]]:
         if _of_images(evaluation):
             return images.encoded(student, data)
-        return [(jnp.asarray(data.test[:ROWS]), None)]
+        rows, prepared = jnp.asarray(data.test[:ROWS]), student.preprocess
+        beside = prepared.beside(data, 2)
+        beside = None if beside is None else jnp.asarray(beside[:ROWS])
+        x: Any = prepared.encode(jax.random.key(0), rows)[0]
+        return [(x, prepared.condition(rows, beside))]
 
     shown = "images" if _of_images(evaluation) else "rows"
     title = f"{data.name}, test {shown}"

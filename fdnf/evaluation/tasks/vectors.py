@@ -1,7 +1,10 @@
 """Flows on vectors: likelihoods, distances of samples, cost."""
 
+import math
 import pathlib
+from typing import Any
 
+import jax
 import numpy as np
 
 from fdnf import files
@@ -15,6 +18,7 @@ from fdnf.evaluation.tables.view import View
 from fdnf.evaluation.tasks import base, densities
 from fdnf.evaluation.tasks.base import Task
 from fdnf.train.preprocess import Preprocess
+from fdnf.train.table import Table
 from fdnf.train.teachers import Trained
 
 # Walton et al. (2023), table 1; and the same of the validation rows.
@@ -84,36 +88,72 @@ def sample(trained: Trained, workdir: pathlib.Path, seed: int) -> list[pathlib.P
         seed: of run 0; run r has `seed + r`.
 
     Returns:
-        The files: `samples/samples.npz` (arrays `run_0`, ...) and pictures.
+        The files: `samples/samples.npz` (arrays `run_0`, ..., in the table's units;
+        of a table the names of its `columns`; of a conditional flow the test rows'
+        `conditions` that each sample was given) and pictures.
     """
     folder, rows = workdir / base.SAMPLES, trained.config.eval.samples
+    data: Any = datasets.build(trained.config.data)
     drawn = {
-        f"run_{run}": vectors.samples(trained, run, rows, seed + run)
+        f"run_{run}": _given_back(
+            data, vectors.samples(trained, run, rows, seed + run, data)
+        )
         for run in range(trained.runs)
     }
     archive = folder / "samples.npz"
     with files.replacing(archive) as file:
-        np.savez(file, **drawn)  # pyright: ignore[reportArgumentType]
-    data = datasets.build(trained.config.data)
-    assert isinstance(data, Tabular)
-    shown = {"data": data.test[:rows], "samples": drawn["run_0"]}
-    return [archive, *marginals.of_samples(shown, folder)]
+        np.savez(file, **drawn, **_beside(data, rows))  # pyright: ignore[reportArgumentType]
+    shown = {"data": _test(data, rows), "samples": drawn["run_0"]}
+    return [archive, *marginals.of_samples(shown, folder, _names(data))]
+
+
+def _names(data: Tabular) -> tuple[str, ...]:
+    return () if data.columns is None else data.columns.names
+
+
+def _given_back(data: Tabular, seen: np.ndarray) -> np.ndarray:
+    """Rows as a flow sees them in the table's units."""
+    return seen if data.columns is None else data.columns.decode(seen)
+
+
+def _test(data: Tabular, rows: int) -> np.ndarray:
+    """Test rows in their own units, as often as they count."""
+    picked = vectors.chosen(data, min(rows, len(data.test)))
+    return _given_back(data, vectors.seen(data, "test")[picked])
+
+
+def _beside(data: Tabular, rows: int) -> dict[str, np.ndarray]:
+    """Names of the columns, and the conditions that samples were given."""
+    found = {}
+    if data.columns is not None:
+        found["columns"] = np.array(data.columns.names)
+    if data.conditions is not None:
+        beside = data.conditions[2][vectors.chosen(data, rows)]
+        if (columns := data.condition_columns) is not None:
+            beside = columns.decode(columns.encode(jax.random.key(0), beside)[0])
+            # As far as the stored ones have digits: a 0 is to be 0 again.
+            for index, spread in enumerate(beside.std(axis=0)):
+                digits = 6 - math.floor(math.log10(spread)) if spread > 0 else 6
+                beside[:, index] = np.round(beside[:, index], digits)
+            found["condition_columns"] = np.array(columns.names)
+        found["conditions"] = beside
+    return found
 
 
 def draw(evaluation: Evaluation, folder: pathlib.Path) -> list[pathlib.Path]:
     """Samples of each model's first run beside the data."""
     rows, models = evaluation.section.samples, densities.named(evaluation)
-    seed = next(iter(models.values())).config.seed
-    drawn = {"data": evaluation.data.test[:rows]} | {
-        label: vectors.samples(trained, 0, rows, seed)
+    seed, data = next(iter(models.values())).config.seed, evaluation.data
+    drawn = {"data": _test(data, rows)} | {
+        label: _given_back(data, vectors.samples(trained, 0, rows, seed, data))
         for label, trained in models.items()
     }
-    return marginals.of_samples(drawn, folder)
+    return marginals.of_samples(drawn, folder, _names(data))
 
 
 def _takes(trained: Trained) -> bool:
     preprocess = trained.preprocess
-    return isinstance(preprocess, Preprocess) and not preprocess.levels
+    return isinstance(preprocess, Preprocess | Table) and not preprocess.levels
 
 
 TASK = Task(
