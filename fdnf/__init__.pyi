@@ -12,6 +12,13 @@ from . import (
     transforms as transforms,
     types as types,
 )
+from .fitting import (
+    distil as distil,
+    fit as fit,
+    from_arrays as from_arrays,
+    load as load,
+    save as save,
+)
 from .flows.as_distrax import from_distrax as from_distrax
 from .flows.flowjax_flows import from_flowjax as from_flowjax
 

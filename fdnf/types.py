@@ -172,7 +172,8 @@ class ExternalFlow:
       encode: `(variables, x, cond) -> Encoding`, or None if it is never asked for.
       decode: `(variables, z, cond) -> Decoding`, or None likewise. `z` is a tuple.
 
-    `variables` is whatever pytree the two functions understand.
+    `variables` is whatever pytree the two functions understand. `sample` decodes one
+    normal latent of the data's shape.
     """
 
     encode: Callable[..., Encoding] | None = None
@@ -180,6 +181,8 @@ class ExternalFlow:
 
     def apply(self, variables: Any, *args: Any, method: str, **kwargs: Any) -> Any:
         """Calls the function named by `method`."""
+        if method == "sample":
+            return self._sample(variables, *args, **kwargs)
         function = {"encode": self.encode, "decode": self.decode}.get(method)
         if function is None:
             raise ValueError(
@@ -187,3 +190,14 @@ class ExternalFlow:
                 f"ExternalFlow({method}=function)"
             )
         return function(variables, *args, **kwargs)
+
+    def _sample(
+        self,
+        variables: Any,
+        key: Array,
+        shape: tuple[int, ...],
+        temperature: float = 1.0,
+        cond: Array | None = None,
+    ) -> Array:
+        z = temperature * jax.random.normal(key, shape)
+        return self.apply(variables, (z,), cond, method="decode").x

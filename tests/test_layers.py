@@ -25,6 +25,8 @@ BELOW = {
 }
 for upper in ("train", "evaluation", "experiments", "misread", "main"):
     BELOW[upper] = {*BELOW}
+# The Python API, of which the command line needs nothing.
+BELOW["fitting"] = {*BELOW} - {"evaluation", "experiments", "misread", "main"}
 # Of evaluation, each of which may import those before it; beside them stand others.
 WITHIN = ("core", "models", "scorers", "tables", "pictures", "tasks", "report")
 BESIDE = {"export": {"models"}, "benchmark": {"models"}}

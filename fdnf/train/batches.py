@@ -322,6 +322,10 @@ The devices' batches together are the same whatever their number.
 """
 
 
+ANSWER = "answer/"
+"""What the names of arrays begin with that a teacher has said of each row."""
+
+
 def weighted(key: Array, coin: Array, size: int, rows: int, data: Arrays) -> Array:
     """Numbers of rows drawn with replacement, in proportion to weights if there are.
 
@@ -389,8 +393,8 @@ def uniform(
     def sample(key: Array, data: Arrays, index: Array | int) -> dict[str, Array]:
         share = Share(index, devices)
         train = {"x": data["train"]}
-        if "beside" in data:
-            train["beside"] = data["beside"]
+        near = (k for k in data if k == "beside" or k.startswith(ANSWER))
+        train |= {key: data[key] for key in near}
         if whole and not from_teacher:
             if devices == 1:
                 return train

@@ -1,7 +1,8 @@
 """What is trained: the only place that branches on `config.loss.method`."""
 
 import functools
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -80,10 +81,29 @@ def answering(config: Any, teacher: Flow) -> tuple[Flow, Callable] | None:
     def answer(variables: Any, batch: Arrays) -> Encoding:
         return teacher.apply(variables, batch["x"], batch.get("cond"), method="encode")
 
-    return _ANSWERED, answer
+    return ANSWERED, answer
 
 
-_ANSWERED = ExternalFlow(encode=lambda answer, x, cond=None: answer)
+def answers(z: Sequence[Any], levels: Sequence[Any]) -> dict[str, Any]:
+    """What a teacher said of rows before training, by name: it stands beside them."""
+    named = {f"{batches.ANSWER}z/{i}": part for i, part in enumerate(z)}
+    return named | {f"{batches.ANSWER}level/{i}": a for i, a in enumerate(levels)}
+
+
+def given_answer(variables: Any, batch: Arrays) -> Encoding:
+    """The encoding of a batch whose rows `answers` stand beside."""
+    del variables
+
+    def parts(name: str) -> tuple[Array, ...]:
+        names = (f"{batches.ANSWER}{name}/{i}" for i in itertools.count())
+        return tuple(batch[n] for n in itertools.takewhile(batch.__contains__, names))
+
+    z, none = parts("z"), jnp.zeros(len(batch["x"]))
+    return Encoding(z, none, parts("level"), none)
+
+
+# A teacher whose variables are its answer.
+ANSWERED = ExternalFlow(encode=lambda answer, x, cond=None: answer)
 
 
 def arguments(config: Any) -> dict[str, Any]:

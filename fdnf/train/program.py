@@ -98,6 +98,8 @@ def build(members: Sequence[Experiment]) -> Program:
     alike, answer = _alike(members, seeds), None
     if alike > 1 and teacher and config.train.get("accumulate", 1) == 1:
         teacher, answer = objectives.answering(config, teacher) or (teacher, None)
+    if members[0].held and members[0].held.answers:
+        answer = objectives.given_answer
     objective = objectives.build(config, flow, teacher, reach)
     optimizer = _optimizer(config)
     train_step = step.make_train_step(
@@ -327,12 +329,15 @@ def feed(
     weights = of_rows.of(data, _TRAIN)
     if weights is not None:
         arrays |= of_rows.alias(weights)
+    if member.held and member.held.answers:
+        arrays |= member.held.answers
     if source is None or not config.teacher.samples:
         return Feed(arrays, 0.0, prepared)
     oracle = config.loss.method == "oracle"
-    generated = pools.pool(
-        source.trained,
-        str(member.teacher),
+    draw = functools.partial(pools.pool, source.trained, str(member.teacher))
+    if member.held:
+        draw = functools.partial(pools.generate, source.trained)
+    generated = draw(
         config.teacher.samples,
         config.seed,
         config.loss.skd.reach * reach,

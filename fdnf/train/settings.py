@@ -41,12 +41,15 @@ class Held(NamedTuple):
       prepared: what is done to its batches.
       flow: the model to train.
       teacher: the `teachers.Trained` that it learns from, if it does.
+      answers: what a teacher who is not here said of the training rows, as of
+        `objectives.answers`.
     """
 
     data: Data
     prepared: Prepared
     flow: models.Model
     teacher: Any = None
+    answers: Any = None
 
 
 class Experiment(NamedTuple):
