@@ -19,6 +19,25 @@ MODELS = {
         "student": {"steps": 3, "hidden": 32},
     },
 }
+# MAFs that are no paper's: heavy tails by a spline of each column for itself, after
+# linear maps; on most data a spline in place of the affine map, which sees the columns
+# before. As many weights as the affine teacher, or fewer, on BSDS300.
+SPLINE = {"name": "spline", "bins": 8, "box": 4.0}
+VARIANTS = {
+    "lu": {"steps": 3, "hidden": (32, 32), "mixing": "lu"},
+    "spline": {
+        "steps": 3,
+        "hidden": (32, 32),
+        "transformer": {"name": "compose", "parts": ("affine", SPLINE)},
+        "mixing": "lu",
+    },
+    ("spline", "bsds300"): {
+        "steps": 3,
+        "hidden": (40, 40),
+        "marginal": {"name": "spline", "bins": 5, "box": 5.0},
+        "mixing": "lu",
+    },
+}
 # By model and data; the others train as long as `common.tabular` and `glow` say.
 LENGTHS = {
     # Longer only overfits: the best validation comes early.
@@ -35,7 +54,7 @@ LENGTHS = {
 }
 GLOW_WORDS = (common.FLOWS, common.PRESET, common.SMOKE)
 MAF_WORDS = (
-    common.Choice((*common.FLOWS.words, "iaf")),
+    common.Choice((*common.FLOWS.words, "iaf", "lu", "spline")),
     common.PRESET,
     teaching.IAF,
     common.SMOKE,
@@ -48,7 +67,7 @@ def maf(data: str, arg: str = "") -> ConfigDict:
     Args:
       data: name of the data set.
       arg: teacher; student; lkd, ilkd, skd, with official; iaf, with a method of
-        `teaching.TRANSFERS`; smoke.
+        `teaching.TRANSFERS`; lu or spline, another teacher, see `VARIANTS`; smoke.
     """
     words = common.parse_arg(arg, MAF_WORDS)
 
@@ -57,6 +76,12 @@ def maf(data: str, arg: str = "") -> ConfigDict:
 
     if "iaf" in words:
         return teaching.iaf(make("student"), make("teacher"), words)
+    for word in words & {"lu", "spline"}:
+        config = make("teacher")
+        config.label = word
+        found = VARIANTS.get((word, data), VARIANTS[word])
+        config.model.args = ConfigDict(found)
+        return config
     return teaching.flow(make, words)
 
 

@@ -7,13 +7,15 @@ import jax
 import numpy as np
 import pytest
 
-from fdnf.bijectors.actnorm import ActNorm, Scaling
-from fdnf.bijectors.autoregressive import MADE, MaskedAffine
+from fdnf.bijectors import transformers
+from fdnf.bijectors.actnorm import ActNorm, Elementwise, Scaling
+from fdnf.bijectors.autoregressive import MADE, MaskedAutoregressive
 from fdnf.bijectors.combinators import Chain, Invert, Repeat, Reverse, Shuffle, Squeeze
 from fdnf.bijectors.coupling import AffineInjector, Coupling, WaveCoupling
 from fdnf.bijectors.invertible_conv import (
     InvertibleConv,
     InvertibleConvPLU,
+    LinearLU,
     RotationConv,
 )
 from fdnf.bijectors.masked_conv import MaskedConv
@@ -51,9 +53,10 @@ class ConvNet(nn.Module):
         return nn.Conv(features, (3, 3))(nn.tanh(h))
 
 
-def masked(method="exact", **settings):
+def masked(method="exact"):
     # The iterative methods stop at their tolerance, so the laws set it below theirs.
-    return MaskedAffine(MADE((9,), "tanh"), method=method, tolerance=1e-13, **settings)
+    made = MADE((9,), "tanh")
+    return MaskedAutoregressive(made, method=method, tolerance=1e-13)
 
 
 def step():
@@ -63,6 +66,7 @@ def step():
 Case = laws.Case
 drawn = functools.partial(Case, start=False)
 
+SPLINE = {"name": "spline", "bins": 3, "box": 2.5}
 BIJECTORS = [
     Case("actnorm", ActNorm()),
     Case("actnorm_image", ActNorm(), IMAGE),
@@ -79,6 +83,8 @@ BIJECTORS = [
     Case("wave_coupling", WaveCoupling(MLP((6,), "tanh")), (5,), 2),
     Case("conv_plu", InvertibleConvPLU()),
     Case("conv_plu_image", InvertibleConvPLU(), IMAGE),
+    Case("linear_lu", LinearLU(), (5,)),
+    Case("elementwise", Elementwise(transformers.make(SPLINE)), (2, 2, 3)),
     *(
         Case(
             f"coupling_{kind}_{partition}{'_swap' * swap}",
@@ -151,7 +157,7 @@ BIJECTORS = [
         noise=1.0,
     ),
     Case("masked_affine_cond", masked(), context=2),
-    Case("masked_affine_two_layers", MaskedAffine(MADE((7, 9), "relu"))),
+    Case("masked_affine_two_layers", MaskedAutoregressive(MADE((7, 9), "relu"))),
     Case("masked_affine_one_dim", masked(), (1,)),
     *(
         Case(f"coupling_{type(net).__name__}", Coupling(net), IMAGE, context, 0.2)
@@ -186,6 +192,21 @@ FLOWS = [
     Case("maf_cond", MAF(unroll=1, steps=2, hidden=(8,)), context=2),
     Case("iaf", IAF(unroll=1, steps=3, hidden=(8,)), (5,)),
     Case("iaf_cond", IAF(unroll=1, steps=2, hidden=(8,)), context=2),
+    Case(
+        "maf_spline_lu",
+        MAF(
+            2,
+            (6,),
+            unroll=1,
+            transformer={"name": "compose", "parts": ("affine", SPLINE)},
+            marginal=SPLINE,
+            mixing="lu",
+            conditioner="residual",
+            rank=3,
+        ),
+        (3,),
+    ),
+    Case("iaf_spline", IAF(2, (6,), "tanh", unroll=1, transformer=SPLINE), context=2),
     Case("nice", NICE(steps=3, hidden=(8,)), (5,)),
     Case("nice_cond", NICE(steps=3, hidden=(8,)), context=2),
     Case("nice_image", NICE(steps=2, hidden=(8,)), (2, 3, 2)),

@@ -1,5 +1,9 @@
-from .actnorm import ActNorm as ActNorm, Scaling as Scaling
-from .autoregressive import MADE as MADE, MaskedAffine as MaskedAffine
+from .actnorm import (
+    ActNorm as ActNorm,
+    Elementwise as Elementwise,
+    Scaling as Scaling,
+)
+from .autoregressive import MADE as MADE, MaskedAutoregressive as MaskedAutoregressive
 from .base import Bijector as Bijector
 from .combinators import (
     Chain as Chain,
@@ -18,8 +22,16 @@ from .invertible_conv import (
     FoldedConv as FoldedConv,
     InvertibleConv as InvertibleConv,
     InvertibleConvPLU as InvertibleConvPLU,
+    LinearLU as LinearLU,
     RotationConv as RotationConv,
 )
 from .masked_conv import MaskedConv as MaskedConv
 from .pixel_affine import PixelAffine as PixelAffine
 from .residual import Residual as Residual
+from .transformers import (
+    Additive as Additive,
+    Compose as Compose,
+    Affine as Affine,
+    RationalQuadratic as RationalQuadratic,
+    Transformer as Transformer,
+)

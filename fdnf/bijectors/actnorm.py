@@ -1,10 +1,14 @@
-"""Activation normalization."""
+"""Maps of each channel by itself: activation normalization, scaling, splines."""
+
+from collections.abc import Callable
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from fdnf.bijectors.base import Bijector
+from fdnf.bijectors.transformers import Transformer
 from fdnf.ops import conditioners, linear, statistics
 from fdnf.types import Context, Events, LogDet
 
@@ -84,3 +88,46 @@ class Scaling(Bijector):
         """Divides."""
         log_scale = self._log_scale(y.shape[1:])
         return y * jnp.exp(-log_scale), jnp.broadcast_to(-log_scale.sum(), y.shape[:1])
+
+
+class Elementwise(Bijector):
+    """y_i = T(x_i; raw_i): a transformer whose numbers each channel has for itself.
+
+    It bends the marginal of a channel, whatever the other channels are, for
+    `outputs` numbers a channel and no network. It starts as the identity, or as what
+    the transformer's `start` makes of the first batch.
+
+    Args:
+      transformer: T.
+    """
+
+    transformer: Transformer
+
+    @nn.compact
+    def _raw(self, channels: int, first: Events | None) -> Array:
+        def start(_):
+            raw = jnp.zeros((self.transformer.outputs, channels), jnp.float32)
+            if first is None:
+                return raw
+            rows = jnp.asarray(first.reshape(-1, channels), jnp.float32)
+            zeros = jnp.zeros((len(raw), *rows.shape), rows.dtype)
+            found = self.transformer.start(rows, zeros)
+            return raw if found is None else found
+
+        return self.param("raw", start)
+
+    def _mapped(self, one: Callable, raw: Array, x: Events) -> tuple[Events, LogDet]:
+        # Row by row, so that what depends on the channel alone is computed once.
+        rows = x.reshape(-1, x.shape[-1])
+        y, log_slope = jax.vmap(lambda row: one(raw, row))(rows)
+        return y.reshape(x.shape), jnp.sum(log_slope.reshape(x.shape[0], -1), axis=-1)
+
+    def forward(self, x: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
+        """Maps each channel."""
+        raw = self._raw(x.shape[-1], x)
+        return self._mapped(self.transformer.forward, raw, x)
+
+    def inverse(self, y: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
+        """Maps each channel back."""
+        raw = self._raw(y.shape[-1], None)
+        return self._mapped(self.transformer.inverse, raw, y)

@@ -1,6 +1,7 @@
-"""Masked autoregressive affine maps, parallel forward and sequential inverse, and MADE.
+"""Masked autoregressive maps, parallel forward and sequential inverse, and MADE.
 
-MADE is the network: a masked dense one whose outputs for x_i see x_1 .. x_{i-1} only.
+MADE is the network: a masked one whose outputs for x_i see x_1 .. x_{i-1} only. What it
+says of x_i goes to a transformer, the map of that one number.
 """
 
 import functools
@@ -11,31 +12,21 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from fdnf.bijectors import transformers
 from fdnf.bijectors.base import Bijector
+from fdnf.bijectors.transformers import Transformer
 from fdnf.ops import autoregressive_inverse, conditioners, entering, statistics
+from fdnf.ops.autoregressive_inverse import Form, Net
 from fdnf.ops.entering import Ints
 from fdnf.types import Context, LogDet
 
-Layers = tuple[tuple[Array, Array], ...]
-"""(masked kernel [in, out], bias [out] or, in the first layer, [batch, out])."""
+CONDITIONERS = ("plain", "residual")
 
-
-def masked_mlp(
-    layers: Layers,
-    x: Float[Array, "batch inputs"],
-    function: Callable[[Array], Array],
-) -> Float[Array, "batch outputs"]:
-    """Dense layers with `function` between them, for kernels already masked."""
-    for kernel, bias in layers[:-1]:
-        x = function(_product(x, kernel) + bias)
-    kernel, bias = layers[-1]
-    return _product(x, kernel) + bias
-
-
-def _product(x: Array, kernel: Array) -> Array:
-    # The inverse of a flow computes these in full precision; at an accelerator's
-    # default one the two directions would not undo each other.
-    return jnp.matmul(x, kernel, precision="highest")
+# (x, the network's numbers without its last bias) -> that bias, None for zeros.
+BiasInit = Callable[
+    [Float[Array, "batch dim"], Float[Array, "outputs batch dim"]],
+    Float[Array, "outputs dim"] | None,
+]
 
 
 def lowest_degree(cond: Array | None) -> int:
@@ -47,77 +38,117 @@ class MADE(nn.Module):
     """Masked dense layers; hidden units are sorted by degree, so slices are blocks.
 
     Args:
-      hidden: width of each hidden layer.
+      hidden: width of each hidden layer; of a residual net, equal widths, one for each
+        residual block.
       activation: name of the activation.
       outputs: numbers per input dimension; output j of dimension i is column
-        j * dim + i.
+        j * dim + i of the last bias.
       output_scale: the last kernel starts at this multiple of its usual scale.
+      conditioner: "plain", or "residual": a first layer and then blocks
+        h + V f(W f(h)), all masked alike, with the activation f once more before the
+        last layer.
+      rank: None, or the last kernel gives so many factors per dimension only, and one
+        matrix makes outputs of them, the same for all dimensions.
 
     Context enters as one more, unmasked, kernel into the first hidden layer, where some
     units then see nothing else: through them it reaches the first output too.
 
-    Reference: Germain et al. (2015), eq. 8-13; Papamakarios et al. (2017), section 3.
+    Reference: Germain et al. (2015), eq. 8-13; Papamakarios et al. (2017), section 3;
+    Nash and Durkan (2019), Autoregressive energy machines, section 4.1 (ResMADE).
     """
 
     hidden: Ints = (32, 32)
     activation: str = "relu"
     outputs: int = 2
     output_scale: float = 0.1
+    conditioner: str = "plain"
+    rank: int | None = None
 
     def __post_init__(self):
         entering.make_hashable(self)
+        if self.conditioner not in CONDITIONERS:
+            raise ValueError(
+                f"MADE: conditioner is {self.conditioner!r}, expected one of "
+                f"{CONDITIONERS}"
+            )
+        if self.rank is not None and self.rank < 1:
+            raise ValueError(f"MADE: rank is {self.rank}, expected at least 1 or None")
         super().__post_init__()
 
+    @property
+    def form(self) -> Form:
+        """What the network does besides products."""
+        function = conditioners.activation(self.activation)
+        return Form(function, self.conditioner == "residual")
+
+    def _widths(self) -> tuple[int, ...]:
+        """Of each hidden layer, those within residual blocks included."""
+        hidden = tuple(self.hidden)
+        if not hidden:
+            raise ValueError("MADE needs at least one hidden layer, got hidden=()")
+        if not self.form.residual:
+            return hidden
+        if len({*hidden}) > 1:
+            raise ValueError(
+                f"MADE: hidden is {hidden}, expected equal widths of the blocks of a "
+                "residual conditioner"
+            )
+        return (hidden[0],) * (1 + 2 * len(hidden))
+
     @nn.compact
-    def layers(
+    def net(
         self,
         x: Float[Array, "batch dim"],
         cond: Float[Array, "batch context"] | None = None,
-        bias_init: Callable[[Array, Array], Array] | None = None,
-    ) -> Layers:
+        bias_init: BiasInit | None = None,
+    ) -> Net:
         """The network's masked kernels and biases, made on the first call.
 
         Args:
           x: used for its width; in `init` also for `bias_init`.
           cond: context; makes the first bias one row per example.
-          bias_init: in `init`, (x, outputs of the network without its last bias) ->
-            the last bias. With one, columns that are constant in x, of which the batch
-            says nothing, start with outputs of 0 beside that bias.
-
-        Returns:
-          One (kernel, bias) pair per layer.
+          bias_init: in `init`, what the last bias starts as. With one, columns that
+            are constant in x, of which the batch says nothing, start with outputs of 0
+            beside that bias.
         """
         dim = x.shape[-1]
-        if not self.hidden:
-            raise ValueError("MADE needs at least one hidden layer, got hidden=()")
-        made = conditioners.made_masks(
-            dim, tuple(self.hidden), lowest=lowest_degree(cond)
-        )
-        made = (*made[:-1], jnp.tile(made[-1], (1, self.outputs)))
+        widths = self._widths()
+        made = conditioners.made_masks(dim, widths, lowest=lowest_degree(cond))
+        factors = self.outputs if self.rank is None else self.rank
+        made = (*made[:-1], jnp.tile(made[-1], (1, factors)))
         lecun = nn.initializers.lecun_normal()
-        last = nn.initializers.variance_scaling(
+        small = nn.initializers.variance_scaling(
             self.output_scale**2, "fan_in", "truncated_normal"
         )
-        layers = []
+        layers, head = [], None
         for i, mask in enumerate(made):
             is_last = i == len(made) - 1
-            init = last if is_last else lecun
+            # What a block adds starts small, too.
+            init = small if is_last or self.form.joins(i) else lecun
             of_batch = bias_init if is_last and self.is_initializing() else None
             if of_batch is not None:
-                init = functools.partial(self._without_still, x, last)
+                init = functools.partial(self._without_still, x, init)
             kernel = self.param(f"dense_{i}_kernel", init, mask.shape, jnp.float32)
             kernel = kernel * jnp.asarray(mask, kernel.dtype)
-            bias_0 = jnp.zeros(mask.shape[1], kernel.dtype)
+            width = self.outputs * dim if is_last else mask.shape[1]
+            bias_0 = jnp.zeros(width, kernel.dtype)
+            if is_last and self.rank is not None:
+                shape = (self.rank, self.outputs)
+                head = self.param("head_kernel", lecun, shape, jnp.float32)
             if of_batch is not None:
-                net = masked_mlp((*layers, (kernel, bias_0)), x, self._function)
-                bias_0 = of_batch(x, net)
+                net = Net((*layers, (kernel, bias_0)), head)
+                found = of_batch(x, autoregressive_inverse.evaluate(self.form, net, x))
+                bias_0 = bias_0 if found is None else found.reshape(-1)
             bias = self.param(f"dense_{i}_bias", lambda _, value=bias_0: value)
             if i == 0 and cond is not None:
                 shape = (cond.shape[-1], mask.shape[1])
                 context = self.param("context_kernel", lecun, shape, jnp.float32)
-                bias = bias + _product(cond, context)
+                # The inverse of a flow computes these in full precision; at an
+                # accelerator's default one the two directions would not undo each
+                # other.
+                bias = bias + jnp.matmul(cond, context, precision="highest")
             layers.append((kernel, bias))
-        return tuple(layers)
+        return Net(tuple(layers), head)
 
     def _without_still(
         self, x: Array, init: Callable, key: Array, shape: tuple[int, ...], dtype: Any
@@ -127,79 +158,82 @@ class MADE(nn.Module):
         What a new network says of these is all that varies in them, and the next layer
         to normalise would blow it up.
         """
-        still = jnp.tile(statistics.constant(x, 0), self.outputs)
+        still = jnp.tile(statistics.constant(x, 0), shape[-1] // x.shape[-1])
         return jnp.where(still, 0, init(key, shape, dtype))
-
-    @property
-    def _function(self) -> Callable[[Array], Array]:
-        return conditioners.activation(self.activation)
 
     def __call__(
         self,
         x: Float[Array, "batch dim"],
         cond: Float[Array, "batch context"] | None = None,
-        bias_init: Callable[[Array, Array], Array] | None = None,
-    ) -> Float[Array, "batch outputs"]:
+        bias_init: BiasInit | None = None,
+    ) -> Float[Array, "outputs batch dim"]:
         """All outputs in one pass."""
-        return masked_mlp(self.layers(x, cond, bias_init), x, self._function)
+        net = self.net(x, cond, bias_init)
+        return autoregressive_inverse.evaluate(self.form, net, x)
 
 
 Vectors = Float[Array, "batch dim"]
 
 
-class MaskedAffine(Bijector):
-    """u_i = (x_i - m_i(x_{<i})) exp(-a_i(x_{<i})), a = soft_clamp(raw).
+class MaskedAutoregressive(Bijector):
+    """u_i = T(x_i; raw_i(x_{<i})), with the raw numbers of a MADE.
 
-    Without further layers, `init` gives each u_i mean 0 and variance 1 on its batch,
+    `init` gives each u_i mean 0 and variance 1 on its batch where the transformer can,
     through the last biases of the network; what does not vary there gets the scale of
-    the others, see `ops.statistics`. The log-scale is clamped softly, the same in both
-    directions, so that no latent decodes to infinity.
+    the others, see `ops.statistics`. Slopes of transformers are bounded, the same in
+    both directions, so that no latent decodes to infinity.
 
     Args:
-      made: the network; it must have 2 outputs per dimension, (m | raw).
-      bound: largest |a|.
+      made: the network; it must have the transformer's outputs per dimension.
+      transformer: T, the map of one element.
       method: how `inverse` is computed, one of `autoregressive_inverse.METHODS`;
         all agree, see there.
       tolerance: of the iterative methods.
 
-    Reference: Papamakarios et al. (2017), eq. 3-5.
+    Raises:
+      ValueError: for a network with another number of outputs.
+
+    Reference: Papamakarios et al. (2017), eq. 3-5; Durkan et al. (2019), section 3.
     """
 
     made: MADE
-    bound: float = 5.0
+    transformer: Transformer = transformers.Affine()
     method: str = "auto"
     tolerance: float = 1e-5
 
-    def _bias_init(self, x: Vectors, net: Array) -> Array:
-        shift, raw = jnp.split(net, 2, axis=-1)
-        start = statistics.affine_start(x - shift, raw, 0, self.bound)
-        return jnp.concatenate(start)
+    def __post_init__(self):
+        if self.made.outputs != self.transformer.outputs:
+            raise ValueError(
+                f"MaskedAutoregressive: the network has outputs={self.made.outputs}, "
+                f"expected the {self.transformer.outputs} of {self.transformer}"
+            )
+        super().__post_init__()
 
     def forward(
         self, x: Vectors, cond: Context | None = None
     ) -> tuple[Vectors, LogDet]:
         """One pass of the network."""
-        shift, raw = jnp.split(self.made(x, cond, self._bias_init), 2, axis=-1)
-        log_scale = conditioners.soft_clamp(raw, self.bound)
-        return (x - shift) * jnp.exp(-log_scale), -jnp.sum(log_scale, axis=-1)
+        raw = self.made(x, cond, self.transformer.start)
+        y, log_slope = self.transformer.forward(raw, x)
+        return y, jnp.sum(log_slope, axis=-1)
 
     def inverse(
         self, y: Vectors, cond: Context | None = None
     ) -> tuple[Vectors, LogDet]:
-        """x_i = u_i exp(a_i(x_{<i})) + m_i(x_{<i}), each unit computed once."""
+        """x_i = T^-1(u_i; raw_i(x_{<i})), each unit computed once."""
         solution = autoregressive_inverse.invert(
-            self.made.layers(y, cond),
+            self.made.net(y, cond),
             y,
-            activation=conditioners.activation(self.made.activation),
-            log_scale=_log_scale(self.bound),
+            form=self.made.form,
+            transformer=self.transformer,
             method=self.method,
             tol=self.tolerance,
             lowest=lowest_degree(cond),
         )
-        return solution.x, jnp.sum(solution.log_scale, axis=-1)
+        return solution.x, jnp.sum(solution.log_slope, axis=-1)
 
-
-@functools.lru_cache
-def _log_scale(bound: float):
-    """One object per bound: static arguments are compared by identity."""
-    return functools.partial(conditioners.soft_clamp, bound=bound)
+    def parameters(
+        self, x: Vectors, cond: Context | None = None
+    ) -> Float[Array, "batch outputs dim"]:
+        """The raw numbers with which `forward` maps x."""
+        return jnp.moveaxis(self.made(x, cond), 0, 1)

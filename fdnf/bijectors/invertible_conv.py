@@ -1,4 +1,4 @@
-"""Invertible 1x1 convolutions: full, in PLU form, a rotation, folded for sampling."""
+"""Invertible 1x1 convolutions: full, in PLU and LU form, a rotation, folded."""
 
 import flax.linen as nn
 import jax
@@ -97,6 +97,44 @@ class InvertibleConvPLU(Bijector):
         permutation, lower, upper, log_s = self._factors(y.shape[-1])
         rows = linear.multiply(y.reshape(-1, y.shape[-1]), permutation.T).T
         rows = linear.solve_triangular(lower, rows, True)
+        rows = linear.solve_triangular(upper, rows, False)
+        return rows.T.reshape(y.shape), linear.total_log_det(-jnp.sum(log_s), y)
+
+
+class LinearLU(Bijector):
+    """y = L U x, L unit lower and U upper triangular, which starts as the identity.
+
+    log_det = sum log s, s the diagonal of U, positive. Both factors are kept in one
+    matrix of C^2 parameters, log s on its diagonal. The inverse is two triangular
+    solves. A permutation beside it, such as `Reverse`, makes it P L U.
+
+    Args:
+      bound: largest |log s|.
+
+    Reference: Oliva et al. (2018), Transformation autoregressive networks, section 3.2;
+    Durkan et al. (2019), section 3.
+    """
+
+    bound: float = 5.0
+
+    @nn.compact
+    def _factors(self, channels: int) -> tuple[Matrix, Matrix, Array]:
+        zeros, shape = nn.initializers.zeros, (channels, channels)
+        packed = self.param("lu_kernel", zeros, shape, jnp.float32)
+        log_s = conditioners.soft_clamp(jnp.diagonal(packed), self.bound)
+        lower = jnp.tril(packed, -1) + jnp.eye(channels, dtype=packed.dtype)
+        return lower, jnp.triu(packed, 1) + jnp.diag(jnp.exp(log_s)), log_s
+
+    def forward(self, x: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
+        """Multiplies by L U."""
+        lower, upper, log_s = self._factors(x.shape[-1])
+        weight = jnp.matmul(lower, upper, precision="highest")
+        return linear.multiply(x, weight), linear.total_log_det(jnp.sum(log_s), x)
+
+    def inverse(self, y: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
+        """Solves with L, then with U."""
+        lower, upper, log_s = self._factors(y.shape[-1])
+        rows = linear.solve_triangular(lower, y.reshape(-1, y.shape[-1]).T, True)
         rows = linear.solve_triangular(upper, rows, False)
         return rows.T.reshape(y.shape), linear.total_log_det(-jnp.sum(log_s), y)
 

@@ -9,9 +9,11 @@ is one array and nothing is gathered.
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -50,6 +52,11 @@ class Transformer:
           x, and log dx/dy of each element in nats.
         """
         raise NotImplementedError
+
+    def gains(self, raw: Raw, y: Elements) -> Raw:
+        """dx/d raw of the inverse at y: what the tangent of a masked layer reads."""
+        x, pull = jax.vjp(lambda raw: self.inverse(raw, y)[0], raw)
+        return pull(jnp.ones_like(x))[0]
 
     def start(
         self, x: Float[Array, "batch dim"], raw: Float[Array, "outputs batch dim"]
@@ -96,6 +103,12 @@ class Affine(Transformer):
         """Scales back, then shifts back."""
         log_scale = conditioners.soft_clamp(raw[1], self.bound)
         return raw[0] + y * jnp.exp(log_scale), log_scale
+
+    def gains(self, raw: Raw, y: Elements) -> Raw:
+        """1 of the shift, and of the scale y times what it changes by."""
+        clamp = functools.partial(conditioners.soft_clamp, bound=self.bound)
+        a, slope = jax.jvp(clamp, (raw[1],), (jnp.ones_like(y),))
+        return jnp.stack([jnp.ones_like(y), y * jnp.exp(a) * slope])
 
     def start(
         self, x: Float[Array, "batch dim"], raw: Float[Array, "outputs batch dim"]
@@ -262,10 +275,79 @@ class Shift(Transformer):
         return y - shift, jnp.zeros_like(y)
 
 
+@dataclasses.dataclass(frozen=True)
+class Compose(Transformer):
+    """One transformer after another, each with raw numbers of its own.
+
+    An affine one before a spline brings an element into the spline's box, and makes it
+    standard on the first batch, so that data need not be.
+
+    Args:
+      parts: the first one applied first in `forward`; what `make` takes.
+    """
+
+    parts: Any = ("affine", "spline")
+
+    def __post_init__(self):
+        parts = self.parts
+        if not isinstance(parts, tuple | list) or not parts:
+            raise ValueError(
+                f"Compose(parts={parts!r}): expected several transformers, such as "
+                "('affine', 'spline')"
+            )
+        object.__setattr__(self, "parts", tuple(make(part) for part in parts))
+
+    @property
+    def outputs(self) -> int:
+        """Those of all parts."""
+        return sum(part.outputs for part in self.parts)
+
+    def _split(self, raw: Array) -> list[tuple[Transformer, Array]]:
+        """Each part with its raw numbers."""
+        found, first = [], 0
+        for part in self.parts:
+            found.append((part, raw[first : first + part.outputs]))
+            first += part.outputs
+        return found
+
+    def forward(self, raw: Raw, x: Elements) -> Mapped:
+        """One after the other."""
+        total = jnp.zeros_like(x)
+        for part, own in self._split(raw):
+            x, log_slope = part.forward(own, x)
+            total = total + log_slope
+        return x, total
+
+    def inverse(self, raw: Raw, y: Elements) -> Mapped:
+        """From the last to the first."""
+        total = jnp.zeros_like(y)
+        for part, own in reversed(self._split(raw)):
+            y, log_slope = part.inverse(own, y)
+            total = total + log_slope
+        return y, total
+
+    def start(
+        self, x: Float[Array, "batch dim"], raw: Float[Array, "outputs batch dim"]
+    ) -> Float[Array, "outputs dim"] | None:
+        """That of each part for what the parts before it make of the batch.
+
+        Parts without one are the identity on average.
+        """
+        biases = []
+        for part, own in self._split(raw):
+            bias = part.start(x, own)
+            if bias is None:
+                bias = -jnp.mean(own, axis=1)
+            x, _ = part.forward(own + bias[:, None], x)
+            biases.append(bias)
+        return jnp.concatenate(biases)
+
+
 TRANSFORMERS: dict[str, type[Transformer]] = {
     "affine": Affine,
     "additive": Additive,
     "spline": RationalQuadratic,
+    "compose": Compose,
 }
 
 

@@ -1,35 +1,62 @@
 """Masked autoregressive flow and its inverse."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
+from jaxtyping import Array
 
-from fdnf.bijectors.autoregressive import MADE, MaskedAffine
+from fdnf.bijectors import transformers
+from fdnf.bijectors.actnorm import Elementwise
+from fdnf.bijectors.autoregressive import MADE, MaskedAutoregressive
 from fdnf.bijectors.base import Bijector
 from fdnf.bijectors.combinators import Chain, Invert, Repeat, Reverse
+from fdnf.bijectors.invertible_conv import LinearLU
+from fdnf.bijectors.transformers import Transformer
 from fdnf.flows.base import Latents, StackFlow
-from fdnf.ops.entering import Ints, Made
+from fdnf.ops.entering import Given, Ints, Made
 from fdnf.types import Context, Events
+
+MIXING = ("reverse", "lu")
 
 
 class MAF(StackFlow):
     """K blocks of a MADE with alternating order; densities in one pass.
 
+    Each block maps every column by a transformer, whose numbers a masked network makes
+    of the columns before it: `MAF(transformer="spline")` is the autoregressive neural
+    spline flow. A spline has a box, outside of which it is the identity: it wants
+    standardised data, or an affine map before it,
+    `transformer={"name": "compose", "parts": ("affine", "spline")}`.
+
     Levels are the block outputs, and they and `z` are given in the order of the data:
     each block reverses the order for the next one, and that is undone in what is
     reported. Otherwise every other level (and the latents of a student with an odd
-    and a teacher with an even number of blocks) would be compared back to front.
+    and a teacher with an even number of blocks) would be compared back to front. What
+    linear maps mix is not undone.
 
     Args:
       steps: number of blocks, K.
       hidden: hidden widths of each MADE.
       activation: of each MADE.
-      bound: largest |log-scale| of a block.
+      bound: largest |log-scale| of a block whose transformer is "affine", and of a
+        linear map.
+      transformer: of each element: "affine", "additive", "spline", or a mapping with
+        its settings, {"name": "spline", "bins": 16, "box": 5.0}; a `Transformer`.
+      marginal: None, or one more transformer after each block, whose numbers a column
+        has for itself: the form of a heavy tail for few weights, and for no time in
+        the sequential direction.
+      mixing: between blocks: "reverse" of the order, or "lu", a learned linear map
+        L U before each block, the identity at first, and the reversal.
+      conditioner: of each MADE: "plain", or "residual", with `hidden` one width for
+        each residual block, all equal.
+      rank: None, or how many numbers per column each MADE makes, of which one small
+        matrix makes those that the transformer takes.
       inverse: method of the sequential direction, see `autoregressive_inverse`.
       tolerance: of the iterative methods.
       unroll: see `Repeat`.
 
-    Reference: Papamakarios et al. (2017).
+    Reference: Papamakarios et al. (2017); Durkan et al. (2019), Neural spline flows.
     """
 
     takes_statistics: ClassVar[bool] = True
@@ -41,27 +68,96 @@ class MAF(StackFlow):
     inverse: str = "auto"
     tolerance: float = 1e-5
     unroll: int | None = None
+    transformer: Any = "affine"
+    marginal: Any = None
+    mixing: str = "reverse"
+    conditioner: str = "plain"
+    rank: int | None = None
 
     event_axes = ("dim",)
 
+    def __post_init__(self):
+        for name in ("transformer", "marginal"):
+            if isinstance(getattr(self, name), Mapping):
+                setattr(self, name, transformers.make(getattr(self, name)))
+        self._transformer()
+        if self.marginal is not None:
+            transformers.make(self.marginal)
+        if self.mixing not in MIXING:
+            raise ValueError(
+                f"{type(self).__name__}: mixing is {self.mixing!r}, expected one of "
+                f"{MIXING}"
+            )
+        super().__post_init__()
+
     def _made_with(self, params: Any) -> Made | None:
-        first = params["stack"]["step"]["parts_0"]
-        made = first.get("bijector", first)["made"]
+        block = params["stack"]["step"][f"parts_{self._masked_part}"]
+        made = block.get("bijector", block)["made"]
         cond = made.get("context_kernel")
         dim = made["dense_0_kernel"].shape[-2]
         return Made((dim,), None if cond is None else (cond.shape[-2],))
 
-    def _masked_affine(self) -> Bijector:
-        return MaskedAffine(
-            MADE(tuple(self.hidden), self.activation),
-            bound=self.bound,
-            method=self.inverse,
-            tolerance=self.tolerance,
+    @property
+    def _masked_part(self) -> int:
+        """Which part of a step is the masked one."""
+        return 1 if self.mixing == "lu" else 0
+
+    def _transformer(self) -> Transformer:
+        if self.transformer == "affine":
+            return transformers.Affine(self.bound)
+        return transformers.make(self.transformer)
+
+    def _masked(self) -> Bijector:
+        transformer = self._transformer()
+        made = MADE(
+            tuple(self.hidden),
+            self.activation,
+            transformer.outputs,
+            conditioner=self.conditioner,
+            rank=self.rank,
+        )
+        return MaskedAutoregressive(
+            made, transformer, method=self.inverse, tolerance=self.tolerance
         )
 
+    def _marginals(self) -> tuple[Bijector, ...]:
+        if self.marginal is None:
+            return ()
+        return (Elementwise(transformers.make(self.marginal)),)
+
     def _stack(self) -> Repeat:
-        step = Chain((self._masked_affine(), Reverse()))
+        linear = (LinearLU(self.bound),) if self.mixing == "lu" else ()
+        step = Chain((*linear, self._masked(), *self._marginals(), Reverse()))
         return Repeat(step, self.steps, self.unroll)
+
+    def block_parameters(
+        self, x: Given, cond: Given | None = None
+    ) -> tuple[Array, ...]:
+        """The raw numbers of each block's transformer, at the data x.
+
+        Args:
+          x: data `[batch, dim]`.
+          cond: context, as of `encode`.
+
+        Returns:
+          `[batch, outputs, dim]` for each block; columns are those that the block maps,
+          in the order of the data. `transformers` says what the numbers mean.
+        """
+        x = self._given_data(x)
+        cond = self._given_condition(cond, x.shape[0])
+
+        def of(step: Chain, x: Array, cond: Context | None) -> Array:
+            if self.mixing == "lu":
+                x, _ = step.parts[0].forward(x, cond)
+            return self._parameters(step.parts[self._masked_part], x, cond)
+
+        stacked = self.stack.visit(x, cond, of)
+        return tuple(
+            jnp.flip(stacked[i], -1) if i % 2 else stacked[i] for i in range(self.steps)
+        )
+
+    def _parameters(self, masked: Any, x: Array, cond: Context | None) -> Array:
+        return masked.parameters(x, cond)
 
     def _levels_in_data_order(self, levels: Latents) -> Latents:
         return tuple(
@@ -97,5 +193,8 @@ class IAF(MAF):
 
     takes_statistics: ClassVar[bool] = False
 
-    def _masked_affine(self) -> Bijector:
-        return Invert(super()._masked_affine())
+    def _masked(self) -> Bijector:
+        return Invert(super()._masked())
+
+    def _parameters(self, masked: Any, x: Array, cond: Context | None) -> Array:
+        return masked.bijector.parameters(masked.bijector.inverse(x, cond)[0], cond)

@@ -1,9 +1,10 @@
-"""Inverse of a MADE affine block, in the time of about one evaluation.
+"""Inverse of a MADE block, in the time of about one evaluation.
 
-The block is u_i = (x_i - shift_i(x_<i)) exp(-a_i(x_<i)), so its inverse is the fixed
-point x = g(x) = shift(x) + z exp(a(x)), and the Jacobian of g is strictly lower
-triangular. Evaluating the whole net once per column costs dim passes. Here each unit is
-evaluated once, in the step at which its last input is known (`autoregressive_solvers`).
+The block is u_i = T(x_i; raw_i(x_<i)) with a map T of one number, increasing in x_i, so
+its inverse is the fixed point x = g(x) = T^-1(z; raw(x)), and the Jacobian of g is
+strictly lower triangular. Evaluating the whole net once per column costs dim passes.
+Here each unit is evaluated once, in the step at which its last input is known
+(`autoregressive_solvers`).
 
 Derivatives are implicit, in both modes and of every order. dx = dg + (dg/dx) dx, where
 dg is the change of g at x, is a linear MADE; the adjoint lam = x_bar + (dg/dx)^T lam is
@@ -21,9 +22,9 @@ from jaxtyping import Array, Float
 
 from fdnf.ops import autoregressive_solvers as solvers
 from fdnf.ops import rules
+from fdnf.ops.autoregressive_solvers import Form, Net, Transformer, evaluate
 
-Layers = solvers.Layers
-Elementwise = solvers.Elementwise
+__all__ = ["METHODS", "Form", "Inverse", "Net", "Transformer", "evaluate", "invert"]
 
 METHODS = ("auto", "exact", "blocked", "jacobi", "passes")
 
@@ -33,67 +34,43 @@ class Inverse(NamedTuple):
 
     Attributes:
       x: Solution of u(x) = z.
-      log_scale: a(x); the inverse's log_det is its sum over dim, in nats.
+      log_slope: log dx_i/dz_i; the inverse's log_det is its sum over dim, in nats.
       residual: max_i |u_i(x) - z_i| of each row; inf where x is not finite.
     """
 
     x: Float[Array, "batch dim"]
-    log_scale: Float[Array, "batch dim"]
+    log_slope: Float[Array, "batch dim"]
     residual: Float[Array, " batch"]
 
 
-def shift_and_log_scale(
-    layers: Layers,
-    x: Float[Array, "batch dim"],
-    *,
-    activation: Elementwise,
-    log_scale: Elementwise,
-) -> tuple[Float[Array, "batch dim"], Float[Array, "batch dim"]]:
-    """Evaluates the net: (shift, a) with a = log_scale(raw).
-
-    Args:
-      layers: Pairs (kernel [in, out], already masked, bias), as for `invert`.
-      x: Inputs.
-      activation: Elementwise function between layers.
-      log_scale: Elementwise function of the second half of the outputs.
-    """
-    h = x
-    for kernel, bias in layers[:-1]:
-        h = activation(solvers.dot(h, kernel) + bias)
-    kernel, bias = layers[-1]
-    shift, raw = jnp.split(solvers.dot(h, kernel) + bias, 2, axis=-1)
-    return shift, log_scale(raw)
-
-
 def invert(
-    layers: Layers,
+    net: Net,
     z: Float[Array, "batch dim"],
     *,
-    activation: Elementwise,
-    log_scale: Elementwise,
+    form: Form,
+    transformer: Transformer,
     method: str = "auto",
     block: int = 8,
     chunk: int = 512,
     tol: float = 1e-5,
     lowest: int = 1,
 ) -> Inverse:
-    """Solves (x - shift(x)) exp(-a(x)) = z for x.
+    """Solves T(x; raw(x)) = z for x.
 
-    Gradients with respect to `layers` and `z` are implicit and cost about as much as
+    Gradients with respect to `net` and `z` are implicit and cost about as much as
     the inverse and one training step of the block. Forward mode and second derivatives
     are there too. Works under `jit`, `vmap` and `scan`. A row whose solution is not
     finite, or so large that its derivatives might not be, affects no other row, and
     affects no gradient either if the loss does not read it; if it does, that is nan.
 
     Args:
-      layers: Pairs (kernel [in, out], bias [out]) of a MADE whose hidden units have the
-        degrees of `conditioners.made_degrees`, kernels already multiplied by
-        `conditioners.made_masks`. The last kernel is [hidden, 2 dim] and gives shift,
-        then raw. The first bias may be [batch, out], one offset per row (a condition).
+      net: A MADE whose hidden units have the degrees of `conditioners.made_degrees`,
+        kernels already multiplied by `conditioners.made_masks`; see `Net`. The first
+        bias may be [batch, out], one offset per row (a condition).
       z: Values of u.
-      activation: Elementwise function between layers, the same object in every call
-        (it keys the compiled program).
-      log_scale: Elementwise function with a = log_scale(raw), likewise.
+      form: The net's activation and whether it is residual. The same objects in every
+        call: they key the compiled program.
+      transformer: T, likewise.
       method: "exact" evaluates each unit once. "blocked" takes columns in blocks and
         iterates each block to a fixed point. "jacobi" iterates the whole net, the
         fewest and largest operations. "passes" evaluates the whole net dim times and
@@ -109,7 +86,7 @@ def invert(
       lowest: Smallest hidden degree, as in `conditioners.made_degrees`.
 
     Returns:
-      The solution, a(x), and the residual of each row.
+      The solution, its log-slopes, and the residual of each row.
 
     Raises:
       ValueError: If the shapes are not those of such a MADE, or an option is unknown.
@@ -123,41 +100,55 @@ def invert(
             f"invert: block is {block}, chunk is {chunk}, tol is {tol}; expected "
             "block and chunk of at least 1 and tol of at least 0."
         )
-    _check_shapes(layers, z)
-    dtype = jnp.result_type(z, *jax.tree.leaves(layers))
-    layers, z = jax.tree.map(lambda leaf: leaf.astype(dtype), (layers, z))
-    plan = solvers.Plan(activation, log_scale, method, block, chunk, tol, lowest)
-    x = _passes(plan, layers, z) if method == "passes" else _solve(plan, layers, z)
+    _check_shapes(net, z, form, transformer.outputs)
+    dtype = jnp.result_type(z, *jax.tree.leaves(net))
+    net, z = jax.tree.map(lambda leaf: leaf.astype(dtype), (net, z))
+    plan = solvers.Plan(form, transformer, method, block, chunk, tol, lowest)
+    x = _passes(plan, net, z) if method == "passes" else _solve(plan, net, z)
     # Zeros stand in for rows that exploded: the gradient of a discarded 0 is 0, while
     # that of a discarded inf is nan.
     finite = jnp.all(jnp.isfinite(x), axis=-1, keepdims=True)
     at, target = jnp.where(finite, x, 0), jnp.where(finite, z, 0)
-    shift, a = shift_and_log_scale(
-        layers, at, activation=activation, log_scale=log_scale
-    )
-    residual = jnp.max(jnp.abs((at - shift) * jnp.exp(-a) - target), axis=-1)
+    value, log_slope = transformer.forward(evaluate(form, net, at), at)
+    residual = jnp.max(jnp.abs(value - target), axis=-1)
     return Inverse(
         x=x,
-        log_scale=jnp.where(finite, a, jnp.nan),
+        log_slope=jnp.where(finite, -log_slope, jnp.nan),
         residual=jnp.where(finite[:, 0], residual, jnp.inf),
     )
 
 
-def _check_shapes(layers: Layers, z: Array) -> None:
+def _check_shapes(net: Net, z: Array, form: Form, outputs: int) -> None:
     if z.ndim != 2:
         raise ValueError(f"invert: z has shape {z.shape}, expected [batch, dim].")
+    dim, layers = z.shape[-1], net.layers
     shapes = [kernel.shape for kernel, _ in layers]
-    expected = "expected kernels [in, out] from dim through hidden layers to 2 dim"
     if len(layers) < 2:
         raise ValueError(
             f"invert: {len(layers)} layers, expected at least one hidden layer and the "
             "output layer."
         )
-    ends = [z.shape[-1], *(shape[1] for shape in shapes[:-1]), 2 * z.shape[-1]]
+    factors = outputs if net.head is None else net.head.shape[0]
+    if net.head is not None and net.head.shape != (factors, outputs):
+        raise ValueError(
+            f"invert: head {net.head.shape}, expected [factors, {outputs}]."
+        )
+    hidden = [shape[1] for shape in shapes[:-1]]
+    ends = [dim, *hidden, factors * dim]
     if shapes != list(zip(ends[:-1], ends[1:], strict=True)):
-        raise ValueError(f"invert: z {z.shape}, kernels {shapes}; {expected}.")
+        raise ValueError(
+            f"invert: z {z.shape}, kernels {shapes}; expected kernels [in, out] from "
+            f"dim through hidden layers to {factors} dim."
+        )
+    if form.residual and (len(hidden) % 2 == 0 or len({*hidden[::2]}) > 1):
+        raise ValueError(
+            f"invert: hidden layers of {hidden} units, expected of a residual net one "
+            "and then pairs of layers, the second of each pair as wide as the first "
+            "layer."
+        )
     for index, (kernel, bias) in enumerate(layers):
-        allowed = [kernel.shape[1:]]
+        last = index == len(layers) - 1
+        allowed = [(outputs * dim,) if last else kernel.shape[1:]]
         if index == 0:
             allowed.append((z.shape[0], kernel.shape[1]))
         if bias.shape not in allowed:
@@ -167,41 +158,38 @@ def _check_shapes(layers: Layers, z: Array) -> None:
             )
 
 
-def _fixed_map(plan: solvers.Plan, layers: Layers, z: Array, x: Array) -> Array:
-    shift, a = shift_and_log_scale(
-        layers, x, activation=plan.activation, log_scale=plan.log_scale
-    )
-    return shift + z * jnp.exp(a)
+def _fixed_map(plan: solvers.Plan, net: Net, z: Array, x: Array) -> Array:
+    return plan.transformer.inverse(evaluate(plan.form, net, x), z)[0]
 
 
-def _passes(plan: solvers.Plan, layers: Layers, z: Array) -> Array:
+def _passes(plan: solvers.Plan, net: Net, z: Array) -> Array:
     def body(_: Array, x: Array) -> Array:
-        return _fixed_map(plan, layers, z, x)
+        return _fixed_map(plan, net, z, x)
 
     return lax.fori_loop(0, z.shape[-1], body, jnp.zeros_like(z))
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _solution(plan: solvers.Plan, layers: Layers, z: Array) -> Array:
+def _solution(plan: solvers.Plan, net: Net, z: Array) -> Array:
     if plan.method == "jacobi":
-        step = functools.partial(_fixed_map, plan, layers, z)
+        step = functools.partial(_fixed_map, plan, net, z)
         return solvers.iterate(
             lambda x: (step(x), ()), z, (), 1.0, z.shape[-1], plan.tol
         )[0]
     solver = solvers.blocked if plan.method == "blocked" else solvers.exact
-    solve_rows = functools.partial(solver, plan, layers)
-    return _in_chunks(solve_rows, plan.chunk, z, layers[0][1])
+    solve_rows = functools.partial(solver, plan, net)
+    return _in_chunks(solve_rows, plan.chunk, z, net.layers[0][1])
 
 
 @rules.ruled(statics=1)
-def _solve(plan: solvers.Plan, layers: Layers, z: Array) -> Array:
-    return _solution(plan, layers, z)
+def _solve(plan: solvers.Plan, net: Net, z: Array) -> Array:
+    return _solution(plan, net, z)
 
 
 @_solve.defjvp
 def _solve_jvp(plan: solvers.Plan, primals: Any, tangents: Any) -> tuple[Array, Array]:
-    layers, z = primals
-    found = _solve(plan, layers, z)
+    net, z = primals
+    found = _solve(plan, net, z)
     # The gradient of a row that the loss does not read is 0, also where x is inf, or
     # where what the net makes of x is.
     largest = float(jnp.finfo(z.dtype).max) ** 0.4
@@ -211,20 +199,20 @@ def _solve_jvp(plan: solvers.Plan, primals: Any, tangents: Any) -> tuple[Array, 
 
     # Nothing of it is kept for the reverse pass but its arguments.
     @functools.partial(jax.checkpoint, prevent_cse=False)
-    def at_x(layers: Layers, z: Array, x: Array) -> Array:
-        return _fixed_map(plan, layers, z, x)
+    def at_x(net: Net, z: Array, x: Array) -> Array:
+        return _fixed_map(plan, net, z, x)
 
     _, change = jax.jvp(
-        lambda layers, z: at_x(layers, z, x), (layers, z), (tangents[0], tangents[1])
+        lambda net, z: at_x(net, z, x), (net, z), (tangents[0], tangents[1])
     )
 
     def residual(v: Array) -> Array:
-        step = functools.partial(_fixed_map, plan, layers, z)
+        step = functools.partial(_fixed_map, plan, net, z)
         return v - jax.jvp(step, (x,), (v,))[1]
 
     def solve(solver: Callable, b: Array) -> Array:
         read = jnp.any(b != 0, axis=-1, keepdims=True)
-        return jnp.where(safe | ~read, solver(plan, layers, z, x, b), jnp.nan)
+        return jnp.where(safe | ~read, solver(plan, net, z, x, b), jnp.nan)
 
     d_x = lax.custom_linear_solve(
         residual,
@@ -236,29 +224,25 @@ def _solve_jvp(plan: solvers.Plan, primals: Any, tangents: Any) -> tuple[Array, 
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _tangent(
-    plan: solvers.Plan, layers: Layers, z: Array, x: Array, change: Array
-) -> Array:
+def _tangent(plan: solvers.Plan, net: Net, z: Array, x: Array, change: Array) -> Array:
     """Solves v = change + (dg/dx) v."""
     if plan.method == "jacobi":
-        step = functools.partial(_fixed_map, plan, layers, z)
+        step = functools.partial(_fixed_map, plan, net, z)
         return _iterated(plan, jax.linearize(step, x)[1], change)
-    solve_rows = functools.partial(solvers.tangent, plan, layers)
+    solve_rows = functools.partial(solvers.tangent, plan, net)
     rows = jnp.stack([z, x, change], axis=1)
-    return _in_chunks(solve_rows, plan.chunk, rows, layers[0][1])
+    return _in_chunks(solve_rows, plan.chunk, rows, net.layers[0][1])
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _adjoint(
-    plan: solvers.Plan, layers: Layers, z: Array, x: Array, x_bar: Array
-) -> Array:
+def _adjoint(plan: solvers.Plan, net: Net, z: Array, x: Array, x_bar: Array) -> Array:
     """Solves lam = x_bar + (dg/dx)^T lam."""
     if plan.method == "jacobi":
-        _, pull = jax.vjp(functools.partial(_fixed_map, plan, layers, z), x)
+        _, pull = jax.vjp(functools.partial(_fixed_map, plan, net, z), x)
         return _iterated(plan, lambda lam: pull(lam)[0], x_bar)
-    solve_rows = functools.partial(solvers.adjoint, plan, layers)
+    solve_rows = functools.partial(solvers.adjoint, plan, net)
     rows = jnp.stack([z, x, x_bar], axis=1)
-    return _in_chunks(solve_rows, plan.chunk, rows, layers[0][1])
+    return _in_chunks(solve_rows, plan.chunk, rows, net.layers[0][1])
 
 
 def _iterated(plan: solvers.Plan, apply: Callable[[Array], Array], b: Array) -> Array:

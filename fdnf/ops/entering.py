@@ -442,8 +442,8 @@ def make_hashable(module: Any) -> None:
 
 
 def tuples(value: Any) -> Any:
-    """The value with lists as tuples, however deep; other values as they are."""
-    if isinstance(value, dict):
+    """The value with lists as tuples, mappings as dicts, however deep; others as is."""
+    if hasattr(value, "items"):  # A ConfigDict is no Mapping.
         return {key: tuples(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return tuple(tuples(item) for item in value)

@@ -21,7 +21,7 @@ from fdnf.data.images import Images
 from fdnf.data.speech import Clips
 from fdnf.data.super_resolution import Pairs
 from fdnf.data.tabular import DataError, Tabular
-from fdnf.flows import affine, realnvp
+from fdnf.flows import affine, maf, realnvp
 from fdnf.flows import build as flows
 from fdnf.nets import conv, mlp
 from fdnf.ops import autoregressive_inverse, conditioners
@@ -196,6 +196,11 @@ _SIZE = whole(1, SIZE)
 _POSITIVE = number(above=0)
 _METHODS = one_of(autoregressive_inverse.METHODS)
 _PIXEL_METHODS = one_of(pixel_affine.METHODS)
+_TRANSFORMER = Rule(
+    f"one of {', '.join(transformers.COUPLED)}, or a mapping with one of them as name, "
+    "and its settings",
+    lambda value: _makes(transformers.make, value),
+)
 # By attribute, or model and attribute; what is not here goes by its type.
 ATTRIBUTES: dict[str, Rule] = {
     "activation": one_of(conditioners.ACTIVATIONS),
@@ -205,6 +210,8 @@ ATTRIBUTES: dict[str, Rule] = {
     "inverse": _METHODS,
     "pixelcnn.inverse": _PIXEL_METHODS,
     "pixelcnn_iaf.inverse": _PIXEL_METHODS,
+    "marginal": optional(_TRANSFORMER),
+    "mixing": one_of(maf.MIXING),
     "output_scale": number(0),
     "resnet.squeezes": whole(0, 16),
     "srflow.taps": whole(0, SIZE),
@@ -215,11 +222,7 @@ ATTRIBUTES: dict[str, Rule] = {
     "conditioner": one_of(mlp.CONDITIONERS),
     "partition": one_of(realnvp.PARTITIONS),
     "realnvp.mixing": one_of(realnvp.MIXINGS),
-    "transformer": Rule(
-        f"one of {', '.join(transformers.COUPLED)}, or a mapping with one of them as "
-        "name, and its settings",
-        lambda value: _makes(transformers.make, value),
-    ),
+    "transformer": _TRANSFORMER,
     "transitions": whole(0, SIZE),
 }
 _COLUMN = either(text(), whole(0))

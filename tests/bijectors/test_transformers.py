@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fdnf.bijectors import transformers
-from fdnf.bijectors.transformers import Additive, Affine, RationalQuadratic
+from fdnf.bijectors.transformers import Additive, Affine, Compose, RationalQuadratic
 from tests import floats
 
 BOX = 2.5
@@ -241,6 +241,32 @@ def test_affine_starts_with_a_standard_batch():
     assert SPLINE.start(x, raw) is None
 
 
+def test_a_composition_is_one_after_the_other():
+    both, draw = Compose((Affine(bound=2.0), SPLINE)), np.random.default_rng(8)
+    x = jnp.asarray(3 + 5 * draw.normal(size=(64, 2)), jnp.float32)
+    raw = jnp.asarray(0.3 * draw.normal(size=(both.outputs, 64, 2)), jnp.float32)
+    raw = raw + both.start(x, raw)[:, None]
+    between, first = Affine(bound=2.0).forward(raw[:2], x)
+    np.testing.assert_allclose(np.mean(between, axis=0), 0, atol=1e-3)
+    np.testing.assert_allclose(np.std(between, axis=0), 1, atol=1e-2)
+    # The spline starts as the identity on average.
+    np.testing.assert_allclose(np.mean(raw[2:], axis=1), 0, atol=1e-5)
+    y, second = SPLINE.forward(raw[2:], between)
+    found, log_slope = both.forward(raw, x)
+    floats.assert_close(found, y)
+    floats.assert_close(log_slope, first + second)
+    back, down = both.inverse(raw, found)
+    floats.assert_close(back, x, rtol=1e-4)
+    floats.assert_close(down, -log_slope, rtol=1e-4)
+
+
+def test_what_changes_an_inverse_is_its_gain():
+    raw, y = jnp.asarray([[0.3], [-0.8]]), jnp.asarray([1.7])
+    by_rule = transformers.Transformer.gains(Affine(), raw, y)
+    floats.assert_close(Affine().gains(raw, y), by_rule)
+    assert by_rule[0] == 1
+
+
 def test_transformers_are_made_of_names_and_mappings():
     assert transformers.make("affine") == Affine()
     assert transformers.make(SPLINE) is SPLINE
@@ -254,11 +280,13 @@ def test_transformers_are_made_of_names_and_mappings():
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("splines", r"expected one of \['additive', 'affine', 'spline'\]"),
+        ("splines", r"expected one of \['additive', 'affine', 'compose', 'spline'\]"),
         (None, "transformer is None: expected one of"),
         ({"bins": 8}, 'a mapping with one of them as "name"'),
         ({"name": "spline", "knots": 8}, "has no 'knots'; it has bins, box"),
         ({"name": "additive", "bound": 1.0}, "has no 'bound'; it has no settings"),
+        ({"name": "compose", "parts": ()}, r"parts=\(\)\): expected several"),
+        ({"name": "compose", "parts": "spline"}, "parts='spline'.: expected several"),
         ({"name": "spline", "bins": 1}, r"RationalQuadratic\(bins=1\): expected at"),
         (
             {"name": "spline", "box": 0.0},

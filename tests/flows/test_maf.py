@@ -1,10 +1,15 @@
 """MAF and IAF: order of the levels, initialisation, cost of each direction."""
 
+import json
+
 import jax
 import jax.numpy as jnp
+import ml_collections
 import numpy as np
 import pytest
 
+from fdnf.bijectors import transformers
+from fdnf.flows import build
 from fdnf.flows.maf import IAF, MAF
 from fdnf.losses import distillation
 from tests import floats, laws
@@ -139,3 +144,138 @@ def test_iaf_decodes_by_maf_blocks():
     decoding = compiled(iaf, "decode")(inverted, (x,))
     np.testing.assert_allclose(decoding.x, encoding.z[0], rtol=1e-5, atol=1e-5)
     floats.assert_close(decoding.log_det, encoding.log_det, rtol=1e-5)
+
+
+AFFINE_SPLINE = {
+    "name": "compose",
+    "parts": ("affine", {"name": "spline", "bins": 3, "box": 2.0}),
+}
+SPLINES = {
+    "maf": dict(transformer=AFFINE_SPLINE, conditioner="residual", rank=2),
+    "iaf": dict(transformer={"name": "spline", "bins": 4}, mixing="lu"),
+}
+KINDS = {"maf": MAF, "iaf": IAF}
+
+
+@pytest.mark.parametrize(("name", "dim"), [("maf", 1), ("maf", 7), ("iaf", 2)])
+def test_splines_of_few_columns_and_one_row(name, dim):
+    with jax.enable_x64(True):
+        flow = KINDS[name](2, (6,), "tanh", unroll=1, **SPLINES[name])
+        case = laws.Case(name, flow, (dim,))
+        variables = laws.cast(case.variables, np.float64)
+        x = laws.cast(case.data(batch=1), np.float64)
+
+        @jax.jit
+        def trip(variables, x):
+            encoding = flow.apply(variables, x)
+            decoding = flow.apply(variables, encoding.z, method="decode")
+            return encoding, decoding
+
+        encoding, decoding = trip(variables, x)
+        floats.assert_close(decoding.x, x, rtol=1e-9)
+        floats.assert_close(decoding.log_det, -encoding.log_det, rtol=1e-9)
+        # Far outside of the box all but a column's shift and scale is the identity.
+        far, back = trip(variables, 1e6 * x)
+        floats.assert_close(back.x, 1e6 * x, rtol=1e-9)
+        assert np.isfinite(far.log_det).all()
+
+
+def test_splines_start_normalised():
+    flow = MAF(2, (8,), unroll=1, transformer=AFFINE_SPLINE)
+    x = batch()
+    variables = jax.jit(flow.init)(jax.random.key(0), x)
+    for level in compiled(flow, "encode")(variables, x).levels:
+        np.testing.assert_allclose(np.mean(level, axis=0), np.zeros(DIM), atol=0.1)
+        np.testing.assert_allclose(np.std(level, axis=0), np.ones(DIM), atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("flow", "steps", "mixing"), [(MAF, 3, "lu"), (IAF, 2, "reverse")]
+)
+def test_a_block_maps_by_the_parameters_that_it_tells(flow, steps, mixing):
+    flow = flow(steps, (8,), unroll=1, transformer=AFFINE_SPLINE, mixing=mixing)
+    case = laws.Case("flow", flow, (DIM,), context=2)
+    x, cond = case.data(batch=4), case.cond(batch=4)
+
+    @jax.jit
+    def told(variables, x, cond):
+        return flow.apply(variables, x, cond), flow.apply(
+            variables, x, cond, method="block_parameters"
+        )
+
+    encoding, raw = told(case.variables, x, cond)
+    transformer = transformers.make(AFFINE_SPLINE)
+    assert [one.shape for one in raw] == [(4, transformer.outputs, DIM)] * steps
+    # The linear maps, by hand; all is in the order of the data.
+    log_det = np.zeros(4)
+    for k, parameters in enumerate(raw):
+        before = x if k == 0 else encoding.levels[k - 1]
+        if mixing == "lu":
+            packed = case.variables["params"]["stack"]["step"]["parts_0"]["lu_kernel"]
+            scales = 5 * np.tanh(np.diagonal(packed[k]) / 5)
+            lower = np.tril(packed[k], -1) + np.eye(DIM)
+            weight = lower @ (np.triu(packed[k], 1) + np.diag(np.exp(scales)))
+            before = np.asarray(before, np.float64)
+            before = (
+                (before[:, ::-1] @ weight.T)[:, ::-1] if k % 2 else before @ weight.T
+            )
+            before = jnp.asarray(before, jnp.float32)
+            log_det += scales.sum()
+        raws = parameters.transpose(1, 0, 2)
+        if flow.__class__ is IAF:
+            after, log_slope = transformer.inverse(raws, before)
+        else:
+            after, log_slope = transformer.forward(raws, before)
+        np.testing.assert_allclose(after, encoding.levels[k], rtol=1e-4, atol=1e-4)
+        log_det += np.sum(log_slope, axis=1)
+    np.testing.assert_allclose(log_det, encoding.log_det, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(transformer="splines"), "transformer is 'splines': expected one of"),
+        (dict(transformer={"name": "spline", "knots": 3}), "'spline' has no 'knots'"),
+        (dict(transformer={"name": "compose", "parts": ()}), "expected several"),
+        (dict(marginal="spike"), "transformer is 'spike': expected one of"),
+        (dict(mixing="shuffle"), "mixing is 'shuffle', expected one of"),
+        (dict(conditioner="deep"), "conditioner is 'deep', expected one of"),
+        (
+            dict(conditioner="residual", hidden=(8, 9)),
+            r"hidden is \(8, 9\), expected eq",
+        ),
+        (dict(rank=0), "rank is 0, expected at least 1"),
+    ],
+)
+def test_wrong_options_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        jax.eval_shape(MAF(**change).init, jax.random.key(0), jnp.zeros((2, 3)))
+
+
+def test_what_is_written_in_a_config_makes_a_flow():
+    config = ml_collections.ConfigDict(
+        {"name": "maf", "args": {"steps": 2, "transformer": AFFINE_SPLINE}}
+    )
+    built = build.build(config)
+    stored = build.build(ml_collections.ConfigDict(json.loads(config.to_json())))
+    assert built == stored == MAF(steps=2, transformer=AFFINE_SPLINE)
+    assert hash(built) == hash(stored)
+
+
+def test_splines_teach_and_learn():
+    teacher = laws.Case("t", MAF(1, (6,), unroll=1, transformer=AFFINE_SPLINE), (3,))
+    student = laws.Case("s", IAF(1, (6,), unroll=1, transformer="spline"), (3,))
+    x = teacher.data(batch=4)
+
+    @jax.jit
+    def slopes(params, taught, x):
+        def loss(params):
+            learnt, both = {"params": params}, (student.module, teacher.module)
+            return distillation.ilkd(*both, learnt, taught, x)[0]
+
+        return jax.value_and_grad(loss)(params)
+
+    loss, gradient = slopes(student.variables["params"], teacher.variables, x)
+    assert loss > 0
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+    assert all(np.any(leaf != 0) for leaf in jax.tree.leaves(gradient))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fdnf import types
-from fdnf.bijectors.autoregressive import MADE, MaskedAffine
+from fdnf.bijectors.autoregressive import MADE, MaskedAutoregressive
 from fdnf.bijectors.combinators import Chain, Invert, Repeat, Reverse
 from fdnf.flows.base import FlowModule
 from fdnf.flows.maf import IAF, MAF
@@ -42,7 +42,7 @@ GRID = affine.normal_grid()
 STUDENT = laws.Case("student", IAF(unroll=1, steps=3, hidden=(8,)), noise=0.3)
 TEACHER = laws.Case("teacher", MAF(unroll=1, steps=3, hidden=(8,)), noise=0.3)
 INVERSE = Inverted(
-    Invert(Repeat(Chain((MaskedAffine(MADE((8,))), Reverse())), 3, unroll=1))
+    Invert(Repeat(Chain((MaskedAutoregressive(MADE((8,))), Reverse())), 3, unroll=1))
 )
 X = TEACHER.data(batch=16)
 Z = (jax.random.normal(jax.random.key(0), (16, 4)),)

@@ -8,49 +8,62 @@ import numpy as np
 import pytest
 from jax.extend import core as extend_core
 
+from fdnf.bijectors.transformers import Affine, Compose, RationalQuadratic
 from fdnf.ops import autoregressive_inverse, conditioners
+from fdnf.ops.autoregressive_inverse import Form, Net
 from tests import floats
 
 SOLVERS = ("exact", "blocked", "jacobi")
+FORMS = {False: Form(jnp.tanh), True: Form(jnp.tanh, residual=True)}
+AFFINE = Affine()
+SPLINE = Compose((AFFINE, RationalQuadratic(bins=3, box=1.5)))
 
 
-def soft_clamp(raw):
-    return 5 * jnp.tanh(raw / 5)
+def invert(net, z, rich=False, **options):
+    form, transformer = FORMS[rich], SPLINE if rich else AFFINE
+    return autoregressive_inverse.invert(
+        net, z, form=form, transformer=transformer, **options
+    )
 
 
-invert = functools.partial(
-    autoregressive_inverse.invert, activation=jnp.tanh, log_scale=soft_clamp
-)
-evaluate = functools.partial(
-    autoregressive_inverse.shift_and_log_scale,
-    activation=jnp.tanh,
-    log_scale=soft_clamp,
-)
+def forward(net, x, rich=False):
+    raw = autoregressive_inverse.evaluate(FORMS[rich], net, x)
+    return (SPLINE if rich else AFFINE).forward(raw, x)
 
 
-def made(dim, hidden, *, batch=None, lowest=1, seed=0, dtype=np.float32):
-    """Masked layers whose map is far from the identity."""
-    draw = np.random.default_rng(seed).normal
+def masks(dim, hidden, rich, lowest=1):
     *inner, last = conditioners.made_masks(dim, hidden, lowest=lowest)
+    return [*inner, np.tile(last, (1, 3 if rich else 2))]
+
+
+def made(dim, hidden, *, batch=None, lowest=1, seed=0, dtype=np.float32, rich=False):
+    """A masked net whose map is far from the identity.
+
+    A rich one is residual, and three factors a column make the numbers of a spline.
+    """
+    draw = np.random.default_rng(seed).normal
+    outputs = SPLINE.outputs if rich else AFFINE.outputs
     layers = []
-    for index, mask in enumerate([*inner, np.tile(last, (1, 2))]):
+    for index, mask in enumerate(masks(dim, hidden, rich, lowest)):
         fan = np.maximum(mask.sum(0), 1)
         kernel = 1.5 * mask * draw(size=mask.shape) / np.sqrt(fan)
         rows = () if batch is None or index else (batch,)
-        bias = 0.5 * draw(size=(*rows, mask.shape[1]))
+        width = outputs * dim if index == len(hidden) else mask.shape[1]
+        bias = 0.5 * draw(size=(*rows, width))
         layers.append((jnp.asarray(kernel, dtype), jnp.asarray(bias, dtype)))
-    return tuple(layers)
+    head = jnp.asarray(draw(size=(3, outputs)), dtype) if rich else None
+    return Net(tuple(layers), head)
 
 
-def mask(layers):
+def mask(net, rich=False):
     """Masks once more: the gradient of a masked weight means nothing and is dropped."""
-    dim, *hidden = (kernel.shape[0] for kernel, _ in layers)
-    *inner, last = conditioners.made_masks(dim, tuple(hidden))
-    patterns = [*inner, np.tile(last, (1, 2))]
-    return tuple(
+    dim, *hidden = (kernel.shape[0] for kernel, _ in net.layers)
+    patterns = masks(dim, tuple(hidden), rich)
+    layers = tuple(
         (kernel * jnp.asarray(pattern, kernel.dtype), bias)
-        for (kernel, bias), pattern in zip(layers, patterns, strict=True)
+        for (kernel, bias), pattern in zip(net.layers, patterns, strict=True)
     )
+    return Net(layers, net.head)
 
 
 def latent(batch, dim, dtype=np.float32, seed=9):
@@ -68,30 +81,35 @@ SHAPES = [
     (6, (16, 13), 11),
     (13, (8, 9, 7), 1),
 ]
+PLAIN_AND_RICH = [
+    *((*shape, False) for shape in SHAPES),
+    (1, (3,), 2, True),
+    (7, (5, 9, 5), 6, True),
+]
 
 
 @pytest.mark.parametrize("method", SOLVERS)
-@pytest.mark.parametrize(("dim", "hidden", "batch"), SHAPES)
-def test_round_trip_and_oracle_in_float64(method, dim, hidden, batch):
+@pytest.mark.parametrize(("dim", "hidden", "batch", "rich"), PLAIN_AND_RICH)
+def test_round_trip_and_oracle_in_float64(method, dim, hidden, batch, rich):
     with jax.enable_x64(True):
-        layers = made(dim, hidden, dtype=np.float64)
+        layers = made(dim, hidden, dtype=np.float64, rich=rich)
         z = latent(batch, dim, np.float64)
 
         @jax.jit
         def both(layers, z):
             # 4 divides neither the batch nor dim: chunks are padded, blocks overlap.
             options = dict(method=method, block=4, chunk=4, tol=1e-13)
-            found = invert(layers, z, **options)
-            shift, a = evaluate(layers, found.x)
-            oracle = invert(layers, z, method="passes")
-            return found, oracle, a, (found.x - shift) * jnp.exp(-a)
+            found = invert(layers, z, rich, **options)
+            back, log_slope = forward(layers, found.x, rich)
+            oracle = invert(layers, z, rich, method="passes")
+            return found, oracle, -log_slope, back
 
         found, oracle, a, back = jax.device_get(both(layers, z))
         assert found.x.dtype == np.float64
         assert np.abs(back - z).max() < 1e-9
         assert found.residual.max() < 1e-9
         np.testing.assert_allclose(found.x, oracle.x, rtol=1e-9, atol=1e-9)
-        floats.assert_close(found.log_scale, a, rtol=1e-12)
+        floats.assert_close(found.log_slope, a, rtol=1e-12)
         if dim > 2:
             assert np.abs(found.x - z).mean() > 0.3
 
@@ -106,13 +124,13 @@ def test_round_trip_in_float32(method):
     assert np.abs(found.x - z).max() > 1
 
 
-def test_log_scale_is_the_log_det_of_the_inverse():
+def test_log_slope_is_the_log_det_of_the_inverse():
     with jax.enable_x64(True):
         layers, z = made(5, (12, 12), dtype=np.float64), latent(1, 5, np.float64)
         jacobian = jax.jit(jax.jacrev(lambda z: invert(layers, z).x))(z)
         _, log_det = np.linalg.slogdet(np.asarray(jacobian)[0, :, 0])
         found = jax.jit(invert)(layers, z)
-        floats.assert_close(np.asarray(found.log_scale).sum(), log_det, rtol=1e-9)
+        floats.assert_close(np.asarray(found.log_slope).sum(), log_det, rtol=1e-9)
 
 
 @pytest.mark.parametrize("method", ["blocked", "jacobi"])
@@ -129,29 +147,61 @@ def test_tolerance_is_met_and_zero_runs_to_the_exact_cap(method, tol):
     assert error(layers, z) < max(20 * tol, 1e-4)
 
 
-def loss(method, layers, z):
-    found = invert(mask(layers), z, method=method, block=3, chunk=4, tol=1e-12)
-    return jnp.sum(jnp.sin(found.x)) + 0.3 * jnp.sum(found.log_scale**2)
+def loss(method, layers, z, rich=False):
+    options = dict(method=method, block=3, chunk=4, tol=1e-12)
+    found = invert(mask(layers, rich), z, rich, **options)
+    return jnp.sum(jnp.sin(found.x)) + 0.3 * jnp.sum(found.log_slope**2)
 
 
 @pytest.mark.parametrize("method", SOLVERS)
 @pytest.mark.parametrize(
-    ("dtype", "bound", "conditional"),
-    [(np.float32, 1e-4, False), (np.float64, 1e-8, True)],
+    ("dtype", "bound", "conditional", "rich"),
+    [
+        (np.float32, 1e-4, False, False),
+        (np.float64, 1e-8, True, False),
+        (np.float64, 1e-8, True, True),
+    ],
 )
-def test_gradients_equal_autodiff_through_the_passes(method, dtype, bound, conditional):
+def test_gradients_equal_autodiff_through_the_passes(
+    method, dtype, bound, conditional, rich
+):
     with jax.enable_x64(dtype == np.float64):
-        batch, dim = 10, 7
-        layers = made(dim, (11, 10), batch=batch if conditional else None, dtype=dtype)
+        batch, dim, hidden = 10, 7, (11, 8, 11) if rich else (11, 10)
+        rows = batch if conditional else None
+        layers = made(dim, hidden, batch=rows, dtype=dtype, rich=rich)
         z = latent(batch, dim, dtype)
-        grads = jax.jit(jax.grad(functools.partial(loss, method), (0, 1)))
-        oracle = jax.jit(jax.grad(functools.partial(loss, "passes"), (0, 1)))
-        expected = oracle(layers, z)
-        for got, want in zip(
-            jax.tree.leaves(grads(layers, z)), jax.tree.leaves(expected), strict=True
+        slopes = jax.jit(jax.grad(loss, (1, 2)), static_argnums=(0, 3))
+        expected = slopes("passes", layers, z, rich)
+        got = slopes(method, layers, z, rich)
+        for one, want in zip(*map(jax.tree.leaves, (got, expected)), strict=True):
+            assert one.dtype == dtype
+            assert relative(one, want) < bound
+
+
+def test_second_derivatives_are_those_of_the_gradient():
+    with jax.enable_x64(True):
+        net = made(5, (6, 5, 6), batch=2, dtype=np.float64, rich=True)
+        z = latent(2, 5, np.float64)
+
+        @jax.jit
+        def curved(net, z, direction):
+            slope = jax.grad(functools.partial(loss, "exact", rich=True), (0, 1))
+            return jax.jvp(slope, (net, z), direction)
+
+        direction = jax.tree.map(jnp.sin, (net, z))
+        _, found = curved(net, z, direction)
+        step = 1e-5
+        high, low = (
+            curved(
+                *jax.tree.map(lambda a, d, h=h: a + h * d, (net, z), direction),
+                direction,
+            )[0]
+            for h in (step, -step)
+        )
+        for one, above, below in zip(
+            *map(jax.tree.leaves, (found, high, low)), strict=True
         ):
-            assert got.dtype == dtype
-            assert relative(got, want) < bound
+            assert relative(one, (above - below) / (2 * step)) < 1e-6
 
 
 @pytest.mark.parametrize(
@@ -173,8 +223,9 @@ def test_small_and_conditional_degrees(method, dim, lowest):
         grad = jax.jit(jax.grad(total, (1, 2)), static_argnums=0)
         got, want = grad(method, layers, z), grad("passes", layers, z)
         assert relative(got[1], want[1]) < 1e-8
-        assert relative(got[0][0][1], want[0][0][1]) < 1e-8
-        reaches = bool(np.abs(got[0][0][1]).max() > 0)
+        first, expected = (each[0].layers[0][1] for each in (got, want))
+        assert relative(first, expected) < 1e-8
+        reaches = bool(np.abs(first).max() > 0)
         assert reaches == (dim > 1 or lowest == 0)
 
 
@@ -219,13 +270,13 @@ def test_an_exploded_row_touches_no_other_row_and_no_gradient(method):
     def run(layers, z):
         found = invert(layers, z, method=method, block=3, chunk=8)
         x = jnp.where(keep[:, None], found.x, 0)
-        return jnp.sum(x**2 + jnp.where(keep[:, None], found.log_scale, 0)), found
+        return jnp.sum(x**2 + jnp.where(keep[:, None], found.log_slope, 0)), found
 
     (_, found), grads = jax.device_get(run(layers, bad))
     (_, good), expected = jax.device_get(run(layers, z))
     np.testing.assert_allclose(found.x[keep], good.x[keep], rtol=1e-4, atol=1e-4)
     assert found.residual[2] == np.inf
-    assert np.isnan(found.log_scale[2]).all()
+    assert np.isnan(found.log_slope[2]).all()
     assert found.residual[keep].max() < 1e-4
     for got, want in zip(
         jax.tree.leaves(grads), jax.tree.leaves(expected), strict=True
@@ -265,11 +316,15 @@ def test_unknown_options_are_named(change, message):
 
 
 def test_wrong_shapes_are_named():
-    layers = made(3, (4, 4))
+    net, z = made(3, (4, 4)), latent(2, 3)
     with pytest.raises(ValueError, match="kernels"):
-        invert(layers, latent(2, 5))
+        invert(net, latent(2, 5))
     with pytest.raises(ValueError, match="1 layers"):
-        invert(layers[:1], latent(2, 3))
-    wrong = ((layers[0][0], jnp.zeros((3, 4))), *layers[1:])
+        invert(Net(net.layers[:1]), z)
+    wrong = ((net.layers[0][0], jnp.zeros((3, 4))), *net.layers[1:])
     with pytest.raises(ValueError, match="bias 0"):
-        invert(wrong, latent(2, 3))
+        invert(Net(wrong), z)
+    with pytest.raises(ValueError, match=r"head \(2, 3\), expected \[factors, 2\]"):
+        invert(Net(net.layers, jnp.zeros((2, 3))), z)
+    with pytest.raises(ValueError, match=r"hidden layers of \[4, 4\] units, expected"):
+        invert(made(3, (4, 4), rich=True), z, rich=True)
