@@ -1,7 +1,7 @@
-"""MAF and Glow on vectors, at the sizes of Walton et al. (2023), and IAFs.
+"""MAF and Glow on vectors, at the sizes of Walton et al. (2023), IAFs, and i-ResNets.
 
-`maf_*.py` and `glow_*.py` of tabular data name a data set, and state what was measured
-there.
+`maf_*.py`, `glow_*.py` and `iresnet_*.py` of tabular data name a data set, and state
+what was measured there.
 """
 
 from ml_collections import ConfigDict
@@ -17,6 +17,11 @@ MODELS = {
     "glow_tabular": {
         "teacher": {"steps": 5, "hidden": 64},
         "student": {"steps": 3, "hidden": 32},
+    },
+    # Between those two in weights.
+    "iresnet": {
+        "teacher": {"steps": 8, "hidden": (64, 64)},
+        "student": {"steps": 4, "hidden": (32, 32)},
     },
 }
 # MAFs that are no paper's: heavy tails by a spline of each column for itself, after
@@ -50,6 +55,7 @@ LENGTHS = {
     },
     # Teacher and two students in three minutes on two cores.
     ("maf", "patches"): {"steps": 5000, "batch_size": 1024, "eval_every": 500},
+    ("iresnet", "patches"): {"steps": 4000, "batch_size": 512, "eval_every": 500},
     ("glow_tabular", "patches"): {"steps": 4000, "batch_size": 512, "eval_every": 500},
 }
 GLOW_WORDS = (common.FLOWS, common.PRESET, common.SMOKE)
@@ -96,6 +102,21 @@ def glow(data: str, arg: str = "") -> ConfigDict:
 
     def make(role: str) -> ConfigDict:
         return _flow("glow_tabular", data, role, "smoke" in words)
+
+    return teaching.flow(make, words)
+
+
+def iresnet(data: str, arg: str = "") -> ConfigDict:
+    """An i-ResNet (K=8, hidden 64, 64), or a smaller one (K=4, hidden 32, 32).
+
+    Args:
+      data: name of the data set.
+      arg: teacher; student; lkd, ilkd, skd, with official; smoke.
+    """
+    words = common.parse_arg(arg, GLOW_WORDS)
+
+    def make(role: str) -> ConfigDict:
+        return _flow("iresnet", data, role, "smoke" in words)
 
     return teaching.flow(make, words)
 

@@ -46,7 +46,8 @@ RATES = {"ljspeech": 22_050, "asterisk": 8000, "synthetic_speech": 22_050}
 # Sets whose name is not what the config's file says of them.
 SETS = {("srflow", "bsds300"): "bsds300_sr"}
 SETS[("table", "")] = "table"
-SETS |= {(model, "digits"): "digits_8x8" for model in ("glow", "pixelcnn", "mintnet")}
+IMAGE_MODELS = ("glow", "pixelcnn", "mintnet", "iresnet")
+SETS |= {(model, "digits"): "digits_8x8" for model in IMAGE_MODELS}
 SMOKE = {"srflow": "synthetic_pairs", "waveglow": "synthetic_speech"}
 
 PLAIN = ("", "teacher", "student", "smoke", "student,smoke")
@@ -64,6 +65,7 @@ ARGS = {
         *("maf,student", "coupling", "coupling,ilkd,smoke"),
     ),
     "glow": PLAIN + DISTILLED,
+    "iresnet": PLAIN + DISTILLED,
     "pixelcnn": (*PLAIN, *PARALLEL, *FREE, "conditional", "iaf,kl,conditional"),
     "mintnet": (*PLAIN, "logit", "student,logit,smoke"),
     "srflow": (*PLAIN, "pretrained", "pretrained,smoke"),
@@ -165,6 +167,7 @@ def test_one_file_for_each_model_and_data_set():
     data = {
         "maf": (*vectors, "toys"),
         "glow": (*vectors, *images, "images"),
+        "iresnet": ("patches", "digits"),
         "pixelcnn": ("digits", "mnist", "fashion_mnist", "cifar10"),
         "mintnet": ("digits", "mnist"),
         "srflow": ("bsds300", "div2k", "photographs"),

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from fdnf.flows import build as flows
+from fdnf.flows.iresnet import IResNet
 from fdnf.losses import distillation, presets
-from fdnf.train import objectives
+from fdnf.train import batches, objectives
 from fdnf.train.batches import Moment
 from tests import floats, tiny
 
@@ -48,6 +49,33 @@ def test_nll_is_the_negative_mean_log_density():
     floats.assert_close(loss, expected, rtol=1e-6)
     floats.assert_close(terms["nll"], expected, rtol=1e-6)
     assert not objectives.needs_teacher(config)
+
+
+@pytest.mark.parametrize("method", ["nll", "ilkd"])
+def test_a_flow_that_estimates_is_given_a_key_of_its_own(method):
+    config = tiny.config(method)
+    flow = IResNet(2, (4,), log_det="series")
+    objective = objectives.build(config, flow, flow, 1.0)
+    given, step = [], jnp.asarray(0)
+
+    class Noted(Exception):
+        pass
+
+    def noted(*args, key, **settings):
+        given.append(key)
+        raise Noted
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distillation, "nll", noted)
+        patch.setattr(distillation, "combined", noted)
+        for share in (batches.WHOLE, batches.Share(1, 2)):
+            with pytest.raises(Noted):
+                objective({}, {}, {"x": X}, Moment(KEY, step, None, share))
+        plain = objectives.build(config, flows.build(config.model), flow, 1.0)
+        with pytest.raises(Noted):
+            plain({}, {}, {"x": X}, Moment(KEY, step))
+    expected = [batches.fold(KEY, batches.Noise.PROBES, i) for i in range(2)]
+    assert given == [*expected, None]
 
 
 @pytest.mark.parametrize("preset", presets.PRESETS)

@@ -1,0 +1,38 @@
+"""i-ResNet on 8x8 handwritten digits, 17 grey levels, that scikit-learn carries.
+
+python -m fdnf.main --config=configs/iresnet_digits.py --workdir=runs/iresnet_digits
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common, teaching
+
+WORDS = (common.FLOWS, common.PRESET, common.SMOKE)
+MODELS = {
+    "teacher": {"levels": 2, "steps": 8, "hidden": 64},
+    "student": {"levels": 2, "steps": 4, "hidden": 32},
+}
+KEYS = {
+    "train/steps": 1500,
+    "train/eval_every": 100,
+    "train/steps_per_call": 50,
+    "optim/lr": 4e-3,
+    "optim/ema": 0.99,
+    "eval/extractors": ("classifier",),
+}
+
+
+def get_config(arg: str = ""):
+    words = common.parse_arg(arg, WORDS)
+
+    def make(role: str) -> ConfigDict:
+        config = common.images()
+        config.data.name = "digits_8x8"
+        config.model.name = "iresnet_multiscale"
+        config.role = role
+        config.model.args = ConfigDict(MODELS[role])
+        if "smoke" in words:
+            return common.smoke_images(config)
+        return common.set_keys(config, KEYS)
+
+    return teaching.flow(make, words)
