@@ -1,6 +1,7 @@
 """Tables with transforms, conditions and weights: what the step sees, and training."""
 
 import dataclasses
+import functools
 import math
 
 import jax
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 
 from fdnf.flows import build as flows
-from fdnf.train import loop, pools, preprocess, teachers, validation
+from fdnf.train import loop, objectives, pools, preprocess, teachers, validation
 from fdnf.train import weights as of_rows
+from fdnf.train.batches import Moment
 from fdnf.train.preprocess import Preprocess
 from fdnf.train.settings import ConfigError
 from fdnf.train.table import Table
@@ -233,9 +235,6 @@ def test_training_goes_on_as_if_it_had_not_stopped(tmp_path, monkeypatch):
     assert abs(mean - best) < 0.3
 
 
-METHODS = ("lkd", "ilkd", "skd", "kl", "z", "x", "oracle")
-
-
 @pytest.fixture(scope="module")
 def teacher(untrained, tmp_path_factory):
     from fdnf.train import checkpoint, settings
@@ -249,12 +248,11 @@ def teacher(untrained, tmp_path_factory):
     return workdir
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_student_learns_given_conditions(method, teacher, tmp_path):
+def student(method):
+    """A config of two steps, of a flow or, for what learns to sample, its inverse."""
     flow = method in ("lkd", "ilkd", "skd")
     steps = {"steps": 2, "steps_per_call": 2, "log_every": 2, "eval_every": 2}
     config = mixed.config(method if flow else "ilkd", **steps)
-    config.teacher.workdir = str(teacher)
     if not flow:
         config.model.name = "iaf"
         config.loss = {"method": method, "transfer": {"noise": 0.1}}
@@ -263,9 +261,53 @@ def test_a_student_learns_given_conditions(method, teacher, tmp_path):
         config.teacher.samples, config.teacher.share = 40, 0.5
     if method == "oracle":
         config.teacher.share = 1.0
+    return config
+
+
+@pytest.mark.parametrize("method", ["skd", "kl", "oracle"])
+def test_a_student_learns_given_conditions(method, teacher, tmp_path):
+    config = student(method)
+    config.teacher.workdir = str(teacher)
     loop.train_and_evaluate(config, tmp_path)
     (row,) = read_log(tmp_path)
     assert row["skipped_steps"] == [0]
     assert np.isfinite(row["loss"]).all()
-    measure = validation.LIKELIHOOD if flow else validation.LOSS
+    measure = validation.LIKELIHOOD if method == "skd" else validation.LOSS
     assert np.isfinite(row[measure]).all()
+
+
+SAMPLERS = ("kl", "z", "x", "oracle")
+METHODS = ("lkd", "ilkd", "skd", *SAMPLERS)
+
+
+def test_each_loss_sees_the_condition_of_each_row(untrained):
+    """It is another where the conditions are those of other rows."""
+    _, taught = teachers.run_of(untrained)
+    stored = {"x": jnp.asarray(DATA.train), "beside": jnp.asarray(DATA.conditions[0])}
+    batch = PREPARED.train(jax.random.key(0), stored)
+    conds = jnp.stack([batch["cond"], jnp.roll(batch["cond"], 1, axis=0)])
+    moment = Moment(jax.random.key(2), jnp.asarray(0))
+    models = {name: flows.build(student(name).model) for name in ("ilkd", "kl")}
+    losses = {
+        method: objectives.build(
+            student(method), models["kl" if method in SAMPLERS else "ilkd"], FLOW, 3.0
+        )
+        for method in METHODS
+    }
+
+    @jax.jit
+    def everything():
+        variables = {
+            name: model.init(jax.random.key(1), batch["x"], batch["cond"])
+            for name, model in models.items()
+        }
+
+        def of(method, cond):
+            params = variables["kl" if method in SAMPLERS else "ilkd"]
+            return losses[method](params, taught, batch | {"cond": cond}, moment)[0]
+
+        return {m: jax.vmap(functools.partial(of, m))(conds) for m in METHODS}
+
+    for method, values in everything().items():
+        assert np.isfinite(values).all(), method
+        assert abs(values[0] - values[1]) > 1e-4, method
