@@ -23,7 +23,8 @@ from fdnf.types import Decoding, Encoding, ExternalFlow, Variables
 
 Latent = Float[Array, "*batch latent"]
 Data = Float[Array, "*batch_and_event"]
-LogDet = Float[Array, "*batch"]
+# Batch axes of what comes in and of the condition, broadcast.
+LogDet = Float[Array, "*whole"]
 Condition = Float[Array, "*context"]
 
 
@@ -42,7 +43,8 @@ def _unlike(x: Array) -> Array:
 class FlowBijector(distrax.Bijector):
     """A flow with its variables, from flattened latents to data.
 
-    Any number of batch axes, also none, as distrax has it.
+    Any number of batch axes, also none, as distrax has it; those of a condition
+    broadcast against them.
     """
 
     def __init__(
@@ -56,7 +58,17 @@ class FlowBijector(distrax.Bijector):
         self._flow = flow
         self._variables = variables
         self._event = tuple(event_shape)
-        self._cond = cond
+        self._cond = None if cond is None else jnp.asarray(cond)
+        # Refused here, and not in the first sample.
+        rank: Any = flow.apply(variables, self._cond, method="condition_rank")
+        self._rank = int(rank)
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """Batch axes of the condition."""
+        if self._cond is None:
+            return ()
+        return self._cond.shape[: self._cond.ndim - self._rank]
 
     @property
     def latent_size(self) -> int:
@@ -67,32 +79,53 @@ class FlowBijector(distrax.Bijector):
     def _parts(self) -> tuple[tuple[int, ...], ...]:
         return self._flow.latent_shapes(self._event)
 
-    def _conds(self, rows: int) -> Array | None:
+    def _batch(self, batch: tuple[int, ...]) -> tuple[int, ...]:
+        """Batch axes of what comes in, broadcast with those of the condition.
+
+        Raises:
+          ValueError: if they do not fit.
+        """
+        try:
+            return jnp.broadcast_shapes(batch, self.batch_shape)
+        except ValueError as error:
+            raise ValueError(
+                f"a batch of {batch} with conditions of batch {self.batch_shape}: "
+                "expected axes that broadcast"
+            ) from error
+
+    def _rows(self, x: Array, batch: tuple[int, ...], event: tuple[int, ...]) -> Array:
+        """One axis for the batch, which may be wider than that of `x`."""
+        return jnp.broadcast_to(x, (*batch, *event)).reshape(math.prod(batch), *event)
+
+    def _conds(self, batch: tuple[int, ...]) -> Array | None:
         if self._cond is None:
             return None
-        return jnp.broadcast_to(self._cond, (rows, *self._cond.shape))
+        event = self._cond.shape[self._cond.ndim - self._rank :]
+        if not self.batch_shape:
+            return self._cond[None]
+        return self._rows(self._cond, batch, event)
 
     def forward_and_log_det(self, x: Latent) -> tuple[Data, LogDet]:
         """Decodes latents; log |det dx/dz|."""
-        batch = x.shape[:-1]
-        rows = x.reshape(math.prod(batch), x.shape[-1])
+        batch = self._batch(x.shape[:-1])
+        rows = self._rows(x, batch, x.shape[-1:])
         z, start = [], 0
         for shape in self._parts:
             stop = start + math.prod(shape)
             z.append(rows[:, start:stop].reshape(rows.shape[0], *shape))
             start = stop
         decoding: Any = self._flow.apply(
-            self._variables, tuple(z), self._conds(rows.shape[0]), method="decode"
+            self._variables, tuple(z), self._conds(batch), method="decode"
         )
         data = decoding.x.reshape(*batch, *self._event)
         return _unlike(data), decoding.log_det.reshape(batch)
 
     def inverse_and_log_det(self, y: Data) -> tuple[Latent, LogDet]:
         """Encodes data; log |det dz/dx|."""
-        batch = y.shape[: y.ndim - len(self._event)]
-        rows = y.reshape(math.prod(batch), *self._event)
+        batch = self._batch(y.shape[: y.ndim - len(self._event)])
+        rows = self._rows(y, batch, self._event)
         encoding: Any = self._flow.apply(
-            self._variables, rows, self._conds(rows.shape[0]), method="encode"
+            self._variables, rows, self._conds(batch), method="encode"
         )
         flat = [part.reshape(rows.shape[0], -1) for part in encoding.z]
         latent = jnp.concatenate(flat, axis=1).reshape(*batch, self.latent_size)
@@ -119,7 +152,11 @@ def as_bijector(
       flow: any flow of this package.
       variables: its variables.
       event_shape: shape of one example of the data.
-      cond: context of one example, used for every row, of a conditional flow.
+      cond: context of a conditional flow, of one example or a batch of them,
+        `[*batch, *context]`: its batch axes broadcast against those of the data.
+
+    Raises:
+      ValueError: for a condition other than the flow was made with.
     """
     return FlowBijector(flow, variables, event_shape, cond)
 
@@ -136,10 +173,15 @@ def as_distribution(
       flow: any flow of this package.
       variables: its variables.
       event_shape: shape of one example of the data.
-      cond: context of one example, of a conditional flow: p(x | cond).
+      cond: context of a conditional flow, as of `as_bijector`: p(x | cond), one
+        distribution for each condition, so that `batch_shape` is that of the batch.
+
+    Raises:
+      ValueError: for a condition other than the flow was made with.
     """
     bijector = as_bijector(flow, variables, event_shape, cond)
-    base = distrax.MultivariateNormalDiag(jnp.zeros(bijector.latent_size))
+    latent = (*bijector.batch_shape, bijector.latent_size)
+    base = distrax.MultivariateNormalDiag(jnp.zeros(latent))
     return distrax.Transformed(base, bijector)
 
 

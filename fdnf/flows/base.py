@@ -142,6 +142,22 @@ class FlowModule(entering.Model):
         """Log density of each row of `x`, in nats."""
         return self.encode(x, cond).log_prob
 
+    def condition_rank(self, cond: Given | None) -> int:
+        """Axes of one row's condition in `cond`, before which it may have any others.
+
+        Raises:
+          ValueError: for other than what the flow was made with.
+        """
+        made = self._made()
+        shape = None if cond is None else jnp.shape(cond)
+        rank = 0 if shape is None else len(shape)
+        if made is not None and made.cond is not None:
+            rank = len(made.cond)
+        if shape is not None and rank <= len(shape):
+            shape = (1, *shape[len(shape) - rank :])
+        entering.check_condition(self._name, made, shape, None)
+        return rank
+
     def block_parameters(
         self, x: Given, cond: Given | None = None
     ) -> tuple[Array, ...]:
@@ -267,7 +283,18 @@ def beside(coupling: Any, width: int) -> tuple[int | None, ...] | None:
     extra = first["kernel"].shape[-2] - width
     if not extra:
         return None
-    return (None, None, extra) if images else (extra,)
+    # Of images, channels depend on the size: see `MultiScale`.
+    return (None, None, None) if images else (extra,)
+
+
+def extra_channels(coupling: Any, width: int) -> int:
+    """Channels of an image condition that a coupling's network was made with.
+
+    Args:
+      coupling: parameters, see `beside`.
+      width: channels of x that it sees.
+    """
+    return coupling["conditioner"]["conv_in"]["kernel"].shape[-2] - width
 
 
 def leading_halves(levels: Latents, splits: int) -> Passed:

@@ -100,8 +100,9 @@ class Glow(MultiScale):
       embedding: as of `RealNVP`; of vector conditions.
 
     A condition is one vector a row, such as a class: it goes to all couplings and to
-    the prior of the top. A Glow of one level also takes images of half the height and
-    width of the data, which go to the couplings alone.
+    the prior of the top. Or it is images, as large as the data, or by a power of 2
+    larger or smaller, down to the size of the last level; they go to the couplings of
+    all levels, and not to the prior.
 
     Reference: Kingma and Dhariwal (2018), figure 2; Walton et al. (2023), table 5.
     """
@@ -136,11 +137,14 @@ class Glow(MultiScale):
     def _learn_top(self) -> bool:
         return self.learn_top
 
-    def _made_with(self, params: Any) -> Made | None:
-        step = params["stacks_0"]["parts_1"]["step"]
+    def _coupling_params(self, params: Any, i: int) -> tuple[Any, int]:
+        step = params[f"stacks_{i}"]["parts_1"]["step"]
         channels = step["parts_0"]["bias"].shape[-1]
-        coupling = step["parts_1" if self.folded else "parts_2"]
-        cond = base.beside(coupling, channels // 2)
+        return step["parts_1" if self.folded else "parts_2"], channels // 2
+
+    def _made_with(self, params: Any) -> Made | None:
+        channels = params["stacks_0"]["parts_1"]["step"]["parts_0"]["bias"].shape[-1]
+        cond = base.beside(*self._coupling_params(params, 0))
         return Made((None, None, channels // 4), cond)
 
     def _level(self, i: int) -> Bijector:

@@ -9,6 +9,7 @@ from fdnf.bijectors.combinators import Chain, Repeat, Report, Squeeze
 from fdnf.bijectors.residual import Residual
 from fdnf.flows.base import StackFlow
 from fdnf.flows.multiscale import MultiScale
+from fdnf.ops import conditions
 from fdnf.ops.entering import Ints, Made
 from fdnf.types import Decoding, Given
 
@@ -123,6 +124,7 @@ class MultiScaleIResNet(MultiScale):
     """
 
     estimates: ClassVar[bool] = True
+    condition_axes = (conditions.VECTOR,)
 
     levels: int = 2
     steps: int = 8

@@ -1,7 +1,7 @@
 """Multi-scale flows: after each level a part of the activation becomes a latent."""
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -86,6 +86,9 @@ class MultiScale(FlowModule):
     and `_squeezes(i)`, whether it has one. Attributes `levels` and `learn_top`
     (a learned Gaussian for the top; there is one in any case where there is a
     condition) are theirs.
+
+    A condition that is images goes to the networks of every level, in its size: larger
+    images are squeezed, of smaller ones pixels are repeated (`conditions.fitted`).
     """
 
     takes_statistics: ClassVar[bool] = True
@@ -102,6 +105,30 @@ class MultiScale(FlowModule):
 
     def _learn_top(self) -> bool:
         return False
+
+    def _coupling_params(self, params: Any, i: int) -> tuple[Any, int]:
+        """Parameters of the first coupling of level i, and how many channels it sees.
+
+        Of flows that take images as a condition.
+        """
+        raise NotImplementedError
+
+    def _check_condition(self, cond: Context | None, height: int, width: int) -> None:
+        """Refuses images that do not fit the levels of data of these sides."""
+        if cond is None or cond.ndim != 4:
+            return
+        halved = range(self._first_halved(), self._first_halved() + self._count())
+        sides = [(height // 2**i, width // 2**i) for i in halved]
+        made = None
+        if not self.is_initializing():
+            params = self.variables["params"]
+            each = [self._coupling_params(params, i) for i in range(self._count())]
+            made = [base.extra_channels(*pair) for pair in each]
+        conditions.check_images(type(self).__name__, cond.shape, sides, made)
+
+    def _first_halved(self) -> int:
+        """How often data are halved before the first coupling."""
+        return int(self._squeezes(0))
 
     def setup(self):
         """Makes the levels and their priors."""
@@ -144,6 +171,7 @@ class MultiScale(FlowModule):
         return self._learn_top() or (cond is not None and cond.ndim == 2)
 
     def _encode(self, x: Events, cond: Context | None):
+        self._check_condition(cond, *x.shape[1:3])
         h, log_det = x, jnp.zeros(x.shape[:1], x.dtype)
         z, levels = [], []
         for i, stack in enumerate(self.stacks):
@@ -164,6 +192,8 @@ class MultiScale(FlowModule):
     def _decode(self, z: Latents, cond: Context | None):
         *rest, h = z
         log_det = jnp.zeros(h.shape[:1], h.dtype)
+        times = 2 ** sum(self._squeezes(i) for i in range(self._count()))
+        self._check_condition(cond, h.shape[1] * times, h.shape[2] * times)
         if self._has_top(cond):
             h, change = self.top.restore(h, cond)
             log_det += change

@@ -110,7 +110,7 @@ class MultiScaleRealNVP(MultiScale):
     """RealNVP on images: checkerboard couplings, squeeze, channel couplings, split.
 
     The last level has checkerboard couplings alone. Each kind comes in `steps` pairs
-    of opposite parts after an activation norm.
+    of opposite parts after an activation norm. Conditions are as those of `Glow`.
 
     Args:
       levels: scales; 2^(levels - 1) must divide height and width.
@@ -149,13 +149,18 @@ class MultiScaleRealNVP(MultiScale):
     def _learn_top(self) -> bool:
         return self.learn_top
 
-    def _made_with(self, params: Any) -> Made | None:
-        first = params["stacks_0"]
-        step = first["parts_0" if self._squeezes(0) else "step"]
+    def _first_halved(self) -> int:
+        return 0
+
+    def _coupling_params(self, params: Any, i: int) -> tuple[Any, int]:
+        first = params[f"stacks_{i}"]
+        step = first["parts_0" if self._squeezes(i) else "step"]
         step = step.get("step", step)
-        channels = step["parts_0"]["bias"].shape[-1]
-        cond = base.beside(step["parts_1"], channels)
-        return Made((None, None, channels), cond)
+        return step["parts_1"], step["parts_0"]["bias"].shape[-1]
+
+    def _made_with(self, params: Any) -> Made | None:
+        coupling, channels = self._coupling_params(params, 0)
+        return Made((None, None, channels), base.beside(coupling, channels))
 
     def _pairs(self, partition: str) -> Repeat:
         couplings = tuple(

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from fdnf.ops import conditioners, convolutions, statistics
+from fdnf.ops import conditioners, conditions, convolutions, statistics
 from fdnf.types import Context
 
 Images = Float[Array, "batch height width channels"]
@@ -100,8 +100,8 @@ class ZeroConv(nn.Module):
 class ConvBlock(nn.Module):
     """Glow's conditioner: 3x3, 1x1, 3x3 convolution; the last one starts at 0.
 
-    A condition of image shape is concatenated to the input, a vector is mapped to the
-    hidden channels and added.
+    A condition of image shape, brought to the size of the input (`conditions.fitted`),
+    is concatenated to it; a vector is mapped to the hidden channels and added.
 
     Args:
       hidden: channels between.
@@ -167,11 +167,12 @@ def _with_context(
         return x, None
     if cond.ndim == 2:
         return x, nn.Dense(hidden, name="context")(cond)[:, None, None, :]
-    if cond.ndim != 4 or cond.shape[:3] != x.shape[:3]:
+    if cond.ndim != 4 or cond.shape[0] != x.shape[0]:
         raise ValueError(
             f"condition of shape {cond.shape} beside images of {x.shape}: expected a "
-            "vector a row, or images of the same height and width"
+            "vector a row, or images"
         )
+    cond = conditions.fitted(cond, *x.shape[1:3])
     return jnp.concatenate([x, cond], axis=-1), None
 
 

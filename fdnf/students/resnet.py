@@ -46,8 +46,21 @@ class ResNet(Student):
             cond = (net["context"]["kernel"].shape[-2],)
         else:
             extra = net["conv_in"]["kernel"].shape[-2] - width
-            cond = (None, None, extra) if extra else None
+            # Channels depend on the size, see `_check_images`.
+            cond = (None, None, None) if extra else None
         return Made((None, None, width // 4**self.squeezes), cond)
+
+    def _check_images(self, cond: Context | None, h: Array) -> None:
+        """Refuses images that do not fit what the network works on."""
+        if cond is None or cond.ndim != 4:
+            return
+        made = None
+        if not self.is_initializing():
+            kernel = self.variables["params"]["net"]["conv_in"]["kernel"]
+            made = [kernel.shape[-2] - h.shape[-1]]
+        conditions.check_images(
+            self._name, cond.shape, [(h.shape[1], h.shape[2])], made
+        )
 
     def reach(self) -> int:
         """Pixels in each direction that every output value sees, at the least."""
@@ -82,6 +95,7 @@ class ResNet(Student):
         h = z
         for _ in range(self.squeezes):
             h = squeeze.squeeze(h)
+        self._check_images(cond, h)
         h = self.net(h, h.shape[-1], cond)
         for _ in range(self.squeezes):
             h = squeeze.unsqueeze(h)

@@ -149,6 +149,44 @@ def test_condition_is_used_for_every_row():
     assert np.max(np.abs(log_prob(other, x) - expected)) > 1e-2
 
 
+def test_a_batch_of_conditions_is_a_batch_of_distributions():
+    case = laws.Case("maf_cond", MAF(unroll=1, steps=2, hidden=(8,)), (DIM,), 2)
+    conds = case.cond(batch=3)
+    made = as_distrax.as_distribution(case.module, case.variables, case.event, conds)
+    assert made.batch_shape == (3,)
+    assert made.event_shape == (DIM,)
+
+    @jax.jit
+    def run(key, x):
+        drawn, own = made.sample_and_log_prob(seed=key, sample_shape=5)
+        # Of one row for every condition, of a row each, of axes before the batch.
+        return drawn, own, made.log_prob(x[0]), made.log_prob(x), made.log_prob(drawn)
+
+    x = case.data()
+    drawn, own, of_one, of_each, again = run(jax.random.key(0), x)
+    assert drawn.shape == (5, 3, DIM)
+    assert own.shape == (5, 3)
+    np.testing.assert_allclose(own, again, rtol=0, atol=1e-4)
+    floats.assert_close(of_each, case.apply(x, conds, method="log_prob"), rtol=1e-5)
+    rows = jnp.tile(x[:1], (3, 1))
+    floats.assert_close(of_one, case.apply(rows, conds, method="log_prob"), rtol=1e-5)
+    with pytest.raises(ValueError, match=r"batch of \(2,\) with conditions of .*3"):
+        made.log_prob(x[:2])
+    blocks = jnp.broadcast_to(conds[:, None], (3, 4, 2))
+    batched = as_distrax.as_bijector(case.module, case.variables, case.event, blocks)
+    assert jax.eval_shape(batched.forward, x[:, None]).shape == (3, 4, DIM)
+
+
+def test_conditions_are_refused_before_the_first_sample():
+    case = laws.Case("maf_cond", MAF(unroll=1, steps=2, hidden=(8,)), (DIM,), 2)
+    for cond, match in ((None, "without a condition"), (jnp.ones(3), "condition of")):
+        with pytest.raises(ValueError, match=f"MAF .*{match}"):
+            as_distrax.as_distribution(case.module, case.variables, case.event, cond)
+    case = CASES[0]
+    with pytest.raises(ValueError, match="made without"):
+        as_distrax.as_distribution(case.module, case.variables, case.event, jnp.ones(2))
+
+
 def test_latents_of_a_multi_scale_flow_are_one_vector():
     flow = Glow(levels=2, steps=1, hidden=4)
     x = jax.random.uniform(jax.random.key(0), (5, 4, 4, 2)) - 0.5
