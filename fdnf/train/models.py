@@ -54,12 +54,13 @@ def describe(model: Model) -> dict[str, Any] | None:
     names = [name for name, kind in table.items() if type(model) is kind]
     if not names:
         return None
+    usual = table[names[0]]()
     try:
         given = {
             field.name: _described(getattr(model, field.name))
             for field in dataclasses.fields(model)
             if field.name not in ("name", "parent")
-            and getattr(model, field.name) != field.default
+            and getattr(model, field.name) != getattr(usual, field.name)
         }
         described = json.loads(json.dumps({"name": names[0], "args": given}))
         again = build(types.SimpleNamespace(**described))
@@ -74,8 +75,8 @@ def _described(value: Any) -> Any:
         return [_described(item) for item in value]
     if not isinstance(value, transformers.Transformer):
         return value
-    known = transformers.TRANSFORMERS.items()
-    (name,) = (name for name, kind in known if type(value) is kind)
+    known = [*transformers.TRANSFORMERS.items(), *transformers.COUPLED.items()]
+    name = next(name for name, kind in known if type(value) is kind)
     fields = [field.name for field in dataclasses.fields(value)]
     return {"name": name, **{key: _described(getattr(value, key)) for key in fields}}
 

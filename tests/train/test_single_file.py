@@ -4,13 +4,13 @@ import json
 import pathlib
 import subprocess
 import sys
+import types
 import zipfile
 
 import jax
 import numpy as np
 import pytest
 
-from fdnf.bijectors import transformers
 from fdnf.flows.build import FLOWS
 from fdnf.flows.maf import MAF
 from fdnf.students import build as students
@@ -155,8 +155,11 @@ def test_descriptions_hold_what_was_given():
     assert models.describe(Mine()) is None
 
 
-def test_transformers_are_described():
-    spline = transformers.RationalQuadratic(bins=5)
-    (described,) = models._described((spline,))
-    assert described["name"] == "spline"
-    assert transformers.make(json.loads(json.dumps(described))) == spline
+@pytest.mark.parametrize("name", ["maf", "iaf", "realnvp", "glow_tabular", "glow"])
+def test_transformers_are_described(name):
+    for given in ("spline", {"name": "spline", "bins": 4}, "additive", "affine"):
+        model = FLOWS[name](transformer=given)
+        described = models.describe(model)
+        assert described is not None
+        again = models.build(types.SimpleNamespace(**json.loads(json.dumps(described))))
+        assert again == model
