@@ -13,6 +13,7 @@ from fdnf.data.tabular import DataError
 from fdnf.flows.maf import IAF, MAF
 from fdnf.students.resnet import ResNet
 from fdnf.train import interruption, loop
+from fdnf.train.preprocess import Preprocess
 from fdnf.train.rules import ConfigError
 from fdnf.train.stored import CheckpointError
 from fdnf.types import Encoding, ExternalFlow
@@ -136,6 +137,36 @@ def test_a_density_of_distrax_teaches_a_sampler():
     assert log[-1]["kl"][0] < 0.2 * log[0]["kl"][0]
     drawn = student.sample(0, 2000)
     assert np.abs(drawn.mean(0) - [1.0, -1.0]).max() < 0.3
+
+
+def test_samples_of_another_librarys_flow():
+    def decode(shift, z, cond):
+        return fdnf.types.Decoding(z[0] + shift, None, ())
+
+    teacher = ExternalFlow(encode=shifted, decode=decode), jnp.array([3.0, -3.0])
+    x = RNG.normal(size=(200, 2))  # Other rows: those of the teacher count.
+    student = fdnf.distil(
+        teacher,
+        IAF(steps=1, hidden=(4,)),
+        x,
+        method="oracle",
+        samples=500,
+        **(FEW | {"steps": 200, "lr": 0.03}),
+    )
+    assert student.config.teacher.samples == 500
+    assert np.abs(student.sample(0, 2000).mean(0) - [3.0, -3.0]).max() < 0.3
+
+
+def test_images_with_labels():
+    grey = RNG.integers(0, 256, (40, 2, 2, 1)).astype(np.uint8)
+    flow = fdnf.flows.Glow(levels=1, steps=1, hidden=2)
+    given = {"steps": 2, "batch_size": 8, "transforms": {"flip": True, "n_bits": 5}}
+    trained = fdnf.fit(flow, grey, np.arange(40) % 3, **given)
+    assert trained.preprocess == Preprocess(32, 5, True, 0.0, 3)
+    assert trained.config.loss.units == "bits_per_dim"
+    drawn = trained.sample(0, 4, cond=[0, 1, 2, 2])
+    assert drawn.shape == (4, 2, 2, 1)
+    assert np.isfinite(trained.log_prob(grey[:4], np.arange(4) % 3)).all()
 
 
 def shifted(variables, x, cond=None):

@@ -181,9 +181,11 @@ def _check_last(workdir: pathlib.Path, step: int) -> None:
         )
 
 
-def run_of(trained: Trained, run: int = 0) -> tuple[models.Model, dict[str, Any]]:
+def run_of(trained: Trained, run: int = 0) -> tuple[Any, Any]:
     """`(flow, variables)` of one run: what a loss takes as a teacher."""
-    variables = {k: v for k, v in trained.variables.items() if v}
+    variables: Any = trained.variables
+    if isinstance(trained.flow, models.Model):
+        variables = {k: v for k, v in variables.items() if v}
     return trained.flow, trees.take_run(variables, run)
 
 
