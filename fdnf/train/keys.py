@@ -124,7 +124,11 @@ GENERAL = {
     "optim.e_fold": _spare(
         _FROM_ZERO, "steps in which 'exponential' divides the rate by e", 0.0
     ),
-    "train.steps": Key(whole(1, STEPS), "steps of the training", 30_000),
+    "train.steps": Key(
+        whole(1, STEPS),
+        "steps of the training; more of them make a run longer that is there",
+        30_000,
+    ),
     "train.batch_size": Key(whole(1, ROWS), "rows a step, over all devices", 2048),
     "train.steps_per_call": Key(
         whole(1, STEPS), "steps of one call of the program", 100

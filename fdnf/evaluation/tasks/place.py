@@ -113,7 +113,7 @@ class Place(NamedTuple):
         return written
 
 
-def table(heads: Sequence[str], lines: Iterable[Sequence[Any]]) -> bytes:
+def table(heads: Sequence[str], lines: Iterable[Any]) -> bytes:
     """A table; numbers with as many digits as it takes to read them back."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -15,7 +15,7 @@ from fdnf.evaluation.scorers import cost, likelihood, vectors
 from fdnf.evaluation.scorers.context import Evaluation
 from fdnf.evaluation.tables.columns import Column
 from fdnf.evaluation.tables.view import View
-from fdnf.evaluation.tasks import base, densities
+from fdnf.evaluation.tasks import base, densities, place
 from fdnf.evaluation.tasks.base import Task
 from fdnf.train.preprocess import Preprocess
 from fdnf.train.table import Table
@@ -90,7 +90,8 @@ def sample(trained: Trained, workdir: pathlib.Path, seed: int) -> list[pathlib.P
     Returns:
         The files: `samples/samples.npz` (arrays `run_0`, ..., in the table's units;
         of a table the names of its `columns`; of a conditional flow the test rows'
-        `conditions` that each sample was given) and pictures.
+        `conditions` that each sample was given); of a table also `samples.csv`, with
+        the conditions, and `samples_run_1.csv`, ... of more runs; and pictures.
     """
     folder, rows = workdir / base.SAMPLES, trained.config.eval.samples
     data: Any = datasets.build(trained.config.data)
@@ -100,11 +101,30 @@ def sample(trained: Trained, workdir: pathlib.Path, seed: int) -> list[pathlib.P
         )
         for run in range(trained.runs)
     }
-    archive = folder / "samples.npz"
+    archive, near = folder / "samples.npz", _beside(data, rows)
     with files.replacing(archive) as file:
-        np.savez(file, **drawn, **_beside(data, rows))  # pyright: ignore[reportArgumentType]
+        np.savez(file, **drawn, **near)  # pyright: ignore[reportArgumentType]
     shown = {"data": _test(data, rows), "samples": drawn["run_0"]}
-    return [archive, *marginals.of_samples(shown, folder, _names(data))]
+    paths = [archive, *_tables(folder, drawn, near)]
+    return [*paths, *marginals.of_samples(shown, folder, _names(data))]
+
+
+def _tables(
+    folder: pathlib.Path, drawn: dict[str, np.ndarray], near: dict[str, np.ndarray]
+) -> list[pathlib.Path]:
+    """The samples of each run with their conditions, where columns have names."""
+    if "columns" not in near:
+        return []
+    paths = []
+    heads = [*near.get("condition_columns", ()), *near["columns"]]
+    for name, x in drawn.items():
+        given = [near["conditions"]] if "condition_columns" in near else []
+        lines = place.table(heads, np.concatenate([*given, x], axis=1))
+        end = "" if name == "run_0" else f"_{name}"
+        paths.append(folder / f"samples{end}.csv")
+        with files.replacing(paths[-1]) as file:
+            file.write(lines)
+    return paths
 
 
 def _names(data: Tabular) -> tuple[str, ...]:

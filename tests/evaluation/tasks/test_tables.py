@@ -109,10 +109,15 @@ def test_pictures_and_samples_have_names_and_units(
         assert (rows[:, 1] == np.round(rows[:, 1])).all()
 
     monkeypatch.setattr(task.datasets, "build", lambda config: DATA)
-    archive, *_ = task.sample(trained, tmp_path, 0)
+    archive, table, *_ = task.sample(trained, tmp_path, 0)
+    head, *lines = table.read_text().splitlines()
+    assert (table.name, head) == ("samples.csv", "age,income,children")
     with np.load(archive) as arrays:
         assert arrays["columns"].tolist() == ["income", "children"]
         assert arrays["condition_columns"].tolist() == ["age"]
         rows = vectors.chosen(DATA, len(arrays["run_0"]))
         assert arrays["conditions"][:, 0].tolist() == AGE[CUT[2]][rows].tolist()
         assert 1e3 < np.median(arrays["run_0"][:, 0]) < 1e5
+        written = np.array([line.split(",") for line in lines], float)
+        np.testing.assert_array_equal(written[:, 1:], arrays["run_0"])
+        np.testing.assert_array_equal(written[:, :1], arrays["conditions"])
