@@ -18,6 +18,22 @@ STARTS = ("identity", "normal")
 class Affine(FlowModule):
     """x = mu + R z with a full matrix R: every Gaussian N(mu, R R^T).
 
+        variables = flow.init(key, x)  # x [batch, dim]: data
+        flow.apply(variables, x, method="log_prob")  # nats, [batch]
+        flow.apply(variables, x, method="encode")  # .z .levels .log_det
+        flow.apply(variables, z, method="decode")  # .x .log_det; a tuple z
+        flow.apply(variables, key, (n, dim), method="sample")
+
+    `fdnf.fit(flow, x)` trains one.
+
+        variables = flow.init(key, x)  # x [batch, dim], of real data
+        flow.apply(variables, x, method="log_prob")  # nats, [batch]
+        flow.apply(variables, x, method="encode")  # .z .levels .log_det
+        flow.apply(variables, z, method="decode")  # .x .log_det; a tuple z
+        flow.apply(variables, key, (n, dim), method="sample")
+
+    `fdnf.fit(flow, x)` trains one.
+
     log |det dx/dz| = log |det R|, and z = R^-1 (x - mu) by an LU factorisation. For
     vectors, and without a condition. The one level is the latent.
 

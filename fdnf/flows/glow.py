@@ -19,6 +19,14 @@ from fdnf.ops.entering import Ints, Made
 class TabularGlow(StackFlow):
     """Glow of one level on vectors, as in the tabular experiments of Walton et al.
 
+        variables = flow.init(key, x)  # x [batch, dim]: data
+        flow.apply(variables, x, method="log_prob")  # nats, [batch]
+        flow.apply(variables, x, method="encode")  # .z .levels .log_det
+        flow.apply(variables, z, method="decode")  # .x .log_det; a tuple z
+        flow.apply(variables, key, (n, dim), method="sample")
+
+    `fdnf.fit(flow, x)` trains one. A condition, one row for each of x, follows x.
+
     The coupling network has six dense layers, ReLU after the first four and tanh
     before the last. Levels are the outputs of the steps.
 
@@ -79,6 +87,14 @@ class TabularGlow(StackFlow):
 
 class Glow(MultiScale):
     """Glow on images: per level a squeeze, K steps and a split.
+
+        variables = flow.init(key, x)  # x [batch, height, width, channels]: data
+        flow.apply(variables, x, method="log_prob")  # nats, [batch]
+        flow.apply(variables, x, method="encode")  # .z .levels .log_det
+        flow.apply(variables, z, method="decode")  # .x .log_det; a tuple z
+        flow.apply(variables, key, (n, height, width, channels), method="sample")
+
+    `fdnf.fit(flow, x)` trains one. A condition, one row for each of x, follows x.
 
     A step is an activation norm, an invertible 1x1 convolution and a coupling over
     halves of the channels. Steps are one loop (see `Repeat`), so a deep level

@@ -33,6 +33,14 @@ def _condition(residual: Any) -> tuple[int, ...] | None:
 class IResNet(StackFlow):
     """K blocks of an activation norm and a residual layer y = x + g(x), on vectors.
 
+        variables = flow.init(key, x)  # x [batch, dim]: data
+        flow.apply(variables, x, method="log_prob")  # nats, [batch]
+        flow.apply(variables, x, method="encode")  # .z .levels .log_det
+        flow.apply(variables, z, method="decode")  # .x .log_det; a tuple z
+        flow.apply(variables, key, (n, dim), method="sample")
+
+    `fdnf.fit(flow, x)` trains one. A condition, one row for each of x, follows x.
+
     Any network g whose Lipschitz constant is below 1 makes an invertible layer, in
     which all dimensions see each other. Densities take one pass and a log-determinant,
     which is exact up to `exact` dimensions; samples a fixed-point iteration in each
@@ -107,6 +115,14 @@ class IResNet(StackFlow):
 
 class MultiScaleIResNet(MultiScale):
     """Levels of a squeeze, K blocks as those of `IResNet`, and a split, on images.
+
+        variables = flow.init(key, x)  # x [batch, height, width, channels]: data
+        flow.apply(variables, x, method="log_prob")  # nats, [batch]
+        flow.apply(variables, x, method="encode")  # .z .levels .log_det
+        flow.apply(variables, z, method="decode")  # .x .log_det; a tuple z
+        flow.apply(variables, key, (n, height, width, channels), method="sample")
+
+    `fdnf.fit(flow, x)` trains one. A condition, one row for each of x, follows x.
 
     g is a 3x3, a 1x1 and a 3x3 convolution.
 

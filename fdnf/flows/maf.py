@@ -23,6 +23,14 @@ MIXING = ("reverse", "lu")
 class MAF(StackFlow):
     """K blocks of a MADE with alternating order; densities in one pass.
 
+        variables = flow.init(key, x)  # x [batch, dim]: data
+        flow.apply(variables, x, method="log_prob")  # nats, [batch]
+        flow.apply(variables, x, method="encode")  # .z .levels .log_det
+        flow.apply(variables, z, method="decode")  # .x .log_det; a tuple z
+        flow.apply(variables, key, (n, dim), method="sample")
+
+    `fdnf.fit(flow, x)` trains one. A condition, one row for each of x, follows x.
+
     Each block maps every column by a transformer, whose numbers a masked network makes
     of the columns before it: `MAF(transformer="spline")` is the autoregressive neural
     spline flow. A spline has a box, outside of which it is the identity: it wants
@@ -185,6 +193,14 @@ class MAF(StackFlow):
 
 class IAF(MAF):
     """Inverse autoregressive flow: samples in one pass, densities by K inversions.
+
+        variables = flow.init(key, x)  # x [batch, dim]: data
+        flow.apply(variables, x, method="log_prob")  # nats, [batch]
+        flow.apply(variables, x, method="encode")  # .z .levels .log_det
+        flow.apply(variables, z, method="decode")  # .x .log_det; a tuple z
+        flow.apply(variables, key, (n, dim), method="sample")
+
+    `fdnf.fit(flow, x)` trains one. A condition, one row for each of x, follows x.
 
     MAF with each block inverted, and nothing more.
 

@@ -17,6 +17,14 @@ from fdnf.types import Context, Decoding, Events, Given
 class MintNet(FlowModule):
     """Levels of K pairs of masked convolutions, with a squeeze between levels.
 
+        variables = flow.init(key, x)  # x [batch, height, width, channels]: data
+        flow.apply(variables, x, method="log_prob")  # nats, [batch]
+        flow.apply(variables, x, method="encode")  # .z .levels .log_det
+        flow.apply(variables, z, method="decode")  # .x .log_det; a tuple z
+        flow.apply(variables, key, (n, height, width, channels), method="sample")
+
+    `fdnf.fit(flow, x)` trains one.
+
     A pair is a layer and one of the reverse order. Nothing is split off: there is one
     latent, of the size of the data. Levels are the outputs of the levels, the last one
     the latent. Densities take one pass, samples a fixed-point iteration in each layer;

@@ -18,6 +18,14 @@ from fdnf.types import Context, Events, Mapped
 class NICE(StackFlow):
     """Additive couplings over alternating partitions, then a scaling.
 
+        variables = flow.init(key, x)  # x [batch, ...]: data
+        flow.apply(variables, x, method="log_prob")  # nats, [batch]
+        flow.apply(variables, x, method="encode")  # .z .levels .log_det
+        flow.apply(variables, z, method="decode")  # .x .log_det; a tuple z
+        flow.apply(variables, key, (n, ...), method="sample")
+
+    `fdnf.fit(flow, x)` trains one. A condition, one row for each of x, follows x.
+
     Images are taken as vectors, in the order of rows, columns, channels; latents and
     levels have the shape of the data.
 

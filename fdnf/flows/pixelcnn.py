@@ -16,6 +16,14 @@ _TURN = (Reverse(1), Reverse(2))
 class PixelCNN(StackFlow):
     """Gaussian sub-pixels given those before them; densities in one pass.
 
+        variables = flow.init(key, x)  # x [batch, height, width, channels]: data
+        flow.apply(variables, x, method="log_prob")  # nats, [batch]
+        flow.apply(variables, x, method="encode")  # .z .levels .log_det
+        flow.apply(variables, z, method="decode")  # .x .log_det; a tuple z
+        flow.apply(variables, key, (n, height, width, channels), method="sample")
+
+    `fdnf.fit(flow, x)` trains one. A condition, one row for each of x, follows x.
+
     Args:
       steps: how many in a row; every other one takes the pixels in reverse order, and
         that is undone in levels and latents. One is the model of the literature.
@@ -68,6 +76,14 @@ class PixelCNN(StackFlow):
 
 class PixelIAF(PixelCNN):
     """The same network the other way round: samples in one pass.
+
+        variables = flow.init(key, x)  # x [batch, height, width, channels]: data
+        flow.apply(variables, x, method="log_prob")  # nats, [batch]
+        flow.apply(variables, x, method="encode")  # .z .levels .log_det
+        flow.apply(variables, z, method="decode")  # .x .log_det; a tuple z
+        flow.apply(variables, key, (n, height, width, channels), method="sample")
+
+    `fdnf.fit(flow, x)` trains one. A condition, one row for each of x, follows x.
 
     PixelCNN with each step inverted, and nothing more: x_t = (z_t - m(z_{<t})) /
     sigma(z_{<t}).

@@ -22,6 +22,14 @@ MIXINGS = ("none", "reverse", "lu")
 class RealNVP(StackFlow):
     """Steps of an activation norm and couplings, each of one part by the other.
 
+        variables = flow.init(key, x)  # x [batch, dim]: data
+        flow.apply(variables, x, method="log_prob")  # nats, [batch]
+        flow.apply(variables, x, method="encode")  # .z .levels .log_det
+        flow.apply(variables, z, method="decode")  # .x .log_det; a tuple z
+        flow.apply(variables, key, (n, dim), method="sample")
+
+    `fdnf.fit(flow, x)` trains one. A condition, one row for each of x, follows x.
+
     With `mixing="none"` a step has two couplings of opposite parts, so that it moves
     every dimension once. Otherwise it has one coupling, and what mixes the dimensions
     between steps: "reverse", their order, which is undone in levels and latents; or
@@ -108,6 +116,14 @@ class RealNVP(StackFlow):
 
 class MultiScaleRealNVP(MultiScale):
     """RealNVP on images: checkerboard couplings, squeeze, channel couplings, split.
+
+        variables = flow.init(key, x)  # x [batch, height, width, channels]: data
+        flow.apply(variables, x, method="log_prob")  # nats, [batch]
+        flow.apply(variables, x, method="encode")  # .z .levels .log_det
+        flow.apply(variables, z, method="decode")  # .x .log_det; a tuple z
+        flow.apply(variables, key, (n, height, width, channels), method="sample")
+
+    `fdnf.fit(flow, x)` trains one. A condition, one row for each of x, follows x.
 
     The last level has checkerboard couplings alone. Each kind comes in `steps` pairs
     of opposite parts after an activation norm. Conditions are as those of `Glow`.

@@ -26,6 +26,12 @@ Maps = tuple[Array, ...]
 class SRFlow(FlowModule):
     """A conditional multi-scale Glow on the feature maps of an encoder.
 
+        variables = flow.init(key, x, cond)  # x [batch, height, width, channels]: data
+        flow.apply(variables, x, cond, method="log_prob")  # nats, [batch]
+        flow.apply(variables, x, cond, method="encode")  # .z .levels .log_det
+        flow.apply(variables, z, cond, method="decode")  # .x .log_det; a tuple z
+        flow.apply(variables, key, x.shape, 1.0, cond, method="sample")
+
     `cond` are low-resolution images `[batch, height / scale, width / scale, channels]`
     in [0, 1]. Level l works on images halved l times and sees the encoder's map of
     that size. From data to latent it is a squeeze; `transitions` pairs of activation

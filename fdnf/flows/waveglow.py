@@ -18,6 +18,12 @@ from fdnf.types import Context, Events, Passed
 class WaveGlow(FlowModule):
     """Grouped samples pass K steps, and every few steps some channels leave.
 
+        variables = flow.init(key, x, cond)  # x [batch, time, 1]: data
+        flow.apply(variables, x, cond, method="log_prob")  # nats, [batch]
+        flow.apply(variables, x, cond, method="encode")  # .z .levels .log_det
+        flow.apply(variables, z, cond, method="decode")  # .x .log_det; a tuple z
+        flow.apply(variables, key, x.shape, 1.0, cond, method="sample")
+
     A step is an invertible 1x1 convolution and a coupling whose WaveNet sees the
     upsampled, grouped mel. Before the steps number `early_every`, 2 `early_every`, ...
     the leading `early_size` channels become a latent; going back, each is put in front

@@ -52,3 +52,12 @@ def test_classes_of_a_users_own_mix_in_abstract_ones():
 
     assert Mine(steps=2).mine() == 2
     assert "mine" in dir(Mine)
+
+
+@pytest.mark.parametrize("name", flows.FLOWS)
+def test_the_first_screen_says_how_a_flow_is_used(name):
+    screen = "\n".join(printed(flows.FLOWS[name])[:24])
+    for call in ("init", "apply"):
+        assert f"flow.{call}(" in screen
+    for method in ("encode", "decode", "log_prob", "sample"):
+        assert f'method="{method}")' in screen
