@@ -20,6 +20,8 @@ from fdnf.train.settings import ConfigError
 from fdnf.train.teachers import Trained
 
 DENSITY = "density"
+# Of the noise on whole numbers in a table.
+DRAWS = 16
 
 
 def density(
@@ -29,7 +31,8 @@ def density(
 
     Args:
         workdir: of a trained flow.
-        evaluation: an `eval` section; of images `draws` is how often noise is drawn.
+        evaluation: an `eval` section; of images `draws` is how often noise is drawn,
+            over which the mean is taken; of whole numbers in a table it is 16 times.
         rows: the file.
         out: the CSV file that is written, or a directory for it; by default
             `<workdir>/density/<name of the file>.csv`. Its columns are the number of
@@ -49,7 +52,7 @@ def density(
     asked = given.read(trained, path)
     assert asked.x is not None
     where = Place.of(out, workdir / DENSITY, path)
-    draws = trained.config.eval.get("draws", 1)
+    draws = trained.config.eval.get("draws", DRAWS)
     try:
         found = [
             trained.log_prob(asked.x, asked.cond, run, draws=draws)
@@ -64,7 +67,12 @@ def density(
     lines = zip(range(len(found[0])), *found, strict=True)
     where.write(
         {"": place.table(["row", *heads], lines)},
-        {"unit": "nats", "step": trained.meta["step"], "runs": about},
+        {
+            "unit": "nats",
+            "step": trained.meta["step"],
+            "draws of noise": draws if trained.preprocess.noisy else 0,
+            "runs": about,
+        },
     )
     told = [f"log p of {len(found[0]):,} rows of {path}, in nats:"]
     told += [f"  {_told(each, run, trained)}" for run, each in enumerate(about)]

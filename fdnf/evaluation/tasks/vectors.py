@@ -9,13 +9,13 @@ import numpy as np
 
 from fdnf import files
 from fdnf.data import build as datasets
-from fdnf.data.tabular import Tabular
+from fdnf.data.tabular import DataError, Tabular
 from fdnf.evaluation.pictures import marginals
 from fdnf.evaluation.scorers import cost, likelihood, vectors
 from fdnf.evaluation.scorers.context import Evaluation
 from fdnf.evaluation.tables.columns import Column
 from fdnf.evaluation.tables.view import View
-from fdnf.evaluation.tasks import base, densities, place
+from fdnf.evaluation.tasks import base, densities, given, place
 from fdnf.evaluation.tasks.base import Task
 from fdnf.train.preprocess import Preprocess
 from fdnf.train.table import Table
@@ -94,7 +94,7 @@ def sample(trained: Trained, workdir: pathlib.Path, seed: int) -> list[pathlib.P
         the conditions, and `samples_run_1.csv`, ... of more runs; and pictures.
     """
     folder, rows = workdir / base.SAMPLES, trained.config.eval.samples
-    data: Any = datasets.build(trained.config.data)
+    data: Any = _data(trained)
     drawn = {
         f"run_{run}": _given_back(
             data, vectors.samples(trained, run, rows, seed + run, data)
@@ -109,6 +109,26 @@ def sample(trained: Trained, workdir: pathlib.Path, seed: int) -> list[pathlib.P
     return [*paths, *marginals.of_samples(shown, folder, _names(data))]
 
 
+def _data(trained: Trained) -> Tabular:
+    """The data of a flow, whose test rows give the conditions of its samples.
+
+    Raises:
+        DataError: they cannot be had; of a conditional flow with the other way.
+    """
+    try:
+        data: Any = datasets.build(trained.config.data)
+    except DataError as error:
+        shape = trained.preprocess.condition_shape(trained.event)
+        if shape is None:
+            raise
+        _, names = given.names(trained)
+        raise DataError(
+            f"{error} Samples are given the conditions of the test rows; give others by"
+            f" --conditions=FILE, with {', '.join(names) or f'{shape[0]} columns'}"
+        ) from error
+    return data
+
+
 def _tables(
     folder: pathlib.Path, drawn: dict[str, np.ndarray], near: dict[str, np.ndarray]
 ) -> list[pathlib.Path]:
@@ -118,8 +138,8 @@ def _tables(
     paths = []
     heads = [*near.get("condition_columns", ()), *near["columns"]]
     for name, x in drawn.items():
-        given = [near["conditions"]] if "condition_columns" in near else []
-        lines = place.table(heads, np.concatenate([*given, x], axis=1))
+        beside = [near["conditions"]] if "condition_columns" in near else []
+        lines = place.table(heads, np.concatenate([*beside, x], axis=1))
         end = "" if name == "run_0" else f"_{name}"
         paths.append(folder / f"samples{end}.csv")
         with files.replacing(paths[-1]) as file:

@@ -14,7 +14,7 @@ from fdnf import files
 from fdnf.data import transformed
 from fdnf.data.images import Images
 from fdnf.data.tabular import DataError
-from fdnf.evaluation.tasks import given, rows
+from fdnf.evaluation.tasks import given, rows, vectors
 from fdnf.experiments import study
 from fdnf.flows.affine import Affine
 from fdnf.students.resnet import ResNet
@@ -282,6 +282,14 @@ def test_wrong_models(people, section, tmp_path, monkeypatch):
         if prepared.windows:
             with pytest.raises(ConfigError, match="leave it out"):
                 rows.sample(people, section, path, 0)
+
+
+def test_samples_without_conditions_and_without_data(conditional, section, tmp_path):
+    trained = given.load(conditional, section)
+    trained.config.data = {"name": "npz", "args": {"path": str(tmp_path / "gone.npz")}}
+    says = r"gone\.npz.* give others by --conditions=FILE, with age, height"
+    with pytest.raises(DataError, match=says):
+        vectors.sample(trained, tmp_path, 0)
 
 
 def test_wrong_places(people, conditional, section, tmp_path):
