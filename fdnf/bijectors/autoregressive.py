@@ -234,6 +234,7 @@ class MaskedAutoregressive(Bijector):
 
     def parameters(
         self, x: Vectors, cond: Context | None = None
-    ) -> Float[Array, "batch outputs dim"]:
-        """The raw numbers with which `forward` maps x."""
-        return jnp.moveaxis(self.made(x, cond), 0, 1)
+    ) -> tuple[Vectors, tuple[Float[Array, "batch outputs dim"], ...]]:
+        """`forward`, and the raw numbers with which it maps x."""
+        raw = self.made(x, cond)
+        return self.transformer.forward(raw, x)[0], (jnp.moveaxis(raw, 0, 1),)

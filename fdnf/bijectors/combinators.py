@@ -4,7 +4,7 @@
 order, in both directions), which is what flows report as levels.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -140,15 +140,6 @@ class Repeat(Bijector):
             return (x, log_det + change), y if keep else None
 
         return self._scan(body, y, cond, reverse=True)
-
-    def visit(self, x: Events, cond: Context | None, of: Callable[..., Any]) -> Any:
-        """What `of(step, x, cond)` says of each step at its input; [length, ...]."""
-
-        def body(step, carry, cond):
-            x, log_det = carry
-            return (step.forward(x, cond)[0], log_det), of(step, x, cond)
-
-        return self._scan(body, x, cond, reverse=False)[2]
 
     def trace(self, x: Events, cond: Context | None = None) -> Trace:
         """`forward`, with the activation after each step."""

@@ -175,12 +175,12 @@ class FlowModule(entering.Model):
           ValueError: as `encode`, or of a flow without such blocks.
         """
         x = self._given_data(x)
-        found = self._parameters(x, self._given_condition(cond, x.shape[0]))
+        found = self._block_parameters(x, self._given_condition(cond, x.shape[0]))
         if not found:
             raise ValueError(f"{type(self).__name__} has no blocks with a transformer")
         return found
 
-    def _parameters(self, x: Events, cond: Context | None) -> tuple[Array, ...]:
+    def _block_parameters(self, x: Events, cond: Context | None) -> tuple[Array, ...]:
         del x, cond
         return ()
 
@@ -262,7 +262,7 @@ class StackFlow(FlowModule):
         x, log_det, levels = self.stack.trace_inverse(whole, cond)
         return x, log_det, self._levels_in_data_order(levels)
 
-    def _parameters(self, x: Events, cond: Context | None) -> tuple[Array, ...]:
+    def _block_parameters(self, x: Events, cond: Context | None) -> tuple[Array, ...]:
         return self.stack.parameters(x, cond)[1]
 
 

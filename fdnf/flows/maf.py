@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import jax.numpy as jnp
 from jaxtyping import Array
 
 from fdnf.bijectors import transformers
@@ -13,8 +12,8 @@ from fdnf.bijectors.base import Bijector
 from fdnf.bijectors.combinators import Chain, Invert, Repeat, Reverse
 from fdnf.bijectors.invertible_conv import LinearLU
 from fdnf.bijectors.transformers import Transformer
-from fdnf.flows.base import Latents, StackFlow
-from fdnf.ops.entering import Given, Ints, Made
+from fdnf.flows.base import StackFlow
+from fdnf.ops.entering import Ints, Made
 from fdnf.types import Context, Events
 
 MIXING = ("reverse", "lu")
@@ -63,6 +62,8 @@ class MAF(StackFlow):
       inverse: method of the sequential direction, see `autoregressive_inverse`.
       tolerance: of the iterative methods.
       unroll: see `Repeat`.
+      embedding: widths of a network that a condition passes first, which all blocks
+        share; None for the condition as it is.
 
     Reference: Papamakarios et al. (2017); Durkan et al. (2019), Neural spline flows.
     """
@@ -81,6 +82,7 @@ class MAF(StackFlow):
     mixing: str = "reverse"
     conditioner: str = "plain"
     rank: int | None = None
+    embedding: Ints | None = None
 
     event_axes = ("dim",)
 
@@ -138,57 +140,12 @@ class MAF(StackFlow):
         step = Chain((*linear, self._masked(), *self._marginals(), Reverse()))
         return Repeat(step, self.steps, self.unroll)
 
-    def block_parameters(
-        self, x: Given, cond: Given | None = None
-    ) -> tuple[Array, ...]:
-        """The raw numbers of each block's transformer, at the data x.
+    def _reverses(self) -> bool:
+        return True
 
-        Args:
-          x: data `[batch, dim]`.
-          cond: context, as of `encode`.
-
-        Returns:
-          `[batch, outputs, dim]` for each block; columns are those that the block maps,
-          in the order of the data. `transformers` says what the numbers mean.
-        """
-        x = self._given_data(x)
-        cond = self._given_condition(cond, x.shape[0])
-
-        def of(step: Chain, x: Array, cond: Context | None) -> Array:
-            if self.mixing == "lu":
-                x, _ = step.parts[0].forward(x, cond)
-            return self._parameters(step.parts[self._masked_part], x, cond)
-
-        stacked = self.stack.visit(x, cond, of)
-        return tuple(
-            jnp.flip(stacked[i], -1) if i % 2 else stacked[i] for i in range(self.steps)
-        )
-
-    def _parameters(self, masked: Any, x: Array, cond: Context | None) -> Array:
-        return masked.parameters(x, cond)
-
-    def _levels_in_data_order(self, levels: Latents) -> Latents:
-        return tuple(
-            jnp.flip(level, -1) if i % 2 == 0 else level
-            for i, level in enumerate(levels)
-        )
-
-    def _latent_in_data_order(self, z: Events) -> Events:
-        return jnp.flip(z, -1) if self.steps % 2 else z
-
-    def _encode(self, x: Events, cond: Context | None):
-        z, log_det, levels = self.stack.trace(x, cond)
-        return (
-            (self._latent_in_data_order(z),),
-            log_det,
-            self._levels_in_data_order(levels),
-        )
-
-    def _decode(self, z: Latents, cond: Context | None):
-        x, log_det, levels = self.stack.trace_inverse(
-            self._latent_in_data_order(z[0]), cond
-        )
-        return x, log_det, self._levels_in_data_order(levels)
+    def _block_parameters(self, x: Events, cond: Context | None) -> tuple[Array, ...]:
+        found = super()._block_parameters(x, cond)
+        return tuple(self._in_data_order(raw, i) for i, raw in enumerate(found))
 
 
 class IAF(MAF):
@@ -211,6 +168,3 @@ class IAF(MAF):
 
     def _masked(self) -> Bijector:
         return Invert(super()._masked())
-
-    def _parameters(self, masked: Any, x: Array, cond: Context | None) -> Array:
-        return masked.bijector.parameters(masked.bijector.inverse(x, cond)[0], cond)

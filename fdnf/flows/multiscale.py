@@ -208,7 +208,7 @@ class MultiScale(FlowModule):
             log_det += change
         return h, log_det, tuple(reversed(levels))
 
-    def _parameters(self, x: Events, cond: Context | None) -> tuple[Array, ...]:
+    def _block_parameters(self, x: Events, cond: Context | None) -> tuple[Array, ...]:
         found = []
         for stack in self.stacks:
             x, own = stack.parameters(x, cond)

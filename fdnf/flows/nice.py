@@ -75,7 +75,7 @@ class NICE(StackFlow):
         shaped = tuple(level.reshape(shape) for level in levels)
         return x.reshape(shape), log_det, shaped
 
-    def _parameters(self, x: Events, cond: Context | None) -> tuple[Array, ...]:
+    def _block_parameters(self, x: Events, cond: Context | None) -> tuple[Array, ...]:
         return self.stack.parameters(_flat(x), cond)[1]
 
 

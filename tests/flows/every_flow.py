@@ -57,6 +57,7 @@ KINDS = [
     Kind("affine", Affine(), (4,)),
     Kind("maf", MAF(2, (8,)), (4,)),
     Kind("maf_cond", MAF(2, (8,), unroll=1), (4,), (2,)),
+    Kind("maf_embedding", MAF(2, (8,), unroll=1, embedding=(4, 3)), (4,), (2,)),
     Kind("iaf", IAF(2, (8,), unroll=1), (4,)),
     Kind("iaf_cond", IAF(2, (8,)), (4,), (2,)),
     Kind("iresnet", IResNet(2, (8,)), (4,)),

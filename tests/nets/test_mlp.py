@@ -7,7 +7,7 @@ import pytest
 
 from fdnf.nets import mlp
 from fdnf.ops import conditioners, trees
-from tests import floats
+from tests import floats, laws
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32)
 
@@ -51,3 +51,33 @@ def test_activations_are_found_by_name(name):
 def test_unknown_activation_lists_the_known():
     with pytest.raises(ValueError, match="unknown activation 'swish2'.*'relu'"):
         conditioners.activation("swish2")
+
+
+def test_residual_blocks_add_to_what_passes():
+    net = mlp.ResidualMLP((6, 6), "tanh")
+    variables = laws.perturb(started(net), 0.5)
+    p = variables["params"]
+
+    def dense(name, h):
+        return h @ p[name]["kernel"] + p[name]["bias"]
+
+    h = dense("dense_0", X)
+    for i in range(2):
+        h = h + dense(f"b_{i}", jnp.tanh(dense(f"a_{i}", jnp.tanh(h))))
+    expected = dense("output", h)
+    floats.assert_close(net.apply(variables, X, 2), expected, rtol=1e-5)
+    # At first, blocks add little.
+    first = started(mlp.ResidualMLP((64, 64)))["params"]
+    assert np.std(first["b_1"]["kernel"]) < 0.02 * np.std(first["a_1"]["kernel"])
+
+
+def test_conditioners_by_name():
+    plain = mlp.conditioner("plain", (6, 5), "elu", "tanh", 0.1)
+    assert plain == mlp.MLP((6, 5), "elu", "tanh", 0.1)
+    residual = mlp.conditioner("residual", (6, 6), "elu", "tanh", 0.1)
+    assert residual == mlp.ResidualMLP((6, 6), "elu", 0.1)
+    with pytest.raises(ValueError, match="conditioner='wide': expected one of"):
+        mlp.conditioner("wide", (6,))
+    for hidden in ((6, 5), ()):
+        with pytest.raises(ValueError, match="one width a block, all equal"):
+            mlp.conditioner("residual", hidden)
