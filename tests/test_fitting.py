@@ -82,6 +82,21 @@ def test_the_same_call_goes_on_from_its_workdir(trained, workdir, monkeypatch):
         again(workdir, lr=0.02)
 
 
+def test_its_parts_are_at_hand(trained):
+    flow, variables = trained.of_run()
+    y = trained.preprocess.columns.store(X)
+    cond = trained.preprocess.condition_columns.store(COND)
+    encoding = flow.apply(variables, y, cond, method="encode")
+    scales = np.log([c.std for c in trained.preprocess.columns.columns]).sum()
+    expected = trained.log_prob(X, COND) + scales
+    np.testing.assert_allclose(encoding.log_prob, expected, atol=1e-3)
+    said = repr(trained)
+    assert said.startswith("Trained(MAF( steps = 2 hidden = (4,)")
+    assert "rows of shape (3,), 1 run(s), best validation loss [" in said
+    with pytest.raises(ValueError, match="run=1: there are 1, counted from 0"):
+        trained.of_run(1)
+
+
 def test_saved_and_loaded(trained, tmp_path):
     fdnf.save(trained, tmp_path / "maf.npz")
     found = fdnf.load(tmp_path / "maf.npz")

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float64, Shaped
 
 from fdnf import files
 from fdnf.data import paths
@@ -46,6 +47,15 @@ class Trained(NamedTuple):
     config: Any
     meta: dict[str, Any]
 
+    def __repr__(self) -> str:
+        """The flow, and how well it does; a thousand numbers say less."""
+        flow = " ".join(repr(self.flow).replace("# attributes", "").split())
+        best = self.meta.get("best", {})
+        return (
+            f"Trained({flow}, rows of shape {self.event}, {self.runs} run(s), "
+            f"best validation loss {best.get('value')} at step {best.get('step')})"
+        )
+
     @property
     def runs(self) -> int:
         """How many runs the variables hold."""
@@ -70,8 +80,8 @@ class Trained(NamedTuple):
         *,
         draws: int = 1,
         seed: int = 0,
-    ) -> np.ndarray:
-        """Log density of each row in nats, float64 `[rows]`, see `units.log_prob`.
+    ) -> Float64[np.ndarray, " rows"]:
+        """Log density of each row in nats, see `units.log_prob`.
 
         Args:
           x: `[rows, *event]`, in the user's units; a data frame is taken by names.
@@ -81,7 +91,7 @@ class Trained(NamedTuple):
           draws: of the noise of whole numbers.
           seed: of that noise.
         """
-        of = (*self._of(run), self.preprocess, self.event)
+        of = (*self.of_run(run), self.preprocess, self.event)
         return units.log_prob(
             *of, x, cond, batch_size=batch_size, draws=draws, seed=seed
         )
@@ -94,7 +104,7 @@ class Trained(NamedTuple):
         run: int = 0,
         temperature: Any = 1.0,
         batch_size: int | None = None,
-    ) -> np.ndarray:
+    ) -> Shaped[np.ndarray, "n *event"]:
         """Draws `[n, *event]` in the user's units, see `units.sample`.
 
         Args:
@@ -105,7 +115,7 @@ class Trained(NamedTuple):
           temperature: standard deviation of the latents.
           batch_size: rows at once.
         """
-        of = (*self._of(run), self.preprocess, self.event)
+        of = (*self.of_run(run), self.preprocess, self.event)
         return units.sample(
             *of, key, n, cond, temperature=temperature, batch_size=batch_size
         )
@@ -124,7 +134,12 @@ class Trained(NamedTuple):
         """
         single_file.write(path, single_file.Parts(*self))
 
-    def _of(self, run: int) -> tuple[models.Model, dict[str, Any]]:
+    def of_run(self, run: int = 0) -> tuple[models.Model, dict[str, Any]]:
+        """`(flow, variables)` of one run, on the device: what a loss or `apply` takes.
+
+        Raises:
+          ValueError: for a run that there is not.
+        """
         if not 0 <= run < self.runs:
             raise ValueError(f"run={run}: there are {self.runs}, counted from 0")
         flow, variables = run_of(self, run)
