@@ -22,8 +22,8 @@ MODELS = {
         "student": {"steps": 2, "hidden": (64, 64)},
     },
     "realnvp": {
-        "teacher": {"steps": 4, "hidden": (64, 64)},
-        "student": {"steps": 2, "hidden": (64, 64)},
+        "teacher": {"steps": 4, "hidden": (64, 64), "transformer": "spline"},
+        "student": {"steps": 2, "hidden": (64, 64), "transformer": "spline"},
     },
 }
 WORDS = (
