@@ -18,8 +18,8 @@ from configs import common, teaching
 # Splines: columns of a table have more than one peak. The student has half the depth.
 MODELS = {
     "maf": {
-        "teacher": {"steps": 5, "hidden": (64, 64)},
-        "student": {"steps": 2, "hidden": (64, 64)},
+        "teacher": {"steps": 5, "hidden": (64, 64), "transformer": "spline"},
+        "student": {"steps": 2, "hidden": (64, 64), "transformer": "spline"},
     },
     "realnvp": {
         "teacher": {"steps": 4, "hidden": (64, 64), "transformer": "spline"},

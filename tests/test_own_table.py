@@ -17,7 +17,7 @@ from tests import flagged
 
 ROOT = pathlib.Path(__file__).parents[1]
 PERIODIC = {"angle": {"kind": "periodic", "period": 360}}
-TINY = {"steps": 1, "hidden": (8,)}
+TINY = {"steps": 1, "hidden": (8,), "transformer": "affine"}
 
 
 def made(rows, seed=0):
