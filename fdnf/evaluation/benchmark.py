@@ -6,10 +6,16 @@ Cases:
   maf_train, coupling_train       the project's own training step, Adam, per step
   maf_logprob                     density of one batch
   maf_sample, coupling_sample     one batch of samples
+  nsf_train, nsf_logprob, nsf_sample
+                                  as maf_*, with rational-quadratic splines
+  nsc_train, nsc_logprob, nsc_sample
+                                  the same splines in couplings of halves
   ilkd_train                      an ILKD step of a MAF half as deep as its teacher
   glow_train, glow_sample         multi-scale Glow on --size x --size x 3 images
 A MAF has --layers blocks of a MADE of two hidden ReLU layers in alternating order; a
-coupling flow (RealNVP) has as many affine couplings over alternating halves. A Glow
+coupling flow (RealNVP) has as many affine couplings over alternating halves. Splines
+have 8 bins on [-3, 3] and linear tails; their couplings have two hidden ReLU layers and
+reverse the order, --layers of them. A Glow
 has --levels levels of --layers-per-level steps, --hidden channels in its couplings;
 samples come from the folded one, as they do everywhere in fdnf.
 Everything is warmed up and blocked on; times are medians of repetitions for --seconds.
@@ -32,10 +38,18 @@ CASES = (
     "maf_sample",
     "coupling_train",
     "coupling_sample",
+    "nsf_train",
+    "nsf_logprob",
+    "nsf_sample",
+    "nsc_train",
+    "nsc_logprob",
+    "nsc_sample",
     "ilkd_train",
     "glow_train",
     "glow_sample",
 )
+
+SPLINE = {"name": "spline", "bins": 8, "box": 3.0}
 
 
 def _arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -113,9 +127,33 @@ def _flow(args: argparse.Namespace, layers: int):
             dtype=args.dtype,
             remat=not args.no_remat,
         )
+    hidden = (args.hidden,) * 2
     if args.case.startswith("coupling"):
-        return RealNVP(steps=max(1, layers // 2), hidden=(args.hidden,) * 2)
-    return MAF(steps=layers, hidden=(args.hidden,) * 2, inverse=args.inverse)
+        return RealNVP(steps=max(1, layers // 2), hidden=hidden)
+    if args.case.startswith("nsc"):
+        return _couplings(layers, hidden)
+    transformer = SPLINE if args.case.startswith("nsf") else "affine"
+    return MAF(
+        steps=layers, hidden=hidden, inverse=args.inverse, transformer=transformer
+    )
+
+
+def _couplings(layers: int, hidden: tuple[int, ...]):
+    from fdnf.bijectors.combinators import Chain, Repeat, Reverse
+    from fdnf.bijectors.coupling import Coupling
+    from fdnf.flows.base import StackFlow
+    from fdnf.nets.mlp import MLP
+
+    class Couplings(StackFlow):
+        """Couplings of halves, each of which reverses the order for the next one."""
+
+        event_axes = ("dim",)
+
+        def _stack(self) -> Repeat:
+            coupling = Coupling(MLP(hidden, output_scale=0.1), transformer=SPLINE)
+            return Repeat(Chain((coupling, Reverse())), layers)
+
+    return Couplings()
 
 
 def build_train(args: argparse.Namespace) -> tuple[Callable[[], Any], int]:

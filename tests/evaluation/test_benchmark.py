@@ -15,7 +15,7 @@ def arguments(case):
     )
 
 
-@pytest.mark.parametrize("case", ["maf_train", "ilkd_train", "glow_train"])
+@pytest.mark.parametrize("case", ["maf_train", "nsf_train", "ilkd_train", "glow_train"])
 def test_steps_are_taken(case):
     call, steps = benchmark.build_train(arguments(case))
     assert steps == 2
@@ -25,7 +25,13 @@ def test_steps_are_taken(case):
 
 
 @pytest.mark.parametrize(
-    ("case", "shape"), [("coupling_sample", (8, 3)), ("glow_sample", (8, 8, 8, 3))]
+    ("case", "shape"),
+    [
+        ("coupling_sample", (8, 3)),
+        ("nsc_sample", (8, 3)),
+        ("nsf_logprob", (8,)),
+        ("glow_sample", (8, 8, 8, 3)),
+    ],
 )
 def test_a_batch_is_drawn(case, shape):
     call, _ = benchmark.build_forward(arguments(case))
