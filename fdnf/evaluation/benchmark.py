@@ -14,10 +14,9 @@ Cases:
   glow_train, glow_sample         multi-scale Glow on --size x --size x 3 images
 A MAF has --layers blocks of a MADE of two hidden ReLU layers in alternating order; a
 coupling flow (RealNVP) has as many affine couplings over alternating halves. Splines
-have 8 bins on [-3, 3] and linear tails; their couplings have two hidden ReLU layers and
-reverse the order, --layers of them. A Glow
-has --levels levels of --layers-per-level steps, --hidden channels in its couplings;
-samples come from the folded one, as they do everywhere in fdnf.
+have 8 bins on [-3, 3] and linear tails; their couplings reverse the order, one a step.
+A Glow has --levels levels of --layers-per-level steps, --hidden channels in its
+couplings; samples come from the folded one, as they do everywhere in fdnf.
 Everything is warmed up and blocked on; times are medians of repetitions for --seconds.
 """
 
@@ -131,29 +130,17 @@ def _flow(args: argparse.Namespace, layers: int):
     if args.case.startswith("coupling"):
         return RealNVP(steps=max(1, layers // 2), hidden=hidden)
     if args.case.startswith("nsc"):
-        return _couplings(layers, hidden)
+        return RealNVP(
+            steps=layers,
+            hidden=hidden,
+            transformer=SPLINE,
+            partition="half",
+            mixing="reverse",
+        )
     transformer = SPLINE if args.case.startswith("nsf") else "affine"
     return MAF(
         steps=layers, hidden=hidden, inverse=args.inverse, transformer=transformer
     )
-
-
-def _couplings(layers: int, hidden: tuple[int, ...]):
-    from fdnf.bijectors.combinators import Chain, Repeat, Reverse
-    from fdnf.bijectors.coupling import Coupling
-    from fdnf.flows.base import StackFlow
-    from fdnf.nets.mlp import MLP
-
-    class Couplings(StackFlow):
-        """Couplings of halves, each of which reverses the order for the next one."""
-
-        event_axes = ("dim",)
-
-        def _stack(self) -> Repeat:
-            coupling = Coupling(MLP(hidden, output_scale=0.1), transformer=SPLINE)
-            return Repeat(Chain((coupling, Reverse())), layers)
-
-    return Couplings()
 
 
 def build_train(args: argparse.Namespace) -> tuple[Callable[[], Any], int]:
