@@ -67,6 +67,7 @@ class IResNet(StackFlow):
       chance: of each further one; None for one that suits the bound.
       tolerance: of the residual of each layer's inverse.
       limit: of the iterations of each layer.
+      embedding: as of `RealNVP`.
       unroll: see `Repeat`.
       remat: see `Repeat`.
 
@@ -89,6 +90,7 @@ class IResNet(StackFlow):
     chance: float | None = None
     tolerance: float = 1e-6
     limit: int = 500
+    embedding: Ints | None = None
     unroll: int | None = 1
     remat: bool = False
 
@@ -156,6 +158,7 @@ class MultiScaleIResNet(MultiScale):
     chance: float | None = None
     tolerance: float = 1e-6
     limit: int = 500
+    embedding: Ints | None = None
     unroll: int | None = 1
     remat: bool = True
 

@@ -61,7 +61,7 @@ KINDS = [
     Kind("iaf", IAF(2, (8,), unroll=1), (4,)),
     Kind("iaf_cond", IAF(2, (8,)), (4,), (2,)),
     Kind("iresnet", IResNet(2, (8,)), (4,)),
-    Kind("iresnet_cond", IResNet(2, (8,)), (4,), (2,)),
+    Kind("iresnet_cond", IResNet(2, (8,), embedding=(3,)), (4,), (2,)),
     Kind("iresnet_images_cond", MultiScaleIResNet(2, 1, 4), (4, 4, 2), (3,)),
     Kind("tabular_glow", TabularGlow(2, 8, 1, unroll=1), (4,)),
     Kind("tabular_glow_cond", TabularGlow(2, 8, 1), (5,), (2,)),

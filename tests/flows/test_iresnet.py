@@ -89,3 +89,16 @@ def test_errors_name_what_was_given(flow, event, message):
     x = jax.ShapeDtypeStruct((2, *event), jnp.float32)
     with pytest.raises(ValueError, match=message):
         jax.eval_shape(flow.init, jax.random.key(0), x)
+
+
+def test_images_are_no_condition():
+    def init(flow, x, cond):
+        jax.eval_shape(flow.init, jax.random.key(0), x, cond)
+
+    cond = jnp.zeros((2, 4, 4, 1))
+    for flow, x in (
+        (MultiScaleIResNet(2, 1, 4), jnp.zeros((2, 4, 4, 1))),
+        (IResNet(2, (4,)), jnp.zeros((2, 3))),
+    ):
+        with pytest.raises(ValueError, match=r"\(2, 4, 4, 1\): .*\[batch, features\]"):
+            init(flow, x, cond)
