@@ -58,7 +58,15 @@ LENGTHS = {
     ("iresnet", "patches"): {"steps": 4000, "batch_size": 512, "eval_every": 500},
     ("glow_tabular", "patches"): {"steps": 4000, "batch_size": 512, "eval_every": 500},
 }
-GLOW_WORDS = (common.FLOWS, common.PRESET, common.SMOKE)
+# Of a Glow by spline couplings, beside its steps and widths.
+SPLINE_COUPLINGS = {
+    "transformer": SPLINE,
+    "conditioner": "residual",
+    "depth": 2,
+    "plu": True,
+}
+IRESNET_WORDS = (common.FLOWS, common.PRESET, common.SMOKE)
+GLOW_WORDS = (*IRESNET_WORDS, common.Choice(("spline",)))
 MAF_WORDS = (
     common.Choice((*common.FLOWS.words, "iaf", "lu", "spline")),
     common.PRESET,
@@ -96,12 +104,19 @@ def glow(data: str, arg: str = "") -> ConfigDict:
 
     Args:
       data: name of the data set.
-      arg: teacher; student; lkd, ilkd, skd, with official; smoke.
+      arg: teacher; student; lkd, ilkd, skd, with official; spline, both by spline
+        couplings; smoke.
     """
     words = common.parse_arg(arg, GLOW_WORDS)
 
     def make(role: str) -> ConfigDict:
-        return _flow("glow_tabular", data, role, "smoke" in words)
+        config = _flow("glow_tabular", data, role, "smoke" in words)
+        if "spline" in words:
+            # Students are named by how they are taught.
+            config.label = "spline" if role == "teacher" else ""
+            config.model.args.update(ConfigDict(SPLINE_COUPLINGS))
+            config.optim.lr = 1e-3
+        return config
 
     return teaching.flow(make, words)
 
@@ -113,7 +128,7 @@ def iresnet(data: str, arg: str = "") -> ConfigDict:
       data: name of the data set.
       arg: teacher; student; lkd, ilkd, skd, with official; smoke.
     """
-    words = common.parse_arg(arg, GLOW_WORDS)
+    words = common.parse_arg(arg, IRESNET_WORDS)
 
     def make(role: str) -> ConfigDict:
         return _flow("iresnet", data, role, "smoke" in words)

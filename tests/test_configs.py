@@ -78,6 +78,11 @@ SCALES += ("student,x4", "student,x8", "student,x8,smoke")
 MORE = {
     **dict.fromkeys(("glow_cifar10", "glow_mnist", "glow_fashion_mnist"), BITS),
     "maf_toys": ("two_moons", *(f"{toy},ilkd" for toy in TOYS), "rings,student"),
+    **dict.fromkeys(
+        ("glow_power", "glow_gas", "glow_hepmass", "glow_miniboone", "glow_bsds300"),
+        ("spline",),
+    ),
+    "glow_patches": ("spline", "spline,student", "spline,ilkd", "ilkd,smoke,spline"),
     "glow_digits": BITS,
     "glow_images": (*BITS, "npz", "npz,ilkd"),
     "glow_celeba64": (*BITS, "61m", "ilkd,61m"),
@@ -102,6 +107,7 @@ VECTORS = {
     "maf,lu": (5_136, 5_808, 10_761, 21_453, 33_693),
     "maf,spline": (18_798, 24_024, 58_578, 119_364, 42_651),
     "glow_tabular,student": (13_794, 14_184, 17_355, 24_945, 34_365),
+    "glow_tabular,spline": (107_355, 115_460, 173_670, 273_825, 373_275),
     "glow_tabular,teacher": (86_670, 87_800, 96_285, 114_215, 134_715),
 }
 COUNTS = {
@@ -228,6 +234,8 @@ def row(config, words):
         variant = {"lu", "spline"} & {config.label} or {config.role}
         if variant & words and "smoke" in words:
             return ""  # That of another width.
+        if name == "glow_tabular" and "spline" in words and config.role == "student":
+            return ""
         return f"{name},{variant.pop()},{EVENTS[data][0]}"
     if name == "glow":
         additive = ",additive" * (config.model.args.get("transformer") == "additive")
