@@ -278,14 +278,16 @@ def rows_of(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Rows of a split and their conditions as the flow sees them.
 
-    They are drawn without repetition, but for rows with weights, which stand there as
-    often as these say.
+    They are drawn without repetition; rows with weights are kept with probability
+    weight / largest weight, so that none is there twice, which a two-sample test would
+    take for a sign, and those that are left count alike.
     """
     stored, prepared = getattr(data, SPLITS[split]), trained.preprocess
-    picked = np.random.default_rng(seed).permutation(len(stored))[:count]
-    weights = of_weights.of(data, split)
+    rng, weights = np.random.default_rng(seed), of_weights.of(data, split)
+    picked = rng.permutation(len(stored))
     if weights is not None:
-        picked = of_weights.in_proportion(weights, len(stored))[picked]
+        picked = picked[rng.random(len(stored)) * weights.max() < weights[picked]]
+    picked = picked[:count]
     key = jax.random.fold_in(jax.random.key(seed), 2)
     encoded: Any = prepared.encode(key, jnp.asarray(stored[picked]))
     beside, cond = prepared.beside(data, split), None

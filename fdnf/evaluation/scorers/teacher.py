@@ -115,9 +115,10 @@ class Reference(NamedTuple):
         bandwidth: of the MMD, the same for all.
         seed: of all that is drawn.
         settings: how much is done.
-        cond: `[rows, ...]`, what samples are drawn given, as the flow takes it; None
-            for a flow that takes none.
+        cond: `[rows, ...]`, what the teacher's samples are drawn given, as the flow
+            takes it; None for a flow that takes none.
         held_out_cond: `[rows, ...]`, likewise of the held-out rows.
+        others_cond: `[rows, ...]`, likewise of what is held against the teacher.
     """
 
     teacher: Sampler
@@ -129,6 +130,7 @@ class Reference(NamedTuple):
     settings: Settings
     cond: np.ndarray | None = None
     held_out_cond: np.ndarray | None = None
+    others_cond: np.ndarray | None = None
 
 
 class Scored(NamedTuple):
@@ -233,8 +235,10 @@ def reference(
         held_out: `[rows, *event]`, in the flow's own space.
         settings: how many.
         seed: of everything drawn.
-        held_out_cond: `[rows, ...]`, their conditions, which the samples are drawn
-            given too, one after another.
+        held_out_cond: `[rows, ...]`, their conditions, which samples are drawn given
+            too, in turn. What is held against the teacher begins in their middle, and
+            no more than half of them are judged: a condition that is there twice would
+            tell a classifier, or mislead it.
 
     Raises:
         ValueError: the teacher has no density.
@@ -245,9 +249,13 @@ def reference(
             "judged by its density, so give a flow"
         )
     key = jax.random.fold_in(jax.random.key(seed), _OWN)
-    shape, cond = (settings.samples, *held_out.shape[1:]), None
+    shape, cond, others = (settings.samples, *held_out.shape[1:]), None, None
     if held_out_cond is not None:
-        cond = held_out_cond[np.arange(settings.samples) % len(held_out_cond)]
+        half, turn = len(held_out_cond) // 2, np.arange(settings.samples)
+        cond = held_out_cond[turn % len(held_out_cond)]
+        others = held_out_cond[(turn + half) % len(held_out_cond)]
+        judged = min(settings.judged, half)
+        settings = dataclasses.replace(settings, judged=judged)
     samples, _ = teacher.weighed(key, shape, cond)
     bandwidth = math.nan
     kept = _flat(samples, cond)[~exploded(samples, settings)]
@@ -255,7 +263,7 @@ def reference(
         bandwidth = two_sample.median_distance(kept, kept)
     own = teacher.log_prob(samples, cond)
     drawn = Reference(teacher, samples, own, held_out, bandwidth, seed, settings)
-    return drawn._replace(cond=cond, held_out_cond=held_out_cond)
+    return drawn._replace(cond=cond, held_out_cond=held_out_cond, others_cond=others)
 
 
 def of_student(against: Reference, student: Sampler) -> Scored:
@@ -277,7 +285,7 @@ def of_student(against: Reference, student: Sampler) -> Scored:
     """
     settings = against.settings
     x, own = _drawn(against, student)
-    found = of_rows(against, x, against.cond)
+    found = of_rows(against, x, against.others_cond)
     if own is None:
         return found
     gap = own - found.teacher_log_prob
@@ -299,7 +307,7 @@ def of_teacher(against: Reference) -> Scored:
     divergences.
     """
     x, _ = _drawn(against, against.teacher)
-    found = of_rows(against, x, against.cond)
+    found = of_rows(against, x, against.others_cond)
     if against.settings.density:
         found.scores.extend(_fit(against, against.teacher))
     return found
@@ -364,7 +372,7 @@ def _reference(whole: Evaluation, teacher: Trained, run: int) -> Reference:
 
 def _drawn(against: Reference, model: Sampler) -> tuple[np.ndarray, np.ndarray | None]:
     key = jax.random.fold_in(jax.random.key(against.seed), _OTHERS)
-    return model.weighed(key, against.samples.shape, against.cond)
+    return model.weighed(key, against.samples.shape, against.others_cond)
 
 
 def _fit(against: Reference, model: Sampler) -> list[Score]:

@@ -1,5 +1,8 @@
 """Images through a flow in batches of one size."""
 
+import types
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,8 +11,9 @@ import pytest
 from fdnf.data.images import Images
 from fdnf.evaluation.models import sampler as samplers
 from fdnf.evaluation.models.sampler import Sampler
+from fdnf.train import preprocess
 from fdnf.train.preprocess import Preprocess
-from tests import floats
+from tests import floats, mixed
 from tests.halves import Centred, Halves, Shifted
 
 IMAGES = np.random.default_rng(0).integers(0, 256, size=(7, 4, 6, 1), dtype=np.uint8)
@@ -154,3 +158,22 @@ def test_any_number_of_rows_goes_through_one_program():
     found, _ = samplers.in_batches(function, (rows,), 4)
     np.testing.assert_array_equal(found, rows + 1)
     assert seen == [(0, 4), (1, 4), (2, 4)]
+
+
+def test_rows_with_weights_are_drawn_by_them_and_none_twice():
+    data = mixed.table(800)
+    plain = data._replace(columns=None, condition_columns=None)
+    model: Any = types.SimpleNamespace(preprocess=preprocess.make(None, plain))
+    x, cond = samplers.rows_of(model, plain, 0, 1000, seed=0)
+    assert len(x) == len(cond) == len(np.unique(x, axis=0))
+    places = {tuple(row): i for i, row in enumerate(data.train)}
+    picked = np.array([places[tuple(row)] for row in x])
+    np.testing.assert_array_equal(cond, data.conditions[0][picked])
+    # Weights are as 0 to 1 to 2 to 3: of the last all rows stay.
+    counts = np.bincount(picked % 4, minlength=4)
+    assert counts[0] == 0
+    assert counts[3] == 100
+    assert 15 < counts[1] < 55
+    assert 45 < counts[2] < 85
+    few, _ = samplers.rows_of(model, plain, 0, 10, seed=0)
+    np.testing.assert_array_equal(few, x[:10])
