@@ -199,7 +199,6 @@ FLOWS = [
             (6,),
             unroll=1,
             transformer={"name": "compose", "parts": ("affine", SPLINE)},
-            marginal=SPLINE,
             mixing="lu",
             conditioner="residual",
             rank=3,

@@ -152,7 +152,7 @@ AFFINE_SPLINE = {
 }
 SPLINES = {
     "maf": dict(transformer=AFFINE_SPLINE, conditioner="residual", rank=2),
-    "iaf": dict(transformer={"name": "spline", "bins": 4}, mixing="lu"),
+    "iaf": dict(transformer={"name": "spline", "bins": 4}, marginal="spline"),
 }
 KINDS = {"maf": MAF, "iaf": IAF}
 
