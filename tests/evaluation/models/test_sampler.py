@@ -1,8 +1,5 @@
 """Images through a flow in batches of one size."""
 
-import types
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +10,7 @@ from fdnf.evaluation.models import sampler as samplers
 from fdnf.evaluation.models.sampler import Sampler
 from fdnf.train import preprocess
 from fdnf.train.preprocess import Preprocess
+from fdnf.train.teachers import Trained
 from tests import floats, mixed
 from tests.halves import Centred, Halves, Shifted
 
@@ -163,7 +161,8 @@ def test_any_number_of_rows_goes_through_one_program():
 def test_rows_with_weights_are_drawn_by_them_and_none_twice():
     data = mixed.table(800)
     plain = data._replace(columns=None, condition_columns=None)
-    model: Any = types.SimpleNamespace(preprocess=preprocess.make(None, plain))
+    described = preprocess.describe(preprocess.make(None, plain))
+    model = Trained(Halves(), {}, None, {"event": [3], "preprocess": described})
     x, cond = samplers.rows_of(model, plain, 0, 1000, seed=0)
     assert len(x) == len(cond) == len(np.unique(x, axis=0))
     places = {tuple(row): i for i, row in enumerate(data.train)}
