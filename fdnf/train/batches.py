@@ -184,11 +184,13 @@ class Prepared:
       classes: of labels given as a one-hot condition, 0 for none.
       windows: whether rows are parts of what models take, of no size in particular.
       noisy: whether `encode` adds noise, so that densities are bounds.
+      alone: whether a condition is made of the rows, with nothing beside them.
     """
 
     levels: int
     classes: int
     windows = False
+    alone = False
 
     @property
     def noisy(self) -> bool:

@@ -277,6 +277,7 @@ class Speech(Prepared):
     classes: int = 0
 
     windows = True
+    alone = True
 
     @property
     def shared(self) -> "Speech":

@@ -94,7 +94,8 @@ def make_log_prob(
     def whole(
         params: Any, constants: Any, rows: np.ndarray, beside: np.ndarray | None = None
     ) -> np.ndarray:
-        if beside is None and given.condition_shape(rows.shape[1:]) is not None:
+        conditional = given.condition_shape(rows.shape[1:]) is not None
+        if beside is None and conditional and not given.alone:
             what = "labels" if given.classes else "conditions"
             raise ValueError(f"the flow is conditional: log_prob needs the {what}")
         known = np.zeros(len(rows), np.int32) if beside is None else beside

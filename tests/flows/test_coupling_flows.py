@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from ml_collections import ConfigDict
 
@@ -15,6 +16,7 @@ from fdnf.flows import build
 from fdnf.flows.affine import Affine
 from fdnf.flows.glow import Glow, TabularGlow
 from fdnf.flows.realnvp import MultiScaleRealNVP, RealNVP
+from fdnf.losses import distillation
 from tests import floats, laws
 
 SPLINE = {"name": "spline", "bins": 3, "box": 2.0}
@@ -82,6 +84,34 @@ def test_data_far_outside_the_box_pass_both_ways():
     # What is conditioned on 1e6 hangs on digits that float32 has not.
     whole = np.asarray([0, 1, 3])
     np.testing.assert_allclose(back[whole], far[whole], rtol=1e-4, atol=1e-3)
+
+
+def test_a_student_of_half_the_couplings_learns_its_teachers_levels():
+    teacher = FLOW.clone(steps=4, embedding=(4,), conditioner="residual", hidden=(6,))
+    student = teacher.clone(steps=2)
+    x = jnp.asarray(np.random.default_rng(1).normal(size=(64, 3)), jnp.float32)
+    cond = jnp.asarray(np.random.default_rng(2).normal(size=(64, 2)), jnp.float32)
+    theirs = laws.drawn(teacher, x, cond, noise=0.4)
+    own = laws.drawn(student, x, cond, noise=0.1)
+    optimizer = optax.adam(0.02)
+
+    def loss(variables):
+        flows = (student, teacher, variables, theirs)
+        return distillation.ilkd(*flows, x, cond, pairs="ratio")
+
+    @jax.jit
+    def train(own):
+        def step(carry, _):
+            variables, state = carry
+            (value, _), slope = jax.value_and_grad(loss, has_aux=True)(variables)
+            change, state = optimizer.update(slope, state)
+            return (optax.apply_updates(variables, change), state), value
+
+        return jax.lax.scan(step, (own, optimizer.init(own)), length=150)[1]
+
+    values = np.asarray(train(own))
+    assert np.all(np.isfinite(values))
+    assert values[-1] < 0.5 * values[0], (values[0], values[-1])
 
 
 def test_blocks_of_images_and_flows_without_any():
