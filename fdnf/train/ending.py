@@ -20,8 +20,9 @@ class TrainingStoppedError(RuntimeError):
 
 
 def waited(best: validation.Best, now: int, train: Any) -> np.ndarray:
-    """`[runs]`, validations since the best of each."""
-    return (now - np.asarray(best.step)) // train.eval_every
+    """`[runs]`, validations since the best of each, until the last one."""
+    last = now // train.eval_every * train.eval_every
+    return np.maximum(last - np.asarray(best.step), 0) // train.eval_every
 
 
 def over(best: validation.Best, now: int, train: Any) -> np.ndarray:

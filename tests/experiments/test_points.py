@@ -115,17 +115,17 @@ def test_a_student_needs_a_teacher(tmp_path):
 
 
 def test_done_ones_are_not_done_again(tmp_path, monkeypatch):
-    evaluated = []
+    evaluated, steps = [], 12
 
     def report(workdir, where, data, evaluation):
         evaluated.append((workdir.name, *where))
-        run = Run("synthetic", *where, 0, "MAF", "vectors", facts={"steps": 12})
+        run = Run("synthetic", *where, 0, "MAF", "vectors", facts={"steps": steps})
         scores.write(Result(run, ()), workdir / stored.RESULTS)
         (workdir / "table.md").write_text("")
 
     def train(members, pack, label):
         for member in members:
-            yield member, None if member.workdir.name == "lost" else {"steps": 12}
+            yield member, None if member.workdir.name == "lost" else {"steps": steps}
 
     monkeypatch.setattr(study, "report", report)
     monkeypatch.setattr(packs, "train", train)
@@ -136,6 +136,10 @@ def test_done_ones_are_not_done_again(tmp_path, monkeypatch):
     assert evaluated == [("a", "teacher"), ("b", "mine")]
     points.run(members, "auto")
     assert len(evaluated) == 2
+    # Made longer, they are others.
+    steps = 24
+    points.run(members, "auto")
+    assert len(evaluated) == 4
 
 
 def test_bad_points_do_not_stop_the_good_ones(tmp_path, monkeypatch):
