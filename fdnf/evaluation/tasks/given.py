@@ -35,7 +35,7 @@ class Given(NamedTuple):
 
 
 def load(workdir: pathlib.Path, evaluation: Any) -> Trained:
-    """The flow of a workdir, to be used by an `eval` section.
+    """The flow of a workdir, or of a file that was saved, for an `eval` section.
 
     Raises:
         ConfigError: the workdir is one of several runs, and none itself.
@@ -49,13 +49,18 @@ def load(workdir: pathlib.Path, evaluation: Any) -> Trained:
                 + " or ".join(f"--workdir={path}" for path in inside)
             )
     trained = teachers.load(workdir)
-    if workdirs.result(workdir) is None:
+    if workdir.is_dir() and workdirs.result(workdir) is None:
         _log.warning(
             "%s is not finished: taking its best parameters up to step %d",
             *(workdir, trained.meta["step"]),
         )
     trained.config.eval.update(evaluation)
     return trained
+
+
+def home(workdir: pathlib.Path) -> pathlib.Path:
+    """Where things of a model are put: its workdir, or where its file lies."""
+    return workdir.parent if workdir.is_file() else workdir
 
 
 def names(trained: Trained) -> tuple[list[str], list[str]]:

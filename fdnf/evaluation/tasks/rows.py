@@ -51,7 +51,7 @@ def density(
     path = pathlib.Path(os.path.expanduser(rows))
     asked = given.read(trained, path)
     assert asked.x is not None
-    where = Place.of(out, workdir / DENSITY, path)
+    where = Place.of(out, given.home(workdir) / DENSITY, path)
     draws = trained.config.eval.get("draws", DRAWS)
     try:
         found = [
@@ -69,7 +69,7 @@ def density(
         {"": place.table(["row", *heads], lines)},
         {
             "unit": "nats",
-            "step": trained.meta["step"],
+            "step": trained.meta.get("step"),
             "draws of noise": draws if trained.preprocess.noisy else 0,
             "runs": about,
         },
@@ -127,7 +127,7 @@ def sample(
     assert cond is not None
     section = trained.config.eval
     each = each or max(1, section.samples // len(cond))
-    where = Place.of(out, workdir / base.SAMPLES, path, "given_")
+    where = Place.of(out, given.home(workdir) / base.SAMPLES, path, "given_")
     temperature = section.get("temperatures", (section.temperature,))[0]
     again = np.repeat(cond, each, axis=0)
     try:
@@ -152,7 +152,7 @@ def sample(
             contents[f"_run_{run}" if run else ""] = place.table(heads, lines)
     return where.write(
         contents,
-        {"step": trained.meta["step"], "seed": seed, "samples of each row": each},
+        {"step": trained.meta.get("step"), "seed": seed, "samples of each row": each},
     )
 
 

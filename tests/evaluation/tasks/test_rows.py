@@ -220,6 +220,16 @@ def test_arrays_without_names(conditional, section, tmp_path):
     np.testing.assert_array_equal(*found)
 
 
+def test_a_model_that_was_saved_as_a_file(people, section, tmp_path):
+    file = tmp_path / "model.npz"
+    given.load(people, section).save(file)
+    path = write(tmp_path / "rows.csv", OWN)
+    rows.density(file, section, path)
+    rows.density(people, section, path)
+    ours, theirs = (read(p / "density" / "rows.csv")[1] for p in (tmp_path, people))
+    np.testing.assert_array_equal(ours, theirs)
+
+
 def without(name):
     left = [each for each in (*OWN, *BESIDE) if each != name]
     return lambda path: write(path / "new.csv", left)
