@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fdnf.bijectors.actnorm import ActNorm, Scaling
+from fdnf.bijectors import transformers
+from fdnf.bijectors.actnorm import ActNorm, Elementwise, Scaling
 from tests import floats
 
 RAW = np.random.default_rng(0).normal(size=(64, 4, 4, 3)).astype(np.float32)
@@ -54,3 +55,18 @@ def test_scaling_starts_as_the_identity():
     np.testing.assert_array_equal(y, x)
     np.testing.assert_array_equal(log_det, np.zeros(2))
     assert variables["params"]["raw_log_scale"].shape == (4, 4, 3)
+
+
+def test_a_map_of_each_channel_starts_standard_or_as_the_identity():
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(64, 2, 3)) * 4 + 5)
+    affine = Elementwise(transformers.Affine())
+    (y, _), _ = affine.init_with_output(jax.random.key(0), x)
+    np.testing.assert_allclose(np.mean(y, axis=(0, 1)), 0, atol=1e-4)
+    np.testing.assert_allclose(np.std(y, axis=(0, 1)), 1, atol=1e-3)
+    for module, method in (
+        (affine, "inverse"),
+        (Elementwise(transformers.make("spline")), "forward"),
+    ):
+        (y, log_det), _ = module.init_with_output(jax.random.key(0), x, method=method)
+        np.testing.assert_allclose(y, x, atol=1e-5)
+        np.testing.assert_allclose(log_det, 0, atol=1e-5)

@@ -252,6 +252,18 @@ def test_wrong_options_are_named(change, message):
         jax.eval_shape(MAF(**change).init, jax.random.key(0), jnp.zeros((2, 3)))
 
 
+def test_behind_a_linear_map_too_it_knows_what_it_was_made_with():
+    flow = IAF(2, (8,), unroll=1, mixing="lu", transformer="spline")
+    x, cond = jnp.zeros((2, DIM)), jnp.zeros((2, 3))
+    shapes = jax.eval_shape(flow.init, jax.random.key(0), x, cond)
+    variables = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    with pytest.raises(ValueError, match=r"IAF on data of shape \(2, 4\): expected"):
+        flow.apply(variables, x[:, :4], cond)
+    for given in (None, cond[:, :2]):
+        with pytest.raises(ValueError, match="IAF with"):
+            flow.apply(variables, x, given, method="block_parameters")
+
+
 def test_what_is_written_in_a_config_makes_a_flow():
     config = ml_collections.ConfigDict(
         {"name": "maf", "args": {"steps": 2, "transformer": AFFINE_SPLINE}}
