@@ -1,5 +1,13 @@
 """Normalizing flows and their distillation, in JAX and Flax.
 
+    trained = fdnf.fit(fdnf.flows.MAF(steps=5), x)
+    trained.log_prob(x), trained.sample(0, 1000)
+    student = fdnf.distil(trained, fdnf.flows.MAF(steps=2), x, method="ilkd")
+    student.save("student.npz"), fdnf.load("student.npz")
+
+`help` of each says the rest. Teachers of other libraries come by `from_distrax`,
+`from_flowjax`, `from_arrays` and `types.ExternalFlow`.
+
 Subpackages, from the bottom up: `ops`, `nets`, `bijectors`, `flows`, `students`,
 `metrics`, `losses`, `transforms`, `data`, `train`, `evaluation`. Each imports only
 those before it. Nothing is imported before it is used, so that `fdnf.losses.ilkd`

@@ -60,7 +60,7 @@ def fit(
     *,
     steps: int = 5000,
     batch_size: int = 512,
-    lr: float | None = None,
+    lr: float = 1e-3,
     validation: Any = 0.1,
     early_stop: int | None = None,
     seed: int = 0,
@@ -80,7 +80,7 @@ def fit(
       weights: `[n]`, what each row counts, from 0 on.
       steps: of the training.
       batch_size: rows a step.
-      lr: learning rate after the warm-up; by default 3e-3, of images 1e-3.
+      lr: learning rate after the warm-up, from where it goes down by a cosine.
       validation: the fraction of rows that is held out, by whose likelihood the best
         parameters are kept; or these rows, x or (x, cond) or (x, cond, weights).
       early_stop: validations (there are about 20) in a row without a better one, after
@@ -110,8 +110,8 @@ def fit(
     """
     if not isinstance(flow, FlowModule):
         raise TypeError(
-            f"fit({type(flow).__name__}, ...): expected a flow, such as "
-            "fdnf.flows.MAF(); a feed-forward student learns by fdnf.distil"
+            f"fit({_said(flow)}, ...): expected a flow, such as fdnf.flows.MAF(); a "
+            "feed-forward student learns by fdnf.distil"
         )
     rows = memory.taken(x, cond, weights)
     train, held_out, _ = memory.split(rows, validation, seed)
@@ -142,7 +142,7 @@ def distil(
     share: float | None = None,
     steps: int = 5000,
     batch_size: int = 512,
-    lr: float | None = None,
+    lr: float = 1e-3,
     validation: Any = 0.1,
     early_stop: int | None = None,
     seed: int = 0,
@@ -193,8 +193,8 @@ def distil(
         raise ConfigError(f"method={method!r}; known: {', '.join(METHODS)}")
     if not isinstance(student, models.Model):
         raise TypeError(
-            f"distil(teacher, {type(student).__name__}, ...): expected a flow or a "
-            "student, such as fdnf.flows.MAF()"
+            f"distil(teacher, {_said(student)}, ...): expected a flow or a student, "
+            "such as fdnf.flows.MAF()"
         )
     rows = memory.taken(x, cond, weights)
     train, held_out, picked = memory.split(rows, validation, seed)
@@ -300,8 +300,8 @@ def _teacher(teacher: Any, rows: Rows) -> Trained:
     pair = isinstance(teacher, tuple) and len(teacher) == 2
     if not pair or not isinstance(teacher[0], Flow):
         raise TypeError(
-            f"a teacher of type {type(teacher).__name__}: expected what fit, distil or "
-            "load gave, a pair (flow, variables), or from_arrays(z, levels)"
+            f"{_said(teacher)} as a teacher: expected what fit, distil or load gave, a "
+            "pair (flow, variables), or from_arrays(z, levels)"
         )
     levels = 256 if rows.pictures else 0
     classes = 0
@@ -359,3 +359,9 @@ def _as_taught(taught: Trained, train: Rows, held_out: Rows) -> Any:
     weights = [train.weights, held_out.weights]
     beside = conds if wanted else None
     return memory.as_stored(stored, beside, weights, prepared, train)
+
+
+def _said(given: Any) -> str:
+    if isinstance(given, type):
+        return f"the class {given.__name__}"
+    return type(given).__name__

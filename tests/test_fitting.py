@@ -12,7 +12,7 @@ import fdnf
 from fdnf.data.tabular import DataError
 from fdnf.flows.maf import IAF, MAF
 from fdnf.students.resnet import ResNet
-from fdnf.train import interruption, loop
+from fdnf.train import in_memory, interruption, loop
 from fdnf.train.preprocess import Preprocess
 from fdnf.train.rules import ConfigError
 from fdnf.train.stored import CheckpointError
@@ -267,6 +267,10 @@ WRONG = {
         lambda: inspect.unwrap(fdnf.fit)(ResNet(), X),
         r"fit\(ResNet, ...\): expected a flow.*fdnf.distil",
     ),
+    "a class": (
+        lambda: inspect.unwrap(fdnf.fit)(MAF, X),
+        r"fit\(the class MAF, ...\): expected a flow, such as fdnf.flows.MAF\(\)",
+    ),
     "no steps": (
         lambda: fdnf.fit(FLOW, X, steps=0),
         "train.steps=0: expected a whole number from 1",
@@ -281,7 +285,7 @@ WRONG = {
     ),
     "a teacher that is none": (
         lambda: inspect.unwrap(fdnf.distil)(FLOW, FLOW, X),
-        "a teacher of type MAF: expected what fit",
+        "MAF as a teacher: expected what fit",
     ),
     "a student that is none": (
         lambda: inspect.unwrap(fdnf.distil)((FLOW, {}), "maf", X),
@@ -339,6 +343,12 @@ def test_wrong_uses(case):
     with np.errstate(divide="ignore", invalid="ignore"):
         with pytest.raises((DataError, ConfigError, TypeError), match=says):
             call()
+
+
+def test_numbers_of_numpy_are_numbers():
+    given = in_memory.options(1, 2, 0.1, None, 0, {"train.keep": np.int64(2)})
+    assert type(given["train.keep"]) is int
+    assert given["train.early_stop"] == 0
 
 
 def test_rows_unlike_the_teachers_are_refused(trained):

@@ -16,8 +16,8 @@ VECTORS, PICTURES = "fdnf.data.memory:vectors", "fdnf.data.memory:pictures"
 LEAST = 20
 _STANDARD = "standardise"
 _GONE = (
-    "this was trained on arrays in memory, which are not kept: of other rows take"
-    " --mode=density --rows=..., or fdnf.load(workdir).log_prob(x)"
+    "this was trained on arrays in memory, which are not kept: take"
+    " fdnf.load(workdir), and log_prob or sample of what it gives"
 )
 
 

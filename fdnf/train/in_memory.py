@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from fdnf.data import memory, paths
@@ -38,7 +39,7 @@ _CALL, _CALL_OF_IMAGES = 100, 10
 def options(
     steps: int,
     batch_size: int,
-    lr: float | None,
+    lr: float,
     early_stop: int | None,
     seed: int,
     more: Mapping[str, Any] | None,
@@ -48,11 +49,12 @@ def options(
         "train.steps": steps,
         "train.batch_size": batch_size,
         "train.early_stop": early_stop or 0,
+        "optim.lr": lr,
         "seed": seed,
     }
-    if lr is not None:
-        given["optim.lr"] = lr
-    return given | dict(more or {})
+    given |= dict(more or {})
+    # Numbers of numpy are as good as Python's.
+    return {k: v.item() if isinstance(v, np.generic) else v for k, v in given.items()}
 
 
 def config(
@@ -82,7 +84,7 @@ def config(
     described = models.describe(model)
     values: dict[str, Any] = {
         "model": described or {"name": type(model).__name__, "args": {}},
-        "optim": {"lr": 1e-3 if rows.pictures else 3e-3},
+        "optim": {},
         "train": {
             "steps_per_call": call,
             "log_every": call * max(1, steps // call // 100),
