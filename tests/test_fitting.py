@@ -150,8 +150,6 @@ def test_a_density_of_distrax_teaches_a_sampler():
     assert student.preprocess.stored(x)[0].dtype == np.float32
     log = student.meta["log"]
     assert log[-1]["kl"][0] < 0.2 * log[0]["kl"][0]
-    drawn = student.sample(0, 2000)
-    assert np.abs(drawn.mean(0) - [1.0, -1.0]).max() < 0.3
 
 
 def test_samples_of_another_librarys_flow():
@@ -174,7 +172,7 @@ def test_samples_of_another_librarys_flow():
 
 def test_images_with_labels():
     grey = RNG.integers(0, 256, (40, 2, 2, 1)).astype(np.uint8)
-    flow = fdnf.flows.Glow(levels=1, steps=1, hidden=2)
+    flow = fdnf.flows.NICE(steps=3, hidden=(4,))
     given = {"steps": 2, "batch_size": 8, "transforms": {"flip": True, "n_bits": 5}}
     trained = fdnf.fit(flow, grey, np.arange(40) % 3, **given)
     assert trained.preprocess == Preprocess(32, 5, True, 0.0, 3)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import jax
+import numpy as np
 import pytest
 
 import fdnf
@@ -116,7 +117,7 @@ small = fdnf.flows.MAF(steps=1, hidden=(4,))
 student = fdnf.distil(teacher, small, x, method="ilkd", steps=100)
 student.save("student.npz")
 print(abs(fdnf.load("student.npz").log_prob(x) - student.log_prob(x)).max())
-print(fdnf.__file__)
+print(fdnf.__file__, *student.log_prob(x[:5]))
 """
 
 
@@ -141,7 +142,8 @@ def test_ten_lines_of_python_in_an_empty_folder_with_the_wheel_alone(wheel, tmp_
     assert done.returncode == 0, done.stderr
     # Nothing but what was asked for, on either stream: no terminal, no bar.
     assert done.stderr == ""
-    numbers, difference, place = done.stdout.splitlines()
+    numbers, difference, last = done.stdout.splitlines()
+    place, *densities = last.split()
     density, *means = map(float, numbers.split())
     # The entropy of such a gamma variable is 1.577 nats, and units cancel.
     assert -8 < density < -4
@@ -149,6 +151,10 @@ def test_ten_lines_of_python_in_an_empty_folder_with_the_wheel_alone(wheel, tmp_
     assert float(difference) == 0
     assert pathlib.Path(place).is_relative_to(installed)
     assert [path.name for path in empty.iterdir()] == ["student.npz"]
+    # Another process reads what that one wrote.
+    x = np.random.default_rng(0).gamma(2.0, size=(600, 3)) * [1e3, 1.0, 1e-3]
+    here = fdnf.load(empty / "student.npz").log_prob(x[:5])
+    np.testing.assert_allclose(here, np.array(densities, float), atol=1e-4)
 
 
 USERS_FILE = """
