@@ -88,8 +88,8 @@ class Residual(Bijector):
       log_det: "auto", "exact" or "series".
       exact: largest number of dimensions whose Jacobian "auto" forms.
       terms: of the series without a key; `residual_log_det.rest` bounds its error.
-      probes: of its traces, drawn once, the same for all rows; from the number of
-        dimensions on traces are exact.
+      probes: of its traces, drawn once, the same for all rows, whose errors therefore
+        do not average out; from the number of dimensions on traces are exact.
       sure: terms of the estimate that are always taken.
       chance: of one more each; None for `residual_log_det.survival`.
       tolerance: of the inverse's residual, see `fixed_point.solve`.
@@ -106,7 +106,7 @@ class Residual(Bijector):
     exact: int = 64
     terms: int = 30
     probes: int = 8
-    sure: int = 2
+    sure: int = 5
     chance: float | None = None
     tolerance: float = 1e-6
     limit: int = 500

@@ -45,6 +45,9 @@ class IResNet(StackFlow):
     which all dimensions see each other. Densities take one pass and a log-determinant,
     which is exact up to `exact` dimensions; samples a fixed-point iteration in each
     layer, of which `decode_with_report` says how many steps it took and what it left.
+    Beyond `exact` dimensions a density without a key is approximate: several nats off
+    where 8 probes stand for 63 dimensions of a trained flow. With keys it is right on
+    average.
 
     Training by likelihood draws an unbiased estimate of the log-determinant in each
     step where that is cheaper: the loss is given a key (`losses.nll(..., key=key)`, and
@@ -86,7 +89,7 @@ class IResNet(StackFlow):
     exact: int = 64
     terms: int = 30
     probes: int = 8
-    sure: int = 2
+    sure: int = 5
     chance: float | None = None
     tolerance: float = 1e-6
     limit: int = 500
@@ -154,7 +157,7 @@ class MultiScaleIResNet(MultiScale):
     exact: int = 64
     terms: int = 30
     probes: int = 8
-    sure: int = 2
+    sure: int = 5
     chance: float | None = None
     tolerance: float = 1e-6
     limit: int = 500

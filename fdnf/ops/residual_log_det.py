@@ -109,9 +109,11 @@ def survival(bound: float) -> float:
     """Chance of one more term, for `estimate`, by which its variance is finite.
 
     Term k comes with a chance of about s^k and is divided by it, so that its second
-    moment goes with (c^2 / s)^k: s must be above c^2. Halfway from there to 1.
+    moment goes with (c^2 / s)^k: s must be above c^2. A quarter of the way from there
+    to 1, with more terms that are always taken, has half the standard deviation of
+    halfway at the same cost.
     """
-    return (1 + bound**2) / 2
+    return (1 + 3 * bound**2) / 4
 
 
 def expected(sure: int, chance: float) -> float:

@@ -55,7 +55,7 @@ def test_latent_shapes():
 
 
 def test_likelihood_by_a_key_is_that_without_on_average():
-    flow = IResNet(2, (6,), bound=0.6, sure=1)
+    flow = IResNet(2, (6,), bound=0.6, sure=2)
     series = flow.clone(log_det="series")
     case = laws.Case("keys", flow, (3,))
     x, keys = case.data(batch=2), jax.random.split(jax.random.key(0), 1000)
