@@ -6,7 +6,6 @@ import pathlib
 import subprocess
 import sys
 
-import jax
 import numpy as np
 import pyarrow
 import pytest
@@ -192,46 +191,52 @@ def disagreement(data, samples):
     return found
 
 
+def command(*arguments):
+    """Runs it as a user does, not as these tests do."""
+    plain = ("XLA_FLAGS", "JAX_DISABLE_MOST_OPTIMIZATIONS")
+    subprocess.run(
+        [sys.executable, "-m", "fdnf.main", "--config=configs/table.py:ilkd"]
+        + [str(argument) for argument in arguments],
+        cwd=ROOT,
+        env={k: v for k, v in os.environ.items() if k not in plain},
+        check=True,
+        timeout=7200,
+    )
+
+
 @pytest.mark.slow
 def test_a_raw_table_is_learned(tmp_path):
     """The acceptance of tables: one command, then samples for given conditions."""
-    path = write(tmp_path / "people.csv", made(20_000))
-    shared = [
-        sys.executable,
-        *("-m", "fdnf.main", "--config=configs/table.py:ilkd"),
-        f"--config.data.path={path}",
+    run = tmp_path / "run"
+    command(
+        f"--config.data.path={write(tmp_path / 'people.csv', made(20_000))}",
         "--config.data.conditions=age,group",
         f"--config.data.transforms={PERIODIC}",
         "--config.train.steps=4000",
         "--config.teacher.config.train.steps=4000",
-    ]
-    # As a user's command runs, not as these tests do.
-    plain = ("XLA_FLAGS", "JAX_DISABLE_MOST_OPTIMIZATIONS")
-    environment = {k: v for k, v in os.environ.items() if k not in plain}
-    subprocess.run(
-        [*shared, f"--workdir={tmp_path / 'run'}"],
-        cwd=ROOT,
-        env=environment,
-        check=True,
-        timeout=7200,
+        f"--workdir={run}",
     )
-    # Other rows than those of the file, and of each group alone.
+    # Conditions and rows that are not those of the file.
     fresh = made(40_000, seed=1)
-    data, cond = (
-        np.stack([fresh[name] for name in names], axis=1)
-        for names in (COLUMNS, CONDITIONS)
-    )
+    data = np.stack([fresh[name] for name in COLUMNS], axis=1)
+    parts = {
+        "all": fresh["age"] > 0,
+        "group = 0": fresh["group"] == 0,
+        "age > 55": fresh["age"] > 55,
+    }
+    asked = write(tmp_path / "asked.csv", {name: fresh[name] for name in CONDITIONS})
     report = {}
     for name in ("teacher", "ilkd"):
-        trained = teachers.load(tmp_path / "run" / name)
-        samples = trained.sample(jax.random.key(0), len(cond), cond)
+        out = tmp_path / f"{name}.csv"
+        command(
+            *("--mode=sample", f"--conditions={asked}", "--samples=1"),
+            *(f"--workdir={run / name}", f"--out={out}"),
+        )
+        found = csv.read_csv(out)
+        samples = np.stack([found[column].to_numpy() for column in COLUMNS], axis=1)
         check_units(samples)
-        for group, rows in (
-            ("all", np.ones(len(cond), bool)),
-            ("group=0", cond[:, 1] == 0),
-            ("age>55", cond[:, 0] > 55),
-        ):
-            report[f"{name}, {group}"] = disagreement(data[rows], samples[rows])
+        for part, rows in parts.items():
+            report[f"{name}, {part}"] = disagreement(data[rows], samples[rows])
     print(json.dumps(report, indent=1))
     for found in report.values():
         assert max(found.values()) < 0.02, report
