@@ -216,7 +216,9 @@ def _of_section(
             known = ", ".join(closest(key, table))
             yield f"{path}.{key}: {owner!r} has no such key; it has {known}"
         elif not table[key].fits(value):
-            yield f"{path}.{key}={_said(value)}: expected {table[key].expected}"
+            why = table[key].why(value)
+            told = f"{path}.{key}={_said(value)}: expected {table[key].expected}"
+            yield f"{told} ({why})" if why else told
 
 
 def _of_recipes(values: Mapping[str, Any], prefix: str) -> Iterator[str]:

@@ -41,10 +41,12 @@ class Rule(NamedTuple):
     Attributes:
       expected: in words, to stand after "expected".
       fits: whether a value is so.
+      why: more of what is wrong with one that is not, "" for nothing.
     """
 
     expected: str
     fits: Callable[[Any], bool]
+    why: Callable[[Any], str] = lambda value: ""
 
 
 ANY = Rule("anything", lambda value: True)
@@ -148,7 +150,9 @@ def either(*rules: Rule) -> Rule:
 def optional(rule: Rule) -> Rule:
     """The same, or None."""
     return Rule(
-        f"{rule.expected}, or None", lambda value: value is None or rule.fits(value)
+        f"{rule.expected}, or None",
+        lambda value: value is None or rule.fits(value),
+        rule.why,
     )
 
 
@@ -184,12 +188,13 @@ def _has_names(value: Any) -> bool:
     return isinstance(value, Mapping) and all(_is(key, str) for key in value)
 
 
-def _makes(make: Callable[[Any], Any], value: Any) -> bool:
+def _not_made(make: Callable[[Any], Any], value: Any) -> str:
+    """What is said where a value makes nothing; "" where it does."""
     try:
         make(value)
-    except (TypeError, ValueError):
-        return False
-    return True
+    except (TypeError, ValueError) as error:
+        return str(error) or type(error).__name__
+    return ""
 
 
 _SIZE = whole(1, SIZE)
@@ -199,7 +204,8 @@ _PIXEL_METHODS = one_of(pixel_affine.METHODS)
 _TRANSFORMER = Rule(
     f"one of {', '.join(transformers.COUPLED)}, or a mapping with one of them as name, "
     "and its settings",
-    lambda value: _makes(transformers.make, value),
+    lambda value: not _not_made(transformers.make, value),
+    lambda value: _not_made(transformers.make, value),
 )
 # By attribute, or model and attribute; what is not here goes by its type.
 ATTRIBUTES: dict[str, Rule] = {

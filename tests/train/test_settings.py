@@ -260,6 +260,18 @@ def test_an_argument_with_keys_of_its_own(before, given, after):
     assert "shape" not in config.model.args
 
 
+def test_settings_of_a_transformer_are_named():
+    config = get("maf_gas", "smoke")
+    settings.override(
+        config, {"model.args.transformer": "spline", "model.args.transformer.bins": 4}
+    )
+    settings.check(config)
+    settings.override(config, {"model.args.transformer.bns": 4})
+    says = r"model\.args\.transformer=.*'spline' has no 'bns'; it has bins, box"
+    with pytest.raises(ConfigError, match=says):
+        settings.check(config)
+
+
 def test_keys_within_arguments_on_a_command_line():
     words = [
         "--config.model.args.transformer.bins=16",
