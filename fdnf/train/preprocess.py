@@ -132,12 +132,12 @@ class Preprocess(Prepared):
             return table.rows(x, ()), np.zeros(len(x), bool)
         found = np.asarray(x)
         top = self.levels * 2 ** (8 - self.bits) - 1
-        whole = found.astype(np.uint8)
         if found.size and (not 0 <= found.min() <= found.max() <= top):
             raise ValueError(
                 f"images with values from {found.min()} to {found.max()}: expected "
                 f"grey levels, whole numbers from 0 to {top}"
             )
+        whole = found.astype(np.uint8)
         if not (whole == found).all():
             raise ValueError(
                 f"images of {found.dtype} between grey levels: expected whole numbers "

@@ -179,8 +179,10 @@ def by_likelihood(
         if weights is None:
             mean, loss = values.mean(axis=1, dtype=np.float64), -values.mean(1)
         else:
-            mean = np.average(values, axis=1, weights=weights)
-            loss = -mean
+            # A row that does not count may have no density.
+            counted = weights > 0
+            mean = np.average(values[:, counted], axis=1, weights=weights[counted])
+            values, loss = np.where(counted, values, 0.0), -mean
         scalars = {LIKELIHOOD: mean}
         if prepared.levels:
             bits = likelihood.bits_per_dim(mean, data.dim, quantization=1)

@@ -183,6 +183,9 @@ def test_a_weighted_likelihood_is_that_of_rows_that_stand_there_as_often(untrain
     counts = np.arange(len(DATA.val)) % 3
     weighed = (DATA.weights[0], counts.astype(np.float32), DATA.weights[2])
     repeated = np.repeat(np.arange(len(counts)), counts)
+    # What does not count need not have a density.
+    far = DATA.val.copy()
+    far[0] = 3e38
     many = DATA._replace(
         val=DATA.val[repeated],
         conditions=(
@@ -200,8 +203,9 @@ def test_a_weighted_likelihood_is_that_of_rows_that_stand_there_as_often(untrain
     params, constants = (untrained.variables[k] for k in ("params", "constants"))
     found = [
         validation.by_likelihood(FLOW, data, prepared, 64)(params, constants, None)
-        for data in (DATA._replace(weights=weighed), many)
+        for data in (DATA._replace(weights=weighed, val=far), many)
     ]
+    assert found[0].without == [[]]
     floats.assert_close(found[0].loss, found[1].loss)
     floats.assert_close(
         found[0].scalars["val_log_prob"], found[1].scalars["val_log_prob"]
