@@ -107,7 +107,8 @@ class FlowModule(entering.Model):
 
         Args:
           x: data `[batch, *event]`.
-          cond: context, one row for each of `x`, of a flow that was made with one.
+          cond: context of a flow that was made with one, a row for each of `x`; or one
+            row for all, `[1, ...]` or without its batch axis.
 
         Raises:
           ValueError: for data or a condition other than those the flow was made with.

@@ -49,8 +49,8 @@ class Model(nn.Module, metaclass=Shown):
     Data, latents and conditions may be lists or arrays of any real dtype; they are cast
     to the dtype of the weights, float32 or float64, and in `init` to float32. Expected
     are a batch axis, the shapes that the model was made with, and a condition exactly
-    if it was made with one. What it was made with, `_made_with` reads off the shapes of
-    its parameters, so that variables hold nothing for it.
+    if it was made with one: one for each row, or one for all. What it was made with,
+    `_made_with` reads off the shapes of its parameters.
     """
 
     # Names of the axes of one example, or None for events of any shape.

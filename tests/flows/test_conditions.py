@@ -9,8 +9,10 @@ import pytest
 
 from fdnf.flows import surgery
 from fdnf.flows.glow import Glow, TabularGlow
+from fdnf.flows.maf import MAF
 from fdnf.flows.nice import NICE
 from fdnf.flows.realnvp import MultiScaleRealNVP, RealNVP
+from fdnf.losses import density, distillation
 from fdnf.ops import squeeze
 from tests import floats, laws
 
@@ -158,3 +160,38 @@ def test_a_condition_of_images_moves_every_level_and_the_flow_inverts():
     other, *_ = run(cond.at[:, 7, 7].add(3.0))
     for one, two in zip(there.levels, other.levels, strict=True):
         assert np.max(np.abs(one - two)) > 1e-2
+
+
+def losses(cond):
+    """Shapes of losses of a student and its teacher, both of which embed."""
+    student = RealNVP(1, (4,), unroll=1, embedding=(3,))
+    teacher = MAF(1, (4,), unroll=1, embedding=(3,))
+    own, theirs = (
+        jax.eval_shape(flow.init, jax.random.key(0), X, COND)
+        for flow in (student, teacher)
+    )
+
+    def values(own, theirs):
+        flows = (student, teacher, own, theirs)
+        return (
+            distillation.nll(student, own, X, cond)[0],
+            distillation.lkd(*flows, X, cond)[0],
+            distillation.skd(*flows, (X,), cond)[0],
+            density.reverse_kl(*flows, (X,), cond)[0],
+        )
+
+    return jax.eval_shape(values, own, theirs)
+
+
+def test_losses_take_one_condition_and_refuse_what_does_not_fit():
+    for cond in (COND[:1], COND[0]):
+        assert [value.shape for value in losses(cond)] == [()] * 4
+    wrong = [
+        (None, "RealNVP without a condition"),
+        (jnp.ones((4, 3)), r"expected \[4, 2\].*or one row for all"),
+        (jnp.ones((3, 2)), r"expected \[4, 2\].*or one row for all"),
+        (jnp.ones((4, 2, 1)), r"expected \[batch, features\]"),
+    ]
+    for cond, match in wrong:
+        with pytest.raises(ValueError, match=match):
+            losses(cond)
