@@ -26,12 +26,16 @@ def test_there_are_blocks_to_run():
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
-def test_block_runs(block):
+def test_block_runs(block, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # Files that it writes.
     names: dict = {}
     exec(compile(block, "README.md", "exec"), names)
     if "grads" in names:
         assert np.isfinite(names["loss"])
         assert any(np.any(leaf) for leaf in jax.tree.leaves(names["grads"]))
+    if "student" in names and "teacher" in names and "grads" not in names:
+        kept = names["fdnf"].load("student.npz").log_prob(names["x"])
+        assert np.array_equal(kept, names["student"].log_prob(names["x"]))
     if "samples" in names:
         assert names["samples"].shape == (1000, 8)
 
