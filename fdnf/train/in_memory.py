@@ -154,6 +154,7 @@ def trained(
     settings.check_event(held.flow, held.data, held.prepared)
     shown = label if sys.stderr.isatty() else None
     with _place(workdir) as place, _interruptible():
+        held = held._replace(passing=workdir is None)
         _train(Experiment(given, place, held=held), shown)
         found = teachers.load(place, held.flow)
         log = writers.read_log(place)

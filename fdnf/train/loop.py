@@ -227,7 +227,9 @@ def _train(members: Sequence[Experiment], label: Any) -> list[dict[str, Any] | N
                         done, results, members, kept, built, now, best, row, found
                     )
                 alive = still
-                _save(kept, alive, built, now, train_state, best, metas, last=last)
+                # Nobody goes on from a place that is gone after the training.
+                if last or not (members[0].held and members[0].held.passing):
+                    _save(kept, alive, built, now, train_state, best, metas, last=last)
             pace.go_on()
         for checkpointer in kept:
             checkpointer.wait()

@@ -43,6 +43,8 @@ class Held(NamedTuple):
       teacher: the `teachers.Trained` that it learns from, if it does.
       answers: what a teacher who is not here said of the training rows, as of
         `objectives.answers`.
+      passing: whether the workdir is gone after the training, and saved at its end
+        alone.
     """
 
     data: Data
@@ -50,6 +52,7 @@ class Held(NamedTuple):
     flow: models.Model
     teacher: Any = None
     answers: Any = None
+    passing: bool = False
 
 
 class Experiment(NamedTuple):
