@@ -1,6 +1,9 @@
 """i-ResNet on 8x8 handwritten digits, 17 grey levels, that scikit-learn carries.
 
 python -m fdnf.main --config=configs/iresnet_digits.py --workdir=runs/iresnet_digits
+
+Bits/dim of seed 0 with the best validation of 1,500 steps, 1,457 / 161 / 179 images
+(teacher, 178,576 weights; see RESULTS.md): validation 2.183, test 2.158.
 """
 
 from ml_collections import ConfigDict
