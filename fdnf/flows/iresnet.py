@@ -136,8 +136,11 @@ class MultiScaleIResNet(MultiScale):
       steps: K, of each level.
       hidden: channels of each g.
       learn_top: a learned Gaussian for the top latent instead of N(0, I).
+      activation, bound, log_det, exact, terms, probes: as of `IResNet`.
+      sure, chance, tolerance, limit, embedding: as of `IResNet`.
+      unroll, remat: as of `IResNet`.
 
-    The other attributes are those of `IResNet`. A condition is one vector a row: it
+    A condition is one vector a row: it
     goes to all residual layers and to the prior of the top.
 
     Reference: Behrmann et al. (2019), section 5.2; splits are those of RealNVP and

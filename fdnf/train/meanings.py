@@ -54,18 +54,17 @@ def _documented(doc: str) -> Iterator[tuple[str, str]]:
         if line.strip() and not line.startswith(" "):
             break
         block.append(line)
-    name, text = "", []
+    names, text = [], []
     for line in textwrap.dedent("\n".join(block)).splitlines():
         if line.startswith(" ") or not line.strip():
             text.append(line.strip())
             continue
-        if name:
-            yield name, " ".join(filter(None, text))
-        # "name (type): meaning", too.
-        name, _, first = line.partition(":")
-        name, text = name.partition(" ")[0].lstrip("*"), [first.strip()]
-    if name:
-        yield name, " ".join(filter(None, text))
+        yield from ((name, " ".join(filter(None, text))) for name in names)
+        # "name (type): meaning" and "several, names: meaning", too.
+        said, _, first = line.partition(":")
+        names = [part.split()[0].lstrip("*") for part in said.split(",")]
+        text = [first.strip()]
+    yield from ((name, " ".join(filter(None, text))) for name in names)
 
 
 def _lines(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

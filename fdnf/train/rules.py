@@ -14,7 +14,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from fdnf.bijectors import pixel_affine, transformers
+from fdnf.bijectors import pixel_affine, residual, transformers
 from fdnf.data import build as datasets
 from fdnf.data import own_images, tables
 from fdnf.data.images import Images
@@ -210,6 +210,8 @@ _TRANSFORMER = Rule(
 # By attribute, or model and attribute; what is not here goes by its type.
 ATTRIBUTES: dict[str, Rule] = {
     "activation": one_of(conditioners.ACTIVATIONS),
+    "iresnet.activation": one_of(residual.ACTIVATIONS),
+    "iresnet_multiscale.activation": one_of(residual.ACTIVATIONS),
     "bound": _POSITIVE,
     "dtype": one_of(conv.DTYPES),
     "floor": number(0, below=1),

@@ -70,6 +70,7 @@ def test_docstrings_of_both_kinds_are_read():
             over two lines: as here.
           b (int | None): the second.
           *rest: more.
+          d, e: of two.
 
         Returns:
           c: nothing.
@@ -79,5 +80,7 @@ def test_docstrings_of_both_kinds_are_read():
         "a": "the first, over two lines: as here.",
         "b": "the second.",
         "rest": "more.",
+        "d": "of two.",
+        "e": "of two.",
     }
     assert meanings.arguments(lambda: 0) == {}
