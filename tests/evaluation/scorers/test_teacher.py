@@ -20,9 +20,9 @@ from fdnf.evaluation.scorers.teacher import Settings
 from fdnf.flows.affine import Affine
 from fdnf.flows.maf import IAF, MAF
 from fdnf.students.base import Student
-from fdnf.train import teachers, workdirs
+from fdnf.train import preprocess, teachers, workdirs
 from fdnf.train.settings import ConfigError
-from tests import floats
+from tests import floats, mixed
 from tests.evaluation import transfer_pair
 
 TEACHER, STUDENT = (0.0, 1.0), (0.4, 0.8)
@@ -455,3 +455,28 @@ def test_students_are_held_against_a_teacher_given_conditions():
     assert same("data_log_prob", split="test").value > (
         deaf("data_log_prob", split="test").value + 1
     )
+
+
+def test_a_table_with_conditions_and_weights_is_scored_whole():
+    data, config = mixed.table(), mixed.config()
+    config.eval.update(samples=60, batch_size=60, time_batch=4)
+    prepared = preprocess.make(None, data)
+    first = {"x": jnp.asarray(data.train), "beside": jnp.asarray(data.conditions[0])}
+    seen = prepared.train(jax.random.key(0), first)
+    flow = MAF(1, (4,))
+    made = jax.jit(flow.init)(jax.random.key(1), seen["x"], seen["cond"])
+    both = {"constants": {}, **jax.tree.map(lambda leaf: leaf[None], made)}
+    meta = {"event": (3,), "preprocess": preprocess.describe(prepared)}
+    model = teachers.Trained(flow, both, config, meta)
+    learned = mixed.config()
+    learned.loss.method = "kl"
+    models = {"teacher": model, "kl": model._replace(config=learned)}
+    whole = Evaluation(data, config.eval, models)
+    floors = list(teacher.floors(whole))
+    assert [result.run.method for result in floors] == ["teacher_again", "training"]
+    find = got(list(teacher.scores(Context(whole, "kl", 0))))
+    # The student is the teacher.
+    assert abs(find("reverse_kl", split="teacher").value) < 1e-4
+    assert find("sampling_ms", given=cost.ALONE).n == 4
+    counted = int((data.weights[2] > 0).sum())
+    assert 0 < find("data_log_prob", split="test").n < counted
