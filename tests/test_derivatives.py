@@ -64,7 +64,7 @@ CASES = [
             2,
             (4, 4),
             unroll=1,
-            transformer={"name": "spline", "bins": 3},
+            transformer={"name": "spline", "bins": 2},
             partition="half",
             mixing="reverse",
             conditioner="residual",

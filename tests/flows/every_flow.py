@@ -91,7 +91,6 @@ KINDS = [
     Kind("nice", NICE(3, (8,)), (4,)),
     Kind("nice_image", NICE(3, (8,)), (2, 3, 2)),
     Kind("nice_cond", NICE(3, (8,)), (4,), (2,)),
-    Kind("nice_embedding", NICE(3, (8,), embedding=(4,)), (4,), (2,)),
     Kind("glow", Glow(2, 1, 4), (4, 8, 2)),
     Kind("glow_full", Glow(1, 2, 4, plu=False, learn_top=True), (4, 4, 2)),
     Kind("glow_cond", Glow(2, 1, 4), (4, 4, 2), (3,)),
