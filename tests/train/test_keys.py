@@ -310,7 +310,9 @@ def test_every_run_of_every_study_passes():
             continue
         seen.add((own, config.study.methods))
         for method in config.study.methods:
-            if told := faults.of(study._plan(config, method, 1)):
+            told = faults.of(study._plan(config, method, 1))
+            # Images of one's own are named on the command line.
+            if told := [said for said in told if "args.path is missing" not in said]:
                 found[each.id, method] = told
     assert not found
 
