@@ -15,7 +15,7 @@ from tests.flows.every_flow import KINDS
 
 # Names of modules that map one part of an event, or the condition, to shifts and
 # scales of another part.
-NETWORKS = ("conditioner", "encoder", "upsampler", "priors_", "top")
+NETWORKS = ("conditioner", "embedder", "encoder", "upsampler", "priors_", "top")
 # Kinds whose own products stand outside of those.
 OWN = ("maf", "iaf", "iresnet", "pixel", "mintnet", "affine", "glow")
 PRODUCTS = ("dot_general", "conv_general_dilated")
