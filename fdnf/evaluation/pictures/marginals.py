@@ -149,21 +149,8 @@ def density_maps(
             )
             axes.set_title(label)
             if not abs(mass.get(label, 1) - 1) <= 0.02:
-                axes.text(
-                    *(0.97, 0.04, f"mass {100 * mass[label]:.0f} %"),
-                    transform=axes.transAxes,
-                    ha="right",
-                    size=8,
-                    bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": "none"},
-                )
-            axes.grid(visible=False)
-            axes.tick_params(labelsize=8)
-            axes.locator_params(nbins=5)
-            axes.set_xlabel(names[0], size=9)
-            if axes is row[0]:
-                axes.set_ylabel(names[1], size=9)
-            else:
-                axes.tick_params(labelleft=False)
+                _note(axes, f"mass {100 * mass[label]:.0f} %")
+            _name_axes(axes, names, first=axes is row[0])
         bar = figure.colorbar(row[-1].images[0], ax=row, fraction=0.04, pad=0.01)
         bar.ax.tick_params(labelsize=8)
         bar.set_label("density", size=9)
@@ -334,21 +321,31 @@ def _marginal_row(
         )
         outside = 1 - share.sum()
         if outside > 0.04:
-            axes.text(
-                *(0.97, 0.04, f"{100 * outside:.0f} % outside"),
-                transform=axes.transAxes,
-                ha="right",
-                size=8,
-                bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": "none"},
-            )
-        axes.grid(visible=False)
-        axes.tick_params(labelsize=8)
-        axes.locator_params(nbins=4)
-        axes.set_xlabel(names[pair[0]], size=9)
-        if axes is row[0]:
-            axes.set_ylabel(names[pair[1]], size=9)
-        else:
-            axes.tick_params(labelleft=False)
+            _note(axes, f"{100 * outside:.0f} % outside")
+        _name_axes(axes, [names[i] for i in pair], first=axes is row[0])
+
+
+def _note(axes: Any, text: str) -> None:
+    """In the lower right corner of a panel."""
+    axes.text(
+        *(0.97, 0.04, text),
+        transform=axes.transAxes,
+        ha="right",
+        size=8,
+        bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": "none"},
+    )
+
+
+def _name_axes(axes: Any, names: Sequence[str], first: bool) -> None:
+    """Names of a panel's features; the vertical one only of the first in its row."""
+    axes.grid(visible=False)
+    axes.tick_params(labelsize=8)
+    axes.locator_params(nbins=4)
+    axes.set_xlabel(names[0], size=9)
+    if first:
+        axes.set_ylabel(names[1], size=9)
+    else:
+        axes.tick_params(labelleft=False)
 
 
 def mosaic(vectors: np.ndarray, side: int, rows: int, columns: int) -> np.ndarray:
