@@ -31,8 +31,10 @@ def of(error: Exception, argv: Sequence[str]) -> str:
     message = _fault(error, file)
     if isinstance(error, AttributeError | KeyError):
         message = _unknown(message, argv)
-    # A word that the config does not take; the answer has those that it does.
-    if isinstance(error, flags.Error) and "\nValueError: " in message:
+    # A word that the config does not take; the answer has those that it does. Of a
+    # binary file, too, some versions of Python say ValueError.
+    wrong = "\nValueError: " in message and "null bytes" not in message
+    if isinstance(error, flags.Error) and wrong:
         return f"{file}: {message.partition('ValueError: ')[2]}"
     return f"{message}\nSee --help."
 

@@ -102,7 +102,7 @@ def test_what_moves_depends_on_what_stays_alone(partition):
     ("settings", "match"),
     [
         ({"transformer": "cubic"}, r"transformer is 'cubic': expected one of"),
-        ({"transformer": {"bins": 4}}, r"expected one of \['additive', 'affine', 'spl"),
+        ({"transformer": {"bins": 4}}, r"expected one of \['additive', 'affine', 'com"),
         ({"transformer": {"name": "spline", "knots": 4}}, "'spline' has no 'knots'"),
         ({"transformer": {"name": "affine", "floor": 2.0}}, "at least 0 and below 1"),
         ({"log_scale": "exp"}, "'sigmoid', 'tanh'"),

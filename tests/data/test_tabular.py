@@ -3,6 +3,7 @@ import pytest
 
 from fdnf.data import tabular
 from fdnf.data.tabular import DataError, Tabular
+from tests import floats
 
 
 def make(**changes):
@@ -149,8 +150,8 @@ def test_a_limit_cuts_what_stands_beside_and_weighs_the_rest_anew():
     data = data._replace(weights=(weights, *data.weights[1:]))
     limited = tabular.limit(data, 5)
     assert len(limited.conditions[0]) == 5
-    np.testing.assert_allclose(limited.weights[0], weights[:5] / weights[:5].mean())
-    np.testing.assert_allclose(limited.weights[1], 1 / weights[:5].mean())
+    floats.assert_close(limited.weights[0], weights[:5] / weights[:5].mean())
+    floats.assert_close(limited.weights[1], 1 / weights[:5].mean())
     assert tabular.validate(limited) is limited
     none = (np.append(np.zeros(5), np.ones(15)).astype(np.float32), *data.weights[1:])
     with pytest.raises(DataError, match="weights are all 0"):

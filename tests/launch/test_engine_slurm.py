@@ -106,9 +106,12 @@ def test_a_student_waits_for_a_failed_teacher(slurm, sweep, root):
     assert rc == 1
     assert sorted(harness.values(root)) == ["student1", "teacher1"]
     assert "failed: teacher0: 300 steps were not finite" in told
-    # What has just ended may still be completing.
-    left = slurm.call("squeue", "-h", "-t", "PENDING,RUNNING")
-    assert not left, "its job is not left in the queue"
+    # What has just ended may take a moment to leave.
+    harness.wait_for(
+        lambda: not slurm.call("squeue", "-h", "-t", "PENDING,RUNNING"),
+        "its job is not left in the queue",
+        timeout=20,
+    )
     status = harness.command(sweep, root, "--status", *keys)
     assert "for teacher0 (failed)" in harness.run(status, **slurm.env)[1]
     # Mended, by hand.
