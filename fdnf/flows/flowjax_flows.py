@@ -105,8 +105,11 @@ def _traced(
             log_det, levels = log_det + change, levels + found
         return x, log_det, levels
     if not isinstance(bijection, bijections.Scan):
-        step = bijection.inverse_and_log_det if inverse else None
-        x, log_det = (step or bijection.transform_and_log_det)(x, cond)
+        inverted, mapped = (
+            bijection.inverse_and_log_det,
+            bijection.transform_and_log_det,
+        )
+        x, log_det = (inverted if inverse else mapped)(x, cond)
         return x, log_det, (x,)
     arrays, static = eqx.partition(bijection.bijection, eqx.is_array)
 

@@ -140,8 +140,8 @@ class MultiScaleIResNet(MultiScale):
       sure, chance, tolerance, limit, embedding: as of `IResNet`.
       unroll, remat: as of `IResNet`.
 
-    A condition is one vector a row: it
-    goes to all residual layers and to the prior of the top.
+    A condition is one vector a row: it goes to all residual layers and to the prior of
+    the top.
 
     Reference: Behrmann et al. (2019), section 5.2; splits are those of RealNVP and
     Glow.
