@@ -1,6 +1,7 @@
 from . import (
     c2st as c2st,
     griffin_lim as griffin_lim,
+    importance as importance,
     kid as kid,
     lpips as lpips,
     prdc as prdc,

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Float
-from scipy import special
+from scipy import special, stats
 
 from fdnf.metrics import rows as rows_of
 
@@ -44,12 +44,18 @@ class C2ST(NamedTuple):
         p_value: of an accuracy as high or higher if no classifier could tell, by the
             binomial distribution; one-sided.
         rows: held-out rows of both samples together, each judged once.
+        auc: how often the logit of a held-out row of the second sample is above that
+            of a row of the first, by the network that saw neither; 0.5 cannot tell, 1
+            always can. It uses the order of the logits and no threshold.
+        auc_error: standard error of it, over the rows.
     """
 
     accuracy: float
     standard_error: float
     p_value: float
     rows: int
+    auc: float
+    auc_error: float
 
 
 class Classifier(nn.Module):
@@ -123,7 +129,7 @@ def c2st(
     parts = parts.swapaxes(0, 1).reshape(folds, 2 * (count // folds), -1)
     labels = np.repeat([0.0, 1.0], count // folds).astype(np.float32)
     network = Classifier(tuple(hidden))
-    right = 0
+    right, logits = 0, []
     for fold in range(folds):
         rest = np.delete(parts, fold, axis=0).reshape(-1, parts.shape[-1])
         order = rng.permutation(len(rest))
@@ -142,14 +148,70 @@ def c2st(
                 "passed the checks, so try another seed or fewer epochs"
             )
         right += int(((np.asarray(found) > 0) == (labels > 0)).sum())
-    return _result(right, 2 * count)
+        logits.append(np.asarray(found, np.float64).reshape(2, -1))
+    # [samples, folds, rows]
+    area = auc(*np.stack(logits, axis=1))
+    return C2ST(*_accuracy(right, 2 * count), 2 * count, *area)
 
 
-def _result(right: int, rows: int) -> C2ST:
+class Area(NamedTuple):
+    """Area under the curve of true against false positives.
+
+    Attributes:
+        value: P(a > b) + P(a = b) / 2 over pairs.
+        standard_error: of the value, over the rows of both samples.
+    """
+
+    value: float
+    standard_error: float
+
+
+def auc(negatives: np.ndarray, positives: np.ndarray) -> Area:
+    """How often a score of the second sample is above one of the first, by ranks.
+
+    Scores are compared within a fold only: those of two networks need not be on one
+    scale.
+
+    Args:
+        negatives: `[rows]` scores of the first sample, or `[folds, rows]`.
+        positives: likewise of the second; as many folds.
+
+    Returns:
+        The area and its standard error.
+
+    Raises:
+        ValueError: another number of axes or of folds, or a score that is not a number.
+
+    Reference: Hanley and McNeil (1982); the error, DeLong, DeLong and Clarke-Pearson
+    (1988), eq. 4 of one curve.
+    """
+    first, second = (
+        np.atleast_2d(np.asarray(s, np.float64)) for s in (negatives, positives)
+    )
+    if first.ndim != 2 or len(first) != len(second) or not first.size * second.size:
+        raise ValueError(
+            f"scores of shapes {np.shape(negatives)} and {np.shape(positives)}: "
+            "expected [rows], or [folds, rows] of as many folds"
+        )
+    if np.isnan(first).any() or np.isnan(second).any():
+        raise ValueError("scores that are not numbers: expected none")
+    m, n = first.shape[1], second.shape[1]
+    ranks = stats.rankdata(np.concatenate([first, second], axis=1), axis=1)
+    # Of each row of one sample, the share of the other's that it is above; ties half.
+    above = (ranks[:, m:] - stats.rankdata(second, axis=1)) / m
+    below = 1 - (ranks[:, :m] - stats.rankdata(first, axis=1)) / n
+    variance = sum(
+        placed.var(ddof=1) / placed.size for placed in (above, below) if placed.size > 1
+    )
+    return Area(float(above.mean()), math.sqrt(variance))
+
+
+def _accuracy(right: int, rows: int) -> tuple[float, float, float]:
+    """The accuracy, its standard error, and its p-value."""
     accuracy = right / rows
     error = math.sqrt(accuracy * (1 - accuracy) / rows)
     p_value = float(special.bdtrc(right - 1, rows, 0.5)) if right else 1.0
-    return C2ST(accuracy, error, p_value, rows)
+    return accuracy, error, p_value
 
 
 def _standardised(pooled: np.ndarray) -> np.ndarray:

@@ -27,6 +27,8 @@ def test_one_distribution_cannot_be_told_apart():
     ]
     accuracies = np.array([f.accuracy for f in found])
     error = math.sqrt(0.25 / 400)
+    areas = np.array([f.auc for f in found])
+    assert abs(areas.mean() - 0.5) < 4 * areas.std() / math.sqrt(40)
     # The folds share rows, so the spread is somewhat above the binomial one.
     assert abs(accuracies.mean() - 0.5) < 4 * error / math.sqrt(40)
     assert 0.7 < accuracies.std() / error < 1.6
@@ -40,6 +42,9 @@ def test_shifted_normals_give_the_bayes_accuracy(shift):
     bayes = special.ndtr(shift / 2)
     assert found.rows == 4000
     assert abs(found.accuracy - bayes) < 4 * found.standard_error
+    area = special.ndtr(shift / math.sqrt(2))
+    assert abs(found.auc - area) < 4 * found.auc_error
+    assert 0.5 < found.auc_error / found.standard_error < 1.2
     expected = math.sqrt(found.accuracy * (1 - found.accuracy) / 4000)
     floats.assert_close(found.standard_error, expected)
     assert found.p_value < 1e-6
@@ -76,10 +81,47 @@ def test_the_seed_decides():
 
 
 def test_the_p_value_is_the_binomial_tail():
-    found = module._result(60, 100)
+    _, _, p_value = module._accuracy(60, 100)
     tail = sum(math.comb(100, k) for k in range(60, 101)) / 2**100
-    floats.assert_close(found.p_value, tail, rtol=1e-9)
-    assert module._result(0, 100).p_value == 1.0
+    floats.assert_close(p_value, tail, rtol=1e-9)
+    assert module._accuracy(0, 100)[2] == 1.0
+
+
+def test_area_by_hand_and_against_all_pairs():
+    # 1 is above 0 only, 3 above all; a tie counts half.
+    assert module.auc(np.array([0.0, 2.0]), np.array([1.0, 3.0])).value == 0.75
+    assert module.auc(np.array([1.0]), np.array([1.0])).value == 0.5
+    assert module.auc(np.array([1.0, 2.0]), np.array([3.0])) == (1.0, 0.0)
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, 9, (3, 40)), rng.integers(2, 11, (3, 30))
+    pairs = second[:, None, :] - first[:, :, None]
+    expected = (pairs > 0).mean() + (pairs == 0).mean() / 2
+    assert module.auc(first, second).value == pytest.approx(expected)
+    # Scores of folds need not be on one scale.
+    moved = np.array([[0.0], [1e3], [-1e3]])
+    found = module.auc(first + moved, second + moved)
+    assert found.value == pytest.approx(expected)
+
+
+def test_the_error_of_an_area_is_that_of_many_repetitions():
+    rng = np.random.default_rng(1)
+    found = [
+        module.auc(rng.normal(size=(5, 40)), rng.normal(1.0, 1.0, (5, 40)))
+        for _ in range(300)
+    ]
+    values = np.array([f.value for f in found])
+    # Normal scores a distance of 1 apart: Phi(1 / sqrt 2).
+    bayes = special.ndtr(1 / math.sqrt(2))
+    assert abs(values.mean() - bayes) < 4 * values.std() / math.sqrt(300)
+    errors = np.mean([f.standard_error for f in found])
+    assert errors == pytest.approx(values.std(), rel=0.15)
+
+
+def test_areas_need_scores_of_as_many_folds():
+    with pytest.raises(ValueError, match="as many folds"):
+        module.auc(np.zeros((2, 3)), np.zeros((3, 3)))
+    with pytest.raises(ValueError, match="not numbers"):
+        module.auc(np.array([np.nan]), np.array([0.0]))
 
 
 def test_errors_say_what_is_wrong():
