@@ -12,6 +12,11 @@ from . import (
     transforms as transforms,
     types as types,
 )
+from .corrected import (
+    Corrected as Corrected,
+    CorrectionWarning as CorrectionWarning,
+    corrected_sample as corrected_sample,
+)
 from .fitting import (
     distil as distil,
     fit as fit,

@@ -20,6 +20,7 @@ BELOW = {
     "students": {"types", "ops", "nets"},
     "metrics": {"types", "ops", "nets"},
     "losses": {"types", "ops", "metrics"},
+    "corrected": {"types", "flows", "metrics"},
     "transforms": {"ops"},
     "data": {"types", "files", "ops", "transforms"},
 }
@@ -43,6 +44,7 @@ PURE_LAYERS = {
         "students",
         "metrics",
         "losses",
+        "corrected",
         "transforms",
     )
 }

@@ -5,6 +5,7 @@ from . import (
     kid as kid,
     lpips as lpips,
     prdc as prdc,
+    proposals as proposals,
 )
 from .fid import (
     frechet_distance as frechet_distance,

@@ -1,0 +1,138 @@
+"""How many proposals it takes to make samples of p of weighed ones of q.
+
+What weighed draws of q say of themselves is in `importance`; here is what becomes of
+them in chains and in resampling, as functions of log w = log p - log q. Everything is
+numpy in float64.
+
+References: Smith and Tierney (1996), "Exact transition probabilities for the
+independence Metropolis sampler"; Liu (1996), "Metropolized independent sampling with
+comparisons to rejection sampling and importance sampling"; Kitagawa (1996) for
+systematic resampling.
+"""
+
+import numpy as np
+from jaxtyping import Float
+
+LogWeights = Float[np.ndarray, " rows"]
+
+# Weights that distances are computed of.
+LOOKED_AT = 2**16
+
+
+def distance(log_weights: LogWeights, steps: int) -> float:
+    """Total variation from p of an independence Metropolis-Hastings chain's end.
+
+    The chain stands on its first proposal and has steps - 1 moves, each to the next
+    proposal with probability min(1, w(y) / w(x)). Let r_k be the density of its state
+    after k moves over p; it is a function of the weight w alone (of mean 1 under q):
+
+      r_0(w) = 1 / w
+      r_k+1(w) = E_q[r_k(v) v min(1/w, 1/v)] + r_k(w) E_q[(1 - v/w)^+],
+
+    v the weight of a proposal. With the measured weights for q that is computed as it
+    stands; the distance is E_q[w |r - 1|] / 2. Of one step it is that of q from p.
+
+    Args:
+        log_weights: of proposals, in nats, up to a constant; -inf for no weight.
+        steps: proposals of a chain, at least 1.
+
+    Returns:
+        In [0, 1], of the first `LOOKED_AT` proposals.
+
+    Reference: Smith and Tierney (1996), whose closed form this recursion has.
+    """
+    return distances(log_weights, steps)[-1]
+
+
+def distances(
+    log_weights: LogWeights, steps: int, tolerance: float = -1.0
+) -> list[float]:
+    """`distance` after 1, 2, ... steps, up to the first that is at most `tolerance`."""
+    w = np.sort(_normalised(log_weights[:LOOKED_AT]))
+    # A chain leaves a start without weight at the first other proposal.
+    none, w = float((w == 0.0).mean()), w[w > 0.0]
+    count = len(w) / (1.0 - none)
+    stay = none + (np.arange(1, len(w) + 1) - np.cumsum(w) / w) / count
+    idle, r, found = none, 1.0 / w, []
+    for _ in range(steps):
+        found.append(0.5 * float((w * np.abs(r - 1.0)).sum() / count + idle))
+        if found[-1] <= tolerance:
+            break
+        mass = r * w / count
+        below = np.cumsum(mass) / w
+        above = np.cumsum((mass / w)[::-1])[::-1] - mass / w
+        r = below + above + r * stay + idle / w
+        idle *= none
+    return found
+
+
+def excess(log_weights: LogWeights, steps: int) -> float:
+    """Share of rows that repeat others when each is drawn from `steps` proposals.
+
+    A proposal that counts for w / m > 1 rows stands in for w / m - 1 others: of each
+    row E_q[(w - m)^+], w of mean 1. None if no weight exceeds m, where drawing is
+    rejection sampling.
+
+    Args:
+        log_weights: as of `distance`.
+        steps: m, proposals a row.
+    """
+    return float(np.maximum(_normalised(log_weights) - steps, 0.0).mean())
+
+
+def enough(
+    log_weights: LogWeights,
+    method: str,
+    tolerance: float,
+    most: int,
+    least: int = 1,
+) -> int:
+    """As few proposals a row as are tolerated, by the measured weights.
+
+    Args:
+        log_weights: as of `distance`.
+        method: "metropolis", by `distance`, or "resampling", by `excess`.
+        tolerance: of that.
+        most: the answer where no fewer do.
+        least: of resampling.
+    """
+    if method == "metropolis":
+        return len(distances(log_weights, most, tolerance))
+    w = _normalised(log_weights)
+    for steps in range(least, most):
+        if np.maximum(w - steps, 0.0).mean() <= tolerance:
+            return steps
+    return most
+
+
+def systematic(
+    log_weights: LogWeights, rows: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Numbers of the proposals that stand for `rows` rows, in proportion to weights.
+
+    One at every 1 / rows of the whole weight, from a random start on, so that each is
+    taken floor or ceil of rows * w / sum w times; then in random order.
+
+    Args:
+        log_weights: as of `distance`.
+        rows: how many.
+        rng: randomness.
+
+    Raises:
+        ValueError: none has a weight.
+    """
+    flat = np.asarray(log_weights, np.float64)
+    good = np.flatnonzero(flat > -np.inf)
+    if not len(good):
+        raise ValueError(f"none of {len(flat)} proposals has a weight")
+    heap = np.cumsum(np.exp(flat[good] - flat[good].max()))
+    points = (np.arange(rows) + rng.random()) / rows * heap[-1]
+    found = np.searchsorted(heap, points, side="right")
+    # Rounding may put the last point on the very end.
+    return rng.permutation(good[np.minimum(found, len(good) - 1)])
+
+
+def _normalised(log_weights: LogWeights) -> np.ndarray:
+    """Weights of mean 1, float64."""
+    w = np.exp(np.asarray(log_weights, np.float64) - np.max(log_weights))
+    return w / w.mean()
