@@ -132,6 +132,42 @@ class Decoding(NamedTuple):
     residual: Array | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class BlockKind:
+    """What the equal blocks of a flow are, as far as another flow's can be like them.
+
+    Attributes:
+      count: how many.
+      order: in which order columns come to a block, and what stands between blocks;
+        those of two flows are equal where their blocks can do the same.
+      transformer: the map (raw, data side) -> latent side of one element, see
+        `bijectors.Transformer`; None of blocks with none, or with several.
+    """
+
+    count: int
+    order: tuple[str, ...]
+    transformer: Any = None
+
+
+class Blocks(NamedTuple):
+    """What each block of a flow made of activations of its own, in the data's order.
+
+    Attributes:
+      out: `[blocks, batch, *event]`, the activations on the other side.
+      log_det: `[blocks, batch]`, of the direction that was asked for, in nats.
+      parameters: `[blocks, batch, outputs, *event]`, raw numbers of the transformers;
+        None of blocks without, or with several.
+      log_scale: `[blocks, batch, *event]`, log of how far each element of a block's
+        data side moves where the elements of its latent side move by one,
+        independently, and its network says the same; None of blocks that cannot tell.
+    """
+
+    out: Array
+    log_det: Array
+    parameters: Array | None
+    log_scale: Array | None
+
+
 class Aux(NamedTuple):
     """What a loss hands back beside its value.
 

@@ -156,6 +156,26 @@ BIJECTORS = [
         (2, 2, 2),
         noise=1.0,
     ),
+    *(
+        Case(
+            f"masked_inverse_{method}",
+            MaskedAutoregressive(
+                MADE((9,), "tanh"),
+                transformers.Inverse(),
+                method=method,
+                tolerance=1e-13,
+            ),
+        )
+        for method in ("blocked", "jacobi")
+    ),
+    Case(
+        "masked_inverse_spline",
+        MaskedAutoregressive(
+            MADE((9,), "tanh", 8), transformers.Inverse(transformers.make(SPLINE))
+        ),
+        (3,),
+        **ROUGH,
+    ),
     Case("masked_affine_cond", masked(), context=2),
     Case("masked_affine_two_layers", MaskedAutoregressive(MADE((7, 9), "relu"))),
     Case("masked_affine_one_dim", masked(), (1,)),

@@ -32,6 +32,7 @@ from .transformers import (
     Additive as Additive,
     Compose as Compose,
     Affine as Affine,
+    Inverse as Inverse,
     RationalQuadratic as RationalQuadratic,
     Transformer as Transformer,
 )

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from fdnf.bijectors.base import Bijector
+from fdnf.bijectors.base import Bijector, Inspection, Moves
 from fdnf.bijectors.transformers import Transformer
 from fdnf.ops import conditioners, linear, statistics
 from fdnf.types import Context, Events, LogDet
@@ -63,6 +63,9 @@ class ActNorm(Bijector):
             jnp.sum(log_scale), y
         )
 
+    def _moves(self, like: Events) -> Moves:
+        return Moves.of_elements(self._affine(like.shape[-1], None)[1])
+
 
 class Scaling(Bijector):
     """Elementwise scaling of the whole event, NICE's last layer.
@@ -88,6 +91,9 @@ class Scaling(Bijector):
         """Divides."""
         log_scale = self._log_scale(y.shape[1:])
         return y * jnp.exp(-log_scale), jnp.broadcast_to(-log_scale.sum(), y.shape[:1])
+
+    def _moves(self, like: Events) -> Moves:
+        return Moves.of_elements(self._log_scale(like.shape[1:]))
 
 
 class Elementwise(Bijector):
@@ -116,18 +122,36 @@ class Elementwise(Bijector):
 
         return self.param("raw", start)
 
-    def _mapped(self, one: Callable, raw: Array, x: Events) -> tuple[Events, LogDet]:
+    def _mapped(self, one: Callable, raw: Array, x: Events) -> tuple[Events, Events]:
         # Row by row, so that what depends on the channel alone is computed once.
         rows = x.reshape(-1, x.shape[-1])
         y, log_slope = jax.vmap(lambda row: one(raw, row))(rows)
-        return y.reshape(x.shape), jnp.sum(log_slope.reshape(x.shape[0], -1), axis=-1)
+        return y.reshape(x.shape), log_slope.reshape(x.shape)
 
     def forward(self, x: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
         """Maps each channel."""
         raw = self._raw(x.shape[-1], x)
-        return self._mapped(self.transformer.forward, raw, x)
+        y, log_slope = self._mapped(self.transformer.forward, raw, x)
+        return y, _total(log_slope)
 
     def inverse(self, y: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
         """Maps each channel back."""
         raw = self._raw(y.shape[-1], None)
-        return self._mapped(self.transformer.inverse, raw, y)
+        x, log_slope = self._mapped(self.transformer.inverse, raw, y)
+        return x, _total(log_slope)
+
+    def inspect_forward(self, x: Events, cond: Context | None = None) -> Inspection:
+        """Of each channel's slope at x. Its numbers are no network's: none are told."""
+        raw = self._raw(x.shape[-1], None)
+        y, slope = self._mapped(self.transformer.forward, raw, x)
+        return Inspection(y, _total(slope), moves=Moves.of_elements(slope))
+
+    def inspect_inverse(self, y: Events, cond: Context | None = None) -> Inspection:
+        """As `inspect_forward`, of what is mapped to y."""
+        raw = self._raw(y.shape[-1], None)
+        x, slope = self._mapped(self.transformer.inverse, raw, y)
+        return Inspection(x, _total(slope), moves=Moves.of_elements(-slope))
+
+
+def _total(log_slope: Array) -> LogDet:
+    return jnp.sum(log_slope.reshape(log_slope.shape[0], -1), axis=-1)

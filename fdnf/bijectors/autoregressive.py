@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from fdnf.bijectors import transformers
-from fdnf.bijectors.base import Bijector
+from fdnf.bijectors.base import Bijector, Inspection, Moves
 from fdnf.bijectors.transformers import Transformer
 from fdnf.ops import autoregressive_inverse, conditioners, entering, statistics
 from fdnf.ops.autoregressive_inverse import Form, Net
@@ -238,3 +238,23 @@ class MaskedAutoregressive(Bijector):
         """`forward`, and the raw numbers with which it maps x."""
         raw = self.made(x, cond)
         return self.transformer.forward(raw, x)[0], (jnp.moveaxis(raw, 0, 1),)
+
+    def inspect_forward(self, x: Vectors, cond: Context | None = None) -> Inspection:
+        """One pass of the network."""
+        raw = self.made(x, cond)
+        y, log_slope = self.transformer.forward(raw, x)
+        return _told(y, log_slope, raw, log_slope)
+
+    def inspect_inverse(self, y: Vectors, cond: Context | None = None) -> Inspection:
+        """Column by column, and one pass more."""
+        x, _ = self.inverse(y, cond)
+        raw = self.made(x, cond)
+        _, log_slope = self.transformer.forward(raw, x)
+        return _told(x, -log_slope, raw, log_slope)
+
+
+def _told(out: Array, own: Array, raw: Array, log_slope: Array) -> Inspection:
+    """Of one direction with log-slopes `own`, and those of `forward`."""
+    log_det = jnp.sum(own, axis=-1)
+    moves = Moves.of_elements(log_slope)
+    return Inspection(out, log_det, (jnp.moveaxis(raw, 0, 1),), moves)

@@ -4,7 +4,7 @@
 order, in both directions), which is what flows report as levels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from fdnf.bijectors.base import Bijector
+from fdnf.bijectors.base import Bijector, Inspection, Moves
 from fdnf.ops import squeeze
 from fdnf.types import Context, Events, LogDet, Mapped
 
@@ -23,6 +23,29 @@ PROBES = "probes"
 # Activations may be of several shapes.
 Trace = tuple[Mapped, LogDet, tuple[Array, ...]]
 Parameters = tuple[Mapped, tuple[Array, ...]]
+
+
+class Each(NamedTuple):
+    """What the steps of a stack did, each with events of its own.
+
+    Attributes:
+      out: `[steps, batch, ...]`.
+      log_det: `[steps, batch]`, of the direction that was asked for.
+      parameters: of each transformer of a step, `[steps, batch, outputs, *elements]`.
+      log_scale: `[steps, batch, ...]`, log of how far x moves where y = step(x) moves
+        by one, see `Moves`; None of steps that cannot tell.
+    """
+
+    out: Array
+    log_det: Array
+    parameters: tuple[Array, ...]
+    log_scale: Array | None
+
+
+def _told(x: Array, y: Array, seen: Inspection) -> tuple[Any, ...]:
+    """The last fields of `Each` for one step with y = step(x)."""
+    scale = None if seen.moves is None else seen.moves.inverse(jnp.zeros_like(y))
+    return seen.log_det, seen.parameters, scale
 
 
 class Report(NamedTuple):
@@ -79,6 +102,41 @@ class Chain(Bijector):
             x, own = part.parameters(x, cond)
             found += own
         return x, tuple(found)
+
+    def inspect_forward(self, x: Events, cond: Context | None = None) -> Inspection:
+        """That of all parts, in order."""
+        seen = []
+        for part in self.parts:
+            seen.append(part.inspect_forward(x, cond))
+            x = seen[-1].out
+        return self._joined(x, seen)
+
+    def inspect_inverse(self, y: Events, cond: Context | None = None) -> Inspection:
+        """That of all parts, parameters in the order of `forward`."""
+        seen = []
+        for part in reversed(self.parts):
+            seen.insert(0, part.inspect_inverse(y, cond))
+            y = seen[0].out
+        return self._joined(y, seen)
+
+    def _joined(self, out: Events, seen: list[Inspection]) -> Inspection:
+        log_det = sum((each.log_det for each in seen), _zeros(out))
+        parameters = tuple(raw for each in seen for raw in each.parameters)
+        moves = [each.moves for each in seen if each.moves is not None]
+        if len(moves) < len(seen):
+            return Inspection(out, log_det, parameters)
+
+        def forward(size: Array) -> Array:
+            for each in moves:
+                size = each.forward(size)
+            return size
+
+        def inverse(size: Array) -> Array:
+            for each in reversed(moves):
+                size = each.inverse(size)
+            return size
+
+        return Inspection(out, log_det, parameters, Moves(forward, inverse))
 
 
 class Repeat(Bijector):
@@ -202,6 +260,58 @@ class Repeat(Bijector):
         y, _, stacked = self._scan(body, x, cond, reverse=False)
         return y, tuple(own[i] for i in range(self.length) for own in stacked)
 
+    def inspect_trace(
+        self, x: Events, cond: Context | None = None
+    ) -> tuple[Mapped, LogDet, Each]:
+        """`forward`, with what each step did on the way."""
+
+        def body(step, carry, cond):
+            x, log_det = carry
+            seen = step.inspect_forward(x, cond)
+            told = _told(x, seen.out, seen)
+            return (seen.out, log_det + seen.log_det), (seen.out, *told)
+
+        y, log_det, stacked = self._scan(body, x, cond, reverse=False)
+        return y, log_det, Each(*stacked)
+
+    def each_forward(
+        self, x: Float[Array, "steps batch *event"], cond: Context | None = None
+    ) -> Each:
+        """Each step's `forward` of events of its own; nothing goes from step to step.
+
+        Args:
+          x: what each step is given.
+          cond: the condition of the rows, which all steps are given.
+        """
+
+        def body(step, x, cond):
+            seen = step.inspect_forward(x, cond)
+            return seen.out, *_told(x, seen.out, seen)
+
+        return self._each(body, x, cond)
+
+    def each_inverse(
+        self, y: Float[Array, "steps batch *event"], cond: Context | None = None
+    ) -> Each:
+        """Each step's `inverse`, as `each_forward`."""
+
+        def body(step, y, cond):
+            seen = step.inspect_inverse(y, cond)
+            return seen.out, *_told(seen.out, y, seen)
+
+        return self._each(body, y, cond)
+
+    def _each(self, body: Callable, given: Array, cond: Context | None) -> Each:
+        """All steps at once, over their stacked parameters."""
+        over = nn.vmap(
+            nn.remat(body) if self.remat else body,
+            variable_axes={"params": 0, "constants": 0},
+            split_rngs={"params": True, PROBES: True},
+            in_axes=(0, None),  # pyright: ignore[reportArgumentType]
+            axis_size=self.length,
+        )
+        return Each(*over(self.step, given, cond))
+
 
 def joined(reports: Sequence[Report]) -> Report:
     """The report of all layers, of those of some, in the order of the data."""
@@ -226,6 +336,21 @@ class Invert(Bijector):
         y, _ = self.forward(x, cond)
         return y, self.bijector.parameters(y, cond)[1]
 
+    def inspect_forward(self, x: Events, cond: Context | None = None) -> Inspection:
+        """The wrapped bijector's, of its `inverse`."""
+        return _swapped(self.bijector.inspect_inverse(x, cond))
+
+    def inspect_inverse(self, y: Events, cond: Context | None = None) -> Inspection:
+        """The wrapped bijector's, of its `forward`."""
+        return _swapped(self.bijector.inspect_forward(y, cond))
+
+
+def _swapped(seen: Inspection) -> Inspection:
+    moves = (
+        None if seen.moves is None else Moves(seen.moves.inverse, seen.moves.forward)
+    )
+    return seen._replace(moves=moves)
+
 
 class Reverse(Bijector):
     """Reverses one axis of the event, by default the channels."""
@@ -239,6 +364,12 @@ class Reverse(Bijector):
     def inverse(self, y: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
         """Reverses again."""
         return self.forward(y, cond)
+
+    def _moves(self, like: Events) -> Moves:
+        def flip(size: Array) -> Array:
+            return jnp.flip(size, self.axis)
+
+        return Moves(flip, flip)
 
 
 class Shuffle(Bijector):
@@ -257,6 +388,12 @@ class Shuffle(Bijector):
         """Puts the channels back."""
         order = np.argsort(self._order(y.shape[-1]))
         return y[..., order], jnp.zeros(y.shape[:1], y.dtype)
+
+    def _moves(self, like: Events) -> Moves:
+        order = self._order(like.shape[-1])
+        return Moves(
+            lambda size: size[..., order], lambda size: size[..., np.argsort(order)]
+        )
 
 
 class Squeeze(Bijector):

@@ -1,5 +1,6 @@
 """Coupling layers: one part of the event, or the condition, moves the other."""
 
+import dataclasses
 from typing import Any
 
 import flax.linen as nn
@@ -8,12 +9,131 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from fdnf.bijectors import transformers
-from fdnf.bijectors.base import Bijector
-from fdnf.bijectors.transformers import Transformer
+from fdnf.bijectors.base import Bijector, Inspection, Moves
+from fdnf.bijectors.transformers import Elements, Mapped, Raw, Transformer
 from fdnf.ops import conditioners
 from fdnf.types import Context, Events, LogDet
 
 PARTITIONS = ("half", "alternating", "checkerboard")
+LOG_SCALES = ("sigmoid", "tanh")
+
+
+@dataclasses.dataclass(frozen=True)
+class ShiftScale(Transformer):
+    """y = (x + shift) exp(log_scale), raw = (shift, b): the couplings' affine map.
+
+    Args:
+      log_scale: "sigmoid", log_scale in (log floor, 0), as Glow, of which raw = 0 is
+        near the identity only; or "tanh", soft_clamp(b), in (-bound, bound).
+      floor: smallest scale of "sigmoid", what the inverse divides by.
+      bound: of "tanh".
+
+    Reference: Dinh et al. (2017), section 3.2; Kingma and Dhariwal (2018), table 1.
+    """
+
+    log_scale: str = "sigmoid"
+    floor: float = 1e-3
+    bound: float = 5.0
+
+    def __post_init__(self):
+        for name, holds, wanted in (
+            ("log_scale", self.log_scale in LOG_SCALES, f"one of {LOG_SCALES}"),
+            ("floor", 0 <= self.floor < 1, "at least 0 and below 1"),
+            ("bound", self.bound > 0, "a number above 0"),
+        ):
+            if not holds:
+                raise ValueError(
+                    f"ShiftScale({name}={getattr(self, name)!r}): expected {wanted}"
+                )
+
+    @property
+    def outputs(self) -> int:
+        """Shift and raw log-scale."""
+        return 2
+
+    def _parts(
+        self, raw: Raw | list[Array], moves: Array | None
+    ) -> tuple[Elements, Elements]:
+        """Shift and log-scale."""
+        shift, log_scale = raw
+        if self.log_scale == "tanh":
+            log_scale = conditioners.soft_clamp(log_scale, self.bound)
+        else:
+            log_scale = conditioners.sigmoid_log_scale(log_scale, self.floor)
+        if moves is None:
+            return shift, log_scale
+        return shift * moves, log_scale * moves
+
+    def forward(
+        self, raw: Raw | list[Array], x: Elements, moves: Array | None = None
+    ) -> Mapped:
+        """Shifts, then scales.
+
+        Args:
+          raw: shift and b.
+          x: the elements.
+          moves: 0 for elements that stay as they are, else 1.
+        """
+        shift, log_scale = self._parts(raw, moves)
+        return (x + shift) * jnp.exp(log_scale), log_scale
+
+    def inverse(
+        self, raw: Raw | list[Array], y: Elements, moves: Array | None = None
+    ) -> Mapped:
+        """Scales back, then shifts back; arguments as of `forward`."""
+        shift, log_scale = self._parts(raw, moves)
+        return y * jnp.exp(-log_scale) - shift, -log_scale
+
+
+@dataclasses.dataclass(frozen=True)
+class Shift(Transformer):
+    """y = x + shift, raw = (shift,): the couplings' additive map.
+
+    Reference: Dinh et al. (2015), NICE, section 3.2.
+    """
+
+    @property
+    def outputs(self) -> int:
+        """The shift."""
+        return 1
+
+    def forward(
+        self, raw: Raw | list[Array], x: Elements, moves: Array | None = None
+    ) -> Mapped:
+        """Shifts; `moves` as of `ShiftScale.forward`."""
+        shift = raw[0] if moves is None else raw[0] * moves
+        return x + shift, jnp.zeros_like(x)
+
+    def inverse(
+        self, raw: Raw | list[Array], y: Elements, moves: Array | None = None
+    ) -> Mapped:
+        """Shifts back."""
+        shift = raw[0] if moves is None else raw[0] * moves
+        return y - shift, jnp.zeros_like(y)
+
+
+# Of couplings, whose affine maps shift first, by what is added.
+COUPLED: dict[str, type[Transformer]] = {
+    **transformers.TRANSFORMERS,
+    "affine": ShiftScale,
+    "additive": Shift,
+}
+
+
+def of_coupling(value: Any, **affine: Any) -> Transformer:
+    """The transformer that a coupling flow's attribute names.
+
+    Args:
+      value: as of `make`, names as in `COUPLED`.
+      affine: settings of "affine", where `value` does not give them.
+
+    Raises:
+      ValueError: as `make`.
+    """
+    settings = dict(value) if hasattr(value, "items") else {"name": value}
+    if settings.get("name") == "affine":
+        value = {**affine, **settings}
+    return transformers.make(value, COUPLED)
 
 
 class Coupling(Bijector):
@@ -53,7 +173,7 @@ class Coupling(Bijector):
 
     def __post_init__(self):
         for name, known in (
-            ("log_scale", transformers.LOG_SCALES),
+            ("log_scale", LOG_SCALES),
             ("partition", PARTITIONS),
         ):
             if getattr(self, name) not in known:
@@ -67,9 +187,7 @@ class Coupling(Bijector):
         super().__post_init__()
 
     def _made(self) -> Transformer:
-        return transformers.of_coupling(
-            self.transformer, log_scale=self.log_scale, floor=self.floor
-        )
+        return of_coupling(self.transformer, log_scale=self.log_scale, floor=self.floor)
 
     def _split(self, x: Events) -> tuple[Array, Array]:
         """(x1, x2), as wide as they are."""
@@ -116,7 +234,7 @@ class Coupling(Bijector):
         return self.partition == "alternating" and not self._is_affine()
 
     def _is_affine(self) -> bool:
-        return isinstance(self._made(), transformers.ShiftScale | transformers.Shift)
+        return isinstance(self._made(), ShiftScale | Shift)
 
     def _whole(self, x: Events, x1: Array, moved: Array) -> Events:
         """The event whose part x2 is replaced by `moved`."""
@@ -142,7 +260,7 @@ class Coupling(Bijector):
 
     def _apply(
         self, x: Events, cond: Context | None, inverse: bool
-    ) -> tuple[Events, LogDet, list[Array]]:
+    ) -> tuple[Events, LogDet, list[Array], Moves]:
         transformer = self._made()
         x1, x2, keep = self._parts(x)
         out = self._raw(x1, x2, cond)
@@ -161,7 +279,10 @@ class Coupling(Bijector):
             else self._whole(x, x1, moved)
         )
         log_det = jnp.sum(log_slope, axis=tuple(range(1, log_slope.ndim)))
-        return y, log_det, numbers
+        slopes = log_slope
+        if keep is None:
+            slopes = self._whole(jnp.zeros_like(x), jnp.zeros_like(x1), log_slope)
+        return y, log_det, numbers, Moves.of_elements(-slopes if inverse else slopes)
 
     def forward(self, x: Events, cond: Context | None = None) -> tuple[Events, LogDet]:
         """Moves x2."""
@@ -175,8 +296,18 @@ class Coupling(Bijector):
         self, x: Events, cond: Context | None = None
     ) -> tuple[Events, tuple[Array, ...]]:
         """`forward`, and the raw numbers of what it moves, [batch, outputs, ...]."""
-        y, _, numbers = self._apply(x, cond, inverse=False)
+        y, _, numbers, _ = self._apply(x, cond, inverse=False)
         return y, (jnp.stack(numbers, axis=1),)
+
+    def inspect_forward(self, x: Events, cond: Context | None = None) -> Inspection:
+        """Of what it moves, and 1 for the rest."""
+        y, log_det, numbers, moves = self._apply(x, cond, inverse=False)
+        return Inspection(y, log_det, (jnp.stack(numbers, axis=1),), moves)
+
+    def inspect_inverse(self, y: Events, cond: Context | None = None) -> Inspection:
+        """As `inspect_forward`."""
+        x, log_det, numbers, moves = self._apply(y, cond, inverse=True)
+        return Inspection(x, log_det, (jnp.stack(numbers, axis=1),), moves)
 
 
 class WaveCoupling(Bijector):

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax.scipy import linalg
 from jaxtyping import Array, Float
 
-from fdnf.bijectors.base import Bijector
+from fdnf.bijectors.base import Bijector, Moves
 from fdnf.ops import conditioners, linear
 from fdnf.types import Context, Events, LogDet
 
@@ -40,6 +40,16 @@ class InvertibleConv(Bijector):
         rows = y.reshape(-1, y.shape[-1])
         x = linear.solve(weight, rows.T).T.reshape(y.shape)
         return x, linear.total_log_det(-linear.log_abs_det(weight), y)
+
+    def _moves(self, like: Events) -> Moves:
+        channels = like.shape[-1]
+        weight = self._weight(channels)
+
+        def back() -> Matrix:
+            identity = jnp.eye(channels, dtype=weight.dtype)
+            return linear.solve(weight, identity)
+
+        return Moves.of_matrix(weight, back)
 
 
 class InvertibleConvPLU(Bijector):
@@ -100,6 +110,17 @@ class InvertibleConvPLU(Bijector):
         rows = linear.solve_triangular(upper, rows, False)
         return rows.T.reshape(y.shape), linear.total_log_det(-jnp.sum(log_s), y)
 
+    def _moves(self, like: Events) -> Moves:
+        channels = like.shape[-1]
+        permutation, lower, upper, _ = self._factors(channels)
+        weight = jnp.linalg.multi_dot([permutation, lower, upper], precision="highest")
+
+        def back() -> Matrix:
+            rows = linear.solve_triangular(lower, permutation.T, True)
+            return linear.solve_triangular(upper, rows, False)
+
+        return Moves.of_matrix(weight, back)
+
 
 class LinearLU(Bijector):
     """y = L U x, L unit lower and U upper triangular, which starts as the identity.
@@ -137,6 +158,18 @@ class LinearLU(Bijector):
         rows = linear.solve_triangular(lower, y.reshape(-1, y.shape[-1]).T, True)
         rows = linear.solve_triangular(upper, rows, False)
         return rows.T.reshape(y.shape), linear.total_log_det(-jnp.sum(log_s), y)
+
+    def _moves(self, like: Events) -> Moves:
+        channels = like.shape[-1]
+        lower, upper, _ = self._factors(channels)
+        weight = jnp.matmul(lower, upper, precision="highest")
+
+        def back() -> Matrix:
+            identity = jnp.eye(channels, dtype=weight.dtype)
+            rows = linear.solve_triangular(lower, identity, True)
+            return linear.solve_triangular(upper, rows, False)
+
+        return Moves.of_matrix(weight, back)
 
 
 class RotationConv(InvertibleConv):

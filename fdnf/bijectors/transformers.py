@@ -53,6 +53,17 @@ class Transformer:
         """
         raise NotImplementedError
 
+    def affine(self, raw: Raw) -> Mapped | None:
+        """Shift m and log-scale a with x = m + y exp(a); None of other maps."""
+        del raw
+
+    def units(self, raw: Raw) -> Raw:
+        """The size of each raw number that changes the map noticeably.
+
+        1, or, of a number in the units of x, how far x moves where y moves by 1.
+        """
+        return jnp.ones_like(raw)
+
     def gains(self, raw: Raw, y: Elements) -> Raw:
         """dx/d raw of the inverse at y: what the tangent of a masked layer reads."""
         x, pull = jax.vjp(lambda raw: self.inverse(raw, y)[0], raw)
@@ -104,6 +115,15 @@ class Affine(Transformer):
         log_scale = conditioners.soft_clamp(raw[1], self.bound)
         return raw[0] + y * jnp.exp(log_scale), log_scale
 
+    def affine(self, raw: Raw) -> Mapped:
+        """The shift and the clamped log-scale."""
+        return raw[0], conditioners.soft_clamp(raw[1], self.bound)
+
+    def units(self, raw: Raw) -> Raw:
+        """Of the shift, the scale."""
+        _, log_scale = self.affine(raw)
+        return jnp.stack([jnp.exp(log_scale), jnp.ones_like(log_scale)])
+
     def gains(self, raw: Raw, y: Elements) -> Raw:
         """1 of the shift, and of the scale y times what it changes by."""
         clamp = functools.partial(conditioners.soft_clamp, bound=self.bound)
@@ -137,6 +157,10 @@ class Additive(Transformer):
     def inverse(self, raw: Raw, y: Elements) -> Mapped:
         """Shifts back."""
         return y + raw[0], jnp.zeros_like(y)
+
+    def affine(self, raw: Raw) -> Mapped:
+        """The shift, and 0."""
+        return raw[0], jnp.zeros_like(raw[0])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,103 +200,6 @@ class RationalQuadratic(splines.Spline, Transformer):
     def inverse(self, raw: Raw, y: Elements) -> Mapped:
         """Eq. 6-8; the derivative is implicit, dx = (dy - T_raw draw) / T_x."""
         return splines.inverse(self, raw, y)
-
-
-LOG_SCALES = ("sigmoid", "tanh")
-
-
-@dataclasses.dataclass(frozen=True)
-class ShiftScale(Transformer):
-    """y = (x + shift) exp(log_scale), raw = (shift, b): the couplings' affine map.
-
-    Args:
-      log_scale: "sigmoid", log_scale in (log floor, 0), as Glow, of which raw = 0 is
-        near the identity only; or "tanh", soft_clamp(b), in (-bound, bound).
-      floor: smallest scale of "sigmoid", what the inverse divides by.
-      bound: of "tanh".
-
-    Reference: Dinh et al. (2017), section 3.2; Kingma and Dhariwal (2018), table 1.
-    """
-
-    log_scale: str = "sigmoid"
-    floor: float = 1e-3
-    bound: float = 5.0
-
-    def __post_init__(self):
-        for name, holds, wanted in (
-            ("log_scale", self.log_scale in LOG_SCALES, f"one of {LOG_SCALES}"),
-            ("floor", 0 <= self.floor < 1, "at least 0 and below 1"),
-            ("bound", self.bound > 0, "a number above 0"),
-        ):
-            if not holds:
-                raise ValueError(
-                    f"ShiftScale({name}={getattr(self, name)!r}): expected {wanted}"
-                )
-
-    @property
-    def outputs(self) -> int:
-        """Shift and raw log-scale."""
-        return 2
-
-    def _parts(
-        self, raw: Raw | list[Array], moves: Array | None
-    ) -> tuple[Elements, Elements]:
-        """Shift and log-scale."""
-        shift, log_scale = raw
-        if self.log_scale == "tanh":
-            log_scale = conditioners.soft_clamp(log_scale, self.bound)
-        else:
-            log_scale = conditioners.sigmoid_log_scale(log_scale, self.floor)
-        if moves is None:
-            return shift, log_scale
-        return shift * moves, log_scale * moves
-
-    def forward(
-        self, raw: Raw | list[Array], x: Elements, moves: Array | None = None
-    ) -> Mapped:
-        """Shifts, then scales.
-
-        Args:
-          raw: shift and b.
-          x: the elements.
-          moves: 0 for elements that stay as they are, else 1.
-        """
-        shift, log_scale = self._parts(raw, moves)
-        return (x + shift) * jnp.exp(log_scale), log_scale
-
-    def inverse(
-        self, raw: Raw | list[Array], y: Elements, moves: Array | None = None
-    ) -> Mapped:
-        """Scales back, then shifts back; arguments as of `forward`."""
-        shift, log_scale = self._parts(raw, moves)
-        return y * jnp.exp(-log_scale) - shift, -log_scale
-
-
-@dataclasses.dataclass(frozen=True)
-class Shift(Transformer):
-    """y = x + shift, raw = (shift,): the couplings' additive map.
-
-    Reference: Dinh et al. (2015), NICE, section 3.2.
-    """
-
-    @property
-    def outputs(self) -> int:
-        """The shift."""
-        return 1
-
-    def forward(
-        self, raw: Raw | list[Array], x: Elements, moves: Array | None = None
-    ) -> Mapped:
-        """Shifts; `moves` as of `ShiftScale.forward`."""
-        shift = raw[0] if moves is None else raw[0] * moves
-        return x + shift, jnp.zeros_like(x)
-
-    def inverse(
-        self, raw: Raw | list[Array], y: Elements, moves: Array | None = None
-    ) -> Mapped:
-        """Shifts back."""
-        shift = raw[0] if moves is None else raw[0] * moves
-        return y - shift, jnp.zeros_like(y)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -326,6 +253,10 @@ class Compose(Transformer):
             total = total + log_slope
         return y, total
 
+    def units(self, raw: Raw) -> Raw:
+        """Those of each part, in the units of what it is given."""
+        return jnp.concatenate([part.units(own) for part, own in self._split(raw)])
+
     def start(
         self, x: Float[Array, "batch dim"], raw: Float[Array, "outputs batch dim"]
     ) -> Float[Array, "outputs dim"] | None:
@@ -343,19 +274,75 @@ class Compose(Transformer):
         return jnp.concatenate(biases)
 
 
+@dataclasses.dataclass(frozen=True)
+class Inverse(Transformer):
+    """Another transformer with its directions swapped; raw numbers mean the same.
+
+    y = T^-1(x; raw). What a masked layer of T does, one of T's inverse undoes by the
+    same raw numbers, read off the other side. An affine map has an affine inverse, but
+    that of a rational-quadratic spline is no such spline.
+
+    It starts near the identity, unless T is affine.
+
+    Args:
+      of: T; what `make` takes.
+    """
+
+    of: Any = "affine"
+
+    def __post_init__(self):
+        object.__setattr__(self, "of", make(self.of))
+
+    @property
+    def outputs(self) -> int:
+        """Those of T."""
+        return self.of.outputs
+
+    def forward(self, raw: Raw, x: Elements) -> Mapped:
+        """T's inverse."""
+        return self.of.inverse(raw, x)
+
+    def inverse(self, raw: Raw, y: Elements) -> Mapped:
+        """T."""
+        return self.of.forward(raw, y)
+
+    def affine(self, raw: Raw) -> Mapped | None:
+        """That of T, solved for the other side."""
+        found = self.of.affine(raw)
+        if found is None:
+            return None
+        shift, log_scale = found
+        return -shift * jnp.exp(-log_scale), -log_scale
+
+    def units(self, raw: Raw) -> Raw:
+        """Those of T, whose numbers these are."""
+        return self.of.units(raw)
+
+    def start(
+        self, x: Float[Array, "batch dim"], raw: Float[Array, "outputs batch dim"]
+    ) -> Float[Array, "outputs dim"] | None:
+        """Mean 0 and variance 1 of an affine T on average, see `Affine.start`."""
+        if not isinstance(self.of, Affine):
+            return None
+        bound, raw_scale = self.of.bound, statistics.raw_log_scale(x, 0, self.of.bound)
+        bias = raw_scale - jnp.mean(raw[1], axis=0)
+        scaled = x * jnp.exp(conditioners.soft_clamp(raw[1] + bias, bound))
+        return jnp.stack([-jnp.mean(raw[0] + scaled, axis=0), bias])
+
+
+def inverse_of(transformer: Transformer) -> Transformer:
+    """`Inverse` of a transformer; of an `Inverse`, what it inverts."""
+    if isinstance(transformer, Inverse):
+        return transformer.of
+    return Inverse(transformer)
+
+
 TRANSFORMERS: dict[str, type[Transformer]] = {
     "affine": Affine,
     "additive": Additive,
     "spline": RationalQuadratic,
     "compose": Compose,
-}
-
-
-# Of couplings, whose affine maps shift first, by what is added.
-COUPLED: dict[str, type[Transformer]] = {
-    **TRANSFORMERS,
-    "affine": ShiftScale,
-    "additive": Shift,
+    "inverse": Inverse,
 }
 
 
@@ -392,19 +379,3 @@ def make(
             f"{', '.join(fields) or 'no settings'}"
         )
     return kind(**settings)
-
-
-def of_coupling(value: Any, **affine: Any) -> Transformer:
-    """The transformer that a coupling flow's attribute names.
-
-    Args:
-      value: as of `make`, names as in `COUPLED`.
-      affine: settings of "affine", where `value` does not give them.
-
-    Raises:
-      ValueError: as `make`.
-    """
-    settings = dict(value) if hasattr(value, "items") else {"name": value}
-    if settings.get("name") == "affine":
-        value = {**affine, **settings}
-    return make(value, COUPLED)

@@ -2,16 +2,28 @@
 
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
+import numpy as np
 from jax import core
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from fdnf.bijectors.combinators import Chain, Repeat
+from fdnf.bijectors.combinators import Chain, Each, Repeat
 from fdnf.nets import mlp
 from fdnf.ops import entering, rows, statistics
-from fdnf.types import Context, Decoding, Encoding, Events, Given, LogDet, Passed
+from fdnf.types import (
+    BlockKind,
+    Blocks,
+    Context,
+    Decoding,
+    Encoding,
+    Events,
+    Given,
+    LogDet,
+    Passed,
+)
 
 Latents = tuple[Array, ...]
 Temperature = entering.Temperature
@@ -185,6 +197,50 @@ class FlowModule(entering.Model):
         del x, cond
         return ()
 
+    def block_kind(self) -> BlockKind | None:
+        """What the flow's equal blocks are; None without. Needs no variables."""
+
+    def encode_blocks(self, activations: Given, cond: Given | None = None) -> Blocks:
+        """Each block alone, from its data side to its latent side.
+
+        Args:
+          activations: [blocks, batch, *event], what each block is given, in the order
+            of the data: (x, level 1, .., level K - 1) gives (level 1, .., level K).
+          cond: context, a row for each row of the batch.
+
+        Raises:
+          ValueError: of a flow that is no stack of equal blocks, or as `encode`.
+        """
+        return self._blocks(activations, cond, inverse=False)
+
+    def decode_blocks(self, activations: Given, cond: Given | None = None) -> Blocks:
+        """Each block alone, from its latent side to its data side.
+
+        (level 1, .., level K) gives (x, level 1, .., level K - 1); see `encode_blocks`.
+        """
+        return self._blocks(activations, cond, inverse=True)
+
+    def encode_with_blocks(
+        self, x: Given, cond: Given | None = None
+    ) -> tuple[Encoding, Blocks]:
+        """`encode`, with what each block did on the way, in one pass.
+
+        Raises:
+          ValueError: as `encode_blocks`.
+        """
+        del x, cond
+        raise ValueError(self._no_blocks())
+
+    def _blocks(self, activations: Given, cond: Given | None, inverse: bool) -> Blocks:
+        del activations, cond, inverse
+        raise ValueError(self._no_blocks())
+
+    def _no_blocks(self) -> str:
+        return (
+            f"{self._name} is no stack of equal blocks, so that none can be asked "
+            "alone; encode and decode give its levels"
+        )
+
     def sample(
         self,
         key: PRNGKeyArray,
@@ -265,6 +321,71 @@ class StackFlow(FlowModule):
 
     def _block_parameters(self, x: Events, cond: Context | None) -> tuple[Array, ...]:
         return self.stack.parameters(x, cond)[1]
+
+    def _blocks(self, activations: Given, cond: Given | None, inverse: bool) -> Blocks:
+        stack = self._steps()
+        given = entering.array(
+            f"{self._name}: activations", activations, self._compute_dtype()
+        )
+        if given.ndim < 3 or given.shape[0] != stack.length:
+            raise ValueError(
+                f"{self._name} of {stack.length} blocks on activations of shape "
+                f"{given.shape}: expected [{stack.length}, batch, ...], one for each "
+                "block"
+            )
+        entering.check_data(self._name, self._made(), given.shape[1:])
+        cond = self._given_condition(cond, given.shape[1])
+        before, after = self._alternate(0), self._alternate(1)
+        if inverse:
+            found = stack.each_inverse(after(given), cond)
+            return self._told(found._replace(out=before(found.out)))
+        found = stack.each_forward(before(given), cond)
+        return self._told(found._replace(out=after(found.out)))
+
+    def encode_with_blocks(
+        self, x: Given, cond: Given | None = None
+    ) -> tuple[Encoding, Blocks]:
+        """`encode`, with what each block did on the way, in one pass."""
+        stack, x = self._steps(), self._given_data(x)
+        cond = self._given_condition(cond, x.shape[0])
+        _, log_det, found = stack.inspect_trace(x, cond)
+        blocks = self._told(found._replace(out=self._alternate(1)(found.out)))
+        levels = tuple(blocks.out[i] for i in range(stack.length))
+        prior = standard_normal_log_prob(levels[-1:])
+        passed = self._passed(levels)
+        return Encoding(levels[-1:], log_det, levels, prior, passed), blocks
+
+    def _steps(self) -> Repeat:
+        if not isinstance(self.stack, Repeat) or self.block_kind() is None:
+            raise ValueError(self._no_blocks())
+        return self.stack
+
+    def _alternate(self, first: int) -> Callable[[Array], Array]:
+        """Between what steps see and the order of the data, [steps, ...].
+
+        Args:
+          first: 0 for the data sides of the steps, 1 for their latent sides.
+        """
+
+        def turned(stacked: Array) -> Array:
+            if not self._reverses():
+                return stacked
+            odd = (np.arange(stacked.shape[0]) + first) % 2 > 0
+            odd = odd.reshape(-1, *[1] * (stacked.ndim - 1))
+            return jnp.where(odd, jnp.flip(stacked, -1), stacked)
+
+        return turned
+
+    def _told(self, found: Each) -> Blocks:
+        """What steps did, in the order of the data but for `out`, which is already."""
+        turned, raw = self._alternate(0), None
+        # Of couplings, numbers are those of a part of the elements.
+        if len(found.parameters) == 1 and (
+            found.parameters[0].shape[3:] == found.out.shape[2:]
+        ):
+            raw = turned(found.parameters[0])
+        scale = None if found.log_scale is None else turned(found.log_scale)
+        return Blocks(found.out, found.log_det, raw, scale)
 
 
 def beside(coupling: Any, width: int) -> tuple[int | None, ...] | None:

@@ -2,11 +2,10 @@
 
 from typing import Any, ClassVar
 
-from fdnf.bijectors import transformers
 from fdnf.bijectors.actnorm import ActNorm
 from fdnf.bijectors.base import Bijector
 from fdnf.bijectors.combinators import Chain, Repeat, Squeeze
-from fdnf.bijectors.coupling import Coupling
+from fdnf.bijectors.coupling import Coupling, of_coupling
 from fdnf.bijectors.invertible_conv import FoldedConv, InvertibleConv, InvertibleConvPLU
 from fdnf.flows import base
 from fdnf.flows.base import StackFlow
@@ -14,6 +13,7 @@ from fdnf.flows.multiscale import MultiScale
 from fdnf.nets import mlp
 from fdnf.nets.conv import ConvBlock, check_dtype
 from fdnf.ops.entering import Ints, Made
+from fdnf.types import BlockKind
 
 
 class TabularGlow(StackFlow):
@@ -60,13 +60,17 @@ class TabularGlow(StackFlow):
     event_axes = ("dim",)
 
     def __post_init__(self):
-        self.transformer = transformers.of_coupling(self.transformer)
+        self.transformer = of_coupling(self.transformer)
         super().__post_init__()
 
     def _made_with(self, params: Any) -> Made | None:
         step = params["stack"]["step"]
         dim = step["parts_0"]["bias"].shape[-1]
         return Made((dim,), base.beside(step["parts_2"], dim // 2))
+
+    def block_kind(self) -> BlockKind:
+        """Blocks of an activation norm, a full linear map and a coupling."""
+        return BlockKind(self.steps, ("coupling", "half", "linear"))
 
     def _stack(self) -> Repeat:
         net = mlp.conditioner(
@@ -138,7 +142,7 @@ class Glow(MultiScale):
 
     def __post_init__(self):
         check_dtype("Glow", self.dtype)
-        made = transformers.of_coupling(self.transformer)
+        made = of_coupling(self.transformer)
         # A name stays one: what "affine" is, `floor` says.
         if not isinstance(self.transformer, str):
             self.transformer = made

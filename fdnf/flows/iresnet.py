@@ -11,7 +11,7 @@ from fdnf.flows.base import StackFlow
 from fdnf.flows.multiscale import MultiScale
 from fdnf.ops import conditions
 from fdnf.ops.entering import Ints, Made
-from fdnf.types import Decoding, Given
+from fdnf.types import BlockKind, Decoding, Given
 
 # Of `Residual`, but for its widths; flows hand them on.
 SETTINGS = (
@@ -103,6 +103,10 @@ class IResNet(StackFlow):
         step = params["stack"]["step"]
         dim = step["parts_0"]["bias"].shape[-1]
         return Made((dim,), _condition(step["parts_1"]))
+
+    def block_kind(self) -> BlockKind:
+        """Residual blocks, in no order."""
+        return BlockKind(self.steps, ("residual",))
 
     def _stack(self) -> Repeat:
         step = _step(self, tuple(self.hidden))

@@ -1,8 +1,11 @@
 """Masked autoregressive flow and its inverse."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array
 
 from fdnf.bijectors import transformers
@@ -14,7 +17,7 @@ from fdnf.bijectors.invertible_conv import LinearLU
 from fdnf.bijectors.transformers import Transformer
 from fdnf.flows.base import StackFlow
 from fdnf.ops.entering import Ints, Made
-from fdnf.types import Context, Events
+from fdnf.types import BlockKind, Context, Events, Variables
 
 MIXING = ("reverse", "lu")
 
@@ -50,6 +53,7 @@ class MAF(StackFlow):
         linear map.
       transformer: of each element: "affine", "additive", "spline", or a mapping with
         its settings, {"name": "spline", "bins": 16, "box": 5.0}; a `Transformer`.
+        {"name": "inverse", "of": ...} is another one's inverse.
       marginal: None, or one more transformer after each block, whose numbers a column
         has for itself: the form of a heavy tail for few weights, and for no time in
         the sequential direction.
@@ -87,6 +91,8 @@ class MAF(StackFlow):
     event_axes = ("dim",)
 
     def __post_init__(self):
+        if self._is_inverse_affine():
+            self.transformer = transformers.Inverse(transformers.Affine(self.bound))
         for name in ("transformer", "marginal"):
             if isinstance(getattr(self, name), Mapping):
                 setattr(self, name, transformers.make(getattr(self, name)))
@@ -116,6 +122,23 @@ class MAF(StackFlow):
         if self.transformer == "affine":
             return transformers.Affine(self.bound)
         return transformers.make(self.transformer)
+
+    def _is_inverse_affine(self) -> bool:
+        """Whether the transformer is called the inverse of one with `bound`."""
+        given = self.transformer
+        if given == "inverse":
+            return True
+        if not isinstance(given, Mapping) or given.get("name") != "inverse":
+            return False
+        return given.get("of", "affine") in ("affine", {"name": "affine"})
+
+    def block_kind(self) -> BlockKind:
+        """Blocks of the transformer, in alternating order, mixed or not."""
+        return BlockKind(self.steps, ("masked", self.mixing), self._of_block())
+
+    def _of_block(self) -> Transformer | None:
+        """Map of one element by a block's network, from the data's side."""
+        return self._transformer()
 
     def _masked(self) -> Bijector:
         transformer = self._transformer()
@@ -159,12 +182,91 @@ class IAF(MAF):
 
     `fdnf.fit(flow, x)` trains one. A condition, one row for each of x, follows x.
 
-    MAF with each block inverted, and nothing more.
+    MAF with each block inverted, and nothing more. `IAF.of(maf)` has a block for each
+    of the teacher's that can be its exact inverse, and `losses.guided` trains it block
+    by block.
 
     Reference: Kingma et al. (2016).
     """
 
     takes_statistics: ClassVar[bool] = False
+
+    @classmethod
+    def of(cls, maf: MAF, *, hidden: Ints | None = None, **attributes: Any) -> "IAF":
+        """A student with the blocks and orders of a teacher.
+
+        Its transformer is the inverse of the teacher's, so that block k of it can be
+        the exact inverse of the teacher's block k, and the raw numbers of both mean the
+        same. What the two share by construction, `taken_over` copies.
+
+        Args:
+          maf: the teacher.
+          hidden: widths of the student's networks; None for the teacher's.
+          **attributes: others of the student that are not the teacher's.
+
+        Raises:
+          ValueError: for another number of blocks, another mixing, or no MAF.
+        """
+        if not isinstance(maf, MAF) or isinstance(maf, IAF):
+            raise ValueError(
+                f"IAF.of({type(maf).__name__}): expected a MAF, whose blocks an IAF's "
+                "are the inverse of"
+            )
+        for name in ("steps", "mixing"):
+            own, given = getattr(maf, name), attributes.get(name)
+            if given not in (None, own):
+                raise ValueError(
+                    f"IAF.of(maf, {name}={given!r}): the teacher has {own!r}, and a "
+                    "student with other blocks cannot be its inverse block by block; "
+                    f"leave {name} out, or make it with IAF({name}={given!r}, ...) and "
+                    "train it by losses of its ends"
+                )
+        names = {field.name for field in dataclasses.fields(maf)} - {"parent", "name"}
+        taken = {name: getattr(maf, name) for name in names}
+        taken["transformer"] = transformers.inverse_of(maf._transformer())
+        if hidden is not None:
+            taken["hidden"] = hidden
+        return cls(**{**taken, **attributes})
+
+    def taken_over(
+        self, variables: Variables, teacher_variables: Variables
+    ) -> Variables:
+        """The student's variables with the teacher's where both are the same map.
+
+        That is all but the masked networks: linear maps, marginals, the embedding.
+
+        Args:
+          variables: the student's, as `init` gives them.
+          teacher_variables: those of the MAF that it was made `of`.
+
+        Raises:
+          ValueError: if the teacher has no such parameters.
+        """
+        own, other = variables["params"], teacher_variables["params"]
+        masked = f"parts_{self._masked_part}"
+
+        def shared(params: Any) -> dict[str, Any]:
+            step = params["stack"]["step"]
+            found = {name: part for name, part in step.items() if name != masked}
+            return {**found, "embedder": params.get("embedder", {})}
+
+        mine, theirs = shared(own), shared(other)
+        shapes = [jax.tree.map(jnp.shape, tree) for tree in (mine, theirs)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(
+                "IAF.taken_over: the student shares parameters of shapes "
+                f"{shapes[0]}, the teacher has {shapes[1]}; make the student with "
+                "IAF.of(teacher)"
+            )
+        embedder = theirs.pop("embedder")
+        step = {**own["stack"]["step"], **theirs}
+        params = {**own, "stack": {**own["stack"], "step": step}}
+        if embedder:
+            params["embedder"] = embedder
+        return {**variables, "params": params}
+
+    def _of_block(self) -> Transformer:
+        return transformers.inverse_of(self._transformer())
 
     def _masked(self) -> Bijector:
         return Invert(super()._masked())

@@ -2,11 +2,10 @@
 
 from typing import Any, ClassVar
 
-from fdnf.bijectors import transformers
 from fdnf.bijectors.actnorm import ActNorm
 from fdnf.bijectors.base import Bijector
 from fdnf.bijectors.combinators import Chain, Repeat, Reverse, Squeeze
-from fdnf.bijectors.coupling import Coupling
+from fdnf.bijectors.coupling import Coupling, of_coupling
 from fdnf.bijectors.invertible_conv import InvertibleConvPLU
 from fdnf.flows import base
 from fdnf.flows.base import StackFlow
@@ -14,6 +13,7 @@ from fdnf.flows.multiscale import MultiScale
 from fdnf.nets import mlp
 from fdnf.nets.conv import ConvResNet
 from fdnf.ops.entering import Ints, Made
+from fdnf.types import BlockKind
 
 PARTITIONS = ("alternating", "half")
 MIXINGS = ("none", "reverse", "lu")
@@ -85,7 +85,7 @@ class RealNVP(StackFlow):
                 "odd number of dimensions moves the same ones in every step; expected "
                 'partition="half", or mixing="none" or "lu"'
             )
-        self.transformer = transformers.of_coupling(self.transformer, log_scale="tanh")
+        self.transformer = of_coupling(self.transformer, log_scale="tanh")
         super().__post_init__()
 
     def _made_with(self, params: Any) -> Made | None:
@@ -94,6 +94,10 @@ class RealNVP(StackFlow):
         coupling = step["parts_2" if self.mixing == "lu" else "parts_1"]
         seen = dim if self.partition == "alternating" else dim // 2
         return Made((dim,), base.beside(coupling, seen))
+
+    def block_kind(self) -> BlockKind:
+        """Blocks of an activation norm and one or two couplings."""
+        return BlockKind(self.steps, ("coupling", self.partition, self.mixing))
 
     def _reverses(self) -> bool:
         return self.mixing == "reverse"
@@ -153,7 +157,7 @@ class MultiScaleRealNVP(MultiScale):
     embedding: Ints | None = None
 
     def __post_init__(self):
-        self.transformer = transformers.of_coupling(self.transformer, log_scale="tanh")
+        self.transformer = of_coupling(self.transformer, log_scale="tanh")
         super().__post_init__()
 
     def _count(self) -> int:

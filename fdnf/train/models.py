@@ -13,7 +13,7 @@ import numpy as np
 import optax
 from jaxtyping import Array
 
-from fdnf.bijectors import transformers
+from fdnf.bijectors import coupling, transformers
 from fdnf.data.tabular import DataError
 from fdnf.flows import build as flows
 from fdnf.flows import surgery
@@ -75,7 +75,7 @@ def _described(value: Any) -> Any:
         return [_described(item) for item in value]
     if not isinstance(value, transformers.Transformer):
         return value
-    known = [*transformers.TRANSFORMERS.items(), *transformers.COUPLED.items()]
+    known = [*transformers.TRANSFORMERS.items(), *coupling.COUPLED.items()]
     name = next(name for name, kind in known if type(value) is kind)
     fields = [field.name for field in dataclasses.fields(value)]
     return {"name": name, **{key: _described(getattr(value, key)) for key in fields}}

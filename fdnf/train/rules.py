@@ -14,7 +14,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from fdnf.bijectors import pixel_affine, residual, transformers
+from fdnf.bijectors import coupling, pixel_affine, residual, transformers
 from fdnf.data import build as datasets
 from fdnf.data import own_images, tables
 from fdnf.data.images import Images
@@ -202,7 +202,7 @@ _POSITIVE = number(above=0)
 _METHODS = one_of(autoregressive_inverse.METHODS)
 _PIXEL_METHODS = one_of(pixel_affine.METHODS)
 _TRANSFORMER = Rule(
-    f"one of {', '.join(transformers.COUPLED)}, or a mapping with one of them as name, "
+    f"one of {', '.join(coupling.COUPLED)}, or a mapping with one of them as name, "
     "and its settings",
     lambda value: not _not_made(transformers.make, value),
     lambda value: _not_made(transformers.make, value),

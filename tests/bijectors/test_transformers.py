@@ -280,7 +280,10 @@ def test_transformers_are_made_of_names_and_mappings():
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("splines", r"expected one of \['additive', 'affine', 'compose', 'spline'\]"),
+        (
+            "splines",
+            r"expected one of \['additive', 'affine', 'compose', 'inverse', 'spline'\]",
+        ),
         (None, "transformer is None: expected one of"),
         ({"bins": 8}, 'a mapping with one of them as "name"'),
         ({"name": "spline", "knots": 8}, "has no 'knots'; it has bins, box"),

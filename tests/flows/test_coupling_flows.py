@@ -11,7 +11,8 @@ from ml_collections import ConfigDict
 
 from fdnf.bijectors import transformers
 from fdnf.bijectors.actnorm import ActNorm
-from fdnf.bijectors.transformers import RationalQuadratic, Shift, ShiftScale
+from fdnf.bijectors.coupling import Shift, ShiftScale
+from fdnf.bijectors.transformers import RationalQuadratic
 from fdnf.flows import build
 from fdnf.flows.affine import Affine
 from fdnf.flows.glow import Glow, TabularGlow
