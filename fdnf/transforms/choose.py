@@ -21,6 +21,7 @@ GIVEN = {
     "asinh": ("centre", "scale"),
     "integer": ("step", "then", "low", "high"),
     "periodic": ("period", "low", "cut"),
+    "sparse": ("least", "gap"),
 }
 
 
@@ -36,8 +37,8 @@ def choose(
     """A column's map, fitted to its training rows.
 
     Chosen with care: whole numbers get noise; a logarithm, a box or asinh are taken
-    where the values plainly ask for them; everything else is standardised. `none` and
-    `periodic` are never chosen, only told.
+    where the values plainly ask for them; everything else is standardised. `none`,
+    `periodic` and `sparse` are never chosen, only told.
 
     Args:
       name: the column's.
@@ -49,7 +50,8 @@ def choose(
       **given: what is told of the kind, see `GIVEN`: `low` and `high` ends; `margin` of
         a box; `centre` and `scale` of asinh; the `step` of whole numbers, and what
         follows the noise on them, `then`; the `period`, the `low` end of its values (0)
-        and where it is `cut`.
+        and where it is `cut`; of a sparse column the `least` value that is not 0, and
+        the `gap` below it.
 
     Returns:
       The column, and one line that says what was chosen and why.
@@ -93,7 +95,7 @@ def _known(rows: Rows, kind: Any, given: dict[str, Any]) -> str:
             or not math.isfinite(value)
         ):
             raise rows.fault(f"{part}={value!r}; expected a number")
-        elif part in ("step", "scale", "period", "offset") and not value > 0:
+        elif part in ("step", "scale", "period", "offset", "least") and not value > 0:
             raise rows.fault(f"{part}={value!r}; expected a positive number")
     if not given.get("low", -math.inf) < given.get("high", math.inf):
         raise rows.fault(f"low={given['low']} is not below high={given['high']}")

@@ -3,14 +3,17 @@
 A column x in the user's units becomes y with mean about 0 and spread about 1:
 
     t = (x - origin) / unit          in float64; of a periodic column modulo its period
-    s = (t + u + shift) / width      u uniform on [0, 1) where x is whole, else 0
+    s = (t + u + shift) / width      u uniform on [0, 1) where x is whole, on
+                                     [0, 1 - gap) where a sparse x is 0, else 0
     w = s, log s, logit(margin + (1 - 2 margin) s) or asinh s
     y = (w - mean) / std
 
 All but the noise is done once, before training, in float64, so that a column of
 1e9 +- 1 keeps its digits. What is kept and fed to the step is float32: y, or t of
-whole numbers. Densities are those of x (x + u, a step of noise added, where x is
-whole): log p(x) = log p(y) + log |dy/dx|, in nats.
+whole numbers and of sparse ones. Densities are those of x (x + u, a step of noise
+added, where x is whole): log p(x) = log p(y) + log |dy/dx|, in nats. A sparse column,
+as of calorimeter cells, is 0 or at least its unit; its 0 has a probability and no
+density, of which the mean over the noise, log p(y) + log |dy/du|, is a lower bound.
 """
 
 import dataclasses
@@ -33,6 +36,7 @@ SHAPES = {
     "box": "box",
     "asinh": "asinh",
     "periodic": "box",
+    "sparse": "log",
 }
 KINDS = (*SHAPES, "integer")
 # What may follow the noise on whole numbers.
@@ -54,10 +58,12 @@ class Column:
       then: of whole numbers, what follows the noise, one of `THEN`; "" of others.
       origin: of t, in the user's units. Of a periodic column where it is cut.
       unit: of t, in the user's units. Of whole numbers their step, of a periodic
-        column the period.
-      shift: of s, in steps; whole numbers only.
+        column the period, of a sparse one its least value that is not 0.
+      shift: of s, in steps; whole numbers and sparse columns only.
       width: of s, in steps; whole numbers only.
       margin: kept from both ends of a box, as a fraction of it.
+      gap: of a sparse column, between the noise on 0 and the unit, as a fraction of it.
+        Samples that fall in between are 0.
       mean: of w.
       std: of w.
       low: least value of a sample, None for no bound.
@@ -73,6 +79,7 @@ class Column:
     shift: float = 0.0
     width: float = 1.0
     margin: float = 0.0
+    gap: float = 0.0
     mean: float = 0.0
     std: float = 1.0
     low: float | None = None
@@ -95,6 +102,15 @@ class Column:
                     f"column {self.name!r}: {part}={getattr(self, part)}; expected a"
                     " positive number"
                 )
+        if not 0 <= self.gap < 1:
+            raise ValueError(
+                f"column {self.name!r}: gap={self.gap}; expected from 0 to below 1"
+            )
+
+    @property
+    def noisy(self) -> bool:
+        """Whether noise is added in the step."""
+        return self.whole or self.kind == "sparse"
 
     @property
     def whole(self) -> bool:
@@ -143,6 +159,9 @@ class Column:
         if self.kind == "box":
             bad = (x < self.low) | (x > self.high)
             return bad, f"a value from {self.low:.10g} to {self.high:.10g}"
+        if self.kind == "sparse":
+            bad = (x != 0) & (x < self.unit * (1 - 1e-6))  # As float32 keeps it.
+            return bad, f"0, or a value of at least {self.unit:.10g}"
         if not self.whole:
             return bad, ""
         t = (x - self.origin) / self.unit
@@ -179,7 +198,7 @@ class Column:
     def store(self, x: Any) -> np.ndarray:
         """Values in the user's units as they are kept, in float64: y, or t."""
         t = self.steps(x)
-        if self.whole:
+        if self.noisy:
             return t
         return (self.to_line(t) - self.mean) / self.std
 
@@ -188,6 +207,9 @@ class Column:
         s = self.from_line(self.mean + self.std * y, xp)
         if self.whole:
             x = self.origin + self.unit * xp.floor(self.width * s - self.shift)
+        elif self.kind == "sparse":
+            t = s - self.shift
+            x = xp.where(t < 1, 0.0, self.unit * t)
         else:
             x = self.origin + self.unit * s
         if self.kind == "periodic":
@@ -226,8 +248,8 @@ class Columns:
 
     @property
     def noisy(self) -> int:
-        """How many columns are whole numbers, which get noise in the step."""
-        return len(self._of("whole", True))
+        """How many columns get noise in the step: whole numbers and sparse ones."""
+        return len(self._of("noisy", True))
 
     def supports(self, rows: Any) -> np.ndarray:
         """Whether each row can have a density: finite, in the bounds, whole.
@@ -283,7 +305,7 @@ class Columns:
         """Stored rows to the flow's data, in the step.
 
         Args:
-          key: of the noise on whole numbers; None where there are none.
+          key: of the noise; None where no column gets any.
           stored: as `store` gives them.
 
         Returns:
@@ -291,30 +313,34 @@ class Columns:
         """
         shape = (len(stored), self.noisy)
         if key is None and self.noisy:
-            raise ValueError("whole numbers get noise: give a key")
+            raise ValueError("whole numbers and sparse columns get noise: give a key")
         noise = jnp.zeros(shape) if key is None else jax.random.uniform(key, shape)
         return self.dequantise(noise, stored)
 
     def dequantise(
         self, noise: Float[Array | np.ndarray, "rows noisy"], stored: Stored
     ) -> tuple[Float[Array, "rows columns"], Float[Array, " rows"]]:
-        """As `encode`, given the noise: on [0, 1), a column for each whole one."""
+        """As `encode`, given the noise: on [0, 1), a column for each that gets some."""
         y = jnp.asarray(stored)
         if y.shape[1] != len(self):
             raise ValueError(f"{y.shape[1]} columns, expected {len(self)}")
         log_det = jnp.full(
             y.shape[:1], sum(c.log_factor for c in self.columns), y.dtype
         )
-        whole = self._of("whole", True)
+        noisy = self._of("noisy", True)
         for shape in ("linear", "log", "box", "asinh"):
             own = self._of("shape", shape)
-            drawn = [index for index in own if index in whole]
+            drawn = [index for index in own if index in noisy]
             if drawn:
-                columns = noise[:, np.asarray([whole.index(i) for i in drawn])]
+                t = y[:, np.asarray(drawn)]
+                columns = noise[:, np.asarray([noisy.index(i) for i in drawn])]
+                if any(self.columns[i].kind == "sparse" for i in drawn):
+                    columns, mass = self._on_zeros(t, columns, drawn)
+                    log_det += mass
                 # First what is exact, so that noise is not lost beside large numbers.
-                s = (
-                    y[:, np.asarray(drawn)] + self._vector("shift", drawn) + columns
-                ) / self._vector("width", drawn)
+                s = (t + self._vector("shift", drawn) + columns) / self._vector(
+                    "width", drawn
+                )
                 w = _to_line(shape, s, self._vector("margin", drawn), jnp)
                 w = (w - self._vector("mean", drawn)) / self._vector("std", drawn)
                 y = y.at[:, np.asarray(drawn)].set(w)
@@ -366,6 +392,14 @@ class Columns:
             return cls(tuple(Column(**column) for column in given["columns"]))
         except (KeyError, TypeError) as error:
             raise ValueError(f"no description of columns: {error}") from None
+
+    def _on_zeros(self, t: Any, noise: Any, drawn: list[int]) -> tuple[Array, Array]:
+        """Noise of sparse columns on zeros alone, and the log of how wide it is."""
+        sparse = np.asarray([self.columns[i].kind == "sparse" for i in drawn])
+        within = 1 - self._vector("gap", drawn)
+        zero, wide = sparse & (t <= 0), jnp.log(within * self._vector("unit", drawn))
+        mass = jnp.sum(jnp.where(zero, wide, 0), axis=1)
+        return jnp.where(sparse & ~zero, 0, within * noise), mass
 
     def _matrix(self, rows: Any) -> np.ndarray:
         rows = np.asarray(rows, np.float64)

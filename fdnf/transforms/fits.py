@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -212,6 +212,67 @@ def _sparsest(rows: Rows, period: float, low: float) -> float:
     return low + period * float(np.mod(middle / bins, 1.0))
 
 
+# Of a sparse column in units of its least value: what is added before the logarithm,
+# so that the noise on 0 is about as wide as what is above; the gap between the two, as
+# wide as the noise; and the least spread of its logarithm. A cell that is hardly ever
+# hit would be far out where it is.
+OFFSET, GAP, NARROWEST = 0.25, 0.5, 0.5
+
+
+def _sparse(
+    rows: Rows, least: float | None = None, gap: float = GAP
+) -> tuple[Column, str]:
+    above = rows.x[rows.x > 0]
+    if not len(above) or (rows.x < 0).any():
+        raise rows.fault(
+            f"sparse needs zeros and values above: they go from {rows.ends[0]:.6g} to"
+            f" {rows.ends[1]:.6g}"
+        )
+    # With room for rows that are not here.
+    least = 0.5 * float(above.min()) if least is None else least
+    if not 0 <= gap < 1:
+        raise rows.fault(f"gap={gap!r}; expected from 0 to below 1")
+    if (below := int((above < least * (1 - 1e-6)).sum())) > 0:
+        raise rows.fault(
+            f"{below:,} rows are between 0 and least={least:.6g}: set them to 0, or"
+            " give a smaller `least`"
+        )
+    (column,) = sparse((rows.name,), rows.x[:, None], least, gap, rows.weights)
+    share = float(rows.weights @ (rows.x == 0))
+    return column, f"0 in {share:.0%} of the rows, else from {least:.3g} up"
+
+
+def sparse(
+    names: Sequence[str],
+    values: np.ndarray,
+    least: float,
+    gap: float = GAP,
+    weights: np.ndarray | None = None,
+) -> tuple[Column, ...]:
+    """Columns that are 0 or at least `least`, as the cells of a calorimeter.
+
+    Args:
+      names: of the columns.
+      values: training rows, `[rows, columns]`.
+      least: the least value that is not 0, in the user's units.
+      gap: below it, as a fraction of it, see `Column`.
+      weights: of the rows, of sum 1; None for equal ones.
+
+    Returns:
+      The columns; one that is always 0 in these rows has its place too.
+    """
+    found, rng = [], np.random.default_rng(0)
+    even = np.full(len(values), 1 / len(values)) if weights is None else weights
+    for name, x in zip(names, np.asarray(values).T, strict=True):
+        column = Column(name, "sparse", unit=least, shift=OFFSET, gap=gap)
+        t = column.steps(x)
+        t = np.where(t > 0, t, (1 - gap) * rng.random(len(t)))
+        mean, std = of_rows.moments(column.to_line(t + column.shift), even)
+        std = max(std, NARROWEST)
+        found.append(dataclasses.replace(column, mean=mean, std=std))
+    return tuple(found)
+
+
 FITS: dict[str, Callable[..., tuple[Column, str]]] = {
     "none": _none,
     "standardise": _standardise,
@@ -220,4 +281,5 @@ FITS: dict[str, Callable[..., tuple[Column, str]]] = {
     "asinh": _asinh,
     "integer": _integer,
     "periodic": _periodic,
+    "sparse": _sparse,
 }

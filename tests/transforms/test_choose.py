@@ -112,6 +112,9 @@ def test_ends_that_are_told_are_kept():
     assert column.decode(np.linspace(-9, 9, 50)).min() >= -12
     column, _ = choose("a", x, None, "asinh", centre=3, scale=2)
     assert (column.origin, column.unit) == (3, 2)
+    column, reason = choose("a", np.maximum(x - 15, 0), None, "sparse", least=1e-6)
+    assert (column.unit, column.gap) == (1e-6, 0.5)
+    assert "0 in " in reason
 
 
 GOOD = DRAW.normal(size=50)
@@ -175,6 +178,12 @@ INFINITE = np.where(np.arange(50) == 7, np.inf, GOOD)
         (GOOD, {"kind": "periodic", "period": -1}, "period=-1; expected a positive"),
         (GOOD, {"kind": "integer", "then": "cube"}, "then='cube'; known: standardise"),
         (GOOD, {"low": 3}, "low given without a kind"),
+        (GOOD, {"kind": "sparse"}, "sparse needs zeros and values above: they go from"),
+        (
+            np.array([0, 1, 2.0]),
+            {"kind": "sparse", "least": 1.5},
+            "1 rows are between 0 and least=1.5",
+        ),
     ],
 )
 def test_wrong_columns_are_named(x, told, said):

@@ -218,8 +218,8 @@ def _stored(columns: Any, x: Any) -> Any:
         t = (x[:, i] - column.origin) / column.unit
         if column.kind == "periodic":
             t -= jnp.floor(t)
-        if column.whole:
-            found.append(jnp.round(t))
+        if column.noisy:
+            found.append(jnp.round(t) if column.whole else t)
         else:
             found.append((column.to_line(t, jnp) - column.mean) / column.std)
     return jnp.stack(found, axis=1)
