@@ -1,5 +1,6 @@
 from . import (
     c2st as c2st,
+    columns as columns,
     griffin_lim as griffin_lim,
     importance as importance,
     kid as kid,
