@@ -245,7 +245,7 @@ def smoke(config: ConfigDict) -> ConfigDict:
         {"name": "synthetic", "args": {"dim": 6, "rows": 2000, "seed": 0}}
     )
     few_steps(config, batch_size=64, init_rows=256)
-    config.eval.update(batch_size=512, samples=500, time_batch=64)
+    config.eval.update(batch_size=512, samples=500, time_batch=64, time_batches=())
     config.study.runs = 2
     return config
 
@@ -261,6 +261,7 @@ def smoke_images(config: ConfigDict, channels: int = 1) -> ConfigDict:
         batch_size=64,
         samples=64,
         time_batch=8,
+        time_batches=(),
         interpolations=32,
         extractors=("classifier",),
     )

@@ -76,6 +76,6 @@ def _flow(model: str, role: str, smoke: bool) -> ConfigDict:
     config.train.early_stop = 10
     if smoke:
         common.few_steps(config, batch_size=64, init_rows=256)
-        config.eval.update(batch_size=512, samples=500, time_batch=64)
+        config.eval.update(batch_size=512, samples=500, time_batch=64, time_batches=())
         config.study.runs = 2
     return config

@@ -290,14 +290,18 @@ OTHERS = {
 _BATCH = Key(whole(1, ROWS), "rows a call when densities are taken", 8192)
 _TIME_BATCH = Key(whole(1, ROWS), "rows of the batch whose time is taken", 1024)
 _TIME_REPEATS = Key(whole(0, 10**6), "timed calls, 0 for no times", 20)
-_EXPORT = _spare(
-    several(whole(1, 2**24), least=0),
-    "of what an exported sampler makes, () as trained on",
-    (),
-)
-_DENSITY_ROWS = _spare(
-    optional(whole(0)), "rows whose density a slow student takes, None for all"
-)
+_SIZES = several(whole(1, ROWS), least=0)
+_EXPORT = _spare(_SIZES, "of what an exported sampler makes, () as trained on", ())
+# Of samplers held against a teacher: rows told from its own, sizes of batches timed.
+_HELD = {
+    "eval.density_rows": _spare(
+        optional(whole(0)), "rows whose density a slow student takes, None for all"
+    ),
+    "eval.judged_rows": _spare(optional(whole(0)), "None: 5,000, of images 2,000"),
+    "eval.weighed_rows": _spare(whole(0), "draws that are weighed, 0: samples", 0),
+    "eval.time_batches": _spare(optional(_SIZES), "None: 1, 100, of vectors 10,000"),
+    "eval.export_shape": _EXPORT,
+}
 _BIT_NOISE = number(0, 2**15)
 
 # By kind of data: those of `data` and `eval` that belong to it.
@@ -307,8 +311,7 @@ KINDS: dict[str, dict[str, Key]] = {
         "eval.samples": Key(whole(2), "drawn to judge sample quality", 10_000),
         "eval.temperature": Key(_FROM_ZERO, "of their latents", 1.0),
         "eval.time_batch": _TIME_BATCH,
-        "eval.density_rows": _DENSITY_ROWS,
-        "eval.export_shape": _EXPORT,
+        **_HELD,
     },
     "images": {
         "data.n_bits": _spare(whole(1, 8), "bits kept of each grey level", 8),
@@ -341,8 +344,7 @@ KINDS: dict[str, dict[str, Key]] = {
         "eval.interpolations": Key(
             whole(0), "images interpolated in latent space, 0 for none", 1000
         ),
-        "eval.density_rows": _DENSITY_ROWS,
-        "eval.export_shape": _EXPORT,
+        **_HELD,
     },
     "super_resolution": {
         "data.flip": _spare(yes_no(), "mirror training windows", False),
@@ -410,7 +412,6 @@ KINDS: dict[str, dict[str, Key]] = {
         "eval.export_shape": _EXPORT,
     },
 }
-
 
 TITLES = {
     "all": GENERAL,

@@ -54,7 +54,7 @@ def trained(runs, method, seed=0):
     config = common.tabular()
     config.seed, config.runs = seed, len(runs)
     config.loss.method = method
-    config.eval.update(samples=400, batch_size=200, time_batch=20)
+    config.eval.update(samples=400, batch_size=200, time_batch=20, time_batches=())
     config.model.name = "affine"
     stacked = [variables(*run)["params"] for run in runs]
     params = {k: np.stack([run[k] for run in stacked]) for k in stacked[0]}

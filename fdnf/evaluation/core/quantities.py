@@ -102,6 +102,31 @@ _C2ST = (
     "of, 0.5 cannot tell, 1 always can; against the teacher's samples, and against "
     "held-out data."
 )
+_AUC = (
+    "AUC: how often that network's logit of a row of the second sample is above that "
+    "of one of the first, 0.5 cannot tell, 1 always can."
+)
+_ESS = (
+    "ESS/N: effective share of draws weighed by p_T / q, (mean w)² / mean w²; 1 for a "
+    "student that equals its teacher. Draws cannot tell of what the student lacks, so "
+    "that it may be too high."
+)
+_KHAT = (
+    "k-hat: shape of the generalised Pareto distribution of the largest weights "
+    "(Vehtari et al. 2024); below 0.5 their variance is finite, from 0.7 on averages "
+    "with them are not to be trusted."
+)
+_TAIL = (
+    "Worst tail: how many times as often samples are there as the teacher's, or the "
+    "other way round, in that tail of all columns, or of log p_T, in which it is most; "
+    "a tail is beyond 25 of the teacher's own rows (or 1 in 10,000)."
+)
+_SPREAD = (
+    "Spread given a condition: standard deviation of draws for one condition over "
+    "that of the teacher's for it, median over conditions and columns; the worst "
+    "condition is that whose median over columns is farthest from 1, the worst column "
+    "likewise. Near 0 is a student that has collapsed."
+)
 _REVERSE = (
     "Reverse KL: E[log q - log p_T] over the student's samples, what kl minimises; "
     "small also where the student has but a part of the teacher. At least 0."
@@ -127,6 +152,12 @@ QUANTITIES: dict[str, Quantity] = {
     "reverse_kl": Quantity("Reverse KL", "nats", digits=2, legend=_REVERSE),
     "forward_kl": Quantity("Forward KL", "nats", digits=2, legend=_FORWARD),
     "data_log_prob": Quantity("log q of held-out data", "nats", 1, 2),
+    "auc": Quantity("AUC", digits=3, legend=_AUC),
+    "ess_share": Quantity("ESS/N", "", 1, 3, _ESS),
+    "khat": Quantity("Pareto k-hat", digits=2, legend=_KHAT),
+    "largest_weight": Quantity("Largest share of a weight", digits=3),
+    "tail": Quantity("Worst tail", digits=2, legend=_TAIL),
+    "spread_ratio": Quantity("Spread ratio", better=0, digits=3, legend=_SPREAD),
     # Of samples of images, over features.
     "fid": Quantity("FID", legend=_FRECHET),
     "fd": Quantity("FD", legend=_NOT_FID),
@@ -167,6 +198,8 @@ QUANTITIES: dict[str, Quantity] = {
     "density_ms": Quantity("Density", "ms"),
     "sampling_ms": Quantity("Sampling", "ms"),
     "naive_ms": Quantity("Sampling, one pass a dimension", "ms"),
+    "batch_ms": Quantity("Sampling in a batch", "ms"),
+    "batch_naive_ms": Quantity("Sampling in a batch, one pass a dimension", "ms"),
     "density_mib": Quantity("Density", "MiB", digits=1),
     "sampling_mib": Quantity("Sampling", "MiB", digits=1),
     "upscaling_ms": Quantity("Time", "ms"),
@@ -203,7 +236,8 @@ def place(given: str) -> tuple:
     Interpolations stand last.
     """
     temperatures = [-float(t) for t in re.findall(r"(?<=[t-])[\d.]+", given)]
-    return given.startswith(INTERPOLATION), given != "", temperatures, given
+    numbers = methods.by_number(given)
+    return given.startswith(INTERPOLATION), given != "", temperatures, numbers
 
 
 def short(features: Iterable[str]) -> dict[str, str]:

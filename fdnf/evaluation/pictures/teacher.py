@@ -16,6 +16,7 @@ from fdnf.evaluation.models import sampler as samplers
 from fdnf.evaluation.models.sampler import Sampler
 from fdnf.evaluation.pictures import grids, images, plotting
 from fdnf.flows.base import FlowModule
+from fdnf.metrics import importance
 from fdnf.train.teachers import Trained
 
 # Images a side of a panel, panels of a line, images of a line of reconstructions.
@@ -217,6 +218,60 @@ def histograms(
     return pathlib.Path(path)
 
 
+def weights(
+    log_weights: Mapping[str, np.ndarray],
+    path: str | pathlib.Path,
+    *,
+    title: str = "",
+) -> pathlib.Path:
+    """Draws one panel a method: log p_T - log q of its draws, and where all would be 0.
+
+    A draw at the right is one that the student makes too seldom, at the left too often.
+    Draws beyond the axis are counted in the panel.
+
+    Args:
+        log_weights: method to `[draws]`, in nats.
+        path: where to write.
+        title: above the panels.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: no method.
+    """
+    if not log_weights:
+        raise ValueError("no log weights: expected those of one method at least")
+    known = [np.asarray(v, np.float64) for v in log_weights.values()]
+    finite = [v[np.isfinite(v)] for v in known]
+    ends = [np.quantile(v, [0.01, 0.999]) for v in finite if len(v)] or [(-1.0, 1.0)]
+    low, high = min(end[0] for end in ends), max(end[1] for end in ends)
+    # One bad student is not to make spikes of the others, nor rounding an axis.
+    reach = max(min(max(-low, high), 4 * min(max(-a, b) for a, b in ends)), 0.1)
+    edges = np.linspace(-1.05 * reach, 1.05 * reach, 2 * BINS + 1)
+    colors = plotting.colors([TEACHER, *log_weights])
+    with plotting.saved(path, 7.2, 0.8 + 1.25 * len(known)) as figure:
+        grid = figure.subplots(len(known), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, method, values in zip(grid, log_weights, known, strict=True):
+            found = importance.of(values)
+            axes.axvline(0.0, color=colors[TEACHER], linestyle="--", lw=1)
+            axes.stairs(_share(values, edges), edges, fill=True, color=colors[method])
+            told = f": ESS/N {found.ess_share:.3g}, k-hat {found.khat:.2f}"
+            told += _beyond(values, edges[0], edges[-1])
+            axes.set_title(methods.label(method) + told, color=colors[method])
+            axes.set_yticks([])
+            axes.set_ylim(bottom=0)
+            axes.grid(visible=False, axis="y")
+        grid[-1].set_xlim(edges[0], edges[-1])
+        grid[-1].set_xlabel(
+            "log weight, log p_T - log q (nats)\n"
+            "dashed: where all draws of a perfect student are"
+        )
+        if title:
+            figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
+    return pathlib.Path(path)
+
+
 def _ends(own: np.ndarray, shown: Mapping[str, np.ndarray]) -> tuple[float, float]:
     """Ends of the axis: where the teacher's samples are, and the others if near."""
     finite = own[np.isfinite(own)]
@@ -245,9 +300,13 @@ def _median(values: np.ndarray) -> float:
 
 def _aside(values: np.ndarray, middle: float, low: float, high: float) -> str:
     """What the panel does not show, and the median."""
+    told = f"median {middle:,.1f}" if abs(middle) < 1e5 else f"median {middle:.1e}"
+    return f": {told}{_beyond(values, low, high)}"
+
+
+def _beyond(values: np.ndarray, low: float, high: float) -> str:
     below = 100 * float(np.mean(~(values >= low)))
     above = 100 * float(np.mean(values > high))
-    told = [f"median {middle:,.1f}" if abs(middle) < 1e5 else f"median {middle:.1e}"]
-    told += [f"{below:.1f} % below the axis"] if below >= 0.05 else []
-    told += [f"{above:.1f} % above it"] if above >= 0.05 else []
-    return ": " + ", ".join(told)
+    told = [f", {below:.1f} % below the axis"] if below >= 0.05 else []
+    told += [f", {above:.1f} % above it"] if above >= 0.05 else []
+    return "".join(told)

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -24,8 +24,8 @@ ALONE = "flow_alone"
 # How each flow inverts itself by evaluating its whole network once a dimension.
 NAIVE = ((MAF, "passes"), (PixelCNN, "naive"))
 TEST = 2  # The split.
-# Seconds that one naive batch may take, as foreseen.
-LONGEST = 5.0
+# Seconds that one slow batch may take, as foreseen, and all its repetitions.
+LONGEST, TOGETHER = 5.0, 10.0
 
 
 def scores(context: Context) -> Iterator[Score]:
@@ -82,7 +82,14 @@ def measure(
     yield from taken("sampling", samplers.decode_batch, decoder, z)
 
 
-def timed(metric: str, rows: int, function: Any, *args: Any, given: str = "") -> Score:
+def timed(
+    metric: str,
+    rows: int,
+    function: Any,
+    *args: Any,
+    given: str = "",
+    limit_s: float = timing.PATIENCE,
+) -> Score:
     """Time of a call in ms, median and tenth and ninetieth percentile.
 
     Args:
@@ -91,8 +98,10 @@ def timed(metric: str, rows: int, function: Any, *args: Any, given: str = "") ->
         function: jitted or compiled; see `timing.measure`.
         *args: its arguments.
         given: of the score.
+        limit_s: seconds after which few calls are made.
     """
-    median, low, high = timing.measure(function, *jax.device_put(args)).in_ms()
+    taken = timing.measure(function, *jax.device_put(args), limit_s=limit_s)
+    median, low, high = taken.in_ms()
     return Score(metric, median, given=given, n=rows, low=low, high=high)
 
 
@@ -133,26 +142,85 @@ def alone(
         by_dimension: whether naive sampling is timed as well, of a model that has a
             density; of as many rows of the batch as take five seconds.
     """
-    noise, given_rows = jax.random.key(0), () if cond is None else (cond,)
-
-    # The programs that the scores run as well: of a deep network each takes long to
-    # compile.
-    def sampling(flow: Any, rows: int, metric: str, given: str = "") -> Score:
-        decode = functools.partial(samplers.weigh_batch, flow)
-        z = model.draw(noise, (rows, *x.shape[1:]))
-        of_rows = (model.variables, z, *(c[:rows] for c in given_rows))
-        return timed(metric, rows, decode, *of_rows, given=given)
-
-    yield sampling(model.flow, len(x), "sampling_ms", ALONE)
+    yield _sampling(model, model.flow, x, cond, len(x), "sampling_ms", ALONE)
     if not (density and model.dense):
         return
+    given_rows = () if cond is None else (cond,)
     weigh = functools.partial(samplers.log_prob_batch, model.flow, samplers.AS_IT_IS)
-    of_rows = (model.variables, noise, x, *given_rows)
+    of_rows = (model.variables, jax.random.key(0), x, *given_rows)
     taken = timed("density_ms", len(x), weigh, *of_rows, given=ALONE)
     yield taken
     slow = naive(model.flow) if by_dimension else None
     if slow is not None:
-        # One pass is one density.
-        foreseen = 1e-3 * taken.value * math.prod(x.shape[1:])
-        rows = max(1, int(len(x) * min(1.0, LONGEST / foreseen)))
-        yield sampling(slow, rows, "naive_ms")
+        rows = _bearable(taken, len(x), math.prod(x.shape[1:]))
+        yield _sampling(model, slow, x, cond, rows, "naive_ms")
+
+
+def of_batches(
+    model: Sampler,
+    x: np.ndarray,
+    cond: np.ndarray | None,
+    sizes: Sequence[int],
+    *,
+    density: bool = True,
+    by_dimension: bool = False,
+) -> Iterator[Score]:
+    """As `alone`, and the time of sampling in batches of several sizes.
+
+    The scores of these, "batch_ms" and "batch_naive_ms", are given the size. Of a batch
+    that is foreseen to take longer than five seconds as many rows are timed as do not,
+    which its `n` says.
+
+    Args:
+        model: see `alone`.
+        x: likewise.
+        cond: likewise.
+        sizes: rows of each batch.
+        density: see `alone`.
+        by_dimension: likewise.
+    """
+    known = {}
+    for taken in alone(model, x, cond, density=density, by_dimension=by_dimension):
+        known[taken.metric] = taken
+        yield taken
+    slow = naive(model.flow) if "naive_ms" in known else None
+    for size in sizes:
+        given = str(size)
+        rows = _bearable(known["sampling_ms"], size)
+        yield _sampling(model, model.flow, x, cond, rows, "batch_ms", given, TOGETHER)
+        if slow is not None:
+            rows = _bearable(known["naive_ms"], size)
+            metric = "batch_naive_ms"
+            yield _sampling(model, slow, x, cond, rows, metric, given, TOGETHER)
+
+
+def _bearable(taken: Score, size: int, passes: int = 1) -> int:
+    """Rows of a batch that are foreseen to take five seconds, `size` at the most.
+
+    Args:
+        taken: the time of one pass of as many rows as it says.
+        size: rows that are asked for.
+        passes: of each row.
+    """
+    foreseen = 1e-3 * taken.value * passes * size / (taken.n or 1)
+    return size if foreseen <= LONGEST else max(1, int(size * LONGEST / foreseen))
+
+
+def _sampling(
+    model: Sampler,
+    flow: Any,
+    x: np.ndarray,
+    cond: np.ndarray | None,
+    rows: int,
+    metric: str,
+    given: str = "",
+    limit_s: float = timing.PATIENCE,
+) -> Score:
+    """Time in which a flow with a model's variables draws rows like those of `x`."""
+    # The programs that the scores run as well: of a deep network each takes long to
+    # compile.
+    decode = functools.partial(samplers.weigh_batch, flow)
+    z = model.draw(jax.random.key(0), (rows, *x.shape[1:]))
+    beside = () if cond is None else (cond[np.arange(rows) % len(cond)],)
+    of_rows = (model.variables, z, *beside)
+    return timed(metric, rows, decode, *of_rows, given=given, limit_s=limit_s)

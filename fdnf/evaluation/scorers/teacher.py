@@ -8,22 +8,23 @@ that the samples are independent; students of one teacher get the same latents, 
 their differences are theirs.
 """
 
-import dataclasses
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from fdnf.data.images import Images
-from fdnf.data.tabular import Tabular
 from fdnf.evaluation.core.scores import Result, Score
 from fdnf.evaluation.models import sampler as samplers
+from fdnf.evaluation.models import timing
 from fdnf.evaluation.models.sampler import Sampler
 from fdnf.evaluation.scorers import cost
+from fdnf.evaluation.scorers import reference as references
 from fdnf.evaluation.scorers.context import Context, Evaluation
-from fdnf.metrics import c2st, two_sample
+from fdnf.evaluation.scorers.reference import PAIRS, Reference
+from fdnf.metrics import c2st, columns, importance, two_sample
 from fdnf.train import process, teachers, transfer
 from fdnf.train.teachers import Trained
 
@@ -31,113 +32,28 @@ from fdnf.train.teachers import Trained
 TEACHER, HELD_OUT = "teacher", "test"
 # Beside a mean over rows, and beside the statistic of a test.
 MEDIAN, LEFT_OUT, P_VALUE = "median", "left_out", "p"
-# Streams of the key: the teacher's samples, and all that are compared with them.
-_OWN, _OTHERS = 0, 1
+# Of the divergence of single rows, the quantile that few are beyond.
+FAR, FAR_SHARE = "q99.9", 0.999
+# Of tails: of log p_T, and of the columns. Of spreads given conditions.
+LOG_PROB, COLUMNS = "log_prob", "columns"
+CONDITION, COLUMN = "condition", "column"
 _TRAIN, _TEST = 0, 2  # Splits.
-# Rows of a sample of which all pairs are taken.
-PAIRS = 2500
 # A network that is to tell fewer rows apart learns nothing.
 FEWEST = 50
-# A sample is exploded beyond this multiple of the largest |x| of the training rows.
-REACH = 3.0
-# Rows that a classifier tells apart, and images whose density an inverse
-# autoregressive student gives value by value, unless `eval.density_rows` says more.
-JUDGED, JUDGED_IMAGES, DENSITY_IMAGES = 5_000, 2_000, 250
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """How much of each part is done.
-
-    Attributes:
-        samples: drawn of the teacher, and of each student.
-        density: rows at which a student's density is taken, the teacher's samples for
-            the forward KL and held-out rows: an inverse autoregressive student inverts
-            itself for it. 0 for none.
-        judged: rows of each sample given to C2ST, sliced Wasserstein and MMD; 0 for
-            none.
-        batch_size: rows at once.
-        reach: largest |x| of a sample that is not exploded.
-        time_batch: rows of the batch whose time is taken; 0 for none.
-    """
-
-    samples: int = 10_000
-    density: int = 10_000
-    judged: int = 5_000
-    batch_size: int = 1_000
-    reach: float = math.inf
-    time_batch: int = 1_000
-
-    def __post_init__(self) -> None:
-        if min(self.samples, self.batch_size) < 2:
-            raise ValueError(
-                f"samples={self.samples}, batch_size={self.batch_size}: expected at "
-                "least 2 each"
-            )
-        if min(self.density, self.judged, self.time_batch) < 0 or not self.reach > 0:
-            raise ValueError(
-                f"density={self.density}, judged={self.judged}, time_batch="
-                f"{self.time_batch}, reach={self.reach}: expected 0 (for none) or "
-                "more, and a positive reach"
-            )
-
-
-def settings_of(teacher: Trained, data: Tabular | Images, evaluation: Any) -> Settings:
-    """The settings that follow from an `eval` section.
-
-    Args:
-        teacher: whose data reach as far as its preprocessing says.
-        data: what it was trained on.
-        evaluation: read are `samples`, `batch_size`, `time_batch` and `density_rows`.
-    """
-    images = isinstance(data, Images)
-    density = evaluation.get("density_rows", DENSITY_IMAGES if images else None)
-    reach = teacher.preprocess.reach(data.train)
-    return Settings(
-        samples=evaluation.samples,
-        density=evaluation.samples if density is None else density,
-        judged=min(evaluation.samples, JUDGED_IMAGES if images else JUDGED),
-        # Of images one size, so that scores and times share programs.
-        batch_size=evaluation.time_batch if images else evaluation.batch_size,
-        reach=REACH * reach if reach else math.inf,
-        time_batch=evaluation.time_batch,
-    )
-
-
-class Reference(NamedTuple):
-    """What all students of one run of a teacher are held against.
-
-    Attributes:
-        teacher: the teacher.
-        samples: `[rows, *event]`, its samples.
-        log_prob: `[rows]`, its own density of them, in nats.
-        held_out: `[rows, *event]`, data that nobody was trained on.
-        bandwidth: of the MMD, the same for all.
-        seed: of all that is drawn.
-        settings: how much is done.
-        cond: `[rows, ...]`, what the teacher's samples are drawn given, as the flow
-            takes it; None for a flow that takes none.
-        held_out_cond: `[rows, ...]`, likewise of the held-out rows.
-        others_cond: `[rows, ...]`, likewise of what is held against the teacher.
-    """
-
-    teacher: Sampler
-    samples: np.ndarray
-    log_prob: np.ndarray
-    held_out: np.ndarray
-    bandwidth: float
-    seed: int
-    settings: Settings
-    cond: np.ndarray | None = None
-    held_out_cond: np.ndarray | None = None
-    others_cond: np.ndarray | None = None
 
 
 class Scored(NamedTuple):
-    """Scores, and the log densities under the teacher that a picture shows."""
+    """Scores, and what pictures show.
+
+    Attributes:
+        scores: of a model, or of rows.
+        teacher_log_prob: `[rows]`, log densities of samples under the teacher.
+        log_weights: `[draws]`, log p_T - log q of a model's draws; None without q.
+    """
 
     scores: list[Score]
     teacher_log_prob: np.ndarray
+    log_weights: np.ndarray | None = None
 
 
 def scores(context: Context) -> Iterator[Score]:
@@ -160,21 +76,25 @@ def scores(context: Context) -> Iterator[Score]:
             context.trained.runs,
             context.trained.preprocess,
         )
-    settings = settings_of(teacher, context.data, context.section)
+    settings = references.settings_of(teacher, context.data, context.section)
     model = samplers.of(context.trained, context.run, settings.batch_size, fold=False)
     if context.run == 0 and settings.time_batch:
         timed = samplers.rows_of(teacher, context.data, _TEST, settings.time_batch, 0)
         dense = settings.density > 0
         yield from context.whole.once(
             ("times", model.flow),
-            lambda: list(cost.alone(model, *timed, density=dense)),
+            lambda: list(
+                cost.of_batches(model, *timed, settings.batches, density=dense)
+            ),
         )
     against = _reference(
         context.whole, teacher, 0 if teacher.runs == 1 else context.run
     )
     found = of_student(against, model)
-    # The picture is of first runs.
+    # The pictures are of first runs.
     pictured(context.whole).setdefault(context.method, found.teacher_log_prob)
+    if found.log_weights is not None:
+        weighed(context.whole).setdefault(context.method, found.log_weights)
     yield from found.scores
 
 
@@ -186,14 +106,15 @@ def floors(whole: Evaluation) -> Iterator[Result]:
     teacher = held_against(whole)
     if teacher is None:
         return
-    settings = settings_of(teacher, whole.data, whole.section)
+    settings = references.settings_of(teacher, whole.data, whole.section)
     kind = "images" if isinstance(whole.data, Images) else "vectors"
     for run in range(teacher.runs):
         seed, taken = teacher.config.seed + run, []
         if run == 0 and settings.time_batch:
             timed = samplers.rows_of(teacher, whole.data, _TEST, settings.time_batch, 0)
             model = samplers.of(teacher, 0, settings.batch_size, fold=False)
-            taken = list(cost.alone(model, *timed, by_dimension=True))
+            sizes = settings.batches
+            taken = list(cost.of_batches(model, *timed, sizes, by_dimension=True))
         against = _reference(whole, teacher, run)
         known = samplers.rows_of(teacher, whole.data, _TRAIN, settings.samples, seed)
         for method, found in (
@@ -201,7 +122,12 @@ def floors(whole: Evaluation) -> Iterator[Result]:
             ("training", of_rows(against, *known)),
         ):
             pictured(whole).setdefault(method, found.teacher_log_prob)
-            yield whole.baseline(method, (*found.scores, *taken), kind=kind, seed=seed)
+            facts = {}
+            if method == "teacher_again":
+                variables = teachers.run_of(teacher, run)[1]
+                facts["parameters"] = timing.parameter_count(variables)
+            told = {"kind": kind, "seed": seed, "facts": facts}
+            yield whole.baseline(method, (*found.scores, *taken), **told)
             taken = []
         process.release_programs()
 
@@ -217,53 +143,13 @@ def pictured(whole: Evaluation) -> dict[str, np.ndarray]:
     return whole.once("teacher_log_prob", dict)
 
 
+def weighed(whole: Evaluation) -> dict[str, np.ndarray]:
+    """Method to the log weights of its draws, likewise."""
+    return whole.once("log_weights", dict)
+
+
 def _learns(trained: Trained) -> bool:
     return trained.config.loss.method in transfer.METHODS
-
-
-def reference(
-    teacher: Sampler,
-    held_out: np.ndarray,
-    settings: Settings,
-    seed: int = 0,
-    held_out_cond: np.ndarray | None = None,
-) -> Reference:
-    """Draws the teacher's samples.
-
-    Args:
-        teacher: it decodes and encodes.
-        held_out: `[rows, *event]`, in the flow's own space.
-        settings: how many.
-        seed: of everything drawn.
-        held_out_cond: `[rows, ...]`, their conditions, which samples are drawn given
-            too, in turn. What is held against the teacher begins in their middle, and
-            no more than half of them are judged: a condition that is there twice would
-            tell a classifier, or mislead it.
-
-    Raises:
-        ValueError: the teacher has no density.
-    """
-    if not teacher.dense:
-        raise ValueError(
-            f"the teacher {type(teacher.flow).__name__} has no encode: students are "
-            "judged by its density, so give a flow"
-        )
-    key = jax.random.fold_in(jax.random.key(seed), _OWN)
-    shape, cond, others = (settings.samples, *held_out.shape[1:]), None, None
-    if held_out_cond is not None:
-        half, turn = len(held_out_cond) // 2, np.arange(settings.samples)
-        cond = held_out_cond[turn % len(held_out_cond)]
-        others = held_out_cond[(turn + half) % len(held_out_cond)]
-        judged = min(settings.judged, half)
-        settings = dataclasses.replace(settings, judged=judged)
-    samples, _ = teacher.weighed(key, shape, cond)
-    bandwidth = math.nan
-    kept = _flat(samples, cond)[~exploded(samples, settings)]
-    if settings.judged and len(kept) > 1:
-        bandwidth = two_sample.median_distance(kept, kept)
-    own = teacher.log_prob(samples, cond)
-    drawn = Reference(teacher, samples, own, held_out, bandwidth, seed, settings)
-    return drawn._replace(cond=cond, held_out_cond=held_out_cond, others_cond=others)
 
 
 def of_student(against: Reference, student: Sampler) -> Scored:
@@ -285,16 +171,18 @@ def of_student(against: Reference, student: Sampler) -> Scored:
     """
     settings = against.settings
     x, own = _drawn(against, student)
-    found = of_rows(against, x, against.others_cond)
+    found = _of_draws(against, student, x, own)
     if own is None:
         return found
     gap = own - found.teacher_log_prob
     found.scores.extend(_estimate("reverse_kl", gap, math.inf))
+    far = _quantile(np.where(np.isnan(gap), math.inf, gap), FAR_SHARE)
+    found.scores.append(Score("reverse_kl", far, TEACHER, FAR, n=len(gap)))
     if student.dense and settings.density:
         samples, cond = against.samples[: settings.density], against.cond
         cond = None if cond is None else cond[: settings.density]
         gap = against.log_prob[: settings.density] - student.log_prob(samples, cond)
-        counted = ~exploded(samples, settings)
+        counted = ~references.exploded(samples, settings)
         found.scores.extend(_estimate("forward_kl", gap, math.inf, counted))
         found.scores.extend(_fit(against, student))
     return found
@@ -304,13 +192,26 @@ def of_teacher(against: Reference) -> Scored:
     """Further samples of the teacher, as of a student: the floors of all scores.
 
     From itself it is 0 nats away, whatever float error makes of that, so it has no
-    divergences.
+    divergences; its weights differ from 1 by that error.
     """
-    x, _ = _drawn(against, against.teacher)
-    found = of_rows(against, x, against.others_cond)
+    found = _of_draws(against, against.teacher, *_drawn(against, against.teacher))
     if against.settings.density:
         found.scores.extend(_fit(against, against.teacher))
     return found
+
+
+def _of_draws(
+    against: Reference, model: Sampler, x: np.ndarray, own: np.ndarray | None
+) -> Scored:
+    """Scores of a model's samples, of their weights, and of its draws given little."""
+    found = of_rows(against, x, against.others_cond)
+    if against.given is not None:
+        found.scores.extend(_spread(against, against.given, model))
+    if own is None:
+        return found
+    log_weights = _log_weights(against, model, found.teacher_log_prob - own)
+    found.scores.extend(_weights(log_weights))
+    return found._replace(log_weights=log_weights)
 
 
 def of_rows(
@@ -327,7 +228,10 @@ def of_rows(
         cond: `[rows, ...]`, their conditions, of a teacher that takes some.
     """
     settings = against.settings
-    far, own_far = exploded(x, settings), exploded(against.samples, settings)
+    far, own_far = (
+        references.exploded(x, settings),
+        references.exploded(against.samples, settings),
+    )
     log_p = against.teacher.log_prob(x, cond)
     found = [Score("exploded_percent", 100.0 * float(far.mean()), TEACHER, n=len(x))]
     found += _estimate("teacher_log_prob", log_p, -math.inf, ~far)
@@ -348,30 +252,28 @@ def of_rows(
         shift = Score("log_prob_shift", gap.difference, TEACHER)
         found.append(shift._replace(low=gap.low, high=gap.high))
         found.append(Score("log_prob_shift", gap.p_value, TEACHER, P_VALUE))
-    compared = _flat(x, cond)[~far], _flat(against.samples, against.cond)[~own_far]
+    found += _tails(against, x[~far], own_far, log_p)
+    compared = (
+        references.flat(x, cond)[~far],
+        references.flat(against.samples, against.cond)[~own_far],
+    )
     found += _distances(against, *compared)
     return Scored(found, log_p)
 
 
-def exploded(x: np.ndarray, settings: Settings) -> np.ndarray:
-    """`[rows]`, True where a sample is not finite or out of reach."""
-    flat = np.abs(_flat(x))
-    return ~np.all((flat <= settings.reach) & np.isfinite(flat), axis=1)
-
-
 def _reference(whole: Evaluation, teacher: Trained, run: int) -> Reference:
     def make() -> Reference:
-        settings = settings_of(teacher, whole.data, whole.section)
+        settings = references.settings_of(teacher, whole.data, whole.section)
         seed = teacher.config.seed + run
         x, cond = samplers.rows_of(teacher, whole.data, _TEST, settings.samples, seed)
         model = samplers.of(teacher, run, settings.batch_size, fold=False)
-        return reference(model, x, settings, seed, cond)
+        return references.of(model, x, settings, seed, cond)
 
     return whole.once(("reference", run), make)
 
 
 def _drawn(against: Reference, model: Sampler) -> tuple[np.ndarray, np.ndarray | None]:
-    key = jax.random.fold_in(jax.random.key(against.seed), _OTHERS)
+    key = jax.random.fold_in(jax.random.key(against.seed), references.OTHERS)
     return model.weighed(key, against.samples.shape, against.others_cond)
 
 
@@ -407,8 +309,7 @@ def _estimate(
     if len(kept) > 1:
         error = float(kept.std(ddof=1)) / math.sqrt(len(kept))
     ranked = np.where(np.isnan(values) | ~counted, worst, values)
-    # A point of the sample: between two infinities there is no mean.
-    median = float(np.quantile(ranked, 0.5, method="higher"))
+    median = _quantile(ranked, 0.5)
     rows, lost = len(values), len(values) - len(kept)
     found = [
         Score(metric, mean, split, n=len(kept), se=error),
@@ -423,7 +324,7 @@ def _distances(
     against: Reference, x: np.ndarray, samples: np.ndarray
 ) -> Iterator[Score]:
     """Scores that compare flat rows; exploded ones are left out before."""
-    known = _flat(against.held_out, against.held_out_cond)
+    known = references.flat(against.held_out, against.held_out_cond)
     own, theirs, held_out = (
         rows[: against.settings.judged] for rows in (x, samples, known)
     )
@@ -436,13 +337,80 @@ def _distances(
     yield Score("mmd", mmd, TEACHER, n=min(n, PAIRS))
     for split, others in ((TEACHER, theirs), (HELD_OUT, held_out)):
         told = c2st.c2st(others, own, seed=against.seed)
-        yield Score("c2st", told.accuracy, split, n=told.rows)
+        accuracy = Score("c2st", told.accuracy, split, n=told.rows)
+        yield accuracy._replace(se=told.standard_error)
         yield Score("c2st", told.p_value, split, P_VALUE)
+        yield Score("auc", told.auc, split, n=told.rows, se=told.auc_error)
 
 
-def _flat(x: np.ndarray, cond: np.ndarray | None = None) -> np.ndarray:
-    """Rows as vectors, with their conditions behind."""
-    flat = x.reshape(len(x), math.prod(x.shape[1:]))
-    if cond is None:
-        return flat
-    return np.concatenate([flat, cond.reshape(len(cond), -1)], axis=1)
+def _tails(
+    against: Reference, x: np.ndarray, own_far: np.ndarray, log_p: np.ndarray
+) -> Iterator[Score]:
+    """How much too often, or too seldom, samples are in the teacher's tails.
+
+    Columns are of the rows that are not exploded; log p_T is of all.
+    """
+    rows, own = references.flat(x), references.flat(against.samples)[~own_far]
+    pairs = [
+        (COLUMNS, rows, own),
+        (LOG_PROB, log_p[:, None], against.log_prob[:, None]),
+    ]
+    for given, first, second in pairs:
+        second = second[~np.isnan(second).any(axis=1)]
+        if min(len(first), len(second)) < FEWEST:
+            continue
+        worst = columns.worst_tail(first, second)
+        error = worst.factor * worst.log_error
+        yield Score("tail", worst.factor, TEACHER, given, n=len(first), se=error)
+
+
+def _spread(
+    against: Reference, given: references.Given, model: Sampler
+) -> Iterator[Score]:
+    """How wide a model's draws for one condition are, against the teacher's."""
+    count, stream = len(given.samples), references.OTHERS_GIVEN
+    drawn = references.draws(against, model, given.cond, count, stream)
+    found = columns.spread_ratio(drawn, given.samples)
+    if found is None:
+        return
+    for where, value in (
+        ("", found.median),
+        (CONDITION, found.worst_condition),
+        (COLUMN, found.worst_column),
+    ):
+        yield Score("spread_ratio", value, TEACHER, where, n=len(given.cond))
+
+
+def _log_weights(against: Reference, model: Sampler, known: np.ndarray) -> np.ndarray:
+    """`[draws]`, log p_T - log q of as many draws as the settings say.
+
+    Args:
+        against: the teacher.
+        model: what draws further ones.
+        known: of the samples that there are.
+    """
+    more = against.settings.weighed - len(known)
+    if more <= 0:
+        return known[: against.settings.weighed or None]
+    key = jax.random.fold_in(jax.random.key(against.seed), references.FURTHER)
+    cond = against.others_cond
+    cond = None if cond is None else cond[np.arange(more) % len(cond)]
+    x, own = model.weighed(key, (more, *against.samples.shape[1:]), cond)
+    assert own is not None
+    return np.concatenate([known, against.teacher.log_prob(x, cond) - own])
+
+
+def _weights(log_weights: np.ndarray) -> list[Score]:
+    found, n = importance.of(log_weights), len(log_weights)
+    error = found.ess_share_error
+    share = Score("ess_share", found.ess_share, TEACHER, n=n)
+    return [
+        share._replace(se=error if math.isfinite(error) else None),
+        Score("khat", found.khat, TEACHER, n=n),
+        Score("largest_weight", found.largest_share, TEACHER, n=n),
+    ]
+
+
+def _quantile(values: np.ndarray, share: float) -> float:
+    """A point of the sample: between two infinities there is no mean."""
+    return float(np.quantile(values, share, method="higher"))

@@ -10,7 +10,17 @@ from fdnf.evaluation.pictures import teacher as pictures
 from fdnf.evaluation.scorers import teacher
 from fdnf.evaluation.scorers.context import Evaluation
 from fdnf.evaluation.scorers.cost import ALONE
-from fdnf.evaluation.scorers.teacher import HELD_OUT, LEFT_OUT, MEDIAN, P_VALUE
+from fdnf.evaluation.scorers.teacher import (
+    COLUMN,
+    COLUMNS,
+    CONDITION,
+    FAR,
+    HELD_OUT,
+    LEFT_OUT,
+    LOG_PROB,
+    MEDIAN,
+    P_VALUE,
+)
 from fdnf.evaluation.scorers.teacher import TEACHER as SPLIT
 from fdnf.evaluation.tables.columns import Column
 from fdnf.evaluation.tables.view import View
@@ -120,7 +130,68 @@ SPEED = View(
     "how an autoregressive flow is written down; here it computes only what is new in "
     "each step, and gives the same samples. Only times taken on one machine compare.",
 )
-VIEWS = (SAMPLES, DIVERGENCES, P_VALUES, SPEED)
+CERTIFICATE = View(
+    "{data}: certificate, how far students are from their teacher",
+    (
+        Column("c2st", SPLIT, label="C2ST, teacher ↓"),
+        Column("c2st", HELD_OUT, label="C2ST, data ↓"),
+        Column("auc", SPLIT, label="AUC, teacher ↓"),
+        Column("auc", HELD_OUT, label="AUC, data ↓"),
+        Column("reverse_kl", SPLIT, label="Reverse KL, mean (nats) ↓"),
+        Column("reverse_kl", SPLIT, MEDIAN, label="Reverse KL, median (nats) ↓"),
+        Column("reverse_kl", SPLIT, FAR, label="Reverse KL, 99.9 % quantile (nats) ↓"),
+        Column("ess_share", SPLIT, label="ESS/N of weights ↑"),
+        Column("khat", SPLIT, label="Pareto k-hat of weights ↓"),
+        Column("ess_share", SPLIT, show="examples", label="draws weighed"),
+        Column("tail", SPLIT, COLUMNS, label="Worst tail of a column (factor) ↓"),
+        Column("tail", SPLIT, LOG_PROB, label="Worst tail of log p_T (factor) ↓"),
+        Column("spread_ratio", SPLIT, label="Spread given a condition (ratio)"),
+        Column("spread_ratio", SPLIT, CONDITION, label="of the worst condition"),
+        Column("spread_ratio", SPLIT, COLUMN, label="of the worst column"),
+        Column("exploded_percent", SPLIT, digits=2, label="Exploded samples (%) ↓"),
+        Column("parameters", show="count", label="Weights"),
+    ),
+    needs=("c2st", "ess_share", "tail"),
+    transposed=True,
+    note="The floor is what further samples of the teacher score, which no student can "
+    "be better than; its weights are 1 but for rounding.",
+)
+BATCHES = View(
+    "{data}: sampling in batches",
+    (
+        Column("batch_ms", given=None, show="rate", label="Samples per second ↑"),
+        Column(
+            "batch_ms",
+            given=None,
+            show="faster",
+            label="against one pass a dimension",
+            to=FLOOR,
+            base="batch_naive_ms",
+        ),
+        Column(
+            "batch_ms",
+            given=None,
+            show="faster",
+            label="against the teacher's fast inverse",
+            to=FLOOR,
+        ),
+        Column("batch_ms", given=None, show="spread", label="Time (ms)"),
+        Column("batch_ms", given=None, show="examples", label="of rows"),
+        Column(
+            "batch_naive_ms",
+            given=None,
+            show="rate",
+            label="One pass a dimension: per second ↑",
+        ),
+        Column("batch_naive_ms", given=None, show="examples", label="timed on rows"),
+    ),
+    index=("given", "method"),
+    needs=("batch_ms",),
+    note="The first column is the batch. What is foreseen to take more than five "
+    "seconds is timed on as many of its rows as do not, and a few times only. Samples "
+    "come with their log density.",
+)
+VIEWS = (CERTIFICATE, SAMPLES, DIVERGENCES, P_VALUES, SPEED, BATCHES)
 
 
 def held(task: Task) -> Task:
@@ -130,7 +201,10 @@ def held(task: Task) -> Task:
 
 
 def draw(evaluation: Evaluation, folder: pathlib.Path) -> list[pathlib.Path]:
-    """Densities of samples under the teacher, of first runs: `densities.png`."""
+    """Of first runs: densities of samples under the teacher, and log weights.
+
+    `densities.png`, and `weights.png` where a student has a density.
+    """
     shown = teacher.pictured(evaluation)
     if not shown:
         return []
@@ -141,4 +215,10 @@ def draw(evaluation: Evaluation, folder: pathlib.Path) -> list[pathlib.Path]:
     # The floor is of the teacher's own samples.
     named = {names.get(m, m): shown[m] for m in methods.order(shown)}
     title = f"{name}: samples under the teacher (seed {seed})"
-    return [pictures.histograms(named, folder / "densities.png", title=title)]
+    paths = [pictures.histograms(named, folder / "densities.png", title=title)]
+    weighed = teacher.weighed(evaluation)
+    weights = {m: weighed[m] for m in methods.order(weighed)}
+    if weights:
+        title = f"{name}: importance weights of the students' draws (seed {seed})"
+        paths.append(pictures.weights(weights, folder / "weights.png", title=title))
+    return paths

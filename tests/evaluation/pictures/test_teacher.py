@@ -106,3 +106,17 @@ def test_the_axis_stays_where_the_teacher_is():
     assert 2 < high < 4
     text = teacher._aside(np.array([-1e20, 0.0, 1.0, 99.0]), 1.0, low, high)
     assert text == ": median 1.0, 25.0 % below the axis, 25.0 % above it"
+
+
+def test_weights_of_any_kind(tmp_path):
+    rng = np.random.default_rng(0)
+    shown = {
+        "kl": rng.normal(0, 1, 500),
+        "far": np.append(rng.normal(0, 1, 500), -1e20),
+        "lost": np.full(500, np.nan),
+        "teacher": np.zeros(500),
+    }
+    path = teacher.weights(shown, tmp_path / "w.png", title="w")
+    assert np.asarray(Image.open(path)).std() > 5
+    with pytest.raises(ValueError, match="at least"):
+        teacher.weights({}, path)

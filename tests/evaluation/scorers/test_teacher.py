@@ -12,11 +12,12 @@ from scipy import special
 
 from fdnf import types
 from fdnf.evaluation.core import stored
-from fdnf.evaluation.core.scores import Result, Run, write
+from fdnf.evaluation.core.scores import Result, Run, Score, write
 from fdnf.evaluation.models.sampler import Sampler
 from fdnf.evaluation.scorers import cost, teacher
+from fdnf.evaluation.scorers import reference as references
 from fdnf.evaluation.scorers.context import Context, Evaluation
-from fdnf.evaluation.scorers.teacher import Settings
+from fdnf.evaluation.scorers.reference import Settings
 from fdnf.flows.affine import Affine
 from fdnf.flows.maf import IAF, MAF
 from fdnf.students.base import Student
@@ -31,7 +32,7 @@ SETTINGS = Settings(samples=2000, density=1500, judged=600, batch_size=700)
 
 def reference(settings=SETTINGS):
     held_out = np.random.default_rng(1).standard_normal((1000, 3)).astype(np.float32)
-    return teacher.reference(transfer_pair.model(*TEACHER), held_out, settings, seed=3)
+    return references.of(transfer_pair.model(*TEACHER), held_out, settings, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +65,54 @@ def test_divergences_are_the_closed_forms(scored):
         assert 0 < found.se < 0.1
         assert found.n == rows
         assert got(scored)(metric, given="left_out") is None
+
+
+def test_weights_are_the_closed_forms(against):
+    mean, std = 0.15, 1.1
+    wide = dataclasses.replace(SETTINGS, judged=0, density=0, weighed=6000)
+    student = transfer_pair.model(mean, std)
+    found = teacher.of_student(against._replace(settings=wide), student)
+    share, khat = (got(found)(name) for name in ("ess_share", "khat"))
+    # E_q[w^2] of a dimension is s^2 / sqrt(2 s^2 - 1) exp(m^2 / (2 s^2 - 1)).
+    width = 2 * std**2 - 1
+    second = std**2 / math.sqrt(width) * math.exp(mean**2 / width)
+    assert abs(share.value - second**-transfer_pair.DIM) < 4 * share.se
+    assert (share.n, khat.n, len(found.log_weights)) == (6000, 6000, 6000)
+    assert share.se < 0.02
+    assert khat.value < 0.3
+    # The first of them are the samples, however many are weighed.
+    few = dataclasses.replace(wide, weighed=300)
+    some = teacher.of_student(against._replace(settings=few), student)
+    np.testing.assert_array_equal(some.log_weights, found.log_weights[:300])
+    # Draws of the others are further ones.
+    assert len(np.unique(found.log_weights)) > 5900
+
+
+def test_rows_far_from_the_teacher_are_in_the_quantile(scored, against):
+    x, own = transfer_pair.model(*STUDENT).weighed(
+        jax.random.fold_in(jax.random.key(3), references.OTHERS), (2000, 3)
+    )
+    gap = np.sort(own - against.teacher.log_prob(x))
+    far = got(scored)("reverse_kl", given=teacher.FAR)
+    assert (far.value, far.n) == (pytest.approx(float(gap[1998]), rel=1e-4), 2000)
+
+
+def test_tails_are_as_much_too_light_as_the_student_is_narrow(scored, same, against):
+    level = 25 / 2000
+    threshold = -special.ndtri(level)
+    # Of N(0.4, 0.8^2) below the threshold of N(0, 1).
+    expected = level / special.ndtr((-threshold - 0.4) / 0.8)
+    found = got(scored)("tail", given=teacher.COLUMNS)
+    assert found.n == 2000
+    assert 0.4 * expected < found.value < 4 * expected
+    assert found.value > 8
+    floor = [got(same)("tail", given=k) for k in (teacher.COLUMNS, teacher.LOG_PROB)]
+    assert all(1 <= score.value < 2.7 for score in floor)
+    assert all(0 < score.se < score.value for score in floor)
+    # A student that is wide is in the lower tail of log p_T.
+    bare = against._replace(settings=dataclasses.replace(SETTINGS, judged=0, density=0))
+    wide = teacher.of_student(bare, transfer_pair.model(0.0, 1.5))
+    assert got(wide)("tail", given=teacher.LOG_PROB).value > 5
 
 
 def test_likelihoods_are_the_closed_forms(scored, against):
@@ -100,6 +149,17 @@ def test_distances_see_the_difference_and_only_it(scored, same):
     assert distances[0] > 2 * distances[1]
     assert theirs("sliced_wasserstein").n == 600
     assert theirs("mmd").value > 4 * abs(mine("mmd").value)
+    for split in ("teacher", "test"):
+        area, told = (theirs(name, split=split) for name in ("auc", "c2st"))
+        assert told.value < area.value < 0.85
+        assert abs(mine("auc", split=split).value - 0.5) < 0.07
+        assert area.n == told.n == 1200
+        assert 0 < area.se < 0.02
+        assert told.se == pytest.approx(math.sqrt(told.value * (1 - told.value) / 1200))
+    # The student is the teacher: its weights are 1 but for rounding.
+    assert mine("ess_share").value > 1 - 1e-6
+    assert theirs("ess_share").value < 0.7
+    assert mine("largest_weight").value == pytest.approx(1 / 2000, rel=1e-3)
     # log q as decoded and as encoded are the same density.
     assert abs(mine("reverse_kl").value) < 1e-5
 
@@ -127,7 +187,7 @@ def test_students_of_one_teacher_share_their_latents(against):
 def test_a_student_without_a_density_has_no_divergence(against, scored):
     student = transfer_pair.generator(*STUDENT)
     find, dense = got(teacher.of_student(against, student)), got(scored)
-    for metric in ("reverse_kl", "forward_kl", "data_log_prob"):
+    for metric in ("reverse_kl", "forward_kl", "data_log_prob", "ess_share", "khat"):
         assert find(metric) is None
     pair = [f("teacher_log_prob", given="") for f in (find, dense)]
     error = math.hypot(*(score.se for score in pair))
@@ -211,23 +271,30 @@ def test_estimates_by_hand():
 
 
 def test_settings_that_make_no_sense_are_refused():
-    for wrong in ({"samples": 1}, {"judged": -1}, {"reach": 0.0}):
+    wrongs = {"samples": 1}, {"judged": -1}, {"weighed": -1}, {"reach": 0.0}
+    for wrong in (*wrongs, {"batches": (1, 0)}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             Settings(**wrong)
     generator = transfer_pair.generator()
     with pytest.raises(ValueError, match="ExternalFlow has no encode"):
-        teacher.reference(generator, np.zeros((5, 3), np.float32), SETTINGS)
+        references.of(generator, np.zeros((5, 3), np.float32), SETTINGS)
 
 
 def test_settings_follow_the_config():
     trained, data = transfer_pair.trained([(0.0, 1.0)], "nll"), transfer_pair.data()
     section = trained.config.eval
-    found = teacher.settings_of(trained, data, section)
+    found = references.settings_of(trained, data, section)
     assert (found.samples, found.density, found.judged) == (400, 400, 400)
     assert (found.batch_size, found.time_batch) == (200, 20)
     floats.assert_close(found.reach, 3 * np.abs(data.train).max())
-    section.density_rows = 7
-    assert teacher.settings_of(trained, data, section).density == 7
+    assert (found.weighed, found.batches) == (0, ())
+    section.update(density_rows=7, judged_rows=60, weighed_rows=900)
+    section.time_batches = None
+    found = references.settings_of(trained, data, section)
+    assert (found.density, found.judged, found.weighed) == (7, 60, 900)
+    assert found.batches == (1, 100, 10_000)
+    section.time_batch = 0
+    assert references.settings_of(trained, data, section).batches == ()
 
 
 @pytest.fixture(scope="module")
@@ -264,6 +331,16 @@ def test_times_of_the_flow_alone(maf, monkeypatch):
     # What would take too long is timed on fewer rows.
     monkeypatch.setattr(cost, "LONGEST", 0.0)
     assert [s.n for s in cost.alone(model, x, by_dimension=True)] == [64, 64, 1]
+    monkeypatch.undo()
+    found = list(cost.of_batches(model, x, None, (64,), by_dimension=True))
+    assert [score.metric for score in found[:3]] == names
+    batch, slow = found[3:]
+    assert (batch.metric, slow.metric) == ("batch_ms", "batch_naive_ms")
+    assert (batch.given, batch.n, slow.given, slow.n) == ("64", 64, "64", 64)
+    # A row takes 1 ms: 5,000 may be timed.
+    taken = Score("naive_ms", 64.0, n=64)
+    assert [cost._bearable(taken, size) for size in (100, 10_000)] == [100, 5_000]
+    assert cost._bearable(taken, 10_000, passes=4) == 1_250
     flow = IAF(steps=1, hidden=(8,))
     student = Sampler(flow, jax.jit(flow.init)(jax.random.key(0), x))
     assert len(list(cost.alone(student, x, density=False))) == 1
@@ -274,7 +351,11 @@ def test_times_of_the_flow_alone(maf, monkeypatch):
 def test_bayes_accuracy_of_a_shifted_student(against):
     student = transfer_pair.model(1.0, 1.0)
     wide = reference(dataclasses.replace(SETTINGS, judged=2000, density=0))
-    found = got(teacher.of_student(wide, student))("c2st", split="teacher", given="")
+    told = teacher.of_student(wide, student)
+    area = got(told)("auc", split="teacher")
+    bayes = special.ndtr(math.sqrt(transfer_pair.DIM / 2))
+    assert abs(area.value - bayes) < 4 * area.se
+    found = got(told)("c2st", split="teacher", given="")
     bayes = special.ndtr(math.sqrt(transfer_pair.DIM) / 2)
     assert abs(found.value - bayes) < 4 * math.sqrt(bayes * (1 - bayes) / found.n)
 
@@ -430,7 +511,7 @@ def test_students_are_held_against_a_teacher_given_conditions():
     cond = rng.standard_normal((900, 3)).astype(np.float32)
     noise = rng.standard_normal((900, 3)).astype(np.float32)
     settings = Settings(samples=1400, density=700, judged=400, batch_size=700)
-    against = teacher.reference(
+    against = references.of(
         gaussian(0.8, 0.6), 0.8 * cond + 0.6 * noise, settings, 3, cond
     )
     same, deaf = (
@@ -452,6 +533,15 @@ def test_students_are_held_against_a_teacher_given_conditions():
     for metric in ("sliced_wasserstein", "mmd"):
         gaps = [each(metric, split="teacher").value for each in (same, deaf)]
         assert gaps[0] < 0.7 * gaps[1]
+    # Of 28 conditions 50 draws each.
+    for where in ("", teacher.CONDITION, teacher.COLUMN):
+        wide, right = (
+            each("spread_ratio", split="teacher", given=where) for each in (deaf, same)
+        )
+        assert abs(right.value - 1) < 0.3
+        assert abs(wide.value - 1 / 0.6) < 0.6
+        assert wide.n == 1400
+    assert abs(deaf("spread_ratio", given="").value - 1 / 0.6) < 0.1
     assert same("data_log_prob", split="test").value > (
         deaf("data_log_prob", split="test").value + 1
     )
@@ -459,7 +549,7 @@ def test_students_are_held_against_a_teacher_given_conditions():
 
 def test_a_table_with_conditions_and_weights_is_scored_whole():
     data, config = mixed.table(), mixed.config()
-    config.eval.update(samples=60, batch_size=60, time_batch=4)
+    config.eval.update(samples=60, batch_size=60, time_batch=4, time_batches=())
     prepared = preprocess.make(None, data)
     first = {"x": jnp.asarray(data.train), "beside": jnp.asarray(data.conditions[0])}
     seen = prepared.train(jax.random.key(0), first)

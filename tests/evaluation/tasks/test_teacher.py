@@ -84,6 +84,74 @@ def test_speed(results):
     ]
 
 
+def run(method, *scores, seed=0, **fields):
+    facts = fields.pop("facts", {})
+    return Result(
+        Run("gaussian", method, seed, kind="vectors", facts=facts, **fields), scores
+    )
+
+
+def test_certificate():
+    made = []
+    for seed, share in ((0, 0.1), (1, 0.2), (2, 0.3)):
+        scores = (
+            Score("c2st", 0.5 + share, "teacher", n=200, se=0.03),
+            Score("auc", 0.6 + share, "teacher", n=200, se=0.02),
+            Score("reverse_kl", 1.0, "teacher", n=100, se=0.1),
+            Score("reverse_kl", 9.0, "teacher", "q99.9", n=100),
+            Score("ess_share", share, "teacher", n=20_000, se=0.01),
+            Score("khat", float("inf"), "teacher", n=20_000),
+            Score("tail", 3.0 + seed, "teacher", "columns", n=100),
+            Score("spread_ratio", 0.5, "teacher", "condition", n=100),
+        )
+        facts = {"parameters": 1234}
+        made.append(run("kl", *scores, seed=seed, arch="IAF", facts=facts))
+    floor = Score("c2st", 0.5, "teacher", n=200), Score("ess_share", 1.0, "teacher")
+    made.append(run("teacher_again", *floor, facts={"parameters": 99}))
+    (table,) = view.build(teacher.CERTIFICATE, made)
+    # Models stand side by side.
+    assert table.header[1:] == (FLOOR, KL)
+    found = {
+        row[0]: [str(c) if isinstance(c, str) else c for c in row] for row in table.rows
+    }
+    share = found["ESS/N of weights ↑"]
+    assert (share[1].value, share[2].value) == (1.0, pytest.approx(0.2))
+    assert share[2].half_width == pytest.approx(4.303 * 0.1 / 3**0.5, rel=1e-3)
+    assert found["Worst tail of a column (factor) ↓"][2].value == pytest.approx(4.0)
+    assert found["Reverse KL, 99.9 % quantile (nats) ↓"][2].value == 9.0
+    assert found["of the worst condition"][2].value == 0.5
+    assert [cell.value for cell in found["Weights"][1:]] == [99, 1234]
+    assert found["draws weighed"][2].value == 20_000
+    assert found["Pareto k-hat of weights ↓"][2].value == float("inf")
+    # What nobody has is left out, such as spreads over columns.
+    assert "of the worst column" not in found
+    assert any("ESS/N: effective share" in note for note in table.notes)
+
+
+def test_sampling_by_batch():
+    sizes = ("1", "100", "10000")
+    student = [Score("batch_ms", 2.0, given=k, n=int(k)) for k in sizes]
+    floor = [Score("batch_ms", 20.0, given=k, n=int(k)) for k in sizes]
+    slow = [Score("batch_naive_ms", 50.0, given=k, n=min(int(k), 500)) for k in sizes]
+    other = Score("sampling_ms", 3.0, given=cost.ALONE, n=64)
+    made = [run("kl", *student, other, arch="IAF"), run("teacher_again", *floor, *slow)]
+    (table,) = view.build(teacher.BATCHES, made)
+    assert [row[:2] for row in table.rows] == [
+        (size, name) for size in sizes for name in (FLOOR, KL)
+    ]
+    heads = list(table.header)
+    kl = [row for row in table.rows if row[1] == KL]
+    rates = [row[heads.index("Samples per second ↑")].value for row in kl]
+    assert rates == [500, 50_000, 5_000_000]
+    faster = [row[heads.index("against one pass a dimension")].value for row in kl]
+    # The slow one was timed on 500 rows of the largest batch.
+    assert faster == pytest.approx([25, 25, 500])
+    inverse = [
+        row[heads.index("against the teacher's fast inverse")].value for row in kl
+    ]
+    assert inverse == pytest.approx([10, 10, 10])
+
+
 def test_rows_left_out_and_a_single_seed():
     kl = Run("gaussian", "kl", kind="vectors")
     scores = (
@@ -194,4 +262,8 @@ def test_pictures_are_of_what_was_scored(tmp_path):
         scorer.pictured(whole)[method] = rng.normal(size=50)
     (path,) = teacher.draw(whole, tmp_path)
     assert path == tmp_path / "densities.png"
-    assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    scorer.weighed(whole)["kl"] = np.append(rng.normal(size=50), [np.nan, -np.inf])
+    paths = teacher.draw(whole, tmp_path)
+    assert [path.name for path in paths] == ["densities.png", "weights.png"]
+    for path in paths:
+        assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
