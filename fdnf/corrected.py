@@ -38,6 +38,8 @@ from fdnf.types import Flow, Given, Variables
 METHODS = ("metropolis", "resampling")
 # Proposals by whose weights the number of proposals a row is chosen.
 PILOT = 4096
+# Conditions, of those that are asked for, whose weights are looked at for that.
+CONDITIONS = 32
 # Total variation that may be left, or share of rows that stand in for others.
 TOLERANCE = 0.01
 # Most proposals a row, unless more are asked for.
@@ -81,7 +83,7 @@ class Corrected(NamedTuple):
       told: what there is to say against these samples; empty if nothing.
     """
 
-    x: Array
+    x: Array | np.ndarray
     log_weights: np.ndarray
     importance: Importance
     method: str
@@ -143,7 +145,7 @@ def corrected_sample(
         proposals of its own condition alone.
       steps: proposals a row. None for as few as leave the chains within `tolerance` of
         the teacher, or as few rows repeated, at most `MOST`, by the weights of `PILOT`
-        proposals that are made for that.
+        proposals that are made for that; with conditions the mean over these.
       batch: rows at once, of one compiled program.
       tolerance: total variation, or share of repeated rows, in (0, 1).
 
@@ -165,16 +167,12 @@ def corrected_sample(
     beside = _conditions(cond, n)
     seen = _Seen()
     smallest = _smallest(beside, n, pair.rows)
+    pilot = None
     if steps is None:
-        pilot = pair._replace(rows=min(batch, PILOT))
-        for i in range(-(-PILOT // pilot.rows)):
-            near = None if beside is None else _in_turn(beside, i, pilot.rows)
-            own = _fold(key, _PILOT_STREAM, i)
-            seen.add(pilot.moved(own, *pilot.start, near)[2])
-        found = seen.all()
-        own = importance.of(found).ess_share * smallest
+        pilot = _pilot(pair._replace(rows=min(batch, PILOT)), key, beside, seen)
+        own = importance.of(seen.all()).ess_share * smallest
         least = min(MOST, math.ceil(POOL / own))
-        steps = proposals.enough(found, method, tolerance, MOST, least)
+        steps = proposals.enough(pilot, method, tolerance, MOST, least)
     if method == "resampling":
         room = _HELD // (4 * steps * math.prod(pair.event))
         pair = pair._replace(rows=max(1, min(pair.rows, room)))
@@ -187,7 +185,9 @@ def corrected_sample(
     x = jnp.concatenate([each.x for each in found])
     measured = seen.all()
     about = importance.of(measured)
-    distances = proposals.distances(measured, steps if method == "metropolis" else 1)
+    # Under a condition chains are as far as its own weights say.
+    known = measured if pilot is None or beside is None else pilot
+    distances = proposals.distances(known, steps if method == "metropolis" else 1)
     pool = max(1.0, about.ess_share * steps * smallest)
     result = Corrected(
         x,
@@ -268,6 +268,24 @@ class _Seen:
                 "both flows of the same data, and their variables trained?"
             )
         return found
+
+
+def _pilot(
+    pair: _Pair, key: Array, beside: np.ndarray | None, seen: _Seen
+) -> np.ndarray:
+    """Log w of `PILOT` proposals, or of twice as many, of some conditions each."""
+    groups, count, cond = 1, PILOT, None
+    if beside is not None:
+        spread = np.linspace(0, len(beside) - 1, CONDITIONS).astype(int)
+        some = np.unique(beside[spread], axis=0)
+        groups, count = len(some), 2 * PILOT // len(some)
+        cond = some.repeat(count, axis=0)
+    found = []
+    for i, near, here in _batches(cond, groups * count, pair.rows):
+        log_w = pair.moved(_fold(key, _PILOT_STREAM, i), *pair.start, near)[2]
+        found.append(np.asarray(log_w[:here]))
+        seen.add(found[-1])
+    return np.concatenate(found).reshape(groups, count)
 
 
 def _metropolis(
@@ -407,11 +425,6 @@ def _batches(cond: np.ndarray | None, n: int, rows: int) -> Iterator[Any]:
             fill = cond[cut.stop - 1 : cut.stop].repeat(rows - here, 0)
             near = np.concatenate([cond[cut], fill])
         yield i, near, here
-
-
-def _in_turn(cond: np.ndarray, i: int, rows: int) -> np.ndarray:
-    """Conditions of batch i of a pilot."""
-    return cond[np.arange(i * rows, (i + 1) * rows) % len(cond)]
 
 
 def _fold(key: Array, *numbers: int) -> Array:

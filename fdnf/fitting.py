@@ -36,7 +36,7 @@ from fdnf.train import (
 from fdnf.train.preprocess import Prepared, Preprocess
 from fdnf.train.rules import ConfigError
 from fdnf.train.settings import Held
-from fdnf.train.teachers import Trained
+from fdnf.train.teachers import IN_MEMORY, Trained
 from fdnf.types import Encoding, Flow
 
 METHODS = tuple(m for m in objectives.METHODS if m not in ("nll", "regression"))
@@ -225,7 +225,7 @@ def distil(
         share = 1.0 if method == "oracle" else 0.5
     section = {
         "role": "student",
-        "teacher": {"workdir": "in memory", "samples": samples, "share": share},
+        "teacher": {"workdir": IN_MEMORY, "samples": samples, "share": share},
         "loss": {"method": method},
     }
     extra = {f"loss.{key}": value for key, value in (loss or {}).items()}

@@ -13,7 +13,8 @@ systematic resampling.
 import numpy as np
 from jaxtyping import Float
 
-LogWeights = Float[np.ndarray, " rows"]
+# Of draws of q; of a conditional one of several conditions, as many of each.
+LogWeights = Float[np.ndarray, "*conditions rows"]
 
 # Weights that distances are computed of.
 LOOKED_AT = 2**16
@@ -37,7 +38,8 @@ def distance(log_weights: LogWeights, steps: int) -> float:
         steps: proposals of a chain, at least 1.
 
     Returns:
-        In [0, 1], of the first `LOOKED_AT` proposals.
+        In [0, 1], of the first `LOOKED_AT` proposals; the mean over conditions, each
+        of which has chains of its own.
 
     Reference: Smith and Tierney (1996), whose closed form this recursion has.
     """
@@ -48,21 +50,25 @@ def distances(
     log_weights: LogWeights, steps: int, tolerance: float = -1.0
 ) -> list[float]:
     """`distance` after 1, 2, ... steps, up to the first that is at most `tolerance`."""
-    w = np.sort(_normalised(log_weights[:LOOKED_AT]))
+    w = np.sort(_normalised(log_weights[..., :LOOKED_AT]))
+    rows, some = w.shape[-1], w > 0.0
+    inverse = np.divide(1.0, w, out=np.zeros_like(w), where=some)
     # A chain leaves a start without weight at the first other proposal.
-    none, w = float((w == 0.0).mean()), w[w > 0.0]
-    count = len(w) / (1.0 - none)
-    stay = none + (np.arange(1, len(w) + 1) - np.cumsum(w) / w) / count
-    idle, r, found = none, 1.0 / w, []
+    none = 1.0 - some.mean(axis=-1, keepdims=True)
+    counted = np.arange(1, rows + 1) - np.cumsum(w, axis=-1) * inverse
+    stay = counted / rows
+    idle, r, found = none, inverse, []
     for _ in range(steps):
-        found.append(0.5 * float((w * np.abs(r - 1.0)).sum() / count + idle))
+        apart = (w * np.abs(r - 1.0)).mean(axis=-1) + idle[..., 0]
+        found.append(0.5 * float(apart.mean()))
         if found[-1] <= tolerance:
             break
-        mass = r * w / count
-        below = np.cumsum(mass) / w
-        above = np.cumsum((mass / w)[::-1])[::-1] - mass / w
-        r = below + above + r * stay + idle / w
-        idle *= none
+        mass = r * w / rows
+        below = np.cumsum(mass, axis=-1) * inverse
+        over = mass * inverse
+        above = np.cumsum(over[..., ::-1], axis=-1)[..., ::-1] - over
+        r = np.where(some, below + above + r * stay + idle * inverse, 0.0)
+        idle = idle * none
     return found
 
 
@@ -133,6 +139,10 @@ def systematic(
 
 
 def _normalised(log_weights: LogWeights) -> np.ndarray:
-    """Weights of mean 1, float64."""
-    w = np.exp(np.asarray(log_weights, np.float64) - np.max(log_weights))
-    return w / w.mean()
+    """Weights of mean 1, under each condition, float64."""
+    given = np.asarray(log_weights, np.float64)
+    top = given.max(axis=-1, keepdims=True)
+    # Of a condition without any weight all is as far as can be.
+    w = np.exp(given - np.where(np.isfinite(top), top, 0.0))
+    mean = w.mean(axis=-1, keepdims=True)
+    return np.divide(w, mean, out=np.zeros_like(w), where=mean > 0.0)

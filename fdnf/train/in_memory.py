@@ -158,7 +158,10 @@ def trained(
         _train(Experiment(given, place, held=held), shown)
         found = teachers.load(place, held.flow)
         log = writers.read_log(place)
-    return found._replace(meta=found.meta | {"log": log})
+    # Where it is gone, so is the place; arrays of what a teacher said weigh nothing.
+    kept = place if workdir is not None else None
+    taught = held.teacher if held.answers is None else None
+    return found._replace(meta=found.meta | {"log": log}, place=kept, taught=taught)
 
 
 def _train(member: Experiment, label: str | None) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float64, Shaped
 
 from fdnf import files
+from fdnf.corrected import Corrected
 from fdnf.data import paths
 from fdnf.ops import trees
 from fdnf.train import (
@@ -27,6 +28,9 @@ from fdnf.train.preprocess import Data, Prepared, Preprocess
 from fdnf.train.rules import ConfigError
 from fdnf.train.settings import Experiment
 
+# In the place of the workdir of a teacher that has none.
+IN_MEMORY = "in memory"
+
 _log = logging.getLogger(__name__)
 
 
@@ -40,12 +44,16 @@ class Trained(NamedTuple):
       variables: its variables, leading axis runs.
       config: the config it was trained with.
       meta: of the checkpoint: `best` has `value` and `step`, one per run.
+      place: the workdir or file that it was loaded from, None in memory.
+      taught: the `Trained` that it learned from, where that is in memory, too.
     """
 
     flow: models.Model
     variables: dict[str, Any]
     config: Any
     meta: dict[str, Any]
+    place: pathlib.Path | None = None
+    taught: Any = None
 
     def __repr__(self) -> str:
         """The flow, and how well it does; a thousand numbers say less."""
@@ -104,6 +112,9 @@ class Trained(NamedTuple):
         run: int = 0,
         temperature: Any = 1.0,
         batch_size: int | None = None,
+        *,
+        exact: bool = False,
+        teacher: Any = None,
     ) -> Shaped[np.ndarray, "n *event"]:
         """Draws `[n, *event]` in the user's units, see `units.sample`.
 
@@ -114,10 +125,69 @@ class Trained(NamedTuple):
           run: which of the runs.
           temperature: standard deviation of the latents.
           batch_size: rows at once.
+          exact: of a student, whether its teacher weighs what it draws, so that the
+            samples are the teacher's, see `corrected`.
+          teacher: as of `corrected`.
         """
+        if exact:
+            if temperature != 1.0:
+                raise ValueError(
+                    f"temperature={temperature} with exact=True: exact samples are "
+                    "those of the teacher's density: leave it at 1"
+                )
+            found = self.corrected(
+                key, n, cond, run, teacher=teacher, batch_size=batch_size
+            )
+            return np.asarray(found.x)
+        if teacher is not None:
+            raise ValueError("teacher is for exact=True: give both, or neither")
         of = (*self.of_run(run), self.preprocess, self.event)
         return units.sample(
             *of, key, n, cond, temperature=temperature, batch_size=batch_size
+        )
+
+    def corrected(
+        self,
+        key: Any,
+        n: int,
+        cond: Any = None,
+        run: int = 0,
+        *,
+        teacher: Any = None,
+        batch_size: int | None = None,
+        **options: Any,
+    ) -> Corrected:
+        """Draws samples of the teacher that this student proposes, in its units.
+
+        Args:
+          key: a key of jax, or a seed.
+          n: how many rows.
+          cond: conditions `[n, ...]` in the user's units, or one row for all.
+          run: which of the runs; and of the teacher's, if there are as many.
+          teacher: what `load`, `fit` or `distil` gave, or its workdir or file; None for
+            the one that the student learned from, see `teacher_of`.
+          batch_size: rows at once.
+          **options: `method`, `steps`, `tolerance` of `fdnf.corrected_sample`.
+
+        Returns:
+          The samples `x` as `sample` gives them, and how far to trust them.
+
+        Raises:
+          ConfigError: there is no teacher, or it saw other data.
+          ValueError: as `fdnf.corrected_sample`.
+
+        Warns:
+          CorrectionWarning: where the samples are not to be trusted.
+        """
+        judge = teacher_of(self, teacher)
+        own = self.of_run(run)
+        taken, by_run = match(judge, self.event, self.runs, self.preprocess)
+        if by_run:
+            taken = trees.take_run(taken, run)
+        taught = (judge.flow, taken)
+        return units.corrected(
+            *(*own, taught, self.preprocess, self.event, key, n, cond),
+            **{"batch_size": batch_size, **options},
         )
 
     def save(self, path: str | pathlib.Path) -> None:
@@ -132,7 +202,7 @@ class Trained(NamedTuple):
         Raises:
           CheckpointError: it cannot be written, or the flow is one of another library.
         """
-        single_file.write(path, single_file.Parts(*self))
+        single_file.write(path, single_file.Parts(*self[:4]))
 
     def of_run(self, run: int = 0) -> tuple[models.Model, dict[str, Any]]:
         """`(flow, variables)` of one run, on the device: what a loss or `apply` takes.
@@ -160,13 +230,14 @@ def load(workdir: str | pathlib.Path, flow: models.Model | None = None) -> Train
     """
     path = paths.expanded(workdir)
     if path.is_file() or (path.suffix == ".npz" and not path.exists()):
-        return Trained(*single_file.read(workdir, flow))
+        return Trained(*single_file.read(workdir, flow), place=path)
     params, constants, meta = checkpoint.load_best(workdir)
     _check_last(pathlib.Path(workdir), meta["step"])
     variables = {"params": params, "constants": constants}
     if flow is not None:
         single_file.check(flow, variables, meta, str(workdir))
-        return Trained(flow, variables, settings.from_dict(meta["config"]), meta)
+        config = settings.from_dict(meta["config"])
+        return Trained(flow, variables, config, meta, path)
     try:
         config = settings.from_dict(meta["config"])
         model = models.build(config.model)
@@ -176,7 +247,53 @@ def load(workdir: str | pathlib.Path, flow: models.Model | None = None) -> Train
             f"cannot make ({type(error).__name__}: {error}): use the version that "
             f"trained it, or train it anew; libraries then: {meta.get('versions')}"
         ) from error
-    return Trained(model, variables, config, meta)
+    return Trained(model, variables, config, meta, path)
+
+
+def teacher_of(trained: Trained, given: Any = None) -> Trained:
+    """The teacher that a student learned from, or the one that is given.
+
+    It is where the student's config says, in the student's own workdir, or beside it,
+    as a study leaves it that has moved since.
+
+    Args:
+      trained: the student.
+      given: a `Trained`, or its workdir or file.
+
+    Raises:
+      ConfigError: there is none, or none of these places has it; with the way out.
+      CheckpointError: it cannot be read.
+    """
+    if given is not None:
+        return given if isinstance(given, Trained) else load(given)
+    if trained.taught is not None:
+        return trained.taught
+    way = "name it: teacher=, what `load` or `fit` gives, or its workdir"
+    section = trained.config.get("teacher") if trained.config else None
+    named = section.get("workdir") if section else None
+    if not section:
+        raise ConfigError(
+            f"this {type(trained.flow).__name__} learned from no teacher, whose samples"
+            f" it could draw: {way}"
+        )
+    places = [paths.expanded(named)] if named and named != IN_MEMORY else []
+    if trained.place is not None:
+        own = trained.place.absolute()
+        places += [own / "teacher", own.parent / "teacher"]
+    there = [p for p in places if p.is_file() or (p / checkpoint.SUBDIRECTORY).exists()]
+    mark = (trained.meta.get("rests_on") or {}).get("teacher")
+    for place in there:
+        found = load(place)
+        if mark is None or found.meta.get("mark", mark) == mark:
+            return found
+        _log.warning("%s is not as it was when its student learned from it", place)
+    if there:
+        return load(there[0])
+    looked = ", ".join(map(str, dict.fromkeys(places)))
+    raise ConfigError(
+        f"the teacher of this {type(trained.flow).__name__} is no longer there (looked "
+        f"for it in {looked}): it was moved or removed, or was never saved; {way}"
+    )
 
 
 def _check_last(workdir: pathlib.Path, step: int) -> None:

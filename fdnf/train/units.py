@@ -1,5 +1,7 @@
 """A trained flow in the user's units: densities and samples of arrays in memory.
 
+Samples are a flow's own, or those of its teacher, see `corrected`.
+
 Vectors are taken and given as they were before any transform of their columns, and
 conditions likewise; images are grey levels, and their conditions labels.
 """
@@ -8,10 +10,14 @@ import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from fdnf import corrected as correction
+from fdnf.corrected import Corrected
 from fdnf.flows.base import FlowModule
+from fdnf.students.base import Student
 from fdnf.train.batches import Prepared, fold
 
 # Rows at once, of vectors and of images.
@@ -109,11 +115,7 @@ def sample(
     Raises:
       ValueError: for a number of rows or a condition that cannot be.
     """
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
-        raise ValueError(f"n={n!r}: expected how many rows, at least 1")
-    if prepared.windows:
-        prepared.stored(None)
-    beside = _beside(prepared, event, cond, int(n))
+    beside = _asked(prepared, event, cond, n)
     key = jax.random.key(key) if isinstance(key, int | np.integer) else key
     found = []
     for i, start, stop, size in _cuts(int(n), batch_size, event):
@@ -124,6 +126,75 @@ def sample(
         )
         found.append(prepared.given_back(drawn)[: stop - start])
     return np.concatenate(found)
+
+
+def corrected(
+    flow: Any,
+    variables: Any,
+    teacher: tuple[Any, Any],
+    prepared: Prepared,
+    event: tuple[int, ...],
+    key: Array | int,
+    n: int,
+    cond: Any = None,
+    *,
+    batch_size: int | None = None,
+    **options: Any,
+) -> Corrected:
+    """Draws rows of a teacher that its student proposes, see `fdnf.corrected_sample`.
+
+    Both have the same columns before them, so that the weights are those of what they
+    see.
+
+    Args:
+      flow: the student, as the next of `log_prob`.
+      variables: likewise.
+      teacher: the flow and its variables, of one run.
+      prepared: what was done to the data of both.
+      event: shape of a row.
+      key: randomness, or a seed.
+      n: how many rows.
+      cond: conditions `[n, ...]` in the user's units, or one row for all.
+      batch_size: rows at once, as of `log_prob`.
+      **options: further arguments of `fdnf.corrected_sample`.
+
+    Returns:
+      What that returns, `x` in the user's units.
+
+    Raises:
+      ValueError: for a student or teacher without a density, and as `sample`.
+    """
+    if not isinstance(flow, FlowModule):
+        raise ValueError(
+            f"{type(flow).__name__}, a feed-forward student, has no density of its "
+            "samples, by which a teacher could weigh them: distil a flow, such as IAF"
+        )
+    if isinstance(teacher[0], Student):
+        raise ValueError(
+            f"{type(teacher[0]).__name__}, a feed-forward student, has no density to "
+            "weigh samples by: name a teacher that is a flow"
+        )
+    beside = _asked(prepared, event, cond, n)
+    near = None
+    if beside is not None:
+        near = np.asarray(prepared.condition(None, jnp.asarray(beside)))
+    most = ROWS if len(event) == 1 else IMAGES
+    found = correction.corrected_sample(
+        *(flow, teacher[0], variables, teacher[1], key, int(n), near),
+        event=tuple(event),
+        batch=most if batch_size is None else batch_size,
+        **options,
+    )
+    return found._replace(x=prepared.given_back(jnp.asarray(found.x)))
+
+
+def _asked(prepared: Prepared, event: tuple[int, ...], cond: Any, n: Any) -> Any:
+    """The conditions of `n` rows that are to be drawn."""
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+        raise ValueError(f"n={n!r}: expected how many rows, at least 1")
+    if prepared.windows:
+        prepared.stored(None)
+    return _beside(prepared, event, cond, int(n))
 
 
 def _check_event(shape: tuple[int, ...], event: tuple[int, ...]) -> None:

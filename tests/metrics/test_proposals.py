@@ -36,6 +36,17 @@ def test_distances_are_those_of_the_chain_written_out():
     assert (np.array(found) <= bound).all()
 
 
+def test_each_condition_has_chains_of_its_own():
+    other = np.random.default_rng(3).normal(size=30)
+    both = np.stack([LOG_W, other + 40.0])
+    expected = [proposals.distances(each, 9) for each in both]
+    np.testing.assert_allclose(proposals.distances(both, 9), np.mean(expected, 0))
+    shares = [proposals.excess(each, 2) for each in both]
+    assert proposals.excess(both, 2) == pytest.approx(np.mean(shares))
+    none = np.stack([np.full(30, -np.inf), np.zeros(30)])
+    assert proposals.distance(none, 3) == 0.25
+
+
 def test_as_few_steps_as_are_tolerated():
     found = proposals.distances(LOG_W, 100)
     steps = proposals.enough(LOG_W, "metropolis", 0.05, 100)
