@@ -29,8 +29,11 @@ for upper in ("train", "evaluation", "experiments", "misread", "main"):
 # The Python API, of which the command line needs nothing.
 BELOW["fitting"] = {*BELOW} - {"evaluation", "experiments", "misread", "main"}
 # Of evaluation, each of which may import those before it; beside them stand others.
-WITHIN = ("core", "models", "scorers", "tables", "pictures", "tasks", "report")
-BESIDE = {"export": {"models"}, "benchmark": {"models"}}
+WITHIN = (
+    *("core", "models", "scorers", "certificate"),
+    *("tables", "pictures", "tasks", "report"),
+)
+BESIDE = {"export": {"models", "certificate"}, "benchmark": {"models"}}
 # Third parties of the pure layers; effects bring their own libraries.
 PURE = {"jax", "jaxtyping", "numpy", "flax", "scipy", "dm_pix", "lazy_loader"}
 PURE_LAYERS = {

@@ -84,7 +84,17 @@ class Importance(NamedTuple):
             return False
         if math.isnan(self.khat):  # All weights are alike.
             return True
-        return self.khat < min(1 - 1 / math.log10(self.rows), WIDEST)
+        return self.khat < widest(self.rows)
+
+
+def widest(rows: int) -> float:
+    """The shape below which an average of so many weights can be trusted.
+
+    It is min(1 - 1 / log10(n), 0.7), and below 0 where ten draws are all.
+
+    Reference: Vehtari et al. (2024), section 3.2.3.
+    """
+    return min(1 - 1 / math.log10(rows), WIDEST) if rows > 1 else -math.inf
 
 
 def weights(log_p: Numbers, log_q: Numbers) -> Importance:

@@ -124,7 +124,7 @@ def to_json(result: Result) -> str:
     Numbers that are not finite become "nan", "inf", "-inf".
     """
     run = {k: v for k, v in result.run._asdict().items() if v not in ("", {})}
-    head = {"format": FORMAT, "run": _plain(run)}
+    head = {"format": FORMAT, "run": plain(run)}
     lines = [files.dumps(_fields(score)) for score in result.scores]
     text = files.dumps(head, indent=1)[:-2]
     return f'{text},\n "scores": [\n  ' + ",\n  ".join(lines) + "\n ]\n}\n"
@@ -164,17 +164,18 @@ def name(run: Run) -> str:
 def _fields(score: Score) -> dict[str, Any]:
     usual = Score._field_defaults
     return {
-        key: _plain(value)
+        key: plain(value)
         for key, value in score._asdict().items()
         if key not in usual or value != usual[key]
     }
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """What strict JSON can hold; numbers that are not finite are their names."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value

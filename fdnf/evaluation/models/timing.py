@@ -1,5 +1,8 @@
 """Latency and memory of a call, and size of a model."""
 
+import os
+import pathlib
+import platform
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -133,3 +136,24 @@ def parameter_count(variables: Mapping[str, Any]) -> int:
             'among them; pass {"params": params} for a bare parameter tree'
         )
     return trees.parameter_count(variables["params"])
+
+
+def machine() -> dict[str, Any]:
+    """On what times are taken: kind and number of devices, kind of processor, cores."""
+    devices = jax.local_devices()
+    return {
+        "devices": f"{len(devices)} x {devices[0].device_kind}",
+        "backend": jax.default_backend(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+    }
+
+
+def _processor() -> str:
+    """What the system calls the processor; not the machine's own name."""
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    named = [line.partition(":")[2].strip() for line in lines if "model name" in line]
+    return named[0] if named else platform.processor() or platform.machine()

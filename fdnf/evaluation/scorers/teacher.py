@@ -30,6 +30,8 @@ from fdnf.train.teachers import Trained
 
 # What a score is against: the teacher's samples, or held-out rows.
 TEACHER, HELD_OUT = "teacher", "test"
+# What no student can be better than, as results call it.
+FLOOR = "teacher_again"
 # Beside a mean over rows, and beside the statistic of a test.
 MEDIAN, LEFT_OUT, P_VALUE = "median", "left_out", "p"
 # Of the divergence of single rows, the quantile that few are beyond.
@@ -87,7 +89,7 @@ def scores(context: Context) -> Iterator[Score]:
                 cost.of_batches(model, *timed, settings.batches, density=dense)
             ),
         )
-    against = _reference(
+    against = reference_of(
         context.whole, teacher, 0 if teacher.runs == 1 else context.run
     )
     found = of_student(against, model)
@@ -115,21 +117,37 @@ def floors(whole: Evaluation) -> Iterator[Result]:
             model = samplers.of(teacher, 0, settings.batch_size, fold=False)
             sizes = settings.batches
             taken = list(cost.of_batches(model, *timed, sizes, by_dimension=True))
-        against = _reference(whole, teacher, run)
+        against = reference_of(whole, teacher, run)
         known = samplers.rows_of(teacher, whole.data, _TRAIN, settings.samples, seed)
         for method, found in (
-            ("teacher_again", of_teacher(against)),
+            (FLOOR, of_teacher(against)),
             ("training", of_rows(against, *known)),
         ):
             pictured(whole).setdefault(method, found.teacher_log_prob)
             facts = {}
-            if method == "teacher_again":
+            if method == FLOOR:
                 variables = teachers.run_of(teacher, run)[1]
                 facts["parameters"] = timing.parameter_count(variables)
             told = {"kind": kind, "seed": seed, "facts": facts}
             yield whole.baseline(method, (*found.scores, *taken), **told)
             taken = []
         process.release_programs()
+
+
+def floor(whole: Evaluation, teacher: Trained, run: int) -> list[Score]:
+    """What further samples of a run of the teacher score, and its times.
+
+    These are without those of one pass a dimension, which take long.
+    """
+    settings = references.settings_of(teacher, whole.data, whole.section)
+    against = reference_of(whole, teacher, run)
+    found = list(of_teacher(against).scores)
+    if settings.time_batch:
+        timed = samplers.rows_of(teacher, whole.data, _TEST, settings.time_batch, 0)
+        found += cost.of_batches(
+            against.teacher, *timed, settings.batches, density=False
+        )
+    return found
 
 
 def held_against(whole: Evaluation) -> Trained | None:
@@ -261,7 +279,9 @@ def of_rows(
     return Scored(found, log_p)
 
 
-def _reference(whole: Evaluation, teacher: Trained, run: int) -> Reference:
+def reference_of(whole: Evaluation, teacher: Trained, run: int) -> Reference:
+    """What students are held against of a run of the teacher, once an evaluation."""
+
     def make() -> Reference:
         settings = references.settings_of(teacher, whole.data, whole.section)
         seed = teacher.config.seed + run

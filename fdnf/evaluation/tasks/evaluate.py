@@ -14,6 +14,7 @@ from fdnf.data.images import Images
 from fdnf.data.speech import Clips
 from fdnf.data.super_resolution import Pairs
 from fdnf.data.tabular import Tabular
+from fdnf.evaluation import certificate
 from fdnf.evaluation.core import methods, quantities, scores, stored
 from fdnf.evaluation.core.scores import Result, Run
 from fdnf.evaluation.models import timing
@@ -77,8 +78,9 @@ def evaluate(
     """Evaluates finished runs; writes results, tables and pictures.
 
     Args:
-        workdir: gets `results/<method>/seed_<n>/result.json`, `table.md`, `table.tex`
-            and `figures/`.
+        workdir: gets `results/<method>/seed_<n>/result.json`, beside it the
+            `certificate.json` of one that learned a teacher's density, `table.md`,
+            `table.tex` and `figures/`.
         where: the directory of each method.
         data: what all were trained on, or other data of the same form.
         section: the `eval` section to go by, instead of those saved with the runs.
@@ -98,9 +100,13 @@ def evaluate(
     folder.mkdir(parents=True, exist_ok=True)
     for draw in task.draw:
         draw(evaluation, folder)
+    certificates = list(certificate.of_evaluation(evaluation, results))
     # After all that may fail: that they are there says that all is.
     for result in results:
         scores.write(result, workdir / base.RESULTS)
+    for run, content in certificates:
+        place = scores.place(run, workdir / base.RESULTS)
+        files.write_json(place.with_name(certificate.NAME), content)
     # With those of methods that were evaluated at another time.
     made = tables(stored.read(workdir / base.RESULTS))
     text = "\n".join(map(markup.to_markdown, made))

@@ -15,6 +15,7 @@ from fdnf.evaluation.scorers.teacher import (
     COLUMNS,
     CONDITION,
     FAR,
+    FLOOR,
     HELD_OUT,
     LEFT_OUT,
     LOG_PROB,
@@ -25,8 +26,6 @@ from fdnf.evaluation.scorers.teacher import TEACHER as SPLIT
 from fdnf.evaluation.tables.columns import Column
 from fdnf.evaluation.tables.view import View
 from fdnf.evaluation.tasks.base import Task
-
-FLOOR = "teacher_again"
 
 
 def _both(metric: str, split: str, label: str, arrow: str) -> tuple[Column, ...]:
