@@ -1,6 +1,7 @@
 from . import (
     feed_forward as feed_forward,
     gaussian_conditionals as gaussian_conditionals,
+    guided as guided,
 )
 from .density import density_slope as density_slope, reverse_kl as reverse_kl
 from .distillation import (

@@ -1,5 +1,7 @@
 """What is taken of, and done to, whole rows of a batch."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -32,6 +34,6 @@ def exploded(x: Events, limit: float | None = None) -> Rows:
     return jax.lax.stop_gradient(bad)
 
 
-def zeroed(rows: Rows, tree: tuple[Array, ...]) -> tuple[Array, ...]:
+def zeroed(rows: Rows, tree: Any) -> Any:
     """The arrays with the given rows at 0: of latents the mode, that decodes safely."""
-    return tuple(jnp.where(beside(rows, part), 0.0, part) for part in tree)
+    return jax.tree.map(lambda part: jnp.where(beside(rows, part), 0.0, part), tree)

@@ -61,6 +61,49 @@ def spread(
     return jnp.where(still, usual, std)
 
 
+def robust_spread(
+    x: Float[Array, "batch *rest"], kept: Bool[Array, " batch"]
+) -> Float[Array, " columns"]:
+    """Standard deviation of each column over kept rows; a far row hardly moves it.
+
+    Deviations beyond ten times itself count as ten times. A column that is constant
+    has 0.
+
+    Args:
+      x: values, columns (channels) last.
+      kept: rows that count.
+    """
+    beside = kept.reshape(kept.shape + (1,) * (x.ndim - 1))
+    weight, axes = jnp.broadcast_to(beside, x.shape), tuple(range(x.ndim - 1))
+    total = jnp.maximum(jnp.sum(weight, axis=axes), 1)
+    tiny = float(jnp.finfo(x.dtype).tiny) ** 0.5
+
+    def mean(a: Array) -> Array:
+        return jnp.sum(jnp.where(weight, a, 0), axis=axes) / total
+
+    centre = jnp.zeros_like(total, x.dtype)
+    scale = 2 * mean(jnp.sqrt(jnp.abs(x))) ** 2
+    for _ in range(8):
+        scale = jnp.maximum(scale, tiny)
+        off = jnp.clip((x - centre) / scale, -10, 10)
+        step = mean(off)
+        centre = centre + scale * step
+        scale = scale * jnp.sqrt(mean((off - step) ** 2))
+    return jnp.where(scale > 1e-6 * jnp.abs(centre) + tiny, scale, 0)
+
+
+def huber(error: Float[Array, "*shape"], bound: float | None) -> Float[Array, "*shape"]:
+    """e^2 / 2, and from |e| = bound on linear; None for squares alone.
+
+    Reference: Huber (1964), Robust estimation of a location parameter.
+    """
+    if bound is None:
+        return 0.5 * error**2
+    size = jnp.abs(error)
+    small = jnp.minimum(size, bound)
+    return small * (size - 0.5 * small)
+
+
 def raw_log_scale(
     x: Float[Array, "*rows columns"], axes: int | tuple[int, ...], bound: float
 ) -> Float[Array, " columns"]:
