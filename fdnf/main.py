@@ -19,7 +19,8 @@ Modes:
           images with their latents, at each of eval.temperatures; of super-resolution
           strips beside the originals, of speech recordings and spectrograms. With
           --conditions=FILE for the condition in each row, as CSV with the columns'
-          names: samples/given_*.csv.
+          names: samples/given_*.csv. With --exact those of a student's teacher, which
+          the student proposes and the teacher weighs, and what is to say of them.
   density writes log p of each row of --rows=FILE, in nats and in the rows' own units:
           density/*.csv. Tables are CSV, Parquet, Arrow, .npy or .npz.
   export  writes the sampler of each run of a trained workdir as StableHLO files that
@@ -66,7 +67,7 @@ from fdnf.data import build as datasets
 from fdnf.data import paths
 from fdnf.data.tabular import DataError
 from fdnf.evaluation.export import write as export_mode
-from fdnf.evaluation.tasks import evaluate, rows
+from fdnf.evaluation.tasks import evaluate, exact, rows
 from fdnf.experiments import points, study
 from fdnf.train import (
     distributed,
@@ -115,6 +116,11 @@ _SAMPLES = flags.DEFINE_integer(
     "samples",
     None,
     "How many of each row of --conditions; by default eval.samples in all.",
+)
+_EXACT = flags.DEFINE_boolean(
+    "exact",
+    False,
+    "Of a student, --mode=sample draws exact samples of its teacher.",
 )
 _OUT = flags.DEFINE_string(
     "out",
@@ -274,7 +280,10 @@ def _say(text: str) -> None:
 
 def _run(mode: str, config: Any, workdir: pathlib.Path | None) -> int:
     """The exit status of a mode; without a workdir there is a file of points."""
-    asked = Asked(_ROWS.value, _CONDITIONS.value, _SAMPLES.value, _OUT.value)
+    asked = Asked(
+        *(_ROWS.value, _CONDITIONS.value, _SAMPLES.value, _OUT.value),
+        _EXACT.value or None,
+    )
     _check_asked(mode, asked)
     if mode == "single":
         evaluate.check(config.eval)
@@ -301,6 +310,7 @@ class Asked(NamedTuple):
     conditions: str | None = None
     samples: int | None = None
     out: str | None = None
+    exact: bool | None = None
 
 
 NOTHING = Asked()
@@ -310,6 +320,7 @@ _FOR = {
     "conditions": ("sample",),
     "samples": ("sample",),
     "out": ("density", "sample"),
+    "exact": ("sample",),
 }
 
 
@@ -334,6 +345,9 @@ def _one(mode: str, config: Any, workdir: pathlib.Path, asked: Asked = NOTHING) 
     evaluate.check(config.eval)
     if mode == "density":
         print(rows.density(workdir, config.eval, str(asked.rows), asked.out))
+        return
+    if mode == "sample" and asked.exact:
+        print(exact.sample(workdir, config, *asked[1:4]))
         return
     writers = {
         "sample": lambda: evaluate.sample(workdir, config),

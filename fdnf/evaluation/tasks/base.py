@@ -10,6 +10,9 @@ from fdnf.train.teachers import Trained
 
 # Pictures of an evaluation, given the folder that they go to; returns the files.
 Draw = Callable[[Evaluation, pathlib.Path], list[pathlib.Path]]
+# Samples of a run in the user's units, given its number, how many, a seed, and the
+# condition of each or None.
+DrawRows = Callable[[int, int, int, Any], Any]
 # What `--mode=sample` writes of a model, its own directory (samples go to `SAMPLES`
 # below it) and the seed of run 0; returns the files.
 Sample = Callable[[Trained, pathlib.Path, int], list[pathlib.Path]]

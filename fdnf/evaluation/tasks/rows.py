@@ -86,6 +86,7 @@ def sample(
     seed: int,
     each: int | None = None,
     out: str | None = None,
+    draw: base.DrawRows | None = None,
 ) -> list[pathlib.Path]:
     """Draws samples for the condition in each row of a file, in the user's units.
 
@@ -100,6 +101,8 @@ def sample(
         out: the CSV file, of images the .npz file, or a directory for it; by default
             `<workdir>/samples/given_<name of the file>.csv`. Of run r > 0 the name ends
             in `_run_<r>`.
+        draw: another way to draw than the flow's own; `exact_` then stands for
+            `given_`.
 
     Returns:
         The files: of each run a CSV file, whose columns are `row` (of the conditions,
@@ -127,13 +130,19 @@ def sample(
     assert cond is not None
     section = trained.config.eval
     each = each or max(1, section.samples // len(cond))
-    where = Place.of(out, given.home(workdir) / base.SAMPLES, path, "given_")
+    where = Place.of(
+        out, given.home(workdir) / base.SAMPLES, path, "exact_" if draw else "given_"
+    )
     temperature = section.get("temperatures", (section.temperature,))[0]
     again = np.repeat(cond, each, axis=0)
+
+    def own(run: int, rows: int, seed: int, cond: Any) -> np.ndarray:
+        return trained.sample(seed, rows, cond, run, temperature)
+
+    draw = draw or own
     try:
         drawn = [
-            trained.sample(seed + run, len(again), again, run, temperature)
-            for run in range(trained.runs)
+            draw(run, len(again), seed + run, again) for run in range(trained.runs)
         ]
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error

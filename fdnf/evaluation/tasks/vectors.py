@@ -79,13 +79,21 @@ COST = View(
 VIEWS = (COMPARISON, DIFFERENCES, *LIKELIHOODS, COST)
 
 
-def sample(trained: Trained, workdir: pathlib.Path, seed: int) -> list[pathlib.Path]:
+def sample(
+    trained: Trained,
+    workdir: pathlib.Path,
+    seed: int,
+    draw: base.DrawRows | None = None,
+    name: str = "samples",
+) -> list[pathlib.Path]:
     """Draws `eval.samples` samples of each run.
 
     Args:
         trained: the flow.
         workdir: its directory.
         seed: of run 0; run r has `seed + r`.
+        draw: another way to draw, None for the flow's own.
+        name: of the files.
 
     Returns:
         The files: `samples/samples.npz` (arrays `run_0`, ..., in the table's units;
@@ -95,17 +103,24 @@ def sample(trained: Trained, workdir: pathlib.Path, seed: int) -> list[pathlib.P
     """
     folder, rows = workdir / base.SAMPLES, trained.config.eval.samples
     data: Any = _data(trained)
+    near = _beside(data, rows)
+
+    def own(run: int, rows: int, seed: int, cond: Any) -> np.ndarray:
+        del cond  # That is of the test rows, too.
+        return _given_back(data, vectors.samples(trained, run, rows, seed, data))
+
+    draw = draw or own
     drawn = {
-        f"run_{run}": _given_back(
-            data, vectors.samples(trained, run, rows, seed + run, data)
-        )
+        f"run_{run}": draw(run, rows, seed + run, near.get("conditions"))
         for run in range(trained.runs)
     }
-    archive, near = folder / "samples.npz", _beside(data, rows)
+    archive = folder / f"{name}.npz"
     with files.replacing(archive) as file:
         np.savez(file, **drawn, **near)  # pyright: ignore[reportArgumentType]
-    shown = {"data": _test(data, rows), "samples": drawn["run_0"]}
-    paths = [archive, *_tables(folder, drawn, near)]
+    paths = [archive, *_tables(folder, drawn, near, name)]
+    if name != "samples":  # The pictures are those of the flow's own.
+        return paths
+    shown = {"data": _test(data, rows), name: drawn["run_0"]}
     return [*paths, *marginals.of_samples(shown, folder, _names(data))]
 
 
@@ -130,7 +145,10 @@ def _data(trained: Trained) -> Tabular:
 
 
 def _tables(
-    folder: pathlib.Path, drawn: dict[str, np.ndarray], near: dict[str, np.ndarray]
+    folder: pathlib.Path,
+    drawn: dict[str, np.ndarray],
+    near: dict[str, np.ndarray],
+    called: str,
 ) -> list[pathlib.Path]:
     """The samples of each run with their conditions, where columns have names."""
     if "columns" not in near:
@@ -141,7 +159,7 @@ def _tables(
         beside = [near["conditions"]] if "condition_columns" in near else []
         lines = place.table(heads, np.concatenate([*beside, x], axis=1))
         end = "" if name == "run_0" else f"_{name}"
-        paths.append(folder / f"samples{end}.csv")
+        paths.append(folder / f"{called}{end}.csv")
         with files.replacing(paths[-1]) as file:
             file.write(lines)
     return paths
