@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from fdnf.bijectors import transformers
-from fdnf.bijectors.base import Bijector, Inspection, Moves
+from fdnf.bijectors.base import Bijector, Inspection, Moves, Report
 from fdnf.bijectors.transformers import Transformer
 from fdnf.ops import autoregressive_inverse, conditioners, entering, statistics
 from fdnf.ops.autoregressive_inverse import Form, Net
@@ -221,6 +221,12 @@ class MaskedAutoregressive(Bijector):
         self, y: Vectors, cond: Context | None = None
     ) -> tuple[Vectors, LogDet]:
         """x_i = T^-1(u_i; raw_i(x_{<i})), each unit computed once."""
+        return self.inverse_with_report(y, cond)[:2]
+
+    def inverse_with_report(
+        self, y: Vectors, cond: Context | None = None, start: Vectors | None = None
+    ) -> tuple[Vectors, LogDet, Report]:
+        """`inverse`; from a start by iteration of the whole network."""
         solution = autoregressive_inverse.invert(
             self.made.net(y, cond),
             y,
@@ -229,8 +235,10 @@ class MaskedAutoregressive(Bijector):
             method=self.method,
             tol=self.tolerance,
             lowest=lowest_degree(cond),
+            start=start,
         )
-        return solution.x, jnp.sum(solution.log_slope, axis=-1)
+        report = Report(solution.residual[None], solution.iterations[None])
+        return solution.x, jnp.sum(solution.log_slope, axis=-1), report
 
     def parameters(
         self, x: Vectors, cond: Context | None = None

@@ -1,11 +1,12 @@
 """What a bijector is, and what one tells of itself where it is asked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float, Int
 
 from fdnf.ops import linear
 from fdnf.types import Context, Events, LogDet, Mapped
@@ -62,6 +63,25 @@ class Inspection(NamedTuple):
     moves: Moves | None = None
 
 
+class Report(NamedTuple):
+    """How inverses by iteration went, layer by layer in the order of the data.
+
+    Attributes:
+      residual: max |F(x) - y| of each layer and row, divided by 1 + |y| where F is no
+        autoregressive map; inf where x is not finite.
+      iterations: steps of the fixed-point iteration of each layer and row; 0 of a layer
+        whose inverse was computed directly.
+    """
+
+    residual: Float[Array, "layers batch"]
+    iterations: Int[Array, "layers batch"]
+
+
+def joined(reports: Sequence[Report]) -> Report:
+    """The report of all layers, of those of some, in the order of the data."""
+    return jax.tree.map(lambda *rows: jnp.concatenate(rows), *reports)
+
+
 class Bijector(nn.Module):
     """An invertible map of events with the log-determinant of each direction.
 
@@ -81,6 +101,28 @@ class Bijector(nn.Module):
     def inverse(self, y: Events, cond: Context | None = None) -> tuple[Mapped, LogDet]:
         """Maps `y` back to `x` and gives log |det dx/dy|."""
         raise NotImplementedError
+
+    def inverse_with_report(
+        self, y: Mapped, cond: Context | None = None, start: Events | None = None
+    ) -> tuple[Events, LogDet, Report]:
+        """`inverse`, with what it took, of a layer that has no closed form.
+
+        Args:
+          y: what is mapped back.
+          cond: context.
+          start: an approximation of the result, from which a layer iterates that can:
+            an autoregressive one then takes as many passes of its network as the
+            approximation is worth, in place of its sequential inverse. The result is
+            the exact inverse to the layer's tolerance, however bad the start.
+
+        Returns:
+          x, log |det dx/dy|, and the report of the layers within that are not inverted
+          by a formula, which may be none.
+        """
+        del start
+        x, log_det = self.inverse(y, cond)
+        none = jnp.zeros((0, y.shape[0]), y.dtype)
+        return x, log_det, Report(none, none.astype(jnp.int32))
 
     def parameters(
         self, x: Events, cond: Context | None = None

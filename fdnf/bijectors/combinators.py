@@ -4,16 +4,16 @@
 order, in both directions), which is what flows report as levels.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
-from fdnf.bijectors.base import Bijector, Inspection, Moves
+from fdnf.bijectors.base import Bijector, Inspection, Moves, Report, joined
 from fdnf.ops import squeeze
 from fdnf.types import Context, Events, LogDet, Mapped
 
@@ -22,6 +22,7 @@ PROBES = "probes"
 
 # Activations may be of several shapes.
 Trace = tuple[Mapped, LogDet, tuple[Array, ...]]
+Reported = tuple[Mapped, LogDet, tuple[Array, ...], Report]
 Parameters = tuple[Mapped, tuple[Array, ...]]
 
 
@@ -46,18 +47,6 @@ def _told(x: Array, y: Array, seen: Inspection) -> tuple[Any, ...]:
     """The last fields of `Each` for one step with y = step(x)."""
     scale = None if seen.moves is None else seen.moves.inverse(jnp.zeros_like(y))
     return seen.log_det, seen.parameters, scale
-
-
-class Report(NamedTuple):
-    """How inverses by iteration went, layer by layer in the order of the data.
-
-    Attributes:
-      residual: max |F(x) - y| / (1 + |y|) of each layer and row.
-      iterations: steps of the fixed-point iteration of each layer and row.
-    """
-
-    residual: Float[Array, "layers batch"]
-    iterations: Int[Array, "layers batch"]
 
 
 def _zeros(x: Events) -> LogDet:
@@ -86,6 +75,32 @@ class Chain(Bijector):
             y, change = part.inverse(y, cond)
             log_det += change
         return y, log_det, tuple(reversed(after))
+
+    def trace_inverse_with_report(
+        self, y: Events, cond: Context | None = None, start: Events | None = None
+    ) -> Reported:
+        """`trace_inverse`, with the reports of all layers in the order of the data.
+
+        Each part starts from what those before it make of `start`.
+        """
+        starts: list[Array | None] = [start]
+        for part in self.parts[:-1]:
+            last = starts[-1]
+            starts.append(None if last is None else part.forward(last, cond)[0])
+        log_det, after, reports = _zeros(y), [], []
+        for part, near in zip(reversed(self.parts), reversed(starts), strict=True):
+            after.append(y)
+            y, change, report = part.inverse_with_report(y, cond, near)
+            log_det += change
+            reports.append(report)
+        return y, log_det, tuple(reversed(after)), joined(reports[::-1])
+
+    def inverse_with_report(
+        self, y: Events, cond: Context | None = None, start: Events | None = None
+    ) -> tuple[Mapped, LogDet, Report]:
+        """`inverse`, with the reports, see `trace_inverse_with_report`."""
+        x, log_det, _, report = self.trace_inverse_with_report(y, cond, start)
+        return x, log_det, report
 
     def forward(self, x: Events, cond: Context | None = None) -> tuple[Mapped, LogDet]:
         """Applies the parts in order."""
@@ -162,7 +177,12 @@ class Repeat(Bijector):
     remat: bool = False
 
     def _scan(
-        self, body, x: Events, cond: Context | None, reverse: bool
+        self,
+        body,
+        x: Events,
+        cond: Context | None,
+        reverse: bool,
+        each: tuple[Array, ...] = (),
     ) -> tuple[Events, LogDet, Any]:
         unroll = self.unroll
         if unroll is None:
@@ -175,12 +195,12 @@ class Repeat(Bijector):
             body,
             variable_axes={"params": 0, "constants": 0},
             split_rngs={"params": True, PROBES: True},
-            in_axes=nn.broadcast,  # pyright: ignore[reportArgumentType]
+            in_axes=(nn.broadcast, *(0 for _ in each)),  # pyright: ignore[reportArgumentType]
             length=self.length,
             reverse=reverse,
             unroll=unroll,
         )
-        (x, log_det), stacked = scan(self.step, (x, _zeros(x)), cond)
+        (x, log_det), stacked = scan(self.step, (x, _zeros(x)), cond, *each)
         return x, log_det, stacked
 
     def _forward(self, x: Events, cond: Context | None, keep: bool):
@@ -210,35 +230,31 @@ class Repeat(Bijector):
         return x, log_det, tuple(stacked[i] for i in range(self.length))
 
     def trace_inverse_with_report(
-        self, y: Events, cond: Context | None = None
-    ) -> tuple[Mapped, LogDet, tuple[Array, ...], Report]:
+        self, y: Events, cond: Context | None = None, start: Events | None = None
+    ) -> Reported:
         """`trace_inverse`, with the reports of all layers in the order of the data.
 
-        For a step that is a Chain; its layers are the parts that have a method of this
-        name.
+        Each step starts from what those before it make of `start`.
         """
 
-        def body(step, carry, cond):
-            (y, log_det), reports = carry, []
-            after = y
-            for part in reversed(step.parts):
-                if hasattr(part, "inverse_with_report"):
-                    y, change, report = part.inverse_with_report(y, cond)
-                    reports.append(report)
-                else:
-                    y, change = part.inverse(y, cond)
-                log_det += change
-            return (y, log_det), (after, joined(reports[::-1]))
+        def body(step, carry, cond, *near):
+            y, log_det = carry
+            x, change, report = step.inverse_with_report(y, cond, *near)
+            return (x, log_det + change), (y, report)
 
-        x, log_det, (after, report) = self._scan(body, y, cond, reverse=True)
+        each = ()
+        if start is not None:
+            after = self._forward(start, cond, True)[2]
+            each = (jnp.concatenate([start[None], after[:-1]]),)
+        x, log_det, (after, report) = self._scan(body, y, cond, True, each)
         report = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), report)
         return x, log_det, tuple(after[i] for i in range(self.length)), report
 
     def inverse_with_report(
-        self, y: Events, cond: Context | None = None
+        self, y: Events, cond: Context | None = None, start: Events | None = None
     ) -> tuple[Mapped, LogDet, Report]:
         """`inverse`, with the reports, see `trace_inverse_with_report`."""
-        x, log_det, _, report = self.trace_inverse_with_report(y, cond)
+        x, log_det, _, report = self.trace_inverse_with_report(y, cond, start)
         return x, log_det, report
 
     def forward(self, x: Events, cond: Context | None = None) -> tuple[Mapped, LogDet]:
@@ -311,11 +327,6 @@ class Repeat(Bijector):
             axis_size=self.length,
         )
         return Each(*over(self.step, given, cond))
-
-
-def joined(reports: Sequence[Report]) -> Report:
-    """The report of all layers, of those of some, in the order of the data."""
-    return jax.tree.map(lambda *rows: jnp.concatenate(rows), *reports)
 
 
 class Invert(Bijector):

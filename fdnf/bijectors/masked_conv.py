@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from fdnf.bijectors.base import Bijector
-from fdnf.bijectors.combinators import Report
+from fdnf.bijectors.base import Bijector, Report
 from fdnf.ops import conditioners, convolutions, fixed_point
 from fdnf.types import Context, LogDet
 
@@ -164,14 +163,14 @@ class MaskedConv(Bijector):
         return y, jnp.sum(jnp.log(diag), axis=(1, 2, 3))
 
     def inverse_with_report(
-        self, y: Images, cond: Context | None = None
+        self, y: Images, cond: Context | None = None, start: Images | None = None
     ) -> tuple[Images, LogDet, Report]:
         """`inverse`, with what it took; the report is of one layer."""
         weights = self._weights(y.shape[1:])
         found = fixed_point.solve(
             lambda x: evaluate(weights, x),
             y,
-            y / weights.slope,
+            y / weights.slope if start is None else start,
             step=self.step,
             tolerance=self.tolerance,
             limit=self.limit,

@@ -22,10 +22,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from fdnf.bijectors.base import Bijector
+from fdnf.bijectors.base import Bijector, Report
 from fdnf.nets import causal_unet, causal_unet_sampling
 from fdnf.nets.causal_unet import Weights
 from fdnf.nets.pixelcnn import CausalUNet
@@ -155,6 +156,32 @@ def _jacobi(plan: Plan, weights: Weights, z: Array) -> Array:
     return fixed_point.solve(forward, z, z, tolerance=plan.tolerance, limit=limit).x
 
 
+@rules.ruled(statics=1)
+def _settle(plan: Plan, weights: Weights, z: Array, start: Array) -> Any:
+    """The whole network from `start`, each row until its noise is z to the tolerance.
+
+    Returns:
+      The image, and the rounds of each row.
+    """
+    axes = tuple(range(1, z.ndim))
+
+    def step(x: Array) -> tuple[Array, Array]:
+        outputs = causal_unet.evaluate(weights, x)
+        gap = affine(outputs, x, plan.bound)[0] - z
+        return choose(outputs, z, plan.bound), jnp.max(jnp.abs(gap), axis=axes)
+
+    limit = z.shape[1] * z.shape[2]
+    found = fixed_point.settle(step, start, tolerance=plan.tolerance, limit=limit)
+    return found.x, found.iterations
+
+
+@_settle.defjvp
+def _settle_jvp(plan: Plan, primals: Any, tangents: Any) -> Any:
+    found, count = _settle(plan, *primals)
+    none: Any = np.zeros(count.shape, jax.dtypes.float0)
+    return (found, count), (_implicit(plan, primals[:2], tangents[:2], found), none)
+
+
 @functools.partial(jax.jit, static_argnums=0)
 def _solution(plan: Plan, weights: Weights, z: Array) -> Array:
     chosen = functools.partial(choose, bound=plan.bound)
@@ -168,8 +195,13 @@ def _solve(plan: Plan, weights: Weights, z: Array) -> Array:
 
 @_solve.defjvp
 def _solve_jvp(plan: Plan, primals: Any, tangents: Any) -> tuple[Array, Array]:
+    found = _solve(plan, *primals)
+    return found, _implicit(plan, primals, tangents, found)
+
+
+def _implicit(plan: Plan, primals: Any, tangents: Any, found: Array) -> Array:
+    """The tangent of the solution that was found."""
     weights, z = primals
-    found = _solve(plan, weights, z)
     # The gradient of a row that the loss does not read is 0, also where x is inf, or
     # where what the network makes of x is.
     axes = tuple(range(1, z.ndim))
@@ -197,13 +229,12 @@ def _solve_jvp(plan: Plan, primals: Any, tangents: Any) -> tuple[Array, Array]:
         )
         return jnp.where(safe | (size == 0), v, jnp.nan)
 
-    d_x = lax.custom_linear_solve(
+    return lax.custom_linear_solve(
         lambda v: v - jax.jvp(step, (x,), (v,))[1],
         change,
         lambda _, b: solve(jax.linearize(step, x)[1], b),
         transpose_solve=lambda _, b: solve(_transposed(step, x), b),
     )
-    return found, d_x
 
 
 def _transposed(step: Callable[[Array], Array], x: Array) -> Callable[[Array], Array]:
@@ -267,21 +298,35 @@ class PixelAffine(Bijector):
 
     def inverse(self, y: Events, cond: Context | None = None) -> tuple[Mapped, LogDet]:
         """Pixel by pixel; the log_det by one pass of the network at the result."""
+        return self.inverse_with_report(y, cond)[:2]
+
+    def inverse_with_report(
+        self, y: Events, cond: Context | None = None, start: Events | None = None
+    ) -> tuple[Mapped, LogDet, Report]:
+        """`inverse`; from a start by iteration of the whole network."""
         _check(y)
         size = output_size(y.shape[-1])
         bias = functools.partial(self._bias_of_latents, y)
         weights = self.net.weights(y, size, cond, bias)
         method = "once" if self.is_initializing() else self.method
         plan = Plan(self.bound, method, self.tolerance)
-        x = solve(plan, weights, y)
+        count = jnp.zeros(y.shape[:1], jnp.int32)
+        if start is None:
+            x = solve(plan, weights, y)
+        else:
+            dtype = jnp.result_type(y, weights.output.kernel)
+            given: Any = jax.tree.map(lambda a: a.astype(dtype), (weights, y, start))
+            x, count = _settle(plan, *given)
         # Zeros stand in for images that exploded: the gradient of a discarded 0 is 0,
         # while that of a discarded inf is nan.
         finite = jnp.all(jnp.isfinite(x), axis=(1, 2, 3), keepdims=True)
-        outputs = causal_unet.evaluate(weights, jnp.where(finite, x, 0))
-        _, raw, _ = split_outputs(outputs, y.shape[-1])
-        log_scale = conditioners.soft_clamp(raw, self.bound)
+        at, finite = jnp.where(finite, x, 0), finite[:, 0, 0, 0]
+        back, log_scale = affine(causal_unet.evaluate(weights, at), at, self.bound)
         log_det = jnp.sum(log_scale, axis=(1, 2, 3))
-        return x, jnp.where(finite[:, 0, 0, 0], log_det, jnp.nan)
+        gap = jnp.max(jnp.abs(back - y), axis=(1, 2, 3))
+        residual = jnp.where(finite & jnp.isfinite(gap), gap, jnp.inf)
+        report = Report(residual[None], count[None])
+        return x, jnp.where(finite, log_det, jnp.nan), report
 
 
 def _check(x: Array) -> None:

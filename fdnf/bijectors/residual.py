@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from fdnf.bijectors.base import Bijector
-from fdnf.bijectors.combinators import PROBES, Report
+from fdnf.bijectors.base import Bijector, Report
+from fdnf.bijectors.combinators import PROBES
 from fdnf.ops import convolutions, entering, fixed_point, residual_log_det
 from fdnf.ops import spectral_norm as norms
 from fdnf.ops.entering import Ints
@@ -179,14 +179,14 @@ class Residual(Bijector):
         return x + self._g(weights, x), self._log_det(weights, x)
 
     def inverse_with_report(
-        self, y: Events, cond: Context | None = None
+        self, y: Events, cond: Context | None = None, start: Events | None = None
     ) -> tuple[Events, LogDet, Report]:
         """`inverse`, with what it took; the report is of one layer."""
         weights = self._weights(y.shape[1:], cond)
         found = fixed_point.solve(
             lambda x: (x + self._g(weights, x), jnp.ones_like(x)),
             y,
-            y,
+            y if start is None else start,
             tolerance=self.tolerance,
             limit=self.limit,
             adjoint_limit=self.limit,

@@ -12,6 +12,11 @@ from .maf import IAF as IAF, MAF as MAF
 from .mintnet import MintNet as MintNet
 from .nice import NICE as NICE
 from .pixelcnn import PixelCNN as PixelCNN, PixelIAF as PixelIAF
+from .refined import (
+    Refined as Refined,
+    refine as refine,
+    refined_sample as refined_sample,
+)
 from .realnvp import MultiScaleRealNVP as MultiScaleRealNVP, RealNVP as RealNVP
 from .srflow import SRFlow as SRFlow
 from .waveglow import WaveGlow as WaveGlow

@@ -10,6 +10,7 @@ import numpy as np
 from jax import core
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from fdnf.bijectors.base import Report
 from fdnf.bijectors.combinators import Chain, Each, Repeat
 from fdnf.nets import mlp
 from fdnf.ops import entering, rows, statistics
@@ -310,14 +311,38 @@ class StackFlow(FlowModule):
         return (z,), log_det, self._levels_in_data_order(levels)
 
     def _decode(self, z: Latents, cond: Context | None):
-        steps = (
-            len(self.stack.parts)
-            if isinstance(self.stack, Chain)
-            else self.stack.length
-        )
-        whole = self._in_data_order(z[0], steps)
+        whole = self._in_data_order(z[0], self._length())
         x, log_det, levels = self.stack.trace_inverse(whole, cond)
         return x, log_det, self._levels_in_data_order(levels)
+
+    def _length(self) -> int:
+        stack = self.stack
+        return stack.length if isinstance(stack, Repeat) else len(stack.parts)
+
+    def decode_with_report(
+        self, z: Given, cond: Given | None = None, *, start: Given | None = None
+    ) -> tuple[Decoding, Report]:
+        """`decode`, with residual and iterations of every layer's inverse.
+
+        Args:
+          z: latents, as of `decode`.
+          cond: context, as of `encode`.
+          start: data near the result, such as a student's sample of `z`, from which
+            layers iterate that can, see `Bijector.inverse_with_report`; the result is
+            that of `decode` to the flow's tolerance. Zeros stand in for infinite rows;
+            other shapes than the data's are refused.
+        """
+        z = self._given_latents(z)
+        cond = self._given_condition(cond, z[0].shape[0])
+        if start is not None:
+            start = self._given_data(start)
+            if len(start) != len(z[0]):
+                given = f"start has {len(start)} rows, the latents {len(z[0])}"
+                raise ValueError(f"{self._name}: {given}; expected one of each")
+            start = rows.zeroed(rows.exploded(start), (start,))[0]
+        whole = self._in_data_order(z[0], self._length())
+        *found, report = self.stack.trace_inverse_with_report(whole, cond, start)
+        return Decoding(*found[:2], self._levels_in_data_order(found[2])), report
 
     def _block_parameters(self, x: Events, cond: Context | None) -> tuple[Array, ...]:
         return self.stack.parameters(x, cond)[1]

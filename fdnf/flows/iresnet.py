@@ -2,10 +2,9 @@
 
 from typing import Any, ClassVar
 
-from fdnf.bijectors import combinators
 from fdnf.bijectors.actnorm import ActNorm
-from fdnf.bijectors.base import Bijector
-from fdnf.bijectors.combinators import Chain, Repeat, Report, Squeeze
+from fdnf.bijectors.base import Bijector, Report, joined
+from fdnf.bijectors.combinators import Chain, Repeat, Squeeze
 from fdnf.bijectors.residual import Residual
 from fdnf.flows.base import StackFlow
 from fdnf.flows.multiscale import MultiScale
@@ -112,15 +111,6 @@ class IResNet(StackFlow):
         step = _step(self, tuple(self.hidden))
         return Repeat(step, self.steps, self.unroll, self.remat)
 
-    def decode_with_report(
-        self, z: Given, cond: Given | None = None
-    ) -> tuple[Decoding, Report]:
-        """`decode`, with residual and iterations of every layer's inverse."""
-        (z,) = self._given_latents(z)
-        cond = self._given_condition(cond, z.shape[0])
-        x, log_det, levels, report = self.stack.trace_inverse_with_report(z, cond)
-        return Decoding(x, log_det, levels), report
-
 
 class MultiScaleIResNet(MultiScale):
     """Levels of a squeeze, K blocks as those of `IResNet`, and a split, on images.
@@ -204,4 +194,4 @@ class MultiScaleIResNet(MultiScale):
             stack.parts[1].inverse_with_report(level, cond)[2]
             for stack, level in zip(self.stacks, decoding.levels, strict=True)
         ]
-        return decoding, combinators.joined(reports)
+        return decoding, joined(reports)

@@ -4,9 +4,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from fdnf.bijectors import combinators
 from fdnf.bijectors.actnorm import ActNorm
-from fdnf.bijectors.combinators import Chain, Repeat, Report
+from fdnf.bijectors.base import Report, joined
+from fdnf.bijectors.combinators import Chain, Repeat
 from fdnf.bijectors.masked_conv import MaskedConv
 from fdnf.flows.base import FlowModule, Latents
 from fdnf.ops import squeeze
@@ -142,5 +142,5 @@ class MintNet(FlowModule):
         if self.actnorm:
             h, change = self.norm.inverse(h)
             log_det += change
-        report = combinators.joined(reports[::-1])
+        report = joined(reports[::-1])
         return Decoding(h, log_det, tuple(reversed(levels))), report

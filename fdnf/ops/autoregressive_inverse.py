@@ -17,11 +17,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from fdnf.ops import autoregressive_solvers as solvers
-from fdnf.ops import rules
+from fdnf.ops import fixed_point, rules
 from fdnf.ops.autoregressive_solvers import Form, Net, Transformer, evaluate
 
 __all__ = ["METHODS", "Form", "Inverse", "Net", "Transformer", "evaluate", "invert"]
@@ -36,11 +37,13 @@ class Inverse(NamedTuple):
       x: Solution of u(x) = z.
       log_slope: log dx_i/dz_i; the inverse's log_det is its sum over dim, in nats.
       residual: max_i |u_i(x) - z_i| of each row; inf where x is not finite.
+      iterations: of the whole net from a start, in each row; 0 without one.
     """
 
     x: Float[Array, "batch dim"]
     log_slope: Float[Array, "batch dim"]
     residual: Float[Array, " batch"]
+    iterations: Int[Array, " batch"]
 
 
 def invert(
@@ -54,6 +57,7 @@ def invert(
     chunk: int = 512,
     tol: float = 1e-5,
     lowest: int = 1,
+    start: Float[Array, "batch dim"] | None = None,
 ) -> Inverse:
     """Solves T(x; raw(x)) = z for x.
 
@@ -84,6 +88,9 @@ def invert(
       tol: The iterations stop when no column moves by more than tol (1 + |x|); they
         are exact at the latest after `block` or dim evaluations.
       lowest: Smallest hidden degree, as in `conditioners.made_degrees`.
+      start: An approximation of the solution, finite. With one, the whole net is
+        iterated from there, whatever the method, each row until its residual is within
+        tol or does not change any more, dim times at most; see `fixed_point.settle`.
 
     Returns:
       The solution, its log-slopes, and the residual of each row.
@@ -104,7 +111,11 @@ def invert(
     dtype = jnp.result_type(z, *jax.tree.leaves(net))
     net, z = jax.tree.map(lambda leaf: leaf.astype(dtype), (net, z))
     plan = solvers.Plan(form, transformer, method, block, chunk, tol, lowest)
-    x = _passes(plan, net, z) if method == "passes" else _solve(plan, net, z)
+    count = jnp.zeros(z.shape[:1], jnp.int32)
+    if start is not None:
+        x, count = _settle(plan, net, z, start.astype(dtype))
+    else:
+        x = _passes(plan, net, z) if method == "passes" else _solve(plan, net, z)
     # Zeros stand in for rows that exploded: the gradient of a discarded 0 is 0, while
     # that of a discarded inf is nan.
     finite = jnp.all(jnp.isfinite(x), axis=-1, keepdims=True)
@@ -115,6 +126,7 @@ def invert(
         x=x,
         log_slope=jnp.where(finite, -log_slope, jnp.nan),
         residual=jnp.where(finite[:, 0], residual, jnp.inf),
+        iterations=count,
     )
 
 
@@ -188,8 +200,34 @@ def _solve(plan: solvers.Plan, net: Net, z: Array) -> Array:
 
 @_solve.defjvp
 def _solve_jvp(plan: solvers.Plan, primals: Any, tangents: Any) -> tuple[Array, Array]:
+    found = _solve(plan, *primals)
+    return found, _implicit(plan, primals, tangents, found)
+
+
+@rules.ruled(statics=1)
+def _settle(
+    plan: solvers.Plan, net: Net, z: Array, start: Array
+) -> tuple[Array, Array]:
+    def step(x: Array) -> tuple[Array, Array]:
+        raw = evaluate(plan.form, net, x)
+        gap = plan.transformer.forward(raw, x)[0] - z
+        return plan.transformer.inverse(raw, z)[0], jnp.max(jnp.abs(gap), axis=-1)
+
+    limit = z.shape[-1]
+    found = fixed_point.settle(step, start, tolerance=plan.tol, limit=limit)
+    return found.x, found.iterations
+
+
+@_settle.defjvp
+def _settle_jvp(plan: solvers.Plan, primals: Any, tangents: Any) -> Any:
+    found, count = _settle(plan, *primals)
+    none: Any = np.zeros(count.shape, jax.dtypes.float0)
+    return (found, count), (_implicit(plan, primals[:2], tangents[:2], found), none)
+
+
+def _implicit(plan: solvers.Plan, primals: Any, tangents: Any, found: Array) -> Array:
+    """The tangent of the solution that was found."""
     net, z = primals
-    found = _solve(plan, net, z)
     # The gradient of a row that the loss does not read is 0, also where x is inf, or
     # where what the net makes of x is.
     largest = float(jnp.finfo(z.dtype).max) ** 0.4
@@ -214,13 +252,12 @@ def _solve_jvp(plan: solvers.Plan, primals: Any, tangents: Any) -> tuple[Array, 
         read = jnp.any(b != 0, axis=-1, keepdims=True)
         return jnp.where(safe | ~read, solver(plan, net, z, x, b), jnp.nan)
 
-    d_x = lax.custom_linear_solve(
+    return lax.custom_linear_solve(
         residual,
         change,
         lambda _, b: solve(_tangent, b),
         transpose_solve=lambda _, b: solve(_adjoint, b),
     )
-    return found, d_x
 
 
 @functools.partial(jax.jit, static_argnums=0)

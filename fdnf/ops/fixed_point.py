@@ -156,6 +156,59 @@ def _opened(forward: Map, x: Array) -> tuple[Callable, list[Any]]:
     return pure, closed
 
 
+def settle(
+    step: Callable[[Array], tuple[Array, Float[Array, " batch"]]],
+    start: Events,
+    *,
+    tolerance: float,
+    limit: int,
+) -> Solution:
+    """Iterates x <- g(x), where the Jacobian of g is strictly triangular.
+
+    After as many rounds as there are dimensions x is the solution, from any start.
+    Each row stops by itself: when its residual is within the tolerance, when a round
+    does not move it, or at the limit. What of g(x) is not finite becomes 0, so that a
+    start from which the map overflows ends as one from there.
+
+    Not differentiable: a caller has a rule for its own solution.
+
+    Args:
+      step: x -> (g(x), residual of x).
+      start: first iterate; what of it is not finite becomes 0.
+      tolerance: of the residual.
+      limit: rounds at most.
+
+    Reference: Song, Meng, Liao, Ermon (2021), algorithm 1.
+    """
+
+    def judged(x: Array) -> tuple[Array, Array]:
+        new, residual = step(x)
+        residual = jnp.where(jnp.isfinite(residual), residual, jnp.inf)
+        return jnp.where(jnp.isfinite(new), new, 0), residual
+
+    def moving(x: Array, new: Array, residual: Array, count: Array) -> Array:
+        moves = jnp.any((new != x).reshape(len(x), -1), axis=1)
+        return moves & (residual > tolerance) & (count < limit)
+
+    def body(state: tuple[Array, ...]) -> tuple[Array, ...]:
+        x, new, residual, count = state
+        going = moving(*state)
+        x = jnp.where(rows_of.beside(going, x), new, x)
+        after, left = judged(x)
+        return (
+            x,
+            jnp.where(rows_of.beside(going, x), after, new),
+            jnp.where(going, left, residual),
+            count + going,
+        )
+
+    counts = jnp.zeros(start.shape[:1], jnp.int32)
+    start = jnp.where(jnp.isfinite(start), start, 0)
+    state = (start, *judged(start), counts)
+    state = lax.while_loop(lambda state: jnp.any(moving(*state)), body, state)
+    return Solution(state[0], *state[2:])
+
+
 @rules.ruled(statics=2)
 def _solve(pure: Callable, plan: _Plan, closed: Any, y: Array, start: Array):
     return _iterate(lambda x: pure(x, *closed), plan, y, start)
