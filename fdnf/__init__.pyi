@@ -22,6 +22,8 @@ from .fitting import (
     fit as fit,
     from_arrays as from_arrays,
     load as load,
+    mixture as mixture,
+    posterior as posterior,
     save as save,
 )
 from .flows.as_distrax import from_distrax as from_distrax

@@ -26,6 +26,7 @@ from fdnf.data.tabular import DataError
 from fdnf.flows.base import FlowModule
 from fdnf.train import (
     in_memory,
+    judges,
     models,
     objectives,
     preprocess,
@@ -37,9 +38,11 @@ from fdnf.train.preprocess import Prepared, Preprocess
 from fdnf.train.rules import ConfigError
 from fdnf.train.settings import Held
 from fdnf.train.teachers import IN_MEMORY, Trained
-from fdnf.types import Encoding, Flow
+from fdnf.types import Encoding, Flow, Judge
 
 METHODS = tuple(m for m in objectives.METHODS if m not in ("nll", "regression"))
+# Those that ask of a teacher nothing but log p.
+JUDGED = ("kl",)
 
 
 class Arrays(NamedTuple):
@@ -156,7 +159,9 @@ def distil(
     Args:
       teacher: what `fit`, `distil` or `load` gave; a pair (flow, variables) of this
         package, of `from_distrax` or `from_flowjax`, or an `ExternalFlow` of your own;
-        or what `from_arrays` made. A pair sees the rows as they are given.
+        what `from_arrays` made; or a density alone, which judges: `posterior`,
+        `mixture`, or (types.Judge(log_prob), variables). A pair sees the rows as they
+        are given.
       student: a flow; for "x", "oracle" and "feed_forward" also a feed-forward student.
       x: rows, as of `fit`, in the units that the teacher was trained in.
       cond: as of `fit`, of a teacher with a condition.
@@ -165,14 +170,18 @@ def distil(
         student has as many or fewer (level i of S with ceil(i T / S) of T, or as
         `loss={"args.pairs": ((0, 1), (1, 3))}` says); "skd" latents and samples; "kl",
         "z", "x" and "oracle" make a parallel sampler of an autoregressive teacher;
-        "feed_forward" teaches a network.
+        "feed_forward" teaches a network. A density alone teaches by "kl", where of the
+        rows only the conditions count, and whether training improves is measured by
+        the held out ones.
       loss: keys of a config's loss section, {"args.weights": (1.0, 0.1, 0.0),
         "transfer.warm": 0.2}.
       samples: how many samples of the teacher are drawn as further rows. "oracle"
         learns from them alone, and takes as many as there are rows by default.
       share: of each batch that these have, 0.5 by default.
       transforms: None: the student sees what its teacher sees. Of a teacher
-        `from_arrays` as of `fit`, None for standardised columns.
+        `from_arrays` as of `fit`, None for standardised columns. Of a density alone as
+        of `fit`, None for rows as they are: it is of your units, whatever the student
+        sees.
       steps: this and the rest as of `fit`.
       batch_size: likewise.
       lr: likewise.
@@ -211,6 +220,11 @@ def distil(
         taught = taught._replace(
             meta=taught.meta | {"preprocess": preprocess.describe(prepared)}
         )
+    elif isinstance(taught.flow, Judge):
+        _check_judge(method, rows)
+        data = memory.table(train, held_out, transforms)
+        prepared = preprocess.make(ConfigDict(), data)
+        taught = judges.taught(taught, prepared)
     elif transforms is not None:
         raise ConfigError(
             f"transforms={transforms!r}: the student sees what its teacher sees: leave "
@@ -285,6 +299,16 @@ def load(path: str | pathlib.Path, flow: FlowModule | None = None) -> Trained:
     return teachers.load(path, flow)
 
 
+def posterior(likelihood: Trained, log_prior: judges.LogPrior) -> tuple[Judge, Any]:
+    """The posterior of a learned likelihood as a teacher, see `judges.posterior`."""
+    return judges.posterior(likelihood, log_prior)
+
+
+def mixture(trained: Trained) -> tuple[Judge, Any]:
+    """All runs of a training as one density, a teacher; see `judges.mixture`."""
+    return judges.mixture(trained)
+
+
 def _teacher(teacher: Any, rows: Rows) -> Trained:
     """A teacher of any kind as one that was trained here."""
     if isinstance(teacher, Trained):
@@ -312,9 +336,23 @@ def _teacher(teacher: Any, rows: Rows) -> Trained:
         width = 0 if rows.cond is None else rows.cond.shape[1]
         seen = table.Table(conditions=width) if width else Preprocess()
     meta["preprocess"] = preprocess.describe(seen)
-    variables = jax.tree.map(lambda leaf: np.asarray(leaf)[None], teacher[1])
     flow: Any = teacher[0]
+    given = teacher[1]
+    if isinstance(flow, Judge) and not jax.tree.leaves(given):
+        flow, given = judges.without_variables(flow)
+    variables = jax.tree.map(lambda leaf: np.asarray(leaf)[None], given)
     return Trained(flow, variables, ConfigDict(), meta)
+
+
+def _check_judge(method: str, rows: Rows) -> None:
+    if method not in JUDGED:
+        raise ConfigError(
+            f"method={method!r} asks the teacher for latents, levels or samples, of "
+            f"which a density alone has none: take {' or '.join(map(repr, JUDGED))}, "
+            "or fit the student to samples of it"
+        )
+    if rows.pictures:
+        raise ConfigError("a density alone teaches flows of vectors, not of images")
 
 
 def _check_arrays(given: Arrays, method: str, rows: Rows) -> None:

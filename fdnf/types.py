@@ -201,6 +201,52 @@ class Flow(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
+class Judge:
+    """A density and nothing else, as the losses that only ask for one want a teacher.
+
+    A posterior known up to a constant, a physical energy, a mixture: what scores rows,
+    and neither draws nor has latents. `losses.reverse_kl` makes a sampler of it.
+
+        judge = Judge(lambda variables, x, cond: -0.5 * jnp.sum((x - cond) ** 2, 1))
+        loss, aux = reverse_kl(student, judge, student_variables, None, z, cond)
+
+    Args:
+      density: `(variables, x, cond) -> [batch]`, log p(x | cond) in nats, up to a
+        constant (of `cond` alone). The same function is the same judge: it is a static
+        argument, so that a new lambda is compiled anew.
+
+    `variables` is whatever pytree the function understands.
+    """
+
+    density: Callable[..., Array]
+
+    def apply(
+        self,
+        variables: Any,
+        x: Any,
+        cond: Any = None,
+        *,
+        method: str,
+        **kwargs: Any,
+    ) -> Any:
+        """`encode`, an Encoding without latents and levels; or `log_prob`."""
+        if method not in ("encode", "log_prob") or kwargs:
+            raise ValueError(
+                f"a Judge is a density alone and has no {method!r}: its students learn "
+                "by reverse_kl, or from samples that come with it"
+            )
+        found = jnp.asarray(self.density(variables, x, cond))
+        if found.shape != x.shape[:1]:
+            raise ValueError(
+                f"the density of {x.shape[0]} rows has shape {found.shape}: expected "
+                f"one number a row, ({x.shape[0]},)"
+            )
+        if method == "log_prob":
+            return found
+        return Encoding((), found, (), jnp.zeros_like(found))
+
+
+@dataclasses.dataclass(frozen=True)
 class ExternalFlow:
     """A flow of any other library, as the losses want it.
 

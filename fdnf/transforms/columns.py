@@ -128,14 +128,14 @@ class Column:
         log = -math.log(self.unit) - math.log(self.width) - math.log(self.std)
         return log + math.log1p(-2 * self.margin)
 
-    def steps(self, x: Any) -> np.ndarray:
-        """The number t of each value, in float64; of whole numbers rounded."""
-        x = np.asarray(x, np.float64)
+    def steps(self, x: Any, xp: Any = np) -> Any:
+        """The number t of each value, of whole numbers rounded; by numpy in float64."""
+        x = np.asarray(x, np.float64) if xp is np else x
         if self.kind == "periodic":
             # The remainder of a value just below the cut may round up to the period.
-            return np.minimum(np.mod(x - self.origin, self.unit) / self.unit, 1.0)
+            return xp.minimum(xp.mod(x - self.origin, self.unit) / self.unit, 1.0)
         t = (x - self.origin) / self.unit
-        return np.round(t) if self.whole else t
+        return xp.round(t) if self.whole else t
 
     def fault(self, x: Any) -> tuple[np.ndarray, str]:
         """Which values have no place in this column, and what was expected.
@@ -195,12 +195,12 @@ class Column:
         """Undoes `to_line`; of a box cut to it."""
         return _from_line(self.shape, w, self.margin, xp)
 
-    def store(self, x: Any) -> np.ndarray:
-        """Values in the user's units as they are kept, in float64: y, or t."""
-        t = self.steps(x)
+    def store(self, x: Any, xp: Any = np) -> Any:
+        """Values in the user's units as they are kept: y, or t; by numpy in float64."""
+        t = self.steps(x, xp)
         if self.noisy:
             return t
-        return (self.to_line(t) - self.mean) / self.std
+        return (self.to_line(t, xp) - self.mean) / self.std
 
     def decode(self, y: Any, xp: Any = np) -> Any:
         """The flow's values y in the user's units."""
