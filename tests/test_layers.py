@@ -33,7 +33,7 @@ WITHIN = (
     *("core", "models", "scorers", "certificate"),
     *("tables", "pictures", "tasks", "report"),
 )
-BESIDE = {"export": {"models", "certificate"}, "benchmark": {"models"}}
+BESIDE = {"export": {"core", "models", "certificate"}, "benchmark": {"models"}}
 # Third parties of the pure layers; effects bring their own libraries.
 PURE = {"jax", "jaxtyping", "numpy", "flax", "scipy", "dm_pix", "lazy_loader"}
 PURE_LAYERS = {

@@ -7,6 +7,8 @@
     x = sample(np.array([0, 7], np.uint32))  # Of seed 7.
     log_prob = load.program("folder", "density")
     p = log_prob(x)  # In nats, where the model has a density.
+    exact = load.exact("folder")
+    y = exact(7, 1000)  # Of its teacher, where a student was exported with one.
 
 `sampler.json` says what the programs are: their inputs in order, with shapes and
 dtypes, and what they return. The `.stablehlo` files are portable StableHLO, lowered by
@@ -27,6 +29,7 @@ import hashlib
 import json
 import pathlib
 import re
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -39,6 +42,10 @@ from jax import export
 
 MANIFEST = "sampler.json"
 FORMAT = 1
+# Draws of a student and what they weigh under its teacher, and the teacher's density.
+PROPOSALS, TEACHER_DENSITY = "proposals", "teacher_density"
+# Which weights programs take; the others take those of the model.
+TAKES = {PROPOSALS: ("weights", "teacher"), TEACHER_DENSITY: ("teacher",)}
 # Stands in shapes for a batch of any size.
 ANY = "batch"
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
@@ -108,7 +115,7 @@ def _fault(told: dict[str, Any]) -> str | None:
     """What is wrong with the entries that are used; others are for people."""
     if lost := {"files", "platforms", "programs", "weights"} - told.keys():
         return f"it does not tell {sorted(lost)}"
-    files, programs, weights = told["files"], told["programs"], told["weights"]
+    files, programs = told["files"], told["programs"]
     if not isinstance(files, dict) or not all(
         _plain(name)
         and isinstance(sha256, str)
@@ -139,17 +146,32 @@ def _fault(told: dict[str, Any]) -> str | None:
                 _is_array(each, fields) for each in given
             ):
                 return f"program {name!r} has {key} that are no arrays"
-        if len(entry["outputs"]) != 1:
+        if name == PROPOSALS and len(entry["outputs"]) != 2:
+            return f"program {name!r} has not just two outputs"
+        if name != PROPOSALS and len(entry["outputs"]) != 1:
             return f"program {name!r} has not just one output"
+        if lost := set(TAKES.get(name, ())) - told.keys():
+            return f"program {name!r} takes weights that it does not tell: {lost}"
+    if PROPOSALS in programs:
+        steps = told.get("exact", {}) if isinstance(told.get("exact"), dict) else {}
+        if type(steps.get("steps")) is not int or steps["steps"] < 1:
+            return "'exact' does not have the 'steps' of its chains"
+    for name in ("weights", "teacher"):
+        if name in told and (fault := _fault_of_weights(name, told[name], files)):
+            return fault
+    return None
+
+
+def _fault_of_weights(name: str, weights: Any, files: Any) -> str | None:
     if not isinstance(weights, dict) or weights.keys() != {"file", "arrays"}:
-        return "'weights' does not have just the entries ['arrays', 'file']"
+        return f"{name!r} does not have just the entries ['arrays', 'file']"
     if weights["file"] not in list(files):
-        return "'weights' names a file that has no sum in 'files'"
+        return f"{name!r} names a file that has no sum in 'files'"
     arrays = weights["arrays"]
     if not isinstance(arrays, dict) or not all(
         _is_array(each, set()) and ANY not in each["shape"] for each in arrays.values()
     ):
-        return "'weights' has entries that are no arrays"
+        return f"{name!r} has entries that are no arrays"
     return None
 
 
@@ -190,8 +212,8 @@ def check(folder: str | pathlib.Path) -> dict[str, Any]:
         DamagedError: naming the file and what is wrong.
     """
     told = read(folder)
-    held = _weights(folder, told)
     for name, entry in told["programs"].items():
+        held = _weights(folder, told, name)
         inputs = [_spec(spec, 2) for spec in entry["inputs"]]
         try:
             called = jax.jit(_rebuilt(folder, told, name).call)
@@ -214,12 +236,14 @@ def program(folder: str | pathlib.Path, name: str = "sampler") -> Callable[..., 
 
     Args:
         folder: what was written, `sampler.json` and its files.
-        name: "sampler", from a key to data; "decoder", from latents to data; or
-            "density", from data to log p in nats, of a model that has one.
+        name: "sampler", from a key to data; "decoder", from latents to data; "density",
+            from data to log p in nats, of a model that has one. Of a student that was
+            exported with its teacher also "teacher_density", and "proposals", from a
+            key to data and the logarithms of their weights, see `exact`.
 
     Returns:
         A function of the inputs that `sampler.json` lists under the name, in their
-        order, that gives an array. It can be called under `jax.jit`, and not
+        order, that gives an array, or two. It can be called under `jax.jit`, and not
         differentiated.
 
     Raises:
@@ -230,12 +254,100 @@ def program(folder: str | pathlib.Path, name: str = "sampler") -> Callable[..., 
     told = read(folder)
     if name not in told["programs"]:
         raise KeyError(f"no program {name!r}; there are {sorted(told['programs'])}")
-    held = jax.device_put(_weights(folder, told))
+    held = jax.device_put(_weights(folder, told, name))
     return functools.partial(jax.jit(_rebuilt(folder, told, name).call), held)
 
 
-def _weights(folder: str | pathlib.Path, told: dict[str, Any]) -> dict[str, np.ndarray]:
-    path, expected = pathlib.Path(folder) / told["weights"]["file"], told["weights"]
+def exact(folder: str | pathlib.Path) -> Callable[..., np.ndarray]:
+    """Samples of the teacher, which the student proposes and the teacher weighs.
+
+    Each row is the end of a chain of its own, which starts at its first proposal and
+    moves from x to the next, y, with probability min(1, w(y) / w(x)), w the teacher's
+    density over the student's (independence Metropolis-Hastings). How many proposals
+    that takes was measured when it was exported: "exact" in `sampler.json`.
+
+    Args:
+        folder: what was written, of a student with its teacher.
+
+    Returns:
+        A function (seed, n, cond=None, steps=None) to an array of n rows, as the
+        sampler gives them; `cond` is of each row, or of all; `steps` are more
+        proposals a row than were found to be needed, or fewer.
+
+    Raises:
+        KeyError: there is no teacher in the folder.
+        DamagedError: as of `program`.
+
+    Warns:
+        UserWarning: the weights were found to be too wide to trust.
+    """
+    told = read(folder)
+    if PROPOSALS not in told["programs"]:
+        raise KeyError(
+            f"{folder} was exported without a teacher: it has no exact draws"
+        )
+    propose, about = program(folder, PROPOSALS), told["exact"]
+    entry = told["programs"][PROPOSALS]
+    size, inputs = entry["outputs"][0]["shape"][0], entry["inputs"]
+    if about.get("told"):
+        doubts = "; ".join(map(str, about["told"]))
+        warnings.warn(f"exact draws are not to be trusted: {doubts}", stacklevel=2)
+
+    def draw(seed: int, n: int, cond: Any = None, steps: int | None = None):
+        taken = about["steps"] if steps is None else steps
+        if n < 1 or taken < 1:
+            raise ValueError(f"n={n}, steps={taken}: expected at least 1 of each")
+        if (cond is None) != (len(inputs) == 1):
+            needs = "no" if cond is not None else "a"
+            raise ValueError(f"this sampler takes {needs} condition")
+        near = []
+        if cond is not None:
+            shape = (n, *inputs[-1]["shape"][1:])
+            near = [np.broadcast_to(np.asarray(cond, inputs[-1]["dtype"]), shape)]
+        found = []
+        for i, start in enumerate(range(0, n, size)):
+            # The last batch is filled up.
+            picked = np.minimum(np.arange(start, start + size), n - 1)
+            rng = np.random.default_rng([seed, i])
+            x = _chains(propose, rng, taken, [c[picked] for c in near])
+            found.append(x[: n - start])
+        return np.concatenate(found)
+
+    return draw
+
+
+def _chains(propose: Any, rng: Any, steps: int, near: list[np.ndarray]) -> np.ndarray:
+    """Where as many chains end as the program proposes rows."""
+    x = log_w = np.full(1, -np.inf)
+    for step in range(steps):
+        key = rng.integers(2**32, size=2, dtype=np.uint32)
+        y, log_y = map(np.asarray, propose(key, *near))
+        if not step:
+            x, log_w = y.copy(), log_y.copy()
+            continue
+        log_u = np.log1p(-rng.random(len(y)))
+        with np.errstate(invalid="ignore"):
+            moved = (log_y > -np.inf) & (log_u < log_y - log_w)
+        x[moved], log_w[moved] = y[moved], log_y[moved]
+    if (log_w == -np.inf).any():
+        raise ValueError(
+            f"{(log_w == -np.inf).sum()} rows had no proposal with a density under the "
+            f"teacher in {steps} steps: give more steps"
+        )
+    return x
+
+
+def _weights(
+    folder: str | pathlib.Path, told: dict[str, Any], program: str
+) -> dict[str, np.ndarray]:
+    """What a program takes; names of the teacher's begin with "teacher/"."""
+    found = {}
+    for name in TAKES.get(program, ("weights",)):
+        found |= _archive(pathlib.Path(folder) / told[name]["file"], told[name])
+    return found
+
+
+def _archive(path: pathlib.Path, expected: dict[str, Any]) -> dict[str, np.ndarray]:
     try:
         # They are written as they are. A file that is packed may hold any amount.
         with zipfile.ZipFile(path) as archive:
@@ -268,20 +380,24 @@ def _rebuilt(
     and outputs is exported, and gets the program that was written.
     """
     entry = told["programs"][name]
-    (output,) = entry["outputs"]
 
     @jax.custom_vjp
     def stand_in(weights: Any, *inputs: Any) -> Any:
-        sizes = [inputs[0].shape[0] if n == ANY else n for n in output["shape"]]
-        return jnp.zeros(sizes, output["dtype"])
+        made = []
+        for each in entry["outputs"]:
+            sizes = [inputs[0].shape[0] if n == ANY else n for n in each["shape"]]
+            made.append(jnp.zeros(sizes, each["dtype"]))
+        return made[0] if len(made) == 1 else tuple(made)
 
     def refuse(*_: Any) -> Any:
         raise TypeError(f"{entry['file']} was exported without derivatives")
 
     stand_in.defvjp(refuse, refuse)
     (size,) = export.symbolic_shape(ANY)
-    arrays = told["weights"]["arrays"]
-    weights = {name: _spec(array, size) for name, array in arrays.items()}
+    arrays: dict[str, Any] = {}
+    for each in TAKES.get(name, ("weights",)):
+        arrays |= told[each]["arrays"]
+    weights = {each: _spec(array, size) for each, array in arrays.items()}
     inputs = [_spec(spec, size) for spec in entry["inputs"]]
     jitted = jax.jit(stand_in, keep_unused=True)
     made = export.export(jitted, platforms=told["platforms"])(weights, *inputs)

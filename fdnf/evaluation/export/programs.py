@@ -1,5 +1,6 @@
 """A trained model as programs lowered by `jax.export`, functions of its weights."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,6 +11,10 @@ from jax import export
 
 from fdnf.evaluation.export import load
 from fdnf.evaluation.models.sampler import Temperature
+from fdnf.flows import weighed
+
+# Of the names of a teacher's weights.
+PREFIX = "teacher/"
 
 
 class Sampler(NamedTuple):
@@ -42,6 +47,21 @@ class Sampler(NamedTuple):
         return () if self.cond is None else (tuple(self.cond),)
 
 
+class Teacher(NamedTuple):
+    """What weighs a student's draws, exported with it.
+
+    Attributes:
+      model: a flow that has a density.
+      variables: its variables, of one run.
+      exact: what `sampler.json` says of chains of weighed draws: `steps`, proposals a
+        row, and what was measured of them.
+    """
+
+    model: Any
+    variables: Any
+    exact: dict[str, Any]
+
+
 class Program(NamedTuple):
     """A lowered program and the names of its inputs beside the weights."""
 
@@ -55,22 +75,35 @@ def lower(
     rows: int,
     temperature: Temperature,
     platforms: tuple[str, ...],
+    teacher: Teacher | None = None,
 ) -> dict[str, Program]:
-    """The sampler, the decoder and, where there is one, the density.
+    """The sampler, the decoder, and the density where there is one.
+
+    Of a student and its teacher also the draws with their weights, and the teacher's
+    density.
 
     Args:
       sampler: what is lowered, as it is.
-      weights: the leaves of its variables by name, in tree order.
+      weights: the leaves of its variables by name, in tree order; after them those of
+        the teacher's, whose names begin with "teacher/".
       rows: of the sampler; the others take any number if the model's program can be
         written so, and otherwise this one.
       temperature: of the sampler's latents, see `FlowModule.draw`.
       platforms: that the programs can run on.
+      teacher: of a student that has a density.
     """
     model, parts = sampler.model, sampler.model.latent_shapes(sampler.event)
-    tree = jax.tree.structure(sampler.variables)
+    own = [name for name in weights if not name.startswith(PREFIX)]
+    taught = [name for name in weights if name.startswith(PREFIX)]
 
     def variables(weights: dict[str, Any]) -> Any:
-        return tree.unflatten([weights[name] for name in names])
+        tree = jax.tree.structure(sampler.variables)
+        return tree.unflatten([weights[name] for name in own])
+
+    def judge(weights: dict[str, Any]) -> Any:
+        assert teacher is not None
+        tree = jax.tree.structure(teacher.variables)
+        return tree.unflatten([weights[name] for name in taught])
 
     def sample(weights: dict[str, Any], key: Any, cond: Any = None) -> Any:
         key = jax.random.wrap_key_data(key, impl="threefry2x32")
@@ -87,7 +120,15 @@ def lower(
         decoded = model.apply(variables(weights), z, cond, method="decode")
         return sampler.to_stored(decoded.x)
 
-    def density(weights: dict[str, Any], x: Any, *inputs: Any) -> Any:
+    def propose(weights: dict[str, Any], key: Any, cond: Any = None) -> Any:
+        assert teacher is not None
+        key = jax.random.wrap_key_data(key, impl="threefry2x32")
+        cond = None if cond is None else sampler.condition(cond)
+        pair = (model, teacher.model, variables(weights), judge(weights))
+        drawn, log_w = weighed.proposed(*pair, key, (rows, *sampler.event), cond)
+        return sampler.to_stored(drawn), log_w
+
+    def density(of: Any, of_weights: Any, weights: Any, x: Any, *inputs: Any) -> Any:
         assert sampler.encode is not None
         data, rest = jnp.zeros((2,), jnp.uint32), inputs
         if sampler.noisy:
@@ -95,30 +136,34 @@ def lower(
         key = jax.random.wrap_key_data(data, impl="threefry2x32")
         y, log_det = sampler.encode(key, x)
         cond = sampler.condition(rest[0]) if rest else None
-        found = model.apply(variables(weights), y, cond, method="log_prob")
-        return found + log_det
+        encoding = of.apply(of_weights(weights), y, cond, method="encode")
+        return encoding.log_prob + log_det
 
-    def lowered(function: Callable[..., Any], *inputs: Any) -> export.Exported:
+    def lowered(
+        function: Callable[..., Any], *inputs: Any, names: Any = None
+    ) -> export.Exported:
         jitted = jax.jit(function, keep_unused=True)
-        return export.export(jitted, platforms=platforms)(specs, *inputs)
+        taken = {name: specs[name] for name in names or own}
+        return export.export(jitted, platforms=platforms)(taken, *inputs)
 
     def events(batch: Any, *shapes: tuple[int, ...]) -> list[jax.ShapeDtypeStruct]:
         return [jax.ShapeDtypeStruct((batch, *s), jnp.float32) for s in shapes]
 
-    names = list(weights)
     specs = {k: jax.ShapeDtypeStruct(v.shape, v.dtype) for k, v in weights.items()}
     key = jax.ShapeDtypeStruct((2,), jnp.uint32)
     sampled = lowered(sample, key, *events(rows, *sampler.conditions))
     shapes = (*parts, *sampler.conditions)
     (batch,) = export.symbolic_shape(load.ANY)
 
-    def of_any(function: Callable[..., Any], inputs: Callable[[Any], list]) -> Any:
+    def of_any(
+        function: Callable[..., Any], inputs: Callable[[Any], list], names: Any = None
+    ) -> Any:
         try:
-            return lowered(function, *inputs(batch))
+            return lowered(function, *inputs(batch), names=names)
         # Whatever a program says that must know its batch size. If it was not that,
         # the next line says it again.
         except Exception:
-            return lowered(function, *inputs(rows))
+            return lowered(function, *inputs(rows), names=names)
 
     decoded = of_any(decode, lambda size: events(size, *shapes))
     conds = tuple("cond" for _ in sampler.conditions)
@@ -136,5 +181,14 @@ def lower(
             return [x, *noise, *events(size, *sampler.conditions)]
 
         names_of = ("x", *(["key"] * sampler.noisy), *conds)
-        found["density"] = Program(of_any(density, asked), names_of)
+        own_density = functools.partial(density, model, variables)
+        found["density"] = Program(of_any(own_density, asked), names_of)
+        if teacher is not None:
+            theirs = functools.partial(density, teacher.model, judge)
+            made = of_any(theirs, asked, taught)
+            found[load.TEACHER_DENSITY] = Program(made, names_of)
+    if teacher is not None:
+        conditions = events(rows, *sampler.conditions)
+        made = lowered(propose, key, *conditions, names=[*own, *taught])
+        found[load.PROPOSALS] = Program(made, ("key", *conds))
     return found

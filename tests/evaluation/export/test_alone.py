@@ -47,6 +47,8 @@ for folder in folders:
     np.save("x.npy", names["x"])
     if "density" in told["programs"]:
         np.save("p.npy", names["p"])
+    if "proposals" in told["programs"]:
+        np.save("y.npy", names["y"])
     key = np.array([0, 5], np.uint32)
     if len(told["programs"]["sampler"]["inputs"]) == 2:
         cond = np.load("cond.npy")
@@ -80,8 +82,11 @@ def image_config(name, **args):
 
 
 def vector_config():
+    """Of a student, whose teacher is in its own workdir."""
     config = tiny.config()
     config.eval.update(time_batch=ROWS, temperature=0.8)
+    with config.unlocked():
+        config.teacher = {"workdir": ""}
     return config
 
 
@@ -98,8 +103,8 @@ CASES = {
 }
 
 
-def workdir(path, case):
-    """As training leaves it, with weights that nobody trained."""
+def workdir(path, case, off=0.0):
+    """As training leaves it, with weights that nobody trained, some of them off."""
     model = models.build(case.config.model)
     x = jax.ShapeDtypeStruct((8, *case.event), np.float32)
     shape = case.preprocess.condition_shape(case.event)
@@ -114,6 +119,7 @@ def workdir(path, case):
         )
         for collection in ("params", "constants")
     )
+    params = jax.tree.map(lambda leaf: leaf + off * rng.random(leaf.shape, "f"), params)
     for level in constants.values():
         drawn = level["parts_1"]["step"]["parts_1"]
         eye = np.eye(drawn["permutation"].shape[-1], dtype=np.float32)
@@ -143,6 +149,8 @@ def folders(tmp_path_factory):
     found = {}
     for name, case in CASES.items():
         workdir(root / name, case)
+        if name == "maf":
+            workdir(root / name / "teacher", case, 0.05)
         paths = export.write(case.config, root / name)
         found[name] = paths[0].parent
         if case.preprocess.classes:
@@ -204,6 +212,26 @@ def test_what_it_drew_is_what_we_draw(folders, name):
     z = tuple(np.full((rows, *part), 0.5, np.float32) for part in parts)
     given = None if cond is None else cond[:rows]
     same(np.load(folder / "decoded.npy"), decode(z, given))
+
+
+def test_a_student_draws_of_its_teacher_alone(folders):
+    folder = folders["maf"]
+    told = export.check(folder)
+    assert 1 <= told["exact"]["steps"] < 30
+    assert told["exact"]["told"] == []
+    assert told["exact"]["ess_share"] > 0.5
+    programs = {"sampler", "decoder", "density", "proposals", "teacher_density"}
+    assert told["programs"].keys() == programs
+    names = [each["name"] for each in told["programs"]["proposals"]["outputs"]]
+    assert names == ["x", "log_weight"]
+    drawn = np.load(folder / "y.npy")
+    assert drawn.shape == (ROWS, 3)
+    np.testing.assert_allclose(export.exact(folder)(7, ROWS), drawn, atol=1e-5)
+    teacher = teachers.load(folder.parents[1] / "teacher")
+    density = export.program(folder, "teacher_density")
+    floats.assert_close(density(drawn), teacher.log_prob(drawn), rtol=1e-5)
+    with pytest.raises(KeyError, match="exported without a teacher"):
+        export.exact(folders["glow"])
 
 
 def same(ours, theirs):
