@@ -227,6 +227,22 @@ def _add_transfer(config: ConfigDict, teacher: ConfigDict) -> None:
     transfer.expansion = 0  # rows of a batch whose expansion signal is logged
     # The teacher's samples beyond this multiple of the data's largest |x| are out.
     loss.skd = ConfigDict({"reach": 3.0})
+    _add_judgement(config.eval)
+
+
+def _add_judgement(evaluation: ConfigDict) -> None:
+    """How much is done to hold a sampler against its teacher; a smoke test does less.
+
+    It has set what batches are timed.
+    """
+    images, smoke = "temperatures" in evaluation, "time_batches" in evaluation
+    # Samples that a network is to tell from the teacher's.
+    evaluation.judged_rows = 2_000 if images else 5_000
+    # Draws whose importance weights are taken, 0 for eval.samples.
+    evaluation.weighed_rows = 0 if images or smoke else 20_000
+    if not smoke:
+        # Further batches whose sampling is timed beside the teacher's.
+        evaluation.time_batches = (1, 100) if images else (1, 100, 10_000)
 
 
 def _add_recipes(

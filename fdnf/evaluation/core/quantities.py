@@ -157,6 +157,7 @@ QUANTITIES: dict[str, Quantity] = {
     "khat": Quantity("Pareto k-hat", digits=2, legend=_KHAT),
     "largest_weight": Quantity("Largest share of a weight", digits=3),
     "tail": Quantity("Worst tail", digits=2, legend=_TAIL),
+    "weights": Quantity("Weights", better=0, digits=0),
     "spread_ratio": Quantity("Spread ratio", better=0, digits=3, legend=_SPREAD),
     # Of samples of images, over features.
     "fid": Quantity("FID", legend=_FRECHET),

@@ -97,6 +97,7 @@ def scores(context: Context) -> Iterator[Score]:
     pictured(context.whole).setdefault(context.method, found.teacher_log_prob)
     if found.log_weights is not None:
         weighed(context.whole).setdefault(context.method, found.log_weights)
+    yield _weights_of(context.trained, context.run)
     yield from found.scores
 
 
@@ -117,6 +118,7 @@ def floors(whole: Evaluation) -> Iterator[Result]:
             model = samplers.of(teacher, 0, settings.batch_size, fold=False)
             sizes = settings.batches
             taken = list(cost.of_batches(model, *timed, sizes, by_dimension=True))
+        taken.append(_weights_of(teacher, run))
         against = reference_of(whole, teacher, run)
         known = samplers.rows_of(teacher, whole.data, _TRAIN, settings.samples, seed)
         for method, found in (
@@ -124,14 +126,14 @@ def floors(whole: Evaluation) -> Iterator[Result]:
             ("training", of_rows(against, *known)),
         ):
             pictured(whole).setdefault(method, found.teacher_log_prob)
-            facts = {}
-            if method == FLOOR:
-                variables = teachers.run_of(teacher, run)[1]
-                facts["parameters"] = timing.parameter_count(variables)
-            told = {"kind": kind, "seed": seed, "facts": facts}
-            yield whole.baseline(method, (*found.scores, *taken), **told)
+            yield whole.baseline(method, (*found.scores, *taken), kind=kind, seed=seed)
             taken = []
         process.release_programs()
+
+
+def _weights_of(trained: Trained, run: int) -> Score:
+    count = timing.parameter_count(teachers.run_of(trained, run)[1])
+    return Score("weights", float(count), TEACHER)
 
 
 def floor(whole: Evaluation, teacher: Trained, run: int) -> list[Score]:

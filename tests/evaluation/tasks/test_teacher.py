@@ -85,10 +85,7 @@ def test_speed(results):
 
 
 def run(method, *scores, seed=0, **fields):
-    facts = fields.pop("facts", {})
-    return Result(
-        Run("gaussian", method, seed, kind="vectors", facts=facts, **fields), scores
-    )
+    return Result(Run("gaussian", method, seed, kind="vectors", **fields), scores)
 
 
 def test_certificate():
@@ -103,11 +100,11 @@ def test_certificate():
             Score("khat", float("inf"), "teacher", n=20_000),
             Score("tail", 3.0 + seed, "teacher", "columns", n=100),
             Score("spread_ratio", 0.5, "teacher", "condition", n=100),
+            Score("weights", 1234.0, "teacher"),
         )
-        facts = {"parameters": 1234}
-        made.append(run("kl", *scores, seed=seed, arch="IAF", facts=facts))
+        made.append(run("kl", *scores, seed=seed, arch="IAF"))
     floor = Score("c2st", 0.5, "teacher", n=200), Score("ess_share", 1.0, "teacher")
-    made.append(run("teacher_again", *floor, facts={"parameters": 99}))
+    made.append(run("teacher_again", *floor, Score("weights", 99.0, "teacher")))
     (table,) = view.build(teacher.CERTIFICATE, made)
     # Models stand side by side.
     assert table.header[1:] == (FLOOR, KL)
