@@ -6,17 +6,24 @@ python -m fdnf.main --mode=study --config=configs/recipes.py:maf,bsds300 \
 All students have the same size, number of steps and seeds; each recipe differs from
 the plain student in what its overrides say. With `few`, students see 2,000 training
 rows and their teacher all of them.
+
+With `iaf` it is that for a sampler which cannot be told from its teacher: each recipe
+differs from the guided student in what its overrides say.
+
+python -m fdnf.main --mode=study --config=configs/recipes.py:iaf,bsds300 \
+    --workdir=runs/ablation
 """
 
-from configs import common, glow_digits, glow_fashion_mnist, vectors
+from configs import common, glow_digits, glow_fashion_mnist, teaching, vectors
 
 VECTORS = ("bsds300", "miniboone_small")
 IMAGES = {"digits": glow_digits, "fashion_mnist": glow_fashion_mnist}
 WORDS = (
-    common.Choice(("maf", "glow")),
+    common.Choice(("maf", "glow", "iaf")),
     common.Choice((*VECTORS, *IMAGES)),
     common.Choice(("few",), VECTORS),
     common.Choice(("short",), VECTORS),
+    common.Choice(("blocks=3",), ("iaf",)),
     common.SMOKE,
 )
 
@@ -58,10 +65,41 @@ IMAGE_RECIPES = {
     "ilkd_l2": {"loss/method": "ilkd", "loss/preset": "official"},
     "samples_half": SAMPLES | {"teacher/samples": 20_000, "teacher/share": 0.5},
 }
+# Of an IAF of its teacher's blocks. In one stage where there is one loss, in two or
+# three where others come on top.
+ALONE = (1.0,), (1.0,)
+THEN = (0.5, 1.0), (1.0, 0.25)
+LAST = (0.75, 1.0), (1.0, 0.25)
+SAMPLER_RECIPES = {
+    # What there was before: end points, in x and by density.
+    "end_points": {"loss/method": "x"},
+    "kl": {"loss/method": "kl", "loss/transfer/warm": 0.25},
+    # One term of the guided student by itself.
+    "local": teaching.stages(*ALONE, local=(1.0,)),
+    "path": teaching.stages(*ALONE, path_x=(1.0,), path_z=(1.0,)),
+    "parameters": teaching.stages(*ALONE, parameters=(1.0,)),
+    # All but one.
+    "local_path": teaching.stages(
+        *THEN, local=(1.0, 1.0), path_x=(0.0, 1.0), path_z=(0.0, 1.0)
+    ),
+    "local_kl": teaching.stages(*LAST, local=(1.0, 20.0), kl=(0.0, 1.0)),
+    "parameters_kl": teaching.stages(*LAST, parameters=(1.0, 20.0), kl=(0.0, 1.0)),
+    "local_then_kl": teaching.stages(*LAST, local=(1.0, 0.0), kl=(0.0, 1.0)),
+    # In other units.
+    "level": {"loss/guided/units": "level"},
+    "plain": {"loss/guided/units": "plain"},
+    # With smaller and larger networks.
+    **{
+        f"hidden_{width}": {"model/args/hidden": (width, width)}
+        for width in (32, 64, 256)
+    },
+}
 
 
 def get_config(arg: str = "maf,bsds300"):
     words = common.parse_arg(arg, WORDS)
+    if "iaf" in words:
+        return _of_samplers(words)
     taught = "ilkd,smoke" if "smoke" in words else "ilkd"
     images = [name for name in IMAGES if name in words]
     if images:
@@ -86,6 +124,26 @@ def get_config(arg: str = "maf,bsds300"):
     if "short" in words:
         config.train.steps = 500
     return _with_recipes(config, RECIPES)
+
+
+def _of_samplers(words):
+    for other in (*IMAGES, "few"):
+        if other in words:
+            raise ValueError(f"{other} is for recipes of maf and glow, not of iaf")
+    data = "miniboone_small" if "miniboone_small" in words else "bsds300"
+    smoke = ",smoke" * ("smoke" in words)
+    family = "miniboone" if data == "miniboone_small" else data
+    config = vectors.maf(family, f"iaf,guided{smoke}")
+    for part in (config, config.teacher.config):
+        if "smoke" not in words:
+            part.data.name = data
+        if "blocks=3" in words:
+            part.model.args.steps = 3
+    if "short" in words:
+        config.train.steps = 500
+    found = _with_recipes(config, SAMPLER_RECIPES)
+    found.study.methods = ("guided", *SAMPLER_RECIPES)
+    return found
 
 
 def _with_recipes(config, recipes):

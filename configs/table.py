@@ -32,7 +32,7 @@ WORDS = (
     common.Choice(("maf", "coupling")),
     common.Choice((*common.FLOWS.words, "iaf")),
     common.PRESET,
-    teaching.IAF,
+    teaching.GUIDED_IAF,
     common.SMOKE,
 )
 
@@ -43,7 +43,7 @@ def get_config(arg: str = "") -> ConfigDict:
     Args:
       arg: maf, autoregressive (the default), or coupling, as fast in both directions;
         teacher; student; lkd, ilkd, skd, with official; iaf (of a maf), with a method
-        of `teaching.TRANSFERS`; smoke, which takes seconds.
+        of `teaching.GUIDED_IAF`; smoke, which takes seconds.
     """
     words = common.parse_arg(arg, WORDS)
     if {"coupling", "iaf"} <= words:

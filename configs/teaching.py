@@ -17,6 +17,34 @@ from configs import common
 # kl: reverse KL. z, x: reconstruction of latents, of data. oracle: prediction of the
 # teacher's samples.
 TRANSFERS = ("kl", "z", "x", "oracle")
+# A student of its teacher's own blocks, each of which learns the inverse of one, in
+# stages: each block alone on the teacher's activations, then on what the blocks before
+# it make, then by densities too. Of each stage its end, as a fraction of the training,
+# its learning rate, as a factor of optim.lr, and the weights of its terms. As
+# `fdnf.train.guiding.DEFAULTS`.
+GUIDED = {
+    "until": (0.5, 0.75, 1.0),
+    "lr": (1.0, 0.25, 0.25),
+    "local": (1.0, 1.0, 20.0),
+    "path_x": (0.0, 1.0, 2.0),
+    "path_z": (0.0, 1.0, 2.0),
+    "parameters": (0.0, 0.0, 0.0),
+    "kl": (0.0, 0.0, 1.0),
+    "forward_kl": (0.0, 0.0, 0.0),
+    "units": "teacher",  # of distances: a scale of each element; or level, plain
+    "huber": 3.0,  # of these units, from where a distance counts linearly
+    "pairs": placeholder(object),  # levels of a path; all of equally many
+    "screen": True,  # samples are looked at before gradients go through them
+}
+# Its networks, how long it learns, and of how many samples of the teacher.
+GUIDED_HIDDEN = (128, 128)
+GUIDED_TRAINING = {
+    "optim/lr": 2e-3,
+    "optim/clip": 30.0,
+    "train/steps": 10_000,
+    "train/batch_size": 1024,
+}
+GUIDED_SAMPLES = 224_000
 # Distance and noise of the feed-forward students by x-reconstruction: panels a to e of
 # figure 5 of Huang et al. (2019).
 RESNETS = {
@@ -28,6 +56,7 @@ RESNETS = {
 }
 # A parallel sampler with a density, and how it is taught; x where nothing is said.
 IAF = common.Choice(TRANSFERS, ("iaf",))
+GUIDED_IAF = common.Choice((*TRANSFERS, "guided"), ("iaf",))
 
 
 def flow(make: Callable[[str], ConfigDict], words: Collection[str]) -> ConfigDict:
@@ -93,12 +122,12 @@ def distill(
 
 
 def iaf(config: ConfigDict, teacher: ConfigDict, words: Collection[str]) -> ConfigDict:
-    """An IAF of the size of Walton et al.'s students, taught by a MAF.
+    """An IAF taught by a MAF: a smaller one, or "guided" one of its teacher's blocks.
 
     Args:
-      config: of a MAF of that size by itself.
+      config: of a MAF of that smaller size by itself.
       teacher: of the teacher.
-      words: with the method, one of `TRANSFERS` (default x).
+      words: with the method, one of `GUIDED_IAF` (default x).
     """
     pool = 1000 if "smoke" in words else 200_000
     recipes = {method: _transfer(method, pool) for method in TRANSFERS}
@@ -110,11 +139,66 @@ def iaf(config: ConfigDict, teacher: ConfigDict, words: Collection[str]) -> Conf
         # Fraction by x-reconstruction before kl or z. Without it the teacher gives the
         # first samples on patches -1e20 nats, whose gradient overflows.
         recipe["loss/transfer/warm"] = 0.25
-    _add_transfer(config, teacher)
-    _add_recipes(config, recipes, _transfer_of(words))
     config.model.name = "iaf"
+    chosen = "guided" if "guided" in words else _transfer_of(words)
+    if chosen == "guided":
+        # A study sets anew for the others what is not the same.
+        before = {"model": config.model.to_dict()}
+        before |= {f"train/{key}": config.train[key] for key in ("steps", "batch_size")}
+        recipes = {name: before | recipe for name, recipe in recipes.items()}
+    recipes["guided"] = _guided(teacher, words)
+    _add_transfer(config, teacher)
     config.loss.transfer.expansion = 16
-    return config
+    config.loss.guided = ConfigDict(GUIDED)
+    return _add_recipes(config, recipes, chosen)
+
+
+def same_blocks(teacher: ConfigDict, hidden: tuple[int, ...]) -> dict[str, Any]:
+    """Attributes of the IAF whose blocks can be the inverses of a MAF's, one by one.
+
+    Those of `fdnf.flows.IAF.of`: as many blocks, in the same order and with the same
+    maps between them, whose networks may be wider.
+
+    Args:
+      teacher: attributes of the MAF.
+      hidden: widths of the networks.
+    """
+    args = teacher.to_dict()
+    of = args.get("transformer", "affine")
+    return args | {"hidden": hidden, "transformer": {"name": "inverse", "of": of}}
+
+
+def stages(
+    until: tuple[float, ...], lr: tuple[float, ...], **weights: tuple[float, ...]
+) -> dict[str, Any]:
+    """The recipe of a guided training in other stages than `GUIDED` has.
+
+    Args:
+      until: their ends.
+      lr: their learning rates.
+      **weights: of terms, stage by stage; the others have none.
+    """
+    terms = [k for k, v in GUIDED.items() if isinstance(v, tuple)]
+    given = dict.fromkeys(terms, (0.0,) * len(until))
+    given |= {"until": until, "lr": lr, **weights}
+    return {f"loss/guided/{key}": value for key, value in given.items()}
+
+
+def _guided(teacher: ConfigDict, words: Collection[str]) -> dict[str, Any]:
+    """All that tells a guided student from others, see `_transfer`."""
+    smoke = "smoke" in words
+    hidden = (32, 32) if smoke else GUIDED_HIDDEN
+    training = GUIDED_TRAINING
+    if smoke:
+        training = {k: v for k, v in training.items() if k.startswith("optim")}
+    return {
+        **_transfer("guided", 0),
+        "model": {"name": "iaf", "args": same_blocks(teacher.model.args, hidden)},
+        **training,
+        # Of these alone: there are more of them than data.
+        "teacher/samples": 1000 if smoke else GUIDED_SAMPLES,
+        "teacher/share": 1.0,
+    }
 
 
 def parallel_images(

@@ -43,6 +43,7 @@ VARIANTS = {
         "mixing": "lu",
     },
 }
+TEACHERS = ("lu", "spline")
 # By model and data; the others train as long as `common.tabular` and `glow` say.
 LENGTHS = {
     # Longer only overfits: the best validation comes early.
@@ -68,9 +69,10 @@ SPLINE_COUPLINGS = {
 IRESNET_WORDS = (common.FLOWS, common.PRESET, common.SMOKE)
 GLOW_WORDS = (*IRESNET_WORDS, common.Choice(("spline",)))
 MAF_WORDS = (
-    common.Choice((*common.FLOWS.words, "iaf", "lu", "spline")),
+    common.Choice((*common.FLOWS.words, "iaf")),
+    common.Choice(tuple(TEACHERS)),
     common.PRESET,
-    teaching.IAF,
+    teaching.GUIDED_IAF,
     common.SMOKE,
 )
 
@@ -81,21 +83,25 @@ def maf(data: str, arg: str = "") -> ConfigDict:
     Args:
       data: name of the data set.
       arg: teacher; student; lkd, ilkd, skd, with official; iaf, with a method of
-        `teaching.TRANSFERS`; lu or spline, another teacher, see `VARIANTS`; smoke.
+        `teaching.GUIDED_IAF`; lu or spline, another teacher, see `VARIANTS`, alone or
+        of an iaf; smoke.
     """
     words = common.parse_arg(arg, MAF_WORDS)
+    variant = next((word for word in TEACHERS if word in words), "")
+    for other in common.FLOWS.words:
+        if variant and other in words:
+            raise ValueError(f"{other} and {variant} exclude each other; give one")
 
     def make(role: str) -> ConfigDict:
-        return _flow("maf", data, role, "smoke" in words)
+        config = _flow("maf", data, role, "smoke" in words)
+        if variant and role == "teacher":
+            found = VARIANTS.get((variant, data), VARIANTS[variant])
+            config.model.args = ConfigDict(found)
+            config.label = "" if "iaf" in words else variant
+        return config
 
     if "iaf" in words:
         return teaching.iaf(make("student"), make("teacher"), words)
-    for word in words & {"lu", "spline"}:
-        config = make("teacher")
-        config.label = word
-        found = VARIANTS.get((word, data), VARIANTS[word])
-        config.model.args = ConfigDict(found)
-        return config
     return teaching.flow(make, words)
 
 

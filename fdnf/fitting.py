@@ -38,8 +38,10 @@ from fdnf.train.preprocess import Prepared, Preprocess
 from fdnf.train.rules import ConfigError
 from fdnf.train.settings import Held
 from fdnf.train.teachers import IN_MEMORY, Trained
-from fdnf.types import Encoding, Flow, Judge
+from fdnf.types import Encoding, ExternalFlow, Flow, Judge
 
+# Of a teacher that guides, however few rows there are. Of 60 columns: a second.
+LEAST_SAMPLES = 50_000
 METHODS = tuple(m for m in objectives.METHODS if m not in ("nll", "regression"))
 # Those that ask of a teacher nothing but log p.
 JUDGED = ("kl",)
@@ -169,15 +171,19 @@ def distil(
       method: "lkd" compares latents; "ilkd" the activations of levels, of which the
         student has as many or fewer (level i of S with ceil(i T / S) of T, or as
         `loss={"args.pairs": ((0, 1), (1, 3))}` says); "skd" latents and samples; "kl",
-        "z", "x" and "oracle" make a parallel sampler of an autoregressive teacher;
-        "feed_forward" teaches a network. A density alone teaches by "kl", where of the
-        rows only the conditions count, and whether training improves is measured by
-        the held out ones.
+        "z", "x" and "oracle" make a parallel sampler of an autoregressive teacher, and
+        so does "guided", block by block, in stages: the nearest one, of the student
+        `fdnf.flows.IAF.of(maf, hidden=(128, 128))`; "feed_forward" teaches a network. A
+        density alone teaches by "kl", where of the rows only the conditions count, and
+        whether training improves is measured by the held out ones.
       loss: keys of a config's loss section, {"args.weights": (1.0, 0.1, 0.0),
-        "transfer.warm": 0.2}.
+        "transfer.warm": 0.2}; of "guided" its stages, and the weights of its terms in
+        each, {"guided.until": (0.5, 1.0), "guided.lr": (1.0, 0.25), ...}. Of a foreign
+        teacher, whose blocks cannot be asked, {"guided.units": "level"}.
       samples: how many samples of the teacher are drawn as further rows. "oracle"
-        learns from them alone, and takes as many as there are rows by default.
-      share: of each batch that these have, 0.5 by default.
+        learns from them alone, and takes as many as there are rows by default;
+        "guided" takes 50,000 at least, and none of a teacher that only encodes.
+      share: of each batch that these have, 0.5 by default; of "oracle" and "guided" 1.
       transforms: None: the student sees what its teacher sees. Of a teacher
         `from_arrays` as of `fit`, None for standardised columns. Of a density alone as
         of `fit`, None for rows as they are: it is of your units, whatever the student
@@ -234,9 +240,9 @@ def distil(
         prepared = taught.preprocess
         data = _as_taught(taught, train, held_out)
     if samples is None:
-        samples = len(train.x) if method == "oracle" else 0
+        samples = _samples(method, taught.flow, len(train.x))
     if share is None:
-        share = 1.0 if method == "oracle" else 0.5
+        share = 1.0 if method in ("oracle", "guided") else 0.5
     section = {
         "role": "student",
         "teacher": {"workdir": IN_MEMORY, "samples": samples, "share": share},
@@ -353,6 +359,14 @@ def _check_judge(method: str, rows: Rows) -> None:
         )
     if rows.pictures:
         raise ConfigError("a density alone teaches flows of vectors, not of images")
+
+
+def _samples(method: str, teacher: Flow, rows: int) -> int:
+    """How many samples of the teacher a method learns from, if nothing is said."""
+    if method == "oracle":
+        return rows
+    draws = not isinstance(teacher, ExternalFlow) or teacher.decode is not None
+    return max(rows, LEAST_SAMPLES) if method == "guided" and draws else 0
 
 
 def _check_arrays(given: Arrays, method: str, rows: Rows) -> None:

@@ -13,8 +13,9 @@ import pytest
 from configs import teaching, waveglow
 from fdnf.data.speech import Clips
 from fdnf.data.super_resolution import Pairs
+from fdnf.flows import maf
 from fdnf.ops import trees
-from fdnf.train import loop, models, preprocess, settings
+from fdnf.train import guiding, loop, models, preprocess, settings
 from fdnf.train.writers import read_log
 from tests import tiny
 
@@ -54,14 +55,19 @@ PLAIN = ("", "teacher", "student", "smoke", "student,smoke")
 DISTILLED = ("lkd", "ilkd", "skd", "skd,official", "paper,ilkd", "ilkd,smoke,official")
 PARALLEL = ("iaf", "iaf,kl", "z,iaf", "iaf,x", "iaf,oracle", "iaf,smoke")
 PARALLEL += ("smoke,iaf,kl", "iaf,oracle,smoke")
+GUIDED = ("iaf,guided", "smoke,guided,iaf")
+OF_OTHERS = ("iaf,guided,lu", "spline,iaf,guided", "iaf,spline,kl", "lu,iaf,smoke")
 FREE = ("resnet", "resnet,l2", "noise,resnet,l1", "resnet,noise,mixed")
 FREE += ("resnet,smoke", "noise,mixed,smoke,resnet")
 STUDENTS = tuple(f"student,{name}" for name in waveglow.STUDENTS)
 # Of each model, and what is known of some sets only.
 ARGS = {
-    "maf": PLAIN + DISTILLED + PARALLEL + ("lu", "spline", "spline,smoke"),
+    "maf": (
+        *(PLAIN + DISTILLED + PARALLEL + GUIDED),
+        *("lu", "spline", "spline,smoke"),
+    ),
     "table": (
-        *(PLAIN + DISTILLED + PARALLEL),
+        *(PLAIN + DISTILLED + PARALLEL + GUIDED),
         *("maf,student", "coupling", "coupling,ilkd,smoke"),
     ),
     "glow": PLAIN + DISTILLED,
@@ -77,6 +83,7 @@ SCALES = ("x4", "x8", "x4,pretrained", "x8,pretrained", "x8,smoke")
 SCALES += ("student,x4", "student,x8", "student,x8,smoke")
 MORE = {
     **dict.fromkeys(("glow_cifar10", "glow_mnist", "glow_fashion_mnist"), BITS),
+    **dict.fromkeys(("maf_bsds300", "maf_patches"), OF_OTHERS),
     "maf_toys": ("two_moons", *(f"{toy},ilkd" for toy in TOYS), "rings,student"),
     **dict.fromkeys(
         ("glow_power", "glow_gas", "glow_hepmass", "glow_miniboone", "glow_bsds300"),
@@ -95,13 +102,15 @@ MORE = {
     "waveglow_ljspeech": ("small", *(f"small,{words}" for words in STUDENTS)),
 }
 RECIPES = ("maf,bsds300", "glow,digits", "fashion_mnist", "maf,bsds300,few,short")
-RECIPES += ("maf,smoke", "glow,miniboone_small")
+RECIPES += ("maf,smoke", "glow,miniboone_small", "iaf,blocks=3", "iaf,bsds300,short")
 
 # Walton et al. (2023), tables 1 and 2, of 6, 8, 21, 43 and 63 columns, and table 5, as
 # their released code counts; an IAF is the same network run the other way.
 VECTORS = {
     "maf,student": (5_028, 5_616, 9_438, 15_906, 21_786),
     "iaf,student": (5_028, 5_616, 9_438, 15_906, 21_786),
+    # 6 blocks of 128, 128.
+    "iaf,guided": (113_736, 118_368, 148_476, 199_428, 245_748),
     "maf,teacher": (10_056, 11_232, 18_876, 31_812, 43_572),
     # No paper's; on BSDS300 less than the teacher.
     "maf,lu": (5_136, 5_808, 10_761, 21_453, 33_693),
@@ -231,7 +240,11 @@ def row(config, words):
     """The row of `COUNTS` that a config's model is in, if it is in one."""
     name, data = config.model.name, config.data.name
     if data in EVENTS and len(EVENTS[data]) == 1:
-        variant = {"lu", "spline"} & {config.label} or {config.role}
+        teaches = config.role == "teacher"
+        variant = words & ({"lu", "spline"} if teaches else {"guided"})
+        if "guided" in variant and words & {"lu", "spline"}:
+            return ""  # As many as its teacher's blocks.
+        variant = variant or {config.role}
         if variant & words and "smoke" in words:
             return ""  # That of another width.
         if name == "glow_tabular" and "spline" in words and config.role == "student":
@@ -273,8 +286,10 @@ def check_student(config, words):
     assert config.label in config.study.methods
     assert {*config.study.methods} == {*config.study.recipes}
     if "iaf" in words:
-        method = ({*teaching.TRANSFERS} & words or {"x"}).pop()
+        method = ({*teaching.GUIDED_IAF.words} & words or {"x"}).pop()
         assert config.label == config.loss.method == method
+        if method == "guided":
+            check_guided(config)
         assert config.model.name in ("iaf", "pixelcnn_iaf")
         assert config.loss.transfer.distance == "l2"
     elif "resnet" in words:
@@ -286,6 +301,14 @@ def check_student(config, words):
     else:
         assert config.loss.method == "feed_forward"
         check_feed_forward(config, words)
+
+
+def check_guided(config):
+    """A student that can be its teacher's inverse, by the recipe that all go by."""
+    student, teacher = (models.build(c.model) for c in (config, config.teacher.config))
+    assert student == maf.IAF.of(teacher, hidden=config.model.args.hidden)
+    assert config.loss.guided.to_dict() == guiding.DEFAULTS
+    assert config.teacher.share == 1.0
 
 
 def check_feed_forward(config, words):
@@ -360,6 +383,10 @@ def test_words_of_images(name):
         ("glow_mnist", "iaf", "unknown word 'iaf'; known: teacher, student, lkd"),
         ("maf_gas", "lkd,skd", "lkd and skd exclude each other"),
         ("maf_gas", "iaf,student", "student and iaf exclude each other"),
+        ("maf_gas", "spline,student", "student and spline exclude each other"),
+        ("maf_gas", "ilkd,lu", "ilkd and lu exclude each other"),
+        ("maf_gas", "guided", "'guided' goes with iaf"),
+        ("pixelcnn_digits", "iaf,guided", "unknown word 'guided'"),
         ("maf_gas", "iaf,kl,z", "kl and z exclude each other"),
         ("maf_gas", "kl", "'kl' goes with iaf"),
         ("maf_gas", "student,official", "'official' goes with lkd, ilkd or skd"),
@@ -374,6 +401,8 @@ def test_words_of_images(name):
         ("table", "maf,coupling", "maf and coupling exclude each other"),
         ("table", "coupling,iaf", "'iaf' goes with maf"),
         ("recipes", "maf,digits", "are those of glow, not of maf"),
+        ("recipes", "iaf,digits", "digits is for recipes of maf and glow"),
+        ("recipes", "maf,blocks=3", "'blocks=3' goes with iaf"),
     ],
 )
 def test_words_that_cannot_work(name, arg, message):

@@ -141,7 +141,7 @@ def table_of(values: Mapping[str, Any]) -> dict[str, Key]:
     name = _get(values, "data.name")
     kind = rules.kind_of(name) if isinstance(name, str) else None
     if kind is None:
-        return keys.GENERAL | keys.DISTILLATION | keys.OTHERS
+        return keys.GENERAL | keys.LOSS | keys.OTHERS
     return keys.of_kind(kind)
 
 

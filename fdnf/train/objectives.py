@@ -11,7 +11,7 @@ from jaxtyping import Array
 
 from fdnf.losses import distillation, presets
 from fdnf.ops import entering
-from fdnf.train import batches, generators, models, transfer
+from fdnf.train import batches, generators, guiding, models, transfer
 from fdnf.train.batches import Arrays, Moment, Noise, Objective, fold
 from fdnf.train.rules import ConfigError
 from fdnf.types import Encoding, ExternalFlow, Flow
@@ -266,10 +266,10 @@ def check_levels(
       teacher: what it is compared with.
       event: shape of one row of the data.
       cond: shape of its condition, if it has one.
-      variables: the teacher's, of a flow of another library.
+      variables: the teacher's, where it is there already.
 
     Raises:
-      ConfigError: as `distillation.ilkd` and `distillation.lkd`.
+      ConfigError: as `distillation.ilkd`, `distillation.lkd` and `guided.guided`.
     """
     try:
         _compare_levels(config, student, teacher, event, cond, variables)
@@ -287,6 +287,8 @@ def _compare_levels(
                 f"the student takes latents of shapes {ours}, the teacher {theirs}: "
                 "they share them, so model.args must agree in levels and splits"
             )
+    if config.loss.method in guiding.METHODS:
+        guiding.check(config, student, teacher, tuple(event), cond, variables)
     if config.loss.method in BY_LOSS:
         return
     kwargs = arguments(config)

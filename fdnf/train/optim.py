@@ -1,6 +1,8 @@
 """Optimisers, learning-rate schedules and moving averages, from `config.optim`."""
 
+import itertools
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -101,6 +103,31 @@ def schedule(config: Any, steps: int) -> optax.Schedule:
     return optax.join_schedules([before, after], [warmup])
 
 
+def staged(config: Any, stages: Sequence[tuple[int, float]]) -> optax.Schedule:
+    """The learning rate of trainings that follow each other in one.
+
+    Each has a schedule of its own length, warm-up included, from its own rate on.
+
+    Args:
+        config: `config.optim`, see `schedule`.
+        stages: of each its number of updates, and the factor of `lr`.
+
+    Raises:
+        ValueError: as `schedule`, of any stage.
+    """
+
+    def scaled(rate: optax.Schedule, factor: float) -> optax.Schedule:
+        return lambda count: factor * rate(count)
+
+    rates = [scaled(schedule(config, steps), factor) for steps, factor in stages]
+    return optax.join_schedules(rates, starts(stages))
+
+
+def starts(stages: Sequence[tuple[int, float]]) -> list[int]:
+    """Of the stages but the first, the updates before them."""
+    return list(itertools.accumulate(steps for steps, _ in stages))[:-1]
+
+
 def decayed(params: Any) -> Any:
     """Marks the leaves that weight decay applies to: kernels, by their name.
 
@@ -159,7 +186,7 @@ class Restarted(NamedTuple):
 
 
 def restarted(
-    inner: optax.GradientTransformation, at: int
+    inner: optax.GradientTransformation, at: int | Sequence[int]
 ) -> optax.GradientTransformation:
     """The transformation, with its state made anew before update number `at`.
 
@@ -169,16 +196,18 @@ def restarted(
 
     Args:
         inner: a transformation whose initial state depends on shapes alone.
-        at: updates before that one.
+        at: updates before that one; or before each of several.
     """
+    numbers = np.atleast_1d(at)
 
     def init(params: Any) -> Restarted:
         return Restarted(jnp.zeros((), jnp.int32), inner.init(params))
 
     def update(updates: Any, state: Any, params: Any = None) -> Any:
         fresh = inner.init(updates)
+        begins = jnp.any(state.count == numbers)
         now = jax.tree.map(
-            lambda new, old: jnp.where(state.count == at, new, old), fresh, state.inner
+            lambda new, old: jnp.where(begins, new, old), fresh, state.inner
         )
         updates, after = inner.update(updates, now, params)
         return updates, Restarted(state.count + 1, after)
@@ -252,6 +281,7 @@ def make(
     steps: int,
     restart: int = 0,
     frozen: tuple[str, int] | None = None,
+    stages: Sequence[tuple[int, float]] = (),
 ) -> optax.GradientTransformation:
     """Makes the optimiser: clipping, then the update, both skipped when not finite.
 
@@ -267,6 +297,8 @@ def make(
         restart: updates after which the moments start anew, see `restarted`; the
             learning rate's schedule goes on. 0 for never.
         frozen: a name and a number of updates, see `delayed`.
+        stages: of a training in stages, see `staged`: the moments start anew with each
+            but the first, which is what `restart` says otherwise.
 
     Raises:
         ValueError: for an unknown name or a value out of range.
@@ -279,10 +311,11 @@ def make(
         raise ValueError(
             f"optim.clip={config.clip}: expected a norm above 0, or 0 for none."
         )
-    rate = schedule(config, steps)
+    rate = staged(config, stages) if stages else schedule(config, steps)
     moments = OPTIMISERS[config.name](config, optax.constant_schedule(1.0))
-    if restart:
-        moments = restarted(moments, restart)
+    begins = starts(stages) or ([restart] if restart else [])
+    if begins:
+        moments = restarted(moments, begins)
         update = optax.chain(moments, optax.scale_by_schedule(rate))
     else:
         update = OPTIMISERS[config.name](config, rate)

@@ -26,6 +26,7 @@ from fdnf.train import (
     batches,
     distributed,
     generators,
+    guiding,
     models,
     objectives,
     optim,
@@ -148,21 +149,22 @@ def build(members: Sequence[Experiment]) -> Program:
     )
     measured = (data, prepared, config.eval.batch_size)
     if by_loss:
+        guides = config.loss.method in guiding.METHODS
         validate = validation.by_loss(
-            objective,
+            guiding.held_out(objective) if guides else objective,
             *measured,
             step=config.train.steps,
             teacher_runs=bool(source and source.by_run),
+            terms=tuple(guiding.stages(config)[-1].weights) if guides else (),
         )
     else:
         validate = validation.by_likelihood(flow, *measured)
-    newest = config.loss.method in transfer.METHODS
     ends = np.cumsum([m.config.runs for m in members]).tolist()
     return Program(
         take=lambda state, stop: train_step(state, stop, hyper, arrays, taught),
         validate=lambda params, constants: validate(params, constants, taught),
         measure=validation.LOSS if by_loss else validation.LIKELIHOOD,
-        update=validation.newest if newest else validation.update_best,
+        update=_update(config),
         state=state,
         best=validation.first_best(state.params, state.constants, len(seeds)),
         runs=[slice(*pair) for pair in itertools.pairwise([0, *ends])],
@@ -211,6 +213,15 @@ def _teachers(
     return source
 
 
+def _update(config: Any) -> Callable:
+    """Which of the parameters that are evaluated are kept."""
+    if plan := guiding.stages(config):
+        return functools.partial(validation.update_since, plan[-1].first)
+    if config.loss.method in transfer.NEWEST:
+        return validation.newest
+    return validation.update_best
+
+
 def _optimizer(config: Any) -> optax.GradientTransformation:
     # The rate is a number of each run: programs of other rates are the same program.
     unit = copy.deepcopy(config.optim).unlock()
@@ -220,7 +231,8 @@ def _optimizer(config: Any) -> optax.GradientTransformation:
         restart = transfer.warm_steps(config)
     if section and section.frozen:
         frozen = section.into, round(section.frozen * config.train.steps)
-    return optim.make(unit, config.train.steps, restart, frozen=frozen)
+    stages = guiding.lengths(config)
+    return optim.make(unit, config.train.steps, restart, frozen, stages)
 
 
 def _hyper(members: Sequence[Experiment], keys: Array) -> step.Hyper:
@@ -243,6 +255,9 @@ def _inherited(
         found.append(models.Inheritance(take, source.variables, source.by_run))
     if source and isinstance(flow, Student):
         found.append(models.Inheritance(flow.inherit, source.variables, source.by_run))
+    if source and guiding.shares(config, flow, source.trained.flow):
+        take: Any = flow.taken_over
+        found.append(models.Inheritance(take, source.variables, source.by_run))
     if members[0].pretrained:
         start = teachers.pretrained_of(members)
         take = functools.partial(models.subtree, config.pretrained.into)
@@ -333,7 +348,10 @@ def feed(
         arrays |= member.held.answers
     if source is None or not config.teacher.samples:
         return Feed(arrays, 0.0, prepared)
-    oracle = config.loss.method == "oracle"
+    # The whole batch is the teacher's samples, as the flow made them.
+    alone = config.loss.method == "oracle" or (
+        config.loss.method in guiding.METHODS and config.teacher.share == 1.0
+    )
     draw = functools.partial(pools.pool, source.trained, str(member.teacher))
     if member.held:
         draw = functools.partial(pools.generate, source.trained)
@@ -341,12 +359,12 @@ def feed(
         config.teacher.samples,
         config.seed,
         config.loss.skd.reach * reach,
-        stored=not oracle,
+        stored=not alone,
         # Labels are drawn evenly, conditions are those of the data.
         conditions=None if prepared.classes else beside,
         weights=weights,
     )
-    if not oracle:
+    if not alone:
         return Feed(arrays | generated, config.teacher.share, prepared)
     # These are what the student is to predict, to the digit: no noise comes on top,
     # and nothing is mirrored.

@@ -21,6 +21,7 @@ from fdnf.ops import entering, mel
 from fdnf.train import (
     faults,
     generators,
+    guiding,
     keys,
     models,
     objectives,
@@ -83,7 +84,8 @@ def check(config: Any) -> None:
       ConfigError: naming all that is wrong.
     """
     faults.refuse(faults.of(config))
-    faults.refuse(list(_disagreements(config)))
+    # What two checks come across is said once.
+    faults.refuse(list(dict.fromkeys(_disagreements(config))))
 
 
 def _disagreements(config: Any, prefix: str = "") -> Iterator[str]:
@@ -100,13 +102,15 @@ def _disagreements(config: Any, prefix: str = "") -> Iterator[str]:
             f"{prefix}seed={config.seed}, runs={config.runs}: the last seed is beyond "
             f"{rules.SEEDS - 1}"
         )
-    if train.get("early_stop", 0) and method in transfer.METHODS:
+    if train.get("early_stop", 0) and method in transfer.NEWEST:
         yield (
             f"{prefix}train.early_stop={train.early_stop}: loss.method={method!r} "
             "keeps the newest parameters, not those of the best validation: leave it "
             "at 0"
         )
-    checks: list[Callable[[], Any]] = [lambda: optim.make(config.optim, train.steps)]
+    checks: list[Callable[[], Any]] = [
+        lambda: optim.make(config.optim, train.steps, stages=guiding.lengths(config))
+    ]
     if method != "nll":
         checks.append(lambda: objectives.arguments(config))
     if method in generators.METHODS:

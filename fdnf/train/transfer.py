@@ -2,7 +2,8 @@
 
 The teacher is autoregressive (fast densities, slow samples), the student its inverse
 in kind (fast samples, slow densities). `config.loss.method` names the loss, and
-`config.loss.transfer` has its settings, see `DEFAULTS`.
+`config.loss.transfer` has its settings, see `DEFAULTS`; those of "guided", which has
+stages, are in `guiding`.
 """
 
 import math
@@ -12,11 +13,13 @@ import jax
 import jax.numpy as jnp
 
 from fdnf.losses import density, expansion, inverse_matching
-from fdnf.train import batches, models
+from fdnf.train import batches, guiding, models
 from fdnf.train.batches import Noise, Objective, fold
 from fdnf.types import Flow
 
-METHODS = ("kl", "z", "x", "oracle")
+# Those of one loss throughout, or but for a start, which keep the newest parameters.
+NEWEST = ("kl", "z", "x", "oracle")
+METHODS = (*NEWEST, *guiding.METHODS)
 # Those where the student samples and the teacher judges. They start from what
 # x-reconstruction reached in `warm` of the training; the others need no such start.
 EVALUATIVE = ("kl", "z")
@@ -52,6 +55,8 @@ def arguments(config: Any) -> dict[str, Any]:
         `keys` says.
     """
     loss = config.loss
+    if loss.method in guiding.METHODS:
+        return guiding.arguments(config)
     settings = DEFAULTS | dict(loss.get("transfer", {}))
     if loss.method == "kl" and settings["temperature"] != 1.0:
         raise ValueError(
@@ -104,6 +109,8 @@ def build(
     Raises:
       ValueError: as `arguments`, or without a teacher.
     """
+    if config.loss.method in guiding.METHODS:
+        return guiding.build(config, student, teacher, reach)
     settings = arguments(config)
     if teacher is None:
         raise ValueError(f"loss.method={config.loss.method!r} needs a teacher")

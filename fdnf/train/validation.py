@@ -1,6 +1,7 @@
 """What is measured of a model, on all devices, and what is kept by it."""
 
-from collections.abc import Callable, Iterator
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -200,6 +201,7 @@ def by_loss(
     *,
     step: int,
     teacher_runs: bool,
+    terms: Sequence[str] = (),
 ) -> Validate:
     """The training loss on validation rows and latents of their own: "val_loss".
 
@@ -216,6 +218,7 @@ def by_loss(
       step: of the training that the loss is taken for: its end, so that a run's
         values can be compared.
       teacher_runs: whether the teacher's variables have a leading runs axis.
+      terms: scalars of the objective that go into the log too, as "val_" and the name.
     """
     plain, beside = prepared.plain, prepared.beside(data, _VAL)
     here, devices = jax.local_device_count(), jax.device_count()
@@ -231,7 +234,8 @@ def by_loss(
             params, constants, own = run
             given = own if teacher_runs else teacher
             variables = {"params": params, "constants": constants}
-            return objective(variables, given, batch, moment)[0]
+            loss, scalars = objective(variables, given, batch, moment)
+            return {LOSS: loss, **{f"val_{term}": scalars[term] for term in terms}}
 
         own = teacher if teacher_runs else None
         return jax.lax.pmean(over_runs(one, (params, constants, own)), AXIS)
@@ -248,19 +252,23 @@ def by_loss(
     order = of_rows.in_proportion(of_rows.of(data, _VAL), len(data.val))
 
     def validate(params: Any, constants: Any, teacher: Any) -> Validation:
-        losses, bad = [], None
+        found, bad = [], None
         for number in range(max(len(data.val) // size, 1)):
             rows = np.arange(number * size, (number + 1) * size) % len(data.val)
             rows = order[rows]
             batch = {"x": cut(data.val[rows])}
             if beside is not None:
                 batch["beside"] = cut(beside[rows])
-            losses.append(np.asarray(mapped(params, constants, teacher, batch, number)))
+            one = jax.device_get(mapped(params, constants, teacher, batch, number))
+            found.append(one)
             if bad is None:
-                bad = np.zeros((len(losses[0]), len(data.val)), bool)
-            bad[:, rows] |= ~np.isfinite(losses[-1])[:, None]
-        loss = np.stack(losses).mean(axis=0, dtype=np.float64)
-        return made(loss, {LOSS: loss}, np.asarray(bad))
+                bad = np.zeros((len(one[LOSS]), len(data.val)), bool)
+            bad[:, rows] |= ~np.isfinite(one[LOSS])[:, None]
+        means = {
+            name: np.stack([one[name] for one in found]).mean(0, dtype=np.float64)
+            for name in found[0]
+        }
+        return made(means[LOSS], means, np.asarray(bad))
 
     return validate
 
@@ -380,6 +388,27 @@ def newest(
     value = jnp.asarray(value, best.value.dtype)
     new = Best(params=params, constants=constants, value=value, step=step)
     return replace(best, whole(params), new)
+
+
+def update_since(
+    start: int,
+    best: Best,
+    params: Any,
+    constants: Any,
+    value: ArrayLike,
+    step: ArrayLike,
+) -> Best:
+    """`update_best` among what was evaluated after step `start`, the newest before.
+
+    For a training in stages, of which only the last minimises what is measured: what an
+    earlier one has reached is no candidate, however it happens to be measured, and no
+    reason to stop early.
+    """
+    given = params, constants, value, step
+    stale = jnp.asarray(best.step) <= start
+    known = dataclasses.replace(best, value=jnp.where(stale, jnp.inf, best.value))
+    early = jnp.broadcast_to(jnp.asarray(step) <= start, jnp.shape(best.step))
+    return replace(update_best(known, *given), early, newest(best, *given))
 
 
 def padded_batches(

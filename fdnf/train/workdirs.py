@@ -15,7 +15,7 @@ import filelock
 import numpy as np
 
 from fdnf import files
-from fdnf.train import checkpoint, distributed, faults, settings, stored
+from fdnf.train import checkpoint, distributed, faults, guiding, settings, stored
 from fdnf.train.rules import ConfigError
 
 CONFIG, FINISHED, FAILED = "config.json", "finished.json", "failed.json"
@@ -279,6 +279,8 @@ def _unless_damaged(read: Callable[[], Any]) -> Any:
 # What is done once a run is trained, and how it goes on, by the section it stands in.
 _AFTER = ("eval", "study", "label", "group")
 _HOW = {"train": ("accept_changes", "early_stop")}
+# Sections that configs have for the sake of their study, by the methods that read them.
+_OF_METHODS = {"guided": guiding.METHODS}
 
 
 def _trained_by(config: Any, section: str = "") -> Any:
@@ -286,6 +288,9 @@ def _trained_by(config: Any, section: str = "") -> Any:
     if not isinstance(config, dict):
         return config
     left = {*_AFTER, *_HOW.get(section, ())}
+    if section == "loss":
+        method = config.get("method")
+        left |= {name for name, of in _OF_METHODS.items() if method not in of}
     return {k: _trained_by(v, k) for k, v in config.items() if k not in left}
 
 

@@ -220,6 +220,22 @@ def test_studies_of_samplers_are_the_same_from_whichever_they_start(start):
         assert planned.teacher.samples == named.teacher.samples
 
 
+@pytest.mark.parametrize("start", ["guided", "z"])
+@pytest.mark.parametrize("words", ["iaf", "iaf,spline"])
+def test_a_study_of_iafs_has_the_guided_one(start, words):
+    from configs import maf_patches
+
+    config = maf_patches.get_config(f"{words},{start}")
+    assert set(config.study.methods) == {"kl", "z", "x", "oracle", "guided"}
+    for method in config.study.methods:
+        named = maf_patches.get_config(f"{words},{method}")
+        planned = study._plan(config, method, 1)
+        for section in ("model", "loss", "optim", "train"):
+            assert planned[section].to_dict() == named[section].to_dict(), method
+        for key in ("samples", "share"):
+            assert planned.teacher[key] == named.teacher[key]
+
+
 def test_the_method_of_a_config_keeps_what_was_set_by_hand():
     from configs import maf_patches
 

@@ -13,6 +13,7 @@ from jax.scipy import stats
 
 from fdnf.data import build as datasets
 from fdnf.flows.base import FlowModule
+from fdnf.losses import guided
 from fdnf.train import (
     batches,
     objectives,
@@ -369,6 +370,10 @@ def pixels(method, accumulate=1):
 
 
 REGRESSION = {"loss.method": "regression"}
+# A guided student without blocks, of the data.
+BY_KL = {f"loss.guided.{term}": (0.0,) for term in guided.TERMS}
+BY_KL |= {"loss.guided.until": (1.0,), "loss.guided.lr": (1.0,), "teacher.samples": 0}
+BY_KL |= {"loss.guided.kl": (1.0,)}
 OWN = {"teacher.samples": 8, "teacher.share": 0.5}
 # Each with the least number of draws of a step that come to anything. Rows take two,
 # as all integers do, and so do the places of windows.
@@ -384,6 +389,7 @@ CASES = {
     "z": (lambda: transferred("z"), 3),
     "x": (lambda: transferred("x"), 5),
     "oracle": (lambda: transferred("oracle"), 5),
+    "guided": (lambda: transferred("guided", **BY_KL), 3),
     # Two of rows and one of which stay; noise of whole numbers; latents.
     "table, skd, the teacher's samples": (lambda: mixed.config("skd"), 5),
     "images, nll": (lambda: images("skd", **{"loss.method": "nll"}), 4),

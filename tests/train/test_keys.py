@@ -31,6 +31,7 @@ BASES = {
     "plain": tiny.config,
     "images": lambda: get("glow_digits", "skd,smoke"),
     "pdd": lambda: get("maf_patches", "iaf,kl,smoke"),
+    "guided": lambda: get("maf_patches", "iaf,guided,smoke"),
     "sr": lambda: get("srflow_bsds300", "smoke"),
     "sr_student": lambda: get("srflow_bsds300", "student,smoke"),
     "speech": lambda: get("waveglow_asterisk", "smoke"),
@@ -150,6 +151,14 @@ WRONG = {
         "loss.transfer.path": ("no",),
         "loss.transfer.centre": ("origin",),
         "loss.skd.reach": (0.0,),
+    },
+    "guided": {
+        "loss.guided.until": ((), (0.5, 0.9, 0.9), (0.5, 0.7, 0.9), (0.5, 1.0), 1.0),
+        "loss.guided.lr": ((1.0, 0.25), (1.0, 0.25, 0.0), (1.0, 0.25, NAN)),
+        "loss.guided.local": ((1.0,), (1.0, -1.0, 1.0), (1.0, INF, 1.0), 1.0),
+        "loss.guided.units": ("teachers",),
+        "loss.guided.huber": (0.0, -1.0, NAN),
+        "loss.guided.kl2": ((0.0, 0.0, 1.0),),
     },
     "sr": {
         "data.bins": (-1, 0.5),

@@ -52,6 +52,38 @@ def test_schedule_at_known_steps(changes, expected):
         np.testing.assert_allclose(rate(jnp.asarray(step)), value, atol=1e-8)
 
 
+def test_each_stage_has_a_schedule_of_its_own_length():
+    config = _config(schedule="cosine", warmup=0.2)
+    rate = optim.staged(config, ((50, 1.0), (20, 0.5), (30, 0.1)))
+    expected = {0: 0.1 / 11, 9: 0.1 * 10 / 11, 10: 0.1, 30: 0.05, 49.999: 0.0}
+    expected |= {50: 0.05 / 5, 54: 0.05, 62: 0.025, 70: 0.01 / 7, 76: 0.01, 88: 0.005}
+    for step, value in expected.items():
+        np.testing.assert_allclose(rate(jnp.asarray(step)), value, atol=1e-8)
+    alone = optim.schedule(config, 20)
+    later = [0.5 * alone(jnp.asarray(i)) for i in range(20)]
+    found = [rate(jnp.asarray(50 + i)) for i in range(20)]
+    floats.assert_close(found, later)
+
+
+def test_the_moments_of_each_stage_are_its_own():
+    stages = ((3, 1.0), (2, 0.5), (5, 0.1))
+    transform = optim.make(_config(), 10, stages=stages)
+    params = {"kernel": jnp.ones(2)}
+    state = transform.init(params)
+    update = jax.jit(transform.update)
+    # Adam's first step is one learning rate long, whatever the gradient; the next ones
+    # are not where gradients grow tenfold at each step.
+    firsts, lengths = {0, 3, 5}, {0: 0.1, 3: 0.05, 5: 0.01}
+    for step in range(10):
+        grads = {"kernel": jnp.full(2, 1e-2 * 10.0**step)}
+        updates, state = update(grads, state, params)
+        if step in firsts:
+            floats.assert_close(updates["kernel"], -lengths[step], rtol=1e-3)
+        elif step - 1 in firsts:
+            length = lengths[step - 1]
+            assert np.all(np.abs(updates["kernel"] + length) > 0.1 * length)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -25,8 +25,12 @@ def get(data, arg):
 
 def small(method, **transfer_settings):
     config = get("patches", f"{method},smoke")
-    for model, steps in ((config.model, 1), (config.teacher.config.model, 2)):
+    # A guided student has its teacher's blocks.
+    own = 2 if method == "guided" else 1
+    for model, steps in ((config.model, own), (config.teacher.config.model, 2)):
         model.args.update(steps=steps, hidden=(8,))
+    if method == "guided":
+        config.loss.guided.update(path_z=(0.0, 0.0, 0.0), screen=False)
     config.train.steps = 20
     config.loss.transfer.update(warm=0.0)
     config.loss.transfer.update(transfer_settings)

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 
+from configs.maf_patches import get_config
 from fdnf import files
 from fdnf.evaluation.core import stored as results
 from fdnf.evaluation.tasks import evaluate
@@ -49,6 +50,21 @@ def test_what_is_done_with_a_run_does_not_make_it_another(name, tmp_path):
     config.seed = 5
     with pytest.raises(ConfigError, match=r"different: seed \(0 there, 5 here\)"):
         workdirs.finished(config, tmp_path)
+
+
+def test_settings_of_another_method_do_not_make_it_another(tmp_path):
+    """As a run of x that was there before its config had a section of guided ones."""
+    config = get_config("iaf,x,smoke")
+    saved = settings.to_dict(config)
+    del saved["loss"]["guided"]
+    files.write_json(tmp_path / "finished.json", _result(saved))
+    assert workdirs.finished(config, tmp_path) is not None
+    guided = get_config("iaf,guided,smoke")
+    saved = settings.to_dict(guided)
+    saved["loss"]["guided"]["huber"] = 5.0
+    files.write_json(tmp_path / "finished.json", _result(saved))
+    with pytest.raises(ConfigError, match=r"different: loss.guided.huber \(5.0 there"):
+        workdirs.finished(guided, tmp_path)
 
 
 def test_failed_is_removed_when_it_is_started_again(tmp_path):

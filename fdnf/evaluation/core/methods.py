@@ -44,6 +44,7 @@ METHODS = {
     "z": Method("z-reconstruction", "#CC79A7"),
     "x": Method("x-reconstruction", "#009E73"),
     "oracle": Method("Oracle prediction", "#E69F00"),
+    "guided": Method("Guided student", "#56B4E9"),
     "resnet_l2": Method("ResNet, l2"),
     "resnet_l1": Method("ResNet, l1"),
     "resnet_noise_l2": Method("ResNet, noise, l2"),
