@@ -34,7 +34,8 @@ from fdnf.evaluation.scorers.context import Context, Evaluation
 from fdnf.evaluation.scorers.teacher import HELD_OUT, MEDIAN, TEACHER
 from fdnf.metrics import importance
 from fdnf.train import stored as checkpoints
-from fdnf.train import teachers
+from fdnf.train import teachers, transfer
+from fdnf.train.settings import ConfigError
 from fdnf.train.teachers import Trained
 
 NAME, FORMAT = "certificate.json", 1
@@ -228,6 +229,47 @@ def of_evaluation(
             )
 
 
+def quick(models: Models, data: Any, rows: int | None = None) -> dict[str, Any]:
+    """The certificate of a student that was not evaluated, of fewer rows.
+
+    Args:
+        models: a student that learned the density of the teacher, and it.
+        data: as `fdnf.data.build` gives them, whose test rows neither of them knows.
+        rows: drawn of each; by default 2,000, of images 500, and no more than
+            `eval.samples` of the student's config.
+
+    Returns:
+        See `of`; the time of one pass a dimension is left out, and so are divergences
+        that need an autoregressive student's inverse.
+
+    Raises:
+        ConfigError: the models do not fit, or the student learned no density.
+    """
+    student, method = models.student, models.method
+    usual = min(
+        student.config.eval.samples, QUICK_IMAGES if isinstance(data, Images) else QUICK
+    )
+    rows = usual if rows is None else rows
+    section = copy.deepcopy(student.config.eval).unlock()
+    section.update(samples=rows, density_rows=0, weighed_rows=0)
+    batches = QUICK_BATCHES if section.time_batch else ()
+    section.update(time_batches=batches, time_batch=min(section.time_batch, rows))
+    whole = Evaluation(data, section, {method: student, "teacher": models.teacher})
+    if scorer.held_against(whole) is None:
+        raise ConfigError(
+            f"loss.method={student.config.loss.method!r}: expected a student that "
+            f"learned its teacher's density, by one of {transfer.METHODS}, of a "
+            "teacher of vectors or of images without classes"
+        )
+    found = tuple(scorer.scores(Context(whole, method, models.run)))
+    floor = scorer.floor(whole, models.teacher, models.teachers_run)
+    note = (
+        "A quick certificate of a sampler that was not evaluated: of "
+        f"{rows} rows, and without the time of one pass a dimension."
+    )
+    return of(models, found, floor, data=data, notes=(note,))
+
+
 def write(
     folder: str | pathlib.Path,
     workdir: str | pathlib.Path,
@@ -397,19 +439,4 @@ def _quick(workdir: pathlib.Path, models: Models) -> dict[str, Any] | None:
     except (DataError, OSError) as error:
         _log.warning("%s gets no certificate: %s", workdir, error)
         return None
-    images, student = isinstance(data, Images), models.student
-    section = copy.deepcopy(student.config.eval).unlock()
-    rows = min(section.samples, QUICK_IMAGES if images else QUICK)
-    section.update(samples=rows, density_rows=0, weighed_rows=0)
-    batches = QUICK_BATCHES if section.time_batch else ()
-    section.update(time_batches=batches, time_batch=min(section.time_batch, rows))
-    both = {models.method: student}
-    whole = Evaluation(data, section, both, {models.method: workdir})
-    whole.shared["teacher"] = models.teacher
-    found = tuple(scorer.scores(Context(whole, models.method, models.run)))
-    floor = scorer.floor(whole, models.teacher, models.teachers_run)
-    note = (
-        "A quick certificate, made at the export of a sampler that was not evaluated: "
-        f"of {rows} rows, and without the time of one pass a dimension."
-    )
-    return of(models, found, floor, data=data, notes=(note,))
+    return quick(models, data)

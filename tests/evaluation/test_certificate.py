@@ -15,6 +15,7 @@ from fdnf.evaluation.core.scores import Result, Run, Score
 from fdnf.evaluation.scorers import teacher as scorer
 from fdnf.evaluation.scorers.context import Context, Evaluation
 from fdnf.train import teachers, workdirs
+from fdnf.train.settings import ConfigError
 from tests.evaluation import transfer_pair
 
 DATA = transfer_pair.data()
@@ -195,6 +196,8 @@ def test_a_quick_one_where_nothing_was_evaluated(place):
     for speed in content["speeds"]:
         assert speed["teacher_per_second"] > 0
         assert "one_pass_a_dimension_per_second" not in speed
+    few = certificate.quick(Models(trained, teacher(), "kl"), DATA, 120)
+    assert by_name(few)["reverse KL, mean"]["rows"] == 120
     # What is trained is left as it is.
     assert "density_rows" not in trained.config.eval
 
@@ -238,6 +241,11 @@ def test_who_learned_no_density_or_has_no_teacher_gets_none(place, caplog, monke
     (workdir.parent / "teacher" / workdirs.FINISHED).unlink()
     assert certificate.write(folder, workdir, trained) is None
     assert "no finished run in" in caplog.text
+
+
+def test_who_learned_no_density_cannot_have_a_quick_one():
+    with pytest.raises(ConfigError, match="loss.method='nll': expected a student"):
+        certificate.quick(Models(teacher(), teacher(), "student"), DATA)
 
 
 def test_floors_without_slow_times():
