@@ -223,6 +223,24 @@ def names(layers: tuple[Layer, ...]) -> tuple[str, ...]:
     )
 
 
+def places(
+    layers: tuple[Layer, ...],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Of the cells, each `[cells]`: layer, radius, angle, whether there are sectors.
+
+    Radius (R_M) and angle (radians) are those of the middle of ring and sector.
+    """
+    found = [
+        (index, 0.5 * (inner + outer), (sector + 0.5) * 2 * np.pi / layer.sectors)
+        for index, layer in enumerate(layers)
+        for inner, outer in zip(layer.edges[:-1], layer.edges[1:], strict=True)
+        for sector in range(layer.sectors)
+    ]
+    index, radius, angle = (np.array(each) for each in zip(*found, strict=True))
+    sectored = np.array([layer.sectors > 1 for layer in layers])
+    return index, radius, angle, sectored[index]
+
+
 def simulate(
     rng: np.random.Generator,
     energy: np.ndarray,

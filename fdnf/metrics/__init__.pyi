@@ -1,12 +1,14 @@
 from . import (
     c2st as c2st,
     columns as columns,
+    calibration as calibration,
     griffin_lim as griffin_lim,
     importance as importance,
     kid as kid,
     lpips as lpips,
     prdc as prdc,
     proposals as proposals,
+    showers as showers,
 )
 from .fid import (
     frechet_distance as frechet_distance,

@@ -24,6 +24,8 @@ BASELINES = {
     "real": Method("Real images", "#222222"),
     # Training rows in the place of samples.
     "training": Method("Training data", "#222222"),
+    # Validation rows, likewise.
+    "validation": Method("Validation data", "#222222"),
     "bicubic": Method("Bicubic"),
     "truth": Method("Ground truth", "#222222"),
     "griffin_lim": Method("Griffin-Lim"),

@@ -127,6 +127,28 @@ _SPREAD = (
     "condition is that whose median over columns is farthest from 1, the worst column "
     "likewise. Near 0 is a student that has collapsed."
 )
+_CRPS = (
+    "CRPS: mean over test rows of E|X - x| - E|X - X'| / 2, X and X' drawn given the "
+    "row's condition; a proper score in the column's unit, unbiased for any number of "
+    "draws."
+)
+_PIT = (
+    "KS of the PIT: largest distance to the uniform distribution of the rows' places "
+    "in their conditional distributions; of n rows of a calibrated model below "
+    "1.36 / sqrt(n) in 95 % of cases."
+)
+_COVERAGE = "Coverage: share of test rows within the central interval of so many %."
+_REDSHIFTS = (
+    "Of redshifts: errors (median of the draws - z) / (1 + z), their median, 1.4826 "
+    "times their median absolute deviation, and the share beyond 0.15."
+)
+_SHOWERS = (
+    "AUC: how often a network gives a sample a higher score than a test row, neither "
+    "of which it has seen; 0.5 cannot tell, 1 always can. Of the cells' energies, 0 "
+    "below the threshold, and of high-level features, both beside the conditions. It "
+    "depends on the number of rows, and on the network, which is smaller than that of "
+    "the CaloChallenge."
+)
 _REVERSE = (
     "Reverse KL: E[log q - log p_T] over the student's samples, what kl minimises; "
     "small also where the student has but a part of the teacher. At least 0."
@@ -144,6 +166,17 @@ QUANTITIES: dict[str, Quantity] = {
     "energy_distance": Quantity("Energy distance"),
     "mmd": Quantity("MMD²"),
     "exploded_percent": Quantity("Exploded samples", "%", legend=_SAMPLES),
+    # Of conditional densities, column by column.
+    "crps": Quantity("CRPS", legend=_CRPS),
+    "pit_ks": Quantity("KS of the PIT", digits=4, legend=_PIT),
+    "coverage_50": Quantity("in 50 %", "%", 0, 1, _COVERAGE),
+    "coverage_90": Quantity("in 90 %", "%", 0, 1),
+    "redshift_bias": Quantity("bias", better=0, digits=4, legend=_REDSHIFTS),
+    "redshift_sigma_mad": Quantity("sigma_MAD", digits=4),
+    "redshift_outliers": Quantity("outliers", "%", digits=2),
+    # Of showers in a calorimeter.
+    "cells_auc": Quantity("AUC of cells", digits=3, legend=_SHOWERS),
+    "features_auc": Quantity("AUC of features", digits=3),
     # Of a student's samples and density, against its teacher's.
     "teacher_log_prob": Quantity("log p_T", "nats", 0, 2),
     "log_prob_shift": Quantity("mean minus teacher's", better=0, digits=2),

@@ -10,13 +10,17 @@ import numpy as np
 from fdnf import files
 from fdnf.data import build as datasets
 from fdnf.data.tabular import DataError, Tabular
+from fdnf.evaluation.core import methods
+from fdnf.evaluation.pictures import calibration as calibrated
 from fdnf.evaluation.pictures import marginals
-from fdnf.evaluation.scorers import cost, likelihood, vectors
+from fdnf.evaluation.pictures import showers as pictured
+from fdnf.evaluation.scorers import calibration, cost, likelihood, showers, vectors
 from fdnf.evaluation.scorers.context import Evaluation
 from fdnf.evaluation.tables.columns import Column
 from fdnf.evaluation.tables.view import View
 from fdnf.evaluation.tasks import base, densities, given, place
 from fdnf.evaluation.tasks.base import Task
+from fdnf.flows.base import FlowModule
 from fdnf.train.preprocess import Preprocess
 from fdnf.train.table import Table
 from fdnf.train.teachers import Trained
@@ -76,7 +80,32 @@ COST = View(
     "x to z, sampling z to x. Distilled students have the plain one's size. Only times "
     "taken on one machine compare.",
 )
-VIEWS = (COMPARISON, DIFFERENCES, *LIKELIHOODS, COST)
+SHOWERS = View(
+    "Showers of {data} against simulated ones",
+    (
+        Column("cells_auc", split="test"),
+        Column("features_auc", split="test"),
+        Column("cells_auc", split="test", show="examples", label="judged"),
+        Column("parameters", show="count"),
+    ),
+    needs=("cells_auc",),
+)
+CALIBRATION = View(
+    "Calibration on {data}",
+    (
+        Column("crps", split="test"),
+        Column("pit_ks", split="test"),
+        Column("coverage_50", split="test"),
+        Column("coverage_90", split="test"),
+        Column("redshift_bias", split="test"),
+        Column("redshift_sigma_mad", split="test"),
+        Column("redshift_outliers", split="test"),
+        Column("crps", split="test", show="examples", label="rows"),
+    ),
+    index=("item", "method"),
+    needs=("crps",),
+)
+VIEWS = (COMPARISON, CALIBRATION, SHOWERS, DIFFERENCES, *LIKELIHOODS, COST)
 
 
 def sample(
@@ -188,7 +217,7 @@ def _beside(data: Tabular, rows: int) -> dict[str, np.ndarray]:
     if data.conditions is not None:
         beside = data.conditions[2][vectors.chosen(data, rows)]
         if (columns := data.condition_columns) is not None:
-            beside = columns.decode(columns.encode(jax.random.key(0), beside)[0])
+            beside = _conditions(data, vectors.chosen(data, rows))
             # As far as the stored ones have digits: a 0 is to be 0 again.
             for index, spread in enumerate(beside.std(axis=0)):
                 digits = 6 - math.floor(math.log10(spread)) if spread > 0 else 6
@@ -209,6 +238,83 @@ def draw(evaluation: Evaluation, folder: pathlib.Path) -> list[pathlib.Path]:
     return marginals.of_samples(drawn, folder, _names(data))
 
 
+def draw_calibration(
+    evaluation: Evaluation, folder: pathlib.Path
+) -> list[pathlib.Path]:
+    """Of conditional flows, first runs: `pit.png`; of one column also `given.png`."""
+    models = densities.named(evaluation)
+    found = {
+        label: calibration.of(evaluation, method, trained, 0)
+        for (method, trained), label in zip(
+            evaluation.models.items(), models, strict=True
+        )
+    }
+    shown = {label: each for label, each in found.items() if each is not None}
+    if not shown:
+        return []
+    first, data = next(iter(shown.values())), evaluation.data
+    paths = [
+        calibrated.pit_histograms(
+            {label: each.pit for label, each in shown.items()},
+            folder / "pit.png",
+            names=first.names,
+            title=f"{data.name}, test",
+        )
+    ]
+    dense = {k: m for k, m in models.items() if isinstance(m.flow, FlowModule)}
+    prepared: Any = next(iter(models.values())).preprocess
+    if data.dim != 1 or prepared.noisy or not dense:
+        return paths
+    # Rows from one end to the other, by what they are.
+    x = first.x[:, 0]
+    rows = np.argsort(x)[(np.linspace(0.05, 0.95, 6) * (len(x) - 1)).astype(int)]
+    low, high = np.quantile(x, (0.001, 0.999))
+    at = np.linspace(low, high, 300)
+    cond = _conditions(data, vectors.chosen(data, len(x))[rows])
+    maps = {
+        label: np.exp(
+            trained.log_prob(
+                np.tile(at, len(rows))[:, None], np.repeat(cond, len(at), axis=0)
+            )
+        ).reshape(len(rows), -1)
+        for label, trained in dense.items()
+    }
+    path = folder / "given.png"
+    name = first.names[0]
+    title = f"{data.name}: densities of {name}, given conditions of test rows"
+    drawn = calibrated.conditional_densities(
+        maps, at, x[rows], path, name=name, title=title
+    )
+    return [*paths, drawn]
+
+
+def _conditions(data: Tabular, rows: np.ndarray) -> np.ndarray:
+    """Conditions of test rows in their own units."""
+    assert data.conditions is not None
+    beside, columns = data.conditions[2][rows], data.condition_columns
+    if columns is None:
+        return beside
+    return columns.decode(columns.encode(jax.random.key(0), beside)[0])
+
+
+def draw_showers(evaluation: Evaluation, folder: pathlib.Path) -> list[pathlib.Path]:
+    """High-level features of showers, of the first runs: `showers.png`."""
+    data = evaluation.data
+    if not showers.are(data):
+        return []
+    rows = evaluation.section.samples
+    shown = {"data": showers.of_split(data, showers.VAL, rows)}
+    for method, trained in evaluation.models.items():
+        shown[methods.label(method)] = showers.drawn(evaluation, method, trained, 0)
+    if (teacher := evaluation.teacher) and "teacher" not in evaluation.models:
+        found = showers.drawn(evaluation, "teacher", teacher, 0)
+        shown[methods.label("teacher")] = found
+    given = {label: (x.cells, x.conditions[:, 0]) for label, x in shown.items()}
+    path = folder / "showers.png"
+    title = f"{data.name}, {data.dim} cells"
+    return [pictured.high_level(given, showers.where(data), path, title=title)]
+
+
 def _takes(trained: Trained) -> bool:
     preprocess = trained.preprocess
     return isinstance(preprocess, Preprocess | Table) and not preprocess.levels
@@ -217,15 +323,23 @@ def _takes(trained: Trained) -> bool:
 TASK = Task(
     "vectors",
     _takes,
-    scorers=(cost.scores, likelihood.scores, vectors.scores),
+    scorers=(
+        cost.scores,
+        likelihood.scores,
+        vectors.scores,
+        calibration.scores,
+        showers.scores,
+    ),
     views=VIEWS,
     sample=sample,
-    baselines=(vectors.floor,),
+    baselines=(vectors.floor, showers.floor),
     draw=(
         densities.draw_curves,
         densities.draw_levels,
         densities.draw_density,
         draw,
+        draw_calibration,
+        draw_showers,
     ),
     fits=densities.fits,
 )

@@ -1,13 +1,15 @@
 """What flows of tables are measured to be: conditions, weights, the table's units."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from fdnf.data.transformed import fitted
-from fdnf.evaluation.scorers import vectors
-from fdnf.evaluation.scorers.context import Evaluation
+from fdnf.evaluation.scorers import calibration, vectors
+from fdnf.evaluation.scorers.context import Context, Evaluation
 from fdnf.evaluation.tasks import evaluate
 from fdnf.evaluation.tasks import vectors as task
 from fdnf.flows import build as flows
@@ -121,3 +123,32 @@ def test_pictures_and_samples_have_names_and_units(
         written = np.array([line.split(",") for line in lines], float)
         np.testing.assert_array_equal(written[:, 1:], arrays["run_0"])
         np.testing.assert_array_equal(written[:, :1], arrays["conditions"])
+
+
+def test_calibration_is_column_by_column(evaluation, trained, monkeypatch):
+    # Of fewer rows than 200 nothing is said.
+    assert calibration.of(evaluation, "teacher", trained, 0) is None
+    monkeypatch.setattr(calibration, "FEWEST", 10)
+    monkeypatch.setattr(calibration, "DRAWS", 20)
+    evaluation = dataclasses.replace(evaluation, shared={})
+    context = Context(evaluation, "teacher", 0)
+    found = {(s.metric, s.item, s.given): s for s in calibration.scores(context)}
+    names = DATA.columns.names
+    assert {item for _, item, _ in found} == {*names}
+    measured = calibration.of(evaluation, "teacher", trained, 0)
+    count = min(60, CONFIG.eval.samples)
+    assert measured.pit.shape == measured.crps.shape == (count, 2)
+    # In the table's units: a column's scores are of the size of its spread.
+    for index, name in enumerate(names):
+        score = found["crps", name, ""]
+        assert score.n == count
+        spread = ROWS[CUT[2], index].std()
+        assert 0.05 * spread < score.value < 1.5 * spread
+        assert 0 < found["pit_ks", name, ""].value < 1
+        assert 0 <= found["coverage_50", name, ""].value <= 100
+    rows = ROWS[CUT[2]][vectors.chosen(DATA, count)]
+    np.testing.assert_allclose(measured.x, rows, rtol=1e-4, atol=1e-3)
+    plain = dataclasses.replace(
+        evaluation, data=DATA._replace(conditions=None), shared={}
+    )
+    assert calibration.of(plain, "teacher", trained, 0) is None
