@@ -33,7 +33,7 @@ from jaxtyping import Array
 from fdnf.flows import weighed
 from fdnf.metrics import importance, proposals
 from fdnf.metrics.importance import Importance
-from fdnf.types import Flow, Given, Variables
+from fdnf.types import Flow, Given, Judge, Variables
 
 METHODS = ("metropolis", "resampling")
 # Proposals by whose weights the number of proposals a row is chosen.
@@ -67,7 +67,8 @@ class Corrected(NamedTuple):
       x: `[n, *event]`, the samples, as the flows see data.
       log_weights: float32, log p_T - log q of proposals, in nats, those of the pilot
         first, at most `KEPT`; -inf of one without a density under the teacher.
-      importance: what these weights say, see `metrics.importance`.
+      importance: what these weights say, see `metrics.importance`; of a judge's with
+        conditions those of the pilot, each beside those of its condition.
       method: one of `METHODS`.
       steps: proposals a row.
       proposals: all that were made.
@@ -132,8 +133,8 @@ def corrected_sample(
     Args:
       student: any flow by the protocol that samples fast. Only its `decode` is used,
         which has to give `log_det`, and a standard normal prior.
-      teacher: any flow of a normalised density on the same data. Only its `encode` is
-        used.
+      teacher: any flow on the same data, or a `types.Judge`, whose density need not be
+        normalised. Only its `encode` is used.
       student_variables: of one run.
       teacher_variables: likewise.
       key: randomness, or a seed. The same for the same `batch`.
@@ -167,12 +168,14 @@ def corrected_sample(
     beside = _conditions(cond, n)
     seen = _Seen()
     smallest = _smallest(beside, n, pair.rows)
+    # What a judge's weights are multiples of may depend on the condition.
+    apart = isinstance(teacher, Judge) and beside is not None
     pilot = None
-    if steps is None:
+    if steps is None or apart:
         pilot = _pilot(pair._replace(rows=min(batch, PILOT)), key, beside, seen)
-        own = importance.of(seen.all()).ess_share * smallest
+        own = _importance(pilot if apart else seen.all()).ess_share * smallest
         least = min(MOST, math.ceil(POOL / own))
-        steps = proposals.enough(pilot, method, tolerance, MOST, least)
+        steps = steps or proposals.enough(pilot, method, tolerance, MOST, least)
     if method == "resampling":
         room = _HELD // (4 * steps * math.prod(pair.event))
         pair = pair._replace(rows=max(1, min(pair.rows, room)))
@@ -184,7 +187,7 @@ def corrected_sample(
     ]
     x = jnp.concatenate([each.x for each in found])
     measured = seen.all()
-    about = importance.of(measured)
+    about = _importance(pilot if apart and pilot is not None else measured)
     # Under a condition chains are as far as its own weights say.
     known = measured if pilot is None or beside is None else pilot
     distances = proposals.distances(known, steps if method == "metropolis" else 1)
@@ -203,7 +206,9 @@ def corrected_sample(
         seen.lost,
         (),
     )
-    result = result._replace(told=tuple(_doubts(result, tolerance)))
+    result = result._replace(
+        told=tuple(_doubts(result, tolerance, not isinstance(teacher, Judge)))
+    )
     if result.told:
         warnings.warn(_warning(result), CorrectionWarning, stacklevel=2)
     return result
@@ -288,6 +293,14 @@ def _pilot(
     return np.concatenate(found).reshape(groups, count)
 
 
+def _importance(log_weights: np.ndarray) -> Importance:
+    """Of weights; of several conditions each by its own mean."""
+    if log_weights.ndim == 1:
+        return importance.of(log_weights)
+    mean = np.logaddexp.reduce(log_weights.astype(np.float64), axis=1, keepdims=True)
+    return importance.of(np.ravel(log_weights - np.where(mean > -np.inf, mean, 0.0)))
+
+
 def _metropolis(
     pair: _Pair, key: Array, cond: Any, steps: int, here: int, seen: _Seen
 ) -> _Batch:
@@ -331,8 +344,11 @@ def _resampled(
     return _Batch(jnp.asarray(flat[taken]), kept / (here * steps), here - kept)
 
 
-def _doubts(found: Corrected, tolerance: float) -> Iterator[str]:
-    """What there is to say against samples, a clause each."""
+def _doubts(found: Corrected, tolerance: float, whole: bool) -> Iterator[str]:
+    """What there is to say against samples, a clause each.
+
+    `whole` says that the mean weight is the mass of the teacher that was found.
+    """
     about = found.importance
     if about.rows >= FEWEST and not about.reliable:
         yield (
@@ -341,7 +357,7 @@ def _doubts(found: Corrected, tolerance: float) -> Iterator[str]:
             f"({100 * about.ess_share:.2g} %)"
         )
     missed = -math.expm1(min(about.log_mean, 0.0))
-    if missed > max(4.0 * about.log_mean_error, tolerance):
+    if whole and missed > max(4.0 * about.log_mean_error, tolerance):
         yield (
             f"about {100 * missed:.2g} % of the teacher's mass is where the student "
             "draws nothing"
@@ -356,11 +372,9 @@ def _doubts(found: Corrected, tolerance: float) -> Iterator[str]:
 
 
 def _warning(found: Corrected) -> str:
-    other = "more of them, steps="
+    other = f"more of them, steps={4 * found.steps}"
     if found.method == "resampling":
-        other += f"{4 * found.steps}, or method='metropolis'"
-    else:
-        other += f"{4 * found.steps}"
+        other += ", or method='metropolis'"
     return (
         f"corrected samples are not to be trusted: {'; '.join(found.told)}. Train the "
         "student closer to its teacher (reverse KL, then samples of the teacher, whose "
@@ -373,12 +387,14 @@ def _check(
 ) -> None:
     if method not in METHODS:
         raise ValueError(f"method={method!r}; known: {', '.join(METHODS)}")
-    for name, value in (("n", n), ("batch", batch), ("steps", steps or 1)):
+    for name, value in (
+        ("n", n),
+        ("batch", batch),
+        ("steps", 1 if steps is None else steps),
+    ):
         whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
         if not whole or value < 1:
             raise ValueError(f"{name}={value!r}: expected a whole number, at least 1")
-    if steps == 0:
-        raise ValueError("steps=0: expected at least 1, or None for as many as needed")
     if not 0.0 < tolerance < 1.0:
         raise ValueError(f"tolerance={tolerance}: expected a share in (0, 1)")
 

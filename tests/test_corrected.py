@@ -15,7 +15,7 @@ from scipy import stats
 
 import fdnf
 from fdnf import corrected
-from fdnf.types import Decoding, Encoding, ExternalFlow
+from fdnf.types import Decoding, Encoding, ExternalFlow, Judge
 
 ROWS = 4000
 NAUGHT = jnp.float32(0.0)
@@ -127,6 +127,20 @@ def test_a_condition_for_all():
     assert p_value(found.x, np.full((500, 1), 2.0, np.float32)) > 0.01
 
 
+def test_a_density_up_to_a_constant():
+    """Which may depend on the condition."""
+    cond = np.linspace(-3.0, 3.0, 1000, dtype=np.float32)[:, None]
+    judge_of = Judge(lambda v, x, cond: log_p(x, cond) + 20.0 * cond[:, 0] - 70.0)
+    found, same = (draw(1000, cond, each) for each in (judge_of, TEACHER))
+    assert found.told == ()
+    assert found.ess_share == pytest.approx(same.ess_share, abs=0.02)
+    assert found.distance == pytest.approx(same.distance, abs=1e-3)
+    assert p_value(found.x, cond) > 0.01
+    with pytest.warns(corrected.CorrectionWarning, match="in total variation"):
+        few = draw(1000, cond, judge_of, steps=2)
+    assert few.ess_share == pytest.approx(same.ess_share, abs=0.02)
+
+
 def line(scale):
     """x = scale z against a standard normal teacher."""
 
@@ -191,7 +205,7 @@ SILENT = ExternalFlow(decode=lambda v, z, cond=None: Decoding(z[0], None, ()))
         ({"method": "gibbs"}, "method='gibbs'; known: metropolis, resampling"),
         ({"n": 0}, "n=0: expected a whole number, at least 1"),
         ({"n": True}, "n=True: expected a whole number"),
-        ({"steps": 0}, "steps=0: expected at least 1, or None"),
+        ({"steps": 0}, "steps=0: expected a whole number"),
         ({"batch": 0}, "batch=0: expected a whole number"),
         ({"tolerance": 0.0}, r"tolerance=0.0: expected a share in \(0, 1\)"),
         ({"cond": np.zeros((3, 1))}, r"shape \(3, 1\) for 4000 rows: expected one a"),
