@@ -84,7 +84,7 @@ class Corrected(NamedTuple):
       told: what there is to say against these samples; empty if nothing.
     """
 
-    x: Array | np.ndarray
+    x: np.ndarray
     log_weights: np.ndarray
     importance: Importance
     method: str
@@ -185,7 +185,7 @@ def corrected_sample(
         made(pair, _fold(key, _ROWS_STREAM, i), near, steps, here, seen)
         for i, near, here in _batches(beside, n, pair.rows)
     ]
-    x = jnp.concatenate([each.x for each in found])
+    x = np.concatenate([each.x for each in found])
     measured = seen.all()
     about = _importance(pilot if apart and pilot is not None else measured)
     # Under a condition chains are as far as its own weights say.
@@ -238,7 +238,7 @@ class _Pair(NamedTuple):
 class _Batch(NamedTuple):
     """Rows of a batch, its share of accepted proposals, and its repeated rows."""
 
-    x: Array
+    x: np.ndarray
     acceptance: float
     repeats: int
 
@@ -288,7 +288,7 @@ def _pilot(
     found = []
     for i, near, here in _batches(cond, groups * count, pair.rows):
         log_w = pair.moved(_fold(key, _PILOT_STREAM, i), *pair.start, near)[2]
-        found.append(np.asarray(log_w[:here]))
+        found.append(np.asarray(log_w)[:here])
         seen.add(found[-1])
     return np.concatenate(found).reshape(groups, count)
 
@@ -310,12 +310,13 @@ def _metropolis(
         weights.append(proposals)
         moves.append(accepted)
     for each in weights:  # Not within the loop, which would wait for each.
-        seen.add(each[:here])
-    if nowhere := int((log_w[:here] == -jnp.inf).sum()):
+        seen.add(np.asarray(each)[:here])
+    if nowhere := int(np.isneginf(np.asarray(log_w)[:here]).sum()):
         raise ValueError(_nowhere(nowhere, here, steps))
     late = moves[steps // 2 :] if steps > 1 else moves
-    share = float(jnp.mean(jnp.stack(late)[:, :here]))
-    return _Batch(x[:here], share, 0)
+    # On the host, where another number of steps compiles nothing.
+    share = float(np.mean([np.asarray(each)[:here] for each in late]))
+    return _Batch(np.asarray(x)[:here], share, 0)
 
 
 def _resampled(
@@ -325,8 +326,8 @@ def _resampled(
         pair.moved(_fold(key, step), *pair.start, cond)[:2] for step in range(steps)
     ]
     # [rows, steps, ...], so that proposals of a row lie beside each other.
-    x = np.stack([np.asarray(x[:here]) for x, _ in drawn], axis=1)
-    log_w = np.stack([np.asarray(log_w[:here]) for _, log_w in drawn], axis=1)
+    x = np.stack([np.asarray(x)[:here] for x, _ in drawn], axis=1)
+    log_w = np.stack([np.asarray(log_w)[:here] for _, log_w in drawn], axis=1)
     seen.add(log_w.reshape(-1))
     groups = np.zeros(here, np.int32) if cond is None else _groups(cond[:here])
     numbers = np.asarray(jax.random.key_data(_fold(key, steps))).reshape(-1)
@@ -341,7 +342,7 @@ def _resampled(
         taken[members] = members[picked // steps] * steps + picked % steps
     kept = len(np.unique(taken))
     flat = x.reshape(here * steps, *x.shape[2:])
-    return _Batch(jnp.asarray(flat[taken]), kept / (here * steps), here - kept)
+    return _Batch(flat[taken], kept / (here * steps), here - kept)
 
 
 def _doubts(found: Corrected, tolerance: float, whole: bool) -> Iterator[str]:

@@ -4,9 +4,11 @@ They are written as a flow's own are (`vectors`, `rows`), under names of their o
 what is to say of how far they are the teacher's.
 """
 
+import functools
 import pathlib
 import time
 import warnings
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +18,6 @@ from fdnf.corrected import Corrected, CorrectionWarning
 from fdnf.evaluation.tasks import base, given, rows, vectors
 from fdnf.train import teachers
 from fdnf.train.settings import ConfigError
-from fdnf.train.teachers import Trained
 
 NAME = "exact"
 
@@ -65,27 +66,22 @@ class Drawn(NamedTuple):
         }
 
 
-def draw(
-    trained: Trained, key: Any, n: int, cond: Any = None, run: int = 0, **options: Any
-) -> Drawn:
+def timed(correct: Callable[..., Corrected], **options: Any) -> Drawn:
     """Exact samples, and how long they take once the programs are compiled.
 
+    What a warning would say is in `told`.
+
     Args:
-        trained: the student.
-        key: as of `Trained.corrected`, likewise the others.
-        n: how many.
-        cond: their conditions.
-        run: which of the runs.
-        **options: further arguments of it.
+        correct: draws them, such as `Trained.corrected` of a key and a number.
+        **options: of `fdnf.corrected_sample`.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CorrectionWarning)
         # The same programs, of one proposal a row.
-        trained.corrected(key, n, cond, run, **{**options, "tolerance": 0.99})
+        correct(**{**options, "tolerance": 0.99})
         begun = time.perf_counter()
-        found = trained.corrected(key, n, cond, run, **options)
+        found = correct(**options)
         np.asarray(found.x)
-        # What the warning would say is in `told`.
         return Drawn(found, time.perf_counter() - begun)
 
 
@@ -134,7 +130,8 @@ def sample(
     taken: list[Drawn] = []
 
     def drawn(run: int, n: int, seed: int, cond: Any) -> np.ndarray:
-        taken.append(draw(trained, seed, n, cond, run, teacher=teacher))
+        asked = (trained.corrected, seed, n, cond, run)
+        taken.append(timed(functools.partial(*asked, teacher=teacher)))
         return np.asarray(taken[-1].found.x)
 
     home = given.home(workdir)
