@@ -160,9 +160,22 @@ _HELD = {
     "eval.density_rows": spare(
         optional(whole(0)), "rows whose density a slow student takes, None for all"
     ),
-    "eval.judged_rows": spare(optional(whole(0)), "None: 5,000, of images 2,000"),
-    "eval.weighed_rows": spare(whole(0), "draws that are weighed, 0: samples", 0),
-    "eval.time_batches": spare(optional(_SIZES), "None: 1, 100, of vectors 10,000"),
+    "eval.judged_rows": spare(
+        optional(whole(0)),
+        "samples that a network is to tell from the teacher's, None for 5,000, of "
+        "images 2,000",
+    ),
+    "eval.weighed_rows": spare(
+        whole(0),
+        "draws whose importance weights under the teacher are taken, 0 for "
+        "eval.samples",
+        0,
+    ),
+    "eval.time_batches": spare(
+        optional(_SIZES),
+        "further batches whose sampling is timed beside the teacher's, None for 1, "
+        "100 and, of vectors, 10,000",
+    ),
     "eval.export_shape": _EXPORT,
 }
 _BIT_NOISE = number(0, 2**15)
