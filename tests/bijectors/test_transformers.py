@@ -14,8 +14,15 @@ from tests import floats
 
 BOX = 2.5
 SPLINE = RationalQuadratic(bins=3, box=BOX)
+GIVEN = {"name": "spline", "bins": 3, "box": BOX}
 CIRCLE = RationalQuadratic(bins=3, box=BOX, circular=True)
-ALL = {"affine": Affine(), "additive": Additive(), "spline": SPLINE, "circle": CIRCLE}
+ALL = {
+    "affine": Affine(),
+    "additive": Additive(),
+    "spline": SPLINE,
+    "circle": CIRCLE,
+    "inverse": transformers.Inverse(),
+}
 over_all = pytest.mark.parametrize("name", ALL)
 over_splines = pytest.mark.parametrize("name", ["spline", "circle"])
 over_dtypes = pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -258,6 +265,43 @@ def test_a_composition_is_one_after_the_other():
     back, down = both.inverse(raw, found)
     floats.assert_close(back, x, rtol=1e-4)
     floats.assert_close(down, -log_slope, rtol=1e-4)
+
+
+def test_an_inverse_is_the_other_direction_by_the_same_numbers():
+    inverse, draw = transformers.Inverse(SPLINE), np.random.default_rng(9)
+    raw = jnp.asarray(draw.normal(size=(SPLINE.outputs, 6)), jnp.float32)
+    v = jnp.asarray([-4.0, -1.0, -0.2, 0.3, 1.4, 3.0])
+    for ours, other in (("forward", "inverse"), ("inverse", "forward")):
+        pair = getattr(inverse, ours)(raw, v), getattr(SPLINE, other)(raw, v)
+        np.testing.assert_array_equal(*pair)
+    assert transformers.inverse_of(SPLINE) == inverse
+    assert transformers.inverse_of(inverse) == SPLINE
+    assert transformers.make({"name": "inverse", "of": GIVEN}) == inverse
+    assert inverse.affine(raw) is None
+    assert inverse.start(v[None], raw[:, None]) is None
+
+
+def test_affine_maps_say_their_shift_scale_and_units():
+    draw, v = np.random.default_rng(10), jnp.asarray([-1.0, 0.5, 2.0])
+    raw = jnp.asarray(draw.normal(size=(2, 3)), jnp.float32)
+    for made in (Affine(2.0), transformers.Inverse(Affine(2.0)), Additive()):
+        own = raw[: made.outputs]
+        shift, log_scale = made.affine(own)
+        floats.assert_close(made.inverse(own, v)[0], shift + v * jnp.exp(log_scale))
+    both = Compose((Affine(2.0), SPLINE))
+    raw = jnp.concatenate([raw, jnp.ones((SPLINE.outputs, 3))])
+    scale = np.exp(Affine(2.0).affine(raw[:2])[1])
+    np.testing.assert_array_equal(both.units(raw)[0], scale)
+    np.testing.assert_array_equal(both.units(raw)[1:], 1)
+
+
+def test_inverse_affine_maps_start_with_a_standard_batch():
+    draw, made = np.random.default_rng(11), transformers.Inverse()
+    x = jnp.asarray(3 + 5 * draw.normal(size=(256, 2)), jnp.float32)
+    raw = jnp.asarray(0.02 * draw.normal(size=(2, 256, 2)), jnp.float32)
+    y, _ = made.forward(raw + made.start(x, raw)[:, None], x)
+    np.testing.assert_allclose(np.mean(y, axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(np.std(y, axis=0), 1, atol=0.05)
 
 
 def test_what_changes_an_inverse_is_its_gain():

@@ -11,6 +11,8 @@ import pytest
 from fdnf.bijectors import transformers
 from fdnf.flows import build
 from fdnf.flows.maf import IAF, MAF
+from fdnf.flows.nice import NICE
+from fdnf.flows.realnvp import RealNVP
 from fdnf.losses import distillation
 from tests import floats, laws
 
@@ -291,3 +293,116 @@ def test_splines_teach_and_learn():
     assert loss > 0
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
     assert all(np.any(leaf != 0) for leaf in jax.tree.leaves(gradient))
+
+
+def test_a_student_has_its_teachers_blocks():
+    teacher = MAF(3, (8, 8), bound=2.0, mixing="lu", marginal="spline", embedding=(4,))
+    student = IAF.of(teacher, hidden=[16])
+    inverse = transformers.Inverse(transformers.Affine(2.0))
+    assert student == IAF(
+        3,
+        (16,),
+        bound=2.0,
+        transformer=inverse,
+        mixing="lu",
+        marginal="spline",
+        embedding=(4,),
+    )
+    assert IAF.of(teacher, activation="tanh").hidden == (8, 8)
+    assert IAF.of(teacher, transformer="affine").transformer == "affine"
+    assert student.block_kind() == teacher.block_kind()
+    # Seen from the data, a plain student's block is the inverse of its map.
+    assert IAF(3, bound=2.0).block_kind().transformer == inverse
+    spelled = {"name": "inverse", "of": "affine"}
+    for name in ("inverse", {"name": "inverse"}, spelled):
+        assert IAF(bound=2.0, transformer=name).transformer == inverse
+    named = {"name": "inverse", "of": AFFINE_SPLINE}
+    inverted = transformers.Inverse(transformers.make(AFFINE_SPLINE))
+    assert IAF.of(MAF(2, transformer=AFFINE_SPLINE)) == IAF(2, transformer=inverted)
+    assert IAF(transformer=named).transformer == inverted
+
+
+def test_a_student_takes_over_what_it_shares():
+    teacher = MAF(2, (4,), unroll=1, mixing="lu", marginal="spline", embedding=(4,))
+    student, x, cond = IAF.of(teacher), jnp.zeros((2, DIM)), jnp.zeros((2, 3))
+    other, own = (
+        jax.tree.map(
+            lambda leaf, n=n: np.full(leaf.shape, n),
+            jax.eval_shape(flow.init, jax.random.key(0), x, cond),
+        )
+        for n, flow in enumerate((teacher, student))
+    )
+    found = student.taken_over(own, other)["params"]
+    step = found["stack"]["step"]
+    assert set(step) == {"parts_0", "parts_1", "parts_2"}
+    taken = {"embedder": found["embedder"], "lu": step["parts_0"], "m": step["parts_2"]}
+    assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(taken))
+    assert all(np.all(leaf == 1) for leaf in jax.tree.leaves(step["parts_1"]))
+    assert all(np.all(leaf == 1) for leaf in jax.tree.leaves(own))
+    del other["params"]["embedder"]
+    with pytest.raises(ValueError, match="make the student with IAF.of"):
+        student.taken_over(own, other)
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (lambda: IAF.of(MAF(3), steps=2), r"steps=2\): the teacher has 3, and a stu"),
+        (lambda: IAF.of(MAF(3), mixing="lu"), "the teacher has 'reverse', and a"),
+        (lambda: IAF.of(IAF(3)), r"IAF.of\(IAF\): expected a MAF, whose blocks"),
+        (lambda: IAF(transformer={"name": "inverse", "of": "knot"}), "'knot': expect"),
+    ],
+)
+def test_students_of_other_blocks_are_refused(made, message):
+    with pytest.raises(ValueError, match=message):
+        made()
+
+
+def test_blocks_are_asked_with_one_activation_each():
+    flow, x = MAF(2, (4,), unroll=1), jnp.zeros((3, DIM))
+    variables = near_identity(flow, x)
+    for method in ("encode_blocks", "decode_blocks"):
+        found = flow.apply(variables, jnp.stack([x, x]), method=method)
+        assert found.parameters.shape == (2, 3, 2, DIM)
+        assert found.log_det.shape == (2, 3)
+        for given in (jnp.stack([x] * 3), x):
+            with pytest.raises(ValueError, match=r"2 blocks on activations of shape"):
+                flow.apply(variables, given, method=method)
+        with pytest.raises(ValueError, match="MAF with a condition of shape"):
+            flow.apply(variables, jnp.stack([x, x]), x, method=method)
+        with pytest.raises(ValueError, match="MAF on data of shape"):
+            flow.apply(variables, jnp.stack([x, x])[..., 1:], method=method)
+    nice = NICE(3, (4,))
+    variables = near_identity(nice, x)
+    for method in ("encode_blocks", "decode_blocks", "encode_with_blocks"):
+        with pytest.raises(ValueError, match="NICE is no stack of equal blocks"):
+            nice.apply(variables, x[None], method=method)
+
+
+@pytest.mark.parametrize("mixing", ["none", "reverse", "lu"])
+def test_couplings_are_asked_block_by_block_too(mixing):
+    partition = "alternating" if mixing == "none" else "half"
+    flow = RealNVP(3, (4,), unroll=1, mixing=mixing, partition=partition)
+    case = laws.Case("r", flow, (3,), noise=0.3)
+    x = case.data()
+
+    @jax.jit
+    def asked(variables, x):
+        encoding, blocks = flow.apply(variables, x, method="encode_with_blocks")
+        sides = jnp.stack([x, *encoding.levels])
+        there = flow.apply(variables, sides[:-1], method="encode_blocks")
+        back = flow.apply(variables, sides[1:], method="decode_blocks")
+        whole = flow.apply(variables, x, method="encode")
+        return encoding, whole, sides, blocks, there, back
+
+    encoding, whole, sides, blocks, there, back = asked(case.variables, x)
+    laws.assert_close(whole, encoding, 1e-6, "encode")
+    laws.assert_close(blocks, there, 1e-6, "each alone")
+    laws.assert_close(sides[:-1], back.out, 1e-4, "and back")
+    laws.assert_close(there.log_det, -back.log_det, 1e-4, "log_det")
+    laws.assert_close(there.log_scale, back.log_scale, 1e-4, "log_scale")
+    floats.assert_close(there.log_det.sum(axis=0), encoding.log_det, rtol=1e-5)
+    if mixing == "none":
+        # Of elementwise maps, the slopes make the determinant.
+        total = -there.log_scale.sum(axis=-1)
+        floats.assert_close(total, there.log_det, rtol=1e-5)

@@ -56,3 +56,39 @@ def test_what_is_constant_is_said_by_name():
     images = np.random.default_rng(1).normal(size=(3, 4, 4, 2))
     images[..., 1] = 7
     assert "channel 1 (7)" in str(statistics.constant_part(images))
+
+
+def test_a_far_row_hardly_moves_a_robust_spread():
+    x = ROWS * np.float32([1e-4, 1, 30, 1e3]) + np.float32([0, 5, -9, 1e4])
+    kept = np.ones(len(x), bool)
+    usual = statistics.robust_spread(jnp.asarray(x), jnp.asarray(kept))
+    np.testing.assert_allclose(usual, x.std(axis=0), rtol=1e-3)
+    far = x.copy()
+    far[3] += 1e4 * x.std(axis=0)
+    found = statistics.robust_spread(jnp.asarray(far), jnp.asarray(kept))
+    # The plain one is 700 times as large.
+    assert np.all((found > usual) & (found < 2.5 * usual))
+    # Rows that do not count do not, whatever they are.
+    kept[3], far[3] = False, np.inf
+    without = statistics.robust_spread(jnp.asarray(far), jnp.asarray(kept))
+    np.testing.assert_allclose(without, x[kept].std(axis=0), rtol=1e-3)
+    for still in (0.0, 7.5, 1e-20):
+        column = jnp.full((8, 1), still, jnp.float32)
+        assert statistics.robust_spread(column, jnp.ones(8, bool)) == 0
+    # Rare values are no far rows.
+    rare = jnp.asarray(np.arange(200) % 20 == 0, jnp.float32)[:, None]
+    found = statistics.robust_spread(rare, jnp.ones(200, bool))
+    np.testing.assert_allclose(found, np.std(rare), rtol=1e-3)
+
+
+@pytest.mark.parametrize("bound", [0.5, 3.0, None])
+def test_far_errors_cost_in_proportion(bound):
+    error = jnp.asarray([-7.0, -0.2, 0.0, 0.3, 2.0, 1e30])
+    found = statistics.huber(error[:-1], bound)
+    size, edge = np.abs(error[:-1]), np.inf if bound is None else bound
+    wanted = np.where(
+        size < edge, size**2 / 2, (bound or 0) * (size - (bound or 0) / 2)
+    )
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    if bound is not None:
+        assert np.isfinite(statistics.huber(error, bound)).all()
