@@ -49,11 +49,11 @@ def pit_histograms(
             if index >= len(shown):
                 panel.set_axis_off()
                 continue
-            for label, pit in values.items():
+            for number, (label, pit) in enumerate(values.items()):
                 told = calibration.uniformity(pit[:, index], bins)
-                panel.axhspan(
-                    1 - 1.96 * told.error, 1 + 1.96 * told.error, color="#E8E8E8"
-                )
+                if not number:
+                    wide = 1.96 * told.error
+                    panel.axhspan(1 - wide, 1 + wide, color="#E8E8E8", zorder=0)
                 panel.stairs(
                     told.density,
                     edges,
@@ -111,8 +111,19 @@ def conditional_densities(
             for label, p in densities.items():
                 panel.plot(at, p[index], label=label, color=colors[label])
             panel.set_ylim(bottom=0)
+            panel.set_xlim(*_ends(densities, index, at, x[index]))
             panel.set_xlabel(name)
         panels[0].legend(frameon=False, fontsize=8)
         panels[0].set_ylabel("density")
         figure.suptitle(title, weight="bold", size=12)
     return pathlib.Path(path)
+
+
+def _ends(
+    densities: Mapping[str, np.ndarray], row: int, at: np.ndarray, x: float
+) -> tuple[float, float]:
+    """Where there is something to see, of all densities and the row."""
+    seen = [at[p[row] > 0.01 * p[row].max()] for p in densities.values()]
+    known = np.concatenate([*seen, [x]])
+    room = 0.05 * (known.max() - known.min()) or 0.5
+    return known.min() - room, known.max() + room

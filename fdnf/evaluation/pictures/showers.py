@@ -16,11 +16,11 @@ def high_level(
     *,
     title: str = "",
 ) -> pathlib.Path:
-    """Draw six panels, in each all samples; the data filled or black.
+    """Draw six panels, in each all samples; the data filled, or broad and grey.
 
-    Mean energy in the layers, and in rings by their distance from the axis, over that
-    of the particle; and histograms of the response, the mean depth, the share of empty
-    cells, and the energy of a cell.
+    Mean energy in the layers, and within a distance from the axis where there are
+    several rings, over that of the particle; and histograms of the response, the mean
+    depth, the share of empty cells, and the energy of a cell.
 
     Args:
         shown: label to energies of cells [showers, cells], and of the particles
@@ -48,12 +48,17 @@ def high_level(
             (panels[0], "layers", np.arange(first.layers.shape[1]), "layer"),
             (panels[1], "rings", radii, "distance from the axis (Moliere radii)"),
         ):
+            if len(at) == 1:
+                panel.set_axis_off()
+                continue
             for label, each in made.items():
                 mean = getattr(each, part).mean(axis=0)
+                # Rings of other layers lie between, so that their sum is smooth only.
+                mean = np.cumsum(mean) if part == "rings" else mean
                 panel.plot(at, mean, **_line(label, made, colors))
             panel.set_xlabel(name)
-            panel.set_ylabel("mean energy / that of the particle")
-            panel.set_yscale("log" if part == "rings" else "linear")
+            within = " within" if part == "rings" else ""
+            panel.set_ylabel(f"mean share of the energy{within}")
         for panel, part, name in (
             (panels[2], "response", "energy in all cells / that of the particle"),
             (panels[3], "depth", "mean layer"),

@@ -269,7 +269,7 @@ def draw_calibration(
     x = first.x[:, 0]
     rows = np.argsort(x)[(np.linspace(0.05, 0.95, 6) * (len(x) - 1)).astype(int)]
     low, high = np.quantile(x, (0.001, 0.999))
-    at = np.linspace(low, high, 300)
+    at = np.linspace(low, high, 1000)
     cond = _conditions(data, vectors.chosen(data, len(x))[rows])
     maps = {
         label: np.exp(
