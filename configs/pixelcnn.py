@@ -4,7 +4,8 @@ Settings of Huang et al. (2019), section 4.1.2: 100 epochs in batches of 64, Ada
 5e-4 times 0.95 an epoch, 3 blocks a stage, 32 channels, one Gaussian a sub-pixel, data
 with uniform noise through a logit whose margin they do not give. Here the margin is
 0.05, and the learning rate falls by a cosine to 1 % instead of to 0.95^100 = 0.6 %.
-Their students have the teacher's network, run the other way round.
+Their students have the teacher's network, run the other way round; those with `passes`
+have it three times in a row, and start with the teacher's weights.
 """
 
 from collections.abc import Mapping
@@ -16,11 +17,13 @@ from configs import common, teaching
 
 PAPER = {"features": 32, "blocks": 3, "stages": 3}
 SMALL = {"features": 16, "blocks": 1, "stages": 2}
+PASSES = 3
 WORDS = (
     common.Choice(("teacher", "student", "iaf", "resnet")),
     teaching.IAF,
     common.Choice(("l1", "l2", "mixed"), ("resnet",)),
     common.Choice(("noise",), ("resnet",)),
+    common.Choice(("passes",), ("iaf",)),
     common.Choice(("conditional",)),
     common.SMOKE,
 )
@@ -40,9 +43,9 @@ def images(
     Args:
       data: name of the data set.
       arg: teacher or student, which have the same network; iaf, with a method of
-        `teaching.TRANSFERS`; resnet, with l1, l2 or mixed, and noise; conditional, on
-        the class; smoke; where `side` is 28 small: a network with one block a stage on
-        images of 14x14, each grey level the mean of four.
+        `teaching.TRANSFERS`, and passes; resnet, with l1, l2 or mixed, and noise;
+        conditional, on the class; smoke; where `side` is 28 small: a network with one
+        block a stage on images of 14x14, each grey level the mean of four.
       steps: of the training; the paper's are a hundred epochs.
       resnet: attributes of the feed-forward student.
       keys: of the config, where it is not smoke.
@@ -73,7 +76,10 @@ def images(
         return common.set_keys(config, keys or {})
 
     if {"iaf", "resnet"} & words:
-        return teaching.parallel_images(make("student"), make("teacher"), words, resnet)
+        passes = PASSES if "passes" in words else 1
+        return teaching.parallel_images(
+            make("student"), make("teacher"), words, resnet, passes
+        )
     return make("student" if "student" in words else "teacher")
 
 

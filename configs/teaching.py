@@ -206,6 +206,7 @@ def parallel_images(
     teacher: ConfigDict,
     words: Collection[str],
     resnet: Mapping[str, Any],
+    passes: int = 1,
 ) -> ConfigDict:
     """A parallel student of an autoregressive model of images.
 
@@ -218,10 +219,12 @@ def parallel_images(
       words: "iaf" with one of `TRANSFERS` (default x), or "resnet" with l1 (default),
         l2 or mixed, and noise.
       resnet: attributes of the feed-forward student.
+      passes: of the inverse autoregressive flow.
     """
     pool = 100 if "smoke" in words else 20_000
     rate = {"optim/lr": config.optim.lr}
-    causal = {"model": {"name": "pixelcnn_iaf", "args": config.model.args.to_dict()}}
+    args = config.model.args.to_dict() | ({"passes": passes} if passes > 1 else {})
+    causal = {"model": {"name": "pixelcnn_iaf", "args": args}}
     recipes = {method: causal | rate | _transfer(method, pool) for method in TRANSFERS}
     for method in ("kl", "z"):
         # From scratch, and faster, all scales of a student of kl go to their lower

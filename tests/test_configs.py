@@ -75,7 +75,10 @@ ARGS = {
     ),
     "glow": PLAIN + DISTILLED,
     "iresnet": PLAIN + DISTILLED,
-    "pixelcnn": (*PLAIN, *PARALLEL, *FREE, "conditional", "iaf,kl,conditional"),
+    "pixelcnn": (
+        *(*PLAIN, *PARALLEL, *FREE, "conditional", "iaf,kl,conditional"),
+        "iaf,oracle,passes",
+    ),
     "mintnet": (*PLAIN, "logit", "student,logit,smoke"),
     "srflow": (*PLAIN, "pretrained", "pretrained,smoke"),
     "waveglow": (*PLAIN, *STUDENTS, *(f"smoke,{words}" for words in STUDENTS)),

@@ -27,6 +27,7 @@ from .invertible_conv import (
 )
 from .masked_conv import MaskedConv as MaskedConv
 from .pixel_affine import PixelAffine as PixelAffine
+from .pixel_passes import PixelPasses as PixelPasses
 from .residual import Residual as Residual
 from .transformers import (
     Additive as Additive,

@@ -86,6 +86,15 @@ METHODS = ("auto", "pixels", "jacobi", "naive", "once")
 Images = Float[Array, "batch height width channels"]
 
 
+def towards_data(
+    bound: float, weights: Weights, z: Images, x: Images
+) -> tuple[Images, Array]:
+    """One round of `solve`, g(x), and how far x is from its solution, `[batch]`."""
+    outputs = causal_unet.evaluate(weights, x)
+    gap = jnp.abs(affine(outputs, x, bound)[0] - z)
+    return choose(outputs, z, bound), jnp.max(gap, axis=(1, 2, 3))
+
+
 class Plan(NamedTuple):
     """Everything static.
 
@@ -93,11 +102,14 @@ class Plan(NamedTuple):
       bound: largest |log-scale|.
       method: see `solve`.
       tolerance: of the iterations.
+      step: (bound, weights, given, unknown) -> one round towards the unknown image,
+        and its residual.
     """
 
     bound: float
     method: str
     tolerance: float
+    step: Callable[[float, Any, Array, Array], tuple[Array, Array]] = towards_data
 
 
 def solve(plan: Plan, weights: Weights, z: Images) -> Images:
@@ -135,8 +147,8 @@ def solve(plan: Plan, weights: Weights, z: Images) -> Images:
     return solvers_by_name.get(plan.method, _solve)(plan, weights, z)
 
 
-def _round(plan: Plan, weights: Weights, z: Array, x: Array) -> Array:
-    return choose(causal_unet.evaluate(weights, x), z, plan.bound)
+def _round(plan: Plan, weights: Any, z: Array, x: Array) -> Array:
+    return plan.step(plan.bound, weights, z, x)[0]
 
 
 def _naive(plan: Plan, weights: Weights, z: Array) -> Array:
@@ -157,27 +169,30 @@ def _jacobi(plan: Plan, weights: Weights, z: Array) -> Array:
 
 
 @rules.ruled(statics=1)
-def _settle(plan: Plan, weights: Weights, z: Array, start: Array) -> Any:
-    """The whole network from `start`, each row until its noise is z to the tolerance.
+def settle(plan: Plan, weights: Any, z: Images, start: Images) -> Any:
+    """The solution for any start, by rounds of the whole network.
+
+    Each row stops when its residual is within the tolerance or a round does not move
+    it, and at the latest after as many rounds as there are pixels.
+
+    Args:
+      plan: the method is not looked at.
+      weights: of the network, what `plan.step` takes.
+      z: what is given.
+      start: of the unknown image.
 
     Returns:
       The image, and the rounds of each row.
     """
-    axes = tuple(range(1, z.ndim))
-
-    def step(x: Array) -> tuple[Array, Array]:
-        outputs = causal_unet.evaluate(weights, x)
-        gap = affine(outputs, x, plan.bound)[0] - z
-        return choose(outputs, z, plan.bound), jnp.max(jnp.abs(gap), axis=axes)
-
+    step = functools.partial(plan.step, plan.bound, weights, z)
     limit = z.shape[1] * z.shape[2]
     found = fixed_point.settle(step, start, tolerance=plan.tolerance, limit=limit)
     return found.x, found.iterations
 
 
-@_settle.defjvp
+@settle.defjvp
 def _settle_jvp(plan: Plan, primals: Any, tangents: Any) -> Any:
-    found, count = _settle(plan, *primals)
+    found, count = settle(plan, *primals)
     none: Any = np.zeros(count.shape, jax.dtypes.float0)
     return (found, count), (_implicit(plan, primals[:2], tangents[:2], found), none)
 
@@ -212,7 +227,7 @@ def _implicit(plan: Plan, primals: Any, tangents: Any, found: Array) -> Array:
 
     # Nothing of it is kept for the reverse pass but its arguments.
     @functools.partial(jax.checkpoint, prevent_cse=False)
-    def at_x(weights: Weights, z: Array, x: Array) -> Array:
+    def at_x(weights: Any, z: Array, x: Array) -> Array:
         return _round(plan, weights, z, x)
 
     _, change = jax.jvp(
@@ -289,7 +304,7 @@ class PixelAffine(Bijector):
 
     def forward(self, x: Events, cond: Context | None = None) -> tuple[Mapped, LogDet]:
         """One pass of the network."""
-        _check(x)
+        check_images(x)
         size = output_size(x.shape[-1])
         bias = functools.partial(self._bias_of_data, x)
         weights = self.net.weights(x, size, cond, bias)
@@ -304,7 +319,7 @@ class PixelAffine(Bijector):
         self, y: Events, cond: Context | None = None, start: Events | None = None
     ) -> tuple[Mapped, LogDet, Report]:
         """`inverse`; from a start by iteration of the whole network."""
-        _check(y)
+        check_images(y)
         size = output_size(y.shape[-1])
         bias = functools.partial(self._bias_of_latents, y)
         weights = self.net.weights(y, size, cond, bias)
@@ -316,7 +331,7 @@ class PixelAffine(Bijector):
         else:
             dtype = jnp.result_type(y, weights.output.kernel)
             given: Any = jax.tree.map(lambda a: a.astype(dtype), (weights, y, start))
-            x, count = _settle(plan, *given)
+            x, count = settle(plan, *given)
         # Zeros stand in for images that exploded: the gradient of a discarded 0 is 0,
         # while that of a discarded inf is nan.
         finite = jnp.all(jnp.isfinite(x), axis=(1, 2, 3), keepdims=True)
@@ -329,7 +344,8 @@ class PixelAffine(Bijector):
         return x, jnp.where(finite, log_det, jnp.nan), report
 
 
-def _check(x: Array) -> None:
+def check_images(x: Array) -> None:
+    """Raises ValueError for what is no batch of images."""
     if x.ndim != 4:
         raise ValueError(
             f"data of shape {x.shape}: expected images [batch, height, width, "

@@ -341,8 +341,8 @@ class StackFlow(FlowModule):
                 raise ValueError(f"{self._name}: {given}; expected one of each")
             start = rows.zeroed(rows.exploded(start), (start,))[0]
         whole = self._in_data_order(z[0], self._length())
-        *found, report = self.stack.trace_inverse_with_report(whole, cond, start)
-        return Decoding(*found[:2], self._levels_in_data_order(found[2])), report
+        found = self.stack.trace_inverse_with_report(whole, cond, start)
+        return Decoding(*found[:2], self._levels_in_data_order(found[2])), found[3]
 
     def _block_parameters(self, x: Events, cond: Context | None) -> tuple[Array, ...]:
         return self.stack.parameters(x, cond)[1]

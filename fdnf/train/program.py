@@ -21,7 +21,6 @@ from jaxtyping import Array
 
 from fdnf.data import build as datasets
 from fdnf.ops import statistics
-from fdnf.students.base import Student
 from fdnf.train import (
     batches,
     distributed,
@@ -253,10 +252,12 @@ def _inherited(
     if source and config.teacher.get("inherit_permutations", False):
         take = models.permutations
         found.append(models.Inheritance(take, source.variables, source.by_run))
-    if source and isinstance(flow, Student):
-        found.append(models.Inheritance(flow.inherit, source.variables, source.by_run))
+    # Students of some kinds, and flows that can start as their teacher.
+    take: Any = getattr(flow, "inherit", None)
+    if source and take is not None:
+        found.append(models.Inheritance(take, source.variables, source.by_run))
     if source and guiding.shares(config, flow, source.trained.flow):
-        take: Any = flow.taken_over
+        take = flow.taken_over
         found.append(models.Inheritance(take, source.variables, source.by_run))
     if members[0].pretrained:
         start = teachers.pretrained_of(members)

@@ -1,0 +1,101 @@
+"""Causal passes on images: order, inverse, and the teacher's iteration as a start."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fdnf.bijectors.pixel_passes import PixelPasses
+from fdnf.flows import PixelCNN, PixelIAF
+from tests import laws
+
+
+@pytest.mark.usefixtures("x64")
+def test_inverse_order_and_derivatives():
+    case = laws.Case(
+        "passes",
+        PixelPasses(2, 1, 1, passes=2, tolerance=1e-13),
+        (2, 3, 2),
+        context=2,
+        noise=0.7,
+        start=False,
+    )
+    variables, u, cond, v = laws.cast(
+        (case.variables, case.data(), case.cond(), case.data(5)), np.float64
+    )
+    apply = functools.partial(case.module.apply, variables, cond=cond)
+    size = u[0].size
+
+    @jax.jit
+    def run(u, v):
+        forward = functools.partial(apply, method="forward")
+        x, log_det = forward(u)
+        inverse = functools.partial(apply, method="inverse_with_report")
+        back, moved = jax.jvp(lambda x: inverse(x)[0], (x,), (v,))
+        # Rows are apart, so the sum over rows has each row's Jacobian.
+        jacobian = jax.jacrev(lambda u: jnp.sum(forward(u)[0], axis=0))(u)
+        return x, log_det, inverse(x), back, moved, jacobian
+
+    x, log_det, (_, undone, report), back, moved, jacobian = jax.device_get(run(u, v))
+    assert np.std(x - u) > 0.1
+    np.testing.assert_allclose(back, u, atol=1e-10)
+    np.testing.assert_allclose(log_det + undone, 0, atol=1e-10)
+    assert report.residual.max() < 1e-12
+    assert 2 < report.iterations.max() <= 6
+    matrices = np.moveaxis(jacobian.reshape(size, len(u), size), 1, 0)
+    assert np.abs(np.triu(matrices, 1)).max() == 0
+    assert np.mean(np.abs(matrices[0][np.tril_indices(size, -1)]) > 0) > 0.8
+    np.testing.assert_allclose(np.linalg.slogdet(matrices)[1], log_det, atol=1e-10)
+    expected = np.linalg.solve(matrices, v.reshape(len(v), size, 1))
+    np.testing.assert_allclose(moved.reshape(expected.shape), expected, atol=1e-9)
+
+
+def test_a_student_starts_as_its_teachers_iteration():
+    """With a pass for each pixel that is exact, block by block of the other order."""
+    settings = {"steps": 2, "features": 2, "blocks": 1, "stages": 1}
+    teacher, student = PixelCNN(**settings), PixelIAF(**settings, passes=4)
+    case = laws.Case("pixels", teacher, (2, 2, 2), start=False, noise=0.7)
+    z = (case.data(),)
+    own = laws.drawn(student, z[0])
+    taken = student.inherit(own, case.variables)
+
+    @jax.jit
+    def both(theirs, taken, z):
+        flows = ((teacher, theirs), (student, taken))
+        return [flow.apply(v, z, method="decode") for flow, v in flows]
+
+    whole, found = both(case.variables, taken, z)
+    assert np.std(whole.x - z[0]) > 0.1
+    np.testing.assert_allclose(found.x, whole.x, atol=2e-5)
+    np.testing.assert_allclose(found.log_det, whole.log_det, atol=2e-5)
+    for mine, theirs in zip(found.levels, whole.levels, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=2e-5)
+    # Nothing is taken over that was not asked for, or that is of no use.
+    for apart in (PixelIAF(**settings), student.clone(inherits=False)):
+        assert apart.inherit(own, case.variables) is own
+    for other in ({"steps": 1}, {"features": 3}):
+        shapes = jax.eval_shape(
+            PixelIAF(**settings | other, passes=2).init, jax.random.key(0), z[0]
+        )
+        small = PixelIAF(**settings | other, passes=2)
+        with pytest.raises(ValueError, match=r"does not fit .* inherits=False"):
+            small.inherit(shapes, case.variables)
+
+
+def test_wrong_uses():
+    x = jnp.zeros((2, 2, 2, 1))
+    with pytest.raises(ValueError, match="passes=0: expected at least 1"):
+        jax.eval_shape(PixelPasses(2, 1, 1, passes=0).init, jax.random.key(0), x)
+    with pytest.raises(ValueError, match=r"expected images .* there is MAF"):
+        jax.eval_shape(PixelPasses(2, 1, 1).init, jax.random.key(0), x[:, 0, 0])
+
+
+def test_fresh_map_standardises_its_batch():
+    draw = np.random.default_rng(0).normal(size=(64, 2, 2, 1))
+    x = jnp.asarray(3 * draw - 2, jnp.float32)
+    flow = PixelIAF(1, 2, 1, 1, passes=2)
+    encoded, _ = jax.jit(flow.init_with_output)(jax.random.key(0), x)
+    assert np.abs(np.mean(encoded.z[0], axis=(0, 1, 2))).max() < 0.3
+    assert np.abs(np.std(encoded.z[0], axis=(0, 1, 2)) - 1).max() < 0.3
