@@ -28,6 +28,8 @@ for upper in ("train", "evaluation", "experiments", "misread", "main"):
     BELOW[upper] = {*BELOW}
 # The Python API, of which the command line needs nothing.
 BELOW["fitting"] = {*BELOW} - {"evaluation", "experiments", "misread", "main"}
+# But a study of what it gives.
+BELOW["experiments"].add("fitting")
 # Of evaluation, each of which may import those before it; beside them stand others.
 WITHIN = (
     *("core", "models", "scorers", "certificate"),

@@ -1,0 +1,1 @@
+"""Posteriors of simulators, on tasks and references that others made."""
