@@ -5,10 +5,11 @@ of its activations are measured, and the two terms that ask each block alone.
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from fdnf.losses import distillation
@@ -29,6 +30,7 @@ UNITS = ("teacher", "level", "plain")
 ENDS = 'train it by the terms "path_x", "path_z" and "kl"'
 
 Rows = Array
+Tree = TypeVar("Tree")
 
 
 def kind_of(flow: Flow) -> BlockKind | None:
@@ -46,6 +48,7 @@ class Settings(NamedTuple):
     limit: float | None
     pairs: str | Pairs | None
     screen: bool
+    axis: str | None
 
 
 class Taught(NamedTuple):
@@ -56,12 +59,15 @@ class Taught(NamedTuple):
       encoding: of the data.
       blocks: of the teacher, None where nobody asks.
       bad: rows that are not finite, or beyond the limit.
+      spreads: of the columns of h_0 .. h_K and of each latent, where errors are
+        measured by them, see `measured`.
     """
 
     x: Array
     encoding: Encoding
     blocks: Blocks | None
     bad: Rows
+    spreads: tuple[Array, ...] = ()
 
     @property
     def sides(self) -> tuple[Array, ...]:
@@ -86,6 +92,44 @@ def teach(
     return Taught(x, encoding, blocks, far((x, *encoding.levels), how.limit))
 
 
+def measured(taught: Taught, how: Settings) -> Taught:
+    """The same with spreads, where these are the units. No gradient."""
+    if how.units != "level":
+        return taught
+    arrays, bad = (*taught.sides, *taught.encoding.z), taught.bad
+    arrays, bad = whole(arrays, bad, how)
+    found = (statistics.robust_spread(array, ~bad) for array in arrays)
+    return taught._replace(
+        spreads=tuple(jnp.where(spread > 0, spread, 1) for spread in found)
+    )
+
+
+def whole(
+    arrays: tuple[Array, ...], bad: Rows, how: Settings
+) -> tuple[tuple[Array, ...], Rows]:
+    """The rows of all devices, without gradient; those here where there is no axis."""
+    arrays, bad = jax.lax.stop_gradient((arrays, bad))
+    if how.axis is None:
+        return arrays, bad
+    rows = len(bad)
+    parts = [array.reshape(rows, -1) for array in arrays]
+    ends = np.cumsum([part.shape[1] for part in parts])
+    # As one array: XLA's CPU backend does not survive collectives side by side.
+    parts = [*parts, bad[:, None].astype(parts[0].dtype)]
+    joined = jax.lax.all_gather(jnp.concatenate(parts, 1), how.axis, tiled=True)
+    *parts, marks = jnp.split(joined, ends, axis=1)
+    shapes = [(-1, *array.shape[1:]) for array in arrays]
+    found = (part.reshape(s) for part, s in zip(parts, shapes, strict=True))
+    return tuple(found), marks[:, 0] > 0
+
+
+def after(given: Tree, done: Any, how: Settings) -> Tree:
+    """What is given, once the rest is done: what follows gathers rows, as that did."""
+    if how.axis is None:
+        return given
+    return jax.lax.optimization_barrier((given, jax.lax.stop_gradient(done)))[0]
+
+
 def far(arrays: tuple[Array, ...], limit: float | None) -> Rows:
     """Rows of which something is not finite or beyond the limit."""
     found = [of_rows.exploded(array, limit) for array in arrays]
@@ -105,12 +149,11 @@ def units_of(taught: Taught, how: Settings) -> list[Array]:
     Raises:
       ValueError: for the teacher's units, of one that does not tell them.
     """
-    sides, bad = jax.lax.stop_gradient((taught.sides, taught.bad))
+    sides, bad = taught.sides, taught.bad
     if how.units == "plain":
         return [jnp.ones((), side.dtype) for side in sides]
     if how.units == "level":
-        spreads = [statistics.robust_spread(side, ~bad) for side in sides]
-        return [jnp.where(spread > 0, spread, 1) for spread in spreads]
+        return list(taught.spreads[: len(sides)])
     if taught.blocks is None or taught.blocks.log_scale is None:
         raise ValueError(
             'units="teacher": the teacher\'s blocks have no scale for each element; '
@@ -264,7 +307,10 @@ def _parameters(
         over = jax.vmap(
             jax.vmap(statistics.robust_spread, in_axes=(1, None)), in_axes=(0, None)
         )
-        spread = jnp.sqrt(jnp.mean(over(numbers, ~taught.bad) ** 2, axis=-1))
+        rows = after(jnp.moveaxis(numbers, 1, 0), taught.spreads, how)
+        (rows,), bad = whole((rows,), taught.bad, how)
+        every = jnp.moveaxis(rows, 0, 1)
+        spread = jnp.sqrt(jnp.mean(over(every, ~bad) ** 2, axis=-1))
         unit = jnp.where(spread > 0, spread, 1)[:, None, :, None]
     if how.units == "teacher":
         beside = of_rows.beside(taught.bad, unit[0])

@@ -28,7 +28,7 @@ from jaxtyping import Array
 
 from fdnf.losses import activations, density
 from fdnf.losses.distillation import Pairs
-from fdnf.ops import entering, statistics
+from fdnf.ops import entering
 from fdnf.ops import rows as of_rows
 from fdnf.types import Aux, Decoding, Flow, Given, Scalar, Variables
 
@@ -169,6 +169,7 @@ def _path_z(
     how: activations.Settings,
 ) -> activations.Found:
     """The teacher encodes the student's sample: every level and z itself."""
+    taught = activations.measured(taught, how)
     bad, units = taught.bad, activations.units_of(taught, how)
     own, given = of_rows.zeroed(bad, (drawn.levels, z))
     levels, back = of_rows.zeroed(bad, (taught.encoding.levels, taught.encoding.z))
@@ -177,11 +178,8 @@ def _path_z(
         activations.distance(own[s], levels[t], units[t + 1], bad, how)
         for s, t in pairs
     ]
-    for part, target in zip(back, given, strict=True):
-        unit = jnp.ones((), part.dtype)
-        if how.units == "level":
-            spread = statistics.robust_spread(jax.lax.stop_gradient(part), ~bad)
-            unit = jnp.where(spread > 0, spread, 1)
+    of_latents = taught.spreads[-len(z) :] or (jnp.ones(()),) * len(z)
+    for part, target, unit in zip(back, given, of_latents, strict=True):
         gaps.append(activations.distance(part, target, unit, bad, how))
     return activations.mean_of(gaps, bad)
 
@@ -248,6 +246,8 @@ def _all(
         taught = activations.teach(
             teacher, teacher_variables, entering.real(x), cond, how
         )
+        if {"local", "path_x"} & {*how.terms}:
+            taught = activations.measured(taught, how)
         if {*OF_BLOCKS} & {*how.terms}:
             seen, found = activations.blockwise(
                 student, teacher, student_variables, taught, cond, how
@@ -266,7 +266,7 @@ def _all(
                 taught.encoding.log_prob, own.log_prob, taught.bad
             )
     if {*OF_LATENTS} & {*how.terms}:
-        z = entering.reals(z)
+        z = activations.after(entering.reals(z), found, how)
         flows = student, teacher, student_variables, teacher_variables
         given = cond if z_cond is None else z_cond
         drawn, judged = _own_samples(*flows, z, given, how)
@@ -294,8 +294,7 @@ def _all(
     teaching = tuple(
         None if each is None else each.encoding for each in (taught, judged)
     )
-    per_level = levels[0] if levels else ()
-    return loss, Aux(terms, per_level, (seen, path, drawn), teaching)
+    return loss, Aux(terms, levels[0] if levels else (), (seen, path, drawn), teaching)
 
 
 def guided(
@@ -315,6 +314,7 @@ def guided(
     limit: float | None = None,
     pairs: str | Pairs | None = None,
     screen: bool = True,
+    axis: str | None = None,
 ) -> tuple[Scalar, Aux]:
     """The weighted sum of all terms, with one pass of each network in each direction.
 
@@ -332,10 +332,9 @@ def guided(
       forward_kl: E_x [log p_T(x) - log q(x)], nats; asks the student to encode.
 
     Units, of h_k and of what is compared with it: "teacher" is how far h_k moves there
-    where the latent side of its block moves by 1 (`Blocks.log_scale`), 1 of z;
-    "level" is the spread of the column at that level, see
-    `statistics.robust_spread`; "plain" is 1. Of raw numbers, "teacher" is the
-    scale of a shift, and 1 of others.
+    where the latent side of its block moves by 1 (`Blocks.log_scale`), 1 of z; "level"
+    is the spread of the column at that level, see `statistics.robust_spread`; "plain"
+    is 1. Of raw numbers, "teacher" is the scale of a shift, and 1 of others.
 
     Args:
       student: flow to train; static. For `local` and `parameters`, of blocks as the
@@ -359,6 +358,8 @@ def guided(
       screen: whether the student's samples are looked at once more before gradients
         are taken through them, at the price of a pass without gradients. Without,
         an exploding row makes the gradient nan.
+      axis: name of a mapped axis whose devices have the other rows of a batch, which
+        count in its spreads; None for all rows here.
 
     Returns:
       The loss, and Aux with the terms computed, each without its weight, and
@@ -372,7 +373,7 @@ def guided(
     """
     by_term = _by_term(weights)
     terms = terms_of(weights) if terms is None else tuple(terms)
-    how = activations.Settings(terms, units, huber, limit, pairs, screen)
+    how = activations.Settings(terms, units, huber, limit, pairs, screen, axis)
     flows = student, teacher, student_variables, teacher_variables
     return _all(*flows, x, z, cond, z_cond, by_term, how=how)
 
@@ -419,8 +420,7 @@ def path(
     weights = {"path_x": float(x is not None), "path_z": float(z is not None)}
     flows = student, teacher, student_variables, teacher_variables
     return guided(
-        *flows,
-        *(x, z, cond, z_cond),
+        *(*flows, x, z, cond, z_cond),
         weights=weights,
         units=units,
         huber=huber,

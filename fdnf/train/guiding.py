@@ -162,6 +162,7 @@ def build(
             None if z is None else cond,
             weights=stage.weights,
             terms=tuple(stage.weights),
+            axis=moment.share.axis,
             **how,
         )
         return value, aux.terms

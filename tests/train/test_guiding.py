@@ -14,6 +14,7 @@ from fdnf import types
 from fdnf.flows import IAF, MAF, NICE
 from fdnf.losses import guided
 from fdnf.train import (
+    batches,
     guiding,
     in_memory,
     loop,
@@ -167,11 +168,39 @@ def test_side_by_side_a_stage_stays_a_branch():
     assert len(branch.params["branches"]) == 3
 
 
+def test_two_devices_see_what_one_does_in_units_of_levels():
+    """Their spread is that of all rows: they are far apart between the two."""
+    config = staged(
+        until=(1.0,),
+        units="level",
+        lr=(1.0,),
+        **dict.fromkeys(guided.TERMS, (0.0,)),
+    )
+    config.loss.guided.update(local=(1.0,), path_z=(0.5,))
+    student, teacher, batch = cases(config)
+    objective = guiding.build(config, student.module, teacher.module, 10.0)
+    given = student.variables, teacher.variables
+
+    def loss(rows, share):
+        return objective(*given, {"x": rows}, Moment(KEY, share=share))[0]
+
+    def half(rows):
+        share = batches.Share(jax.lax.axis_index("batch"), 2, "batch")
+        return jax.lax.pmean(loss(rows, share), "batch")
+
+    x = batch["x"] + jnp.arange(16)[:, None] / 8
+    halves = jax.pmap(half, axis_name="batch")(x.reshape(2, 8, -1))
+    whole = jax.jit(lambda rows: loss(rows, batches.WHOLE))
+    floats.assert_close(halves[0], whole(x), rtol=1e-4)
+    apart = jnp.mean(jnp.stack([whole(x[:8]), whole(x[8:])]))
+    assert np.abs(apart - whole(x)) > 1e-2 * whole(x)
+
+
 def whole_config(words="iaf,guided,smoke"):
     """Of a training in 8 calls, whose stages end after 4, 6 and all of them."""
     config = maf_patches.get_config(words)
     for part in (config, config.teacher.config):
-        part.model.args.update(steps=2, hidden=(4,))
+        part.model.args.update(steps=1, hidden=(4,))
         part.data.args.update(dim=3, rows=200)
     config.train.update(steps=24, steps_per_call=3, log_every=3, eval_every=3)
     config.train.update(batch_size=16, init_rows=64)

@@ -26,8 +26,8 @@ def get(data, arg):
 def small(method, **transfer_settings):
     config = get("patches", f"{method},smoke")
     # A guided student has its teacher's blocks.
-    own = 2 if method == "guided" else 1
-    for model, steps in ((config.model, own), (config.teacher.config.model, 2)):
+    taught = 1 if method == "guided" else 2
+    for model, steps in ((config.model, 1), (config.teacher.config.model, taught)):
         model.args.update(steps=steps, hidden=(8,))
     if method == "guided":
         config.loss.guided.update(path_z=(0.0, 0.0, 0.0), screen=False)
