@@ -4,6 +4,7 @@
     trained.log_prob(x), trained.sample(0, 1000)
     student = fdnf.distil(trained, fdnf.flows.MAF(steps=2), x, method="ilkd")
     student.save("student.npz"), fdnf.load("student.npz")
+    student.sample(0, 1000, exact=True)  # Of the teacher, see `corrected_sample`.
 
 `help` of each says the rest. Teachers of other libraries come by `from_distrax`,
 `from_flowjax`, `from_arrays` and `types.ExternalFlow`.

@@ -24,7 +24,8 @@ Modes:
   density writes log p of each row of --rows=FILE, in nats and in the rows' own units:
           density/*.csv. Tables are CSV, Parquet, Arrow, .npy or .npz.
   export  writes the sampler of each run of a trained workdir as StableHLO files that
-          need nothing but jax: export/run_*/.
+          need nothing but jax: export/run_*/. A student's teacher goes with it, so that
+          exact samples can be drawn there, and a certificate of how far it is from it.
 
 A run that was stopped goes on where it stood when the same command is given again; a
 finished one is made longer by a larger --config.train.steps, and stops early by
