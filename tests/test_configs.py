@@ -88,17 +88,15 @@ SMALL = ("small", "small,student", "small,iaf,kl", "resnet,small,smoke")
 SCALES = ("x4", "x8", "x4,pretrained", "x8,pretrained", "x8,smoke")
 SCALES += ("student,x4", "student,x8", "student,x8,smoke")
 # Each word once.
-FEW = ("", "teacher", "student,smoke", "lkd,paper", "ilkd,smoke", "skd,official")
+LEARNED = ("lkd,paper", "ilkd", "skd,official")
 OWN_ARGS = {
     "maf_showers": (
-        *FEW,
-        *("d28,iaf", "d96,iaf,z", "d184,iaf,kl", "d368,iaf,x", "iaf,oracle,smoke"),
-        *("d368,iaf,guided", "iaf,guided,smoke"),
+        *("", "teacher,d96", "student,smoke,d184", *LEARNED),
+        *(f"iaf,{words}" for words in ("d28,z", "kl", "d368,guided", "x", "oracle")),
     ),
     "maf_galaxies": (
-        *("redshift", *FEW, "magnitudes", "magnitudes,iaf", "magnitudes,iaf,z"),
-        *("magnitudes,iaf,kl,smoke", "magnitudes,iaf,x", "magnitudes,iaf,oracle"),
-        "magnitudes,iaf,guided",
+        *("redshift", "teacher", "student,smoke", *LEARNED),
+        *(f"magnitudes,iaf,{words}" for words in ("z", "kl", "guided", "x", "oracle")),
     ),
 }
 MORE = {
