@@ -1,6 +1,15 @@
 """Spline MAF of galaxies: p(redshift | six magnitudes), or the other way round.
 
 python -m fdnf.main --config=configs/maf_galaxies.py:ilkd --workdir=runs/galaxies
+
+Seed 0, 8,000 steps, test: log-likelihood in nats, CRPS in units of the redshift, and
+distance of the PIT to the uniform distribution, which is below 0.0136 in 95 % of cases
+of 10,000 calibrated rows:
+
+                          log-likelihood   CRPS     KS of the PIT
+  teacher (K=3)           2.834            0.0190   0.010
+  student (K=1), plain    2.196            0.0336   0.021
+  student (K=1), ilkd     2.205            0.0327   0.023
 """
 
 from ml_collections import ConfigDict
