@@ -375,7 +375,7 @@ class StackFlow(FlowModule):
         cond = self._given_condition(cond, x.shape[0])
         _, log_det, found = stack.inspect_trace(x, cond)
         blocks = self._told(found._replace(out=self._alternate(1)(found.out)))
-        levels = tuple(blocks.out[i] for i in range(stack.length))
+        levels = tuple(jnp.unstack(blocks.out))
         prior = standard_normal_log_prob(levels[-1:])
         passed = self._passed(levels)
         return Encoding(levels[-1:], log_det, levels, prior, passed), blocks

@@ -160,7 +160,7 @@ def units_of(taught: Taught, how: Settings) -> list[Array]:
             'measure in units="level" or "plain"'
         )
     scales = jnp.exp(jax.lax.stop_gradient(taught.blocks.log_scale))
-    units = [jnp.where(of_rows.beside(bad, s), 1, s) for s in scales]
+    units = [jnp.where(of_rows.beside(bad, s), 1, s) for s in jnp.unstack(scales)]
     return [*units, jnp.ones((), sides[-1].dtype)]
 
 
@@ -258,7 +258,9 @@ def _local(seen: Blocks, taught: Taught, how: Settings) -> Found:
     units = units_of(taught, how)
     gaps = [
         distance(own, target, unit, taught.bad, how)
-        for own, target, unit in zip(seen.out, targets, units[:-1], strict=True)
+        for own, target, unit in zip(
+            jnp.unstack(seen.out), targets, units[:-1], strict=True
+        )
     ]
     return mean_of(gaps, taught.bad)
 
