@@ -135,7 +135,9 @@ def weighed(
             *(seed, n, cond),
             event=student.event,
         )
-    return Weighed(found.ess_share, found.khat, prepared.given_back(found.x))
+    return Weighed(
+        found.ess_share, found.khat, prepared.given_back(jnp.asarray(found.x))
+    )
 
 
 def seconds(student: Trained, x: np.ndarray, n: int = TIMED) -> float:

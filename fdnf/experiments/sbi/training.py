@@ -51,10 +51,10 @@ class Budget:
 
     simulations: int = _setting(10_000, "pairs to learn from, with those that validate")
     ensemble: int = _setting(5, "flows of each teacher and likelihood")
-    steps: int = _setting(4000, "updates of each of these, of 256 rows, at most")
+    steps: int = _setting(6000, "updates of each of these, of 256 rows, at most")
     patience: int = _setting(4, "validations of 20 without a better one, then stop")
     pairs: int = _setting(400_000, "that each student sees")
-    student_steps: int = _setting(10_000, "updates of each student, of 512 pairs")
+    student_steps: int = _setting(8000, "updates of each student, of 512 pairs")
     lr: float = _setting(1e-3, "learning rate of teachers and likelihoods")
     student_lr: float = _setting(2e-3, "of students")
 
@@ -74,19 +74,22 @@ class Recipe:
     student: Any
 
 
-def _masked(steps: int, width: int, transformer: Any) -> maf.MAF:
+def _masked(
+    steps: int, transformer: Any, blocks: int = 2, activation: str = "relu"
+) -> maf.MAF:
     return maf.MAF(
         steps=steps,
-        hidden=(width, width),
+        hidden=(64,) * blocks,
+        activation=activation,
         transformer=transformer,
         conditioner="residual",
     )
 
 
-def _couplings(steps: int, width: int) -> realnvp.RealNVP:
+def _couplings(steps: int) -> realnvp.RealNVP:
     return realnvp.RealNVP(
         steps=steps,
-        hidden=(width, width),
+        hidden=(64, 64),
         transformer=COUPLING,
         partition="half",
         mixing="lu",
@@ -94,22 +97,20 @@ def _couplings(steps: int, width: int) -> realnvp.RealNVP:
 
 
 RECIPES = {
-    "two_moons": Recipe(
-        _masked(4, 64, SPLINE), _masked(4, 64, SPLINE), _couplings(8, 64)
+    "two_moons": Recipe(_masked(4, SPLINE), _masked(4, SPLINE), _couplings(8)),
+    "gaussian_mixture": Recipe(_masked(3, SPLINE), _masked(3, SPLINE), _couplings(6)),
+    **dict.fromkeys(
+        ("gaussian_linear", "gaussian_linear_uniform", "bernoulli_glm"),
+        Recipe(_masked(2, SPLINE), _masked(2, AFFINE), _couplings(6)),
     ),
-    "gaussian_mixture": Recipe(
-        _masked(3, 64, SPLINE), _masked(3, 64, SPLINE), _couplings(6, 64)
+    # One flow of five blocks reaches -12.65 nats of x with splines and plain networks,
+    # -12.69 affine, -11.86 affine with residual ones, -11.66 with three of these; four
+    # together -11.27, where the likelihood itself is -9.54.
+    "slcp": Recipe(
+        _masked(5, SPLINE),
+        _masked(5, AFFINE, blocks=3, activation="tanh"),
+        _couplings(8),
     ),
-    "gaussian_linear": Recipe(
-        _masked(2, 64, SPLINE), _masked(2, 64, AFFINE), _couplings(6, 64)
-    ),
-    "gaussian_linear_uniform": Recipe(
-        _masked(2, 64, SPLINE), _masked(2, 64, AFFINE), _couplings(6, 64)
-    ),
-    "bernoulli_glm": Recipe(
-        _masked(2, 64, SPLINE), _masked(3, 64, AFFINE), _couplings(6, 64)
-    ),
-    "slcp": Recipe(_masked(5, 64, SPLINE), _masked(5, 64, AFFINE), _couplings(8, 64)),
 }
 
 

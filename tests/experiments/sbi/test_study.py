@@ -51,8 +51,14 @@ class Likelihood(teachers.Trained):
     sample = Noise.sample
 
 
+def gap(exact, samples, jobs=1):
+    """A number in the place of the classifier test, which has a test of its own."""
+    assert len(exact) == len(samples) == GIVEN["draws"]
+    return 0.5 + 0.5 * float(np.tanh(np.abs(exact.mean() - samples.mean())))
+
+
 NOISE = Noise(None, {}, None, {})
-REFERENCE = sbibm.reference
+REFERENCE, C2ST = sbibm.reference, scoring.c2st
 
 
 def untrained(flow, x, cond, *, transforms, options, seed, steps, **rest):
@@ -93,6 +99,7 @@ def patched():
         patch.setattr(training, "RECIPES", dict.fromkeys(sbi.TASKS, recipe))
         patch.setattr(sbibm, "reference", published)
         patch.setattr(scoring, "REPEATS", 1)
+        patch.setattr(scoring, "c2st", gap)
         yield patch
 
 
@@ -108,7 +115,7 @@ def test_what_it_writes(workdir):
     assert set(scores) == {*GIVEN["judged"]}
     for method in GIVEN["judged"]:
         assert len(scores[method]["c2st"]) == 2
-        assert all(0.3 < value <= 1 for value in scores[method]["c2st"])
+        assert all(0.5 < value <= 1 for value in scores[method]["c2st"])
     assert {"seconds", "log_prob", "training"} <= set(scores["amortised"])
     # The mean density of two runs: log (1 + e) / 2.
     assert abs(scores["teacher"]["log_prob"] - np.log((1 + np.e) / 2)) < 1e-6
@@ -195,13 +202,13 @@ def test_missing_reference_is_one_message(tmp_path, capsys, monkeypatch):
 def test_classifier_test_by_the_benchmarks_rule():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(2, 250, 2))
-    assert abs(scoring.c2st(x, y) - 0.5) < 0.1
+    assert abs(C2ST(x, y) - 0.5) < 0.1
     # The best classifier of N(0, I) and N(shift, I), in whatever units.
     shift = 2.0
-    found = scoring.c2st(1e3 * x + 5, 1e3 * (y + [shift, 0]) + 5)
+    found = C2ST(1e3 * x + 5, 1e3 * (y + [shift, 0]) + 5)
     assert abs(found - stats.norm.cdf(shift / 2)) < 0.07
     with pytest.raises(ValueError, match=r"shape \(250, 1\) beside \(250, 2\)"):
-        scoring.c2st(x, y[:, :1])
+        C2ST(x, y[:, :1])
 
 
 def test_table_over_seeds():
