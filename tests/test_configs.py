@@ -36,6 +36,7 @@ EVENTS = {
     # Without their conditions.
     "showers": (28,),
     "galaxies": (1,),
+    "sbi": (2,),
     # Of the user's own, as many as there are.
     "table": (5,),
     "cifar10": (32, 32, 3),
@@ -99,6 +100,12 @@ OWN_ARGS = {
         *(f"magnitudes,iaf,{words}" for words in ("z", "kl", "guided", "x", "oracle")),
     ),
 }
+OWN_ARGS["maf_sbi"] = (
+    *("two_moons,teacher", "slcp,likelihood", "gaussian_mixture,student,smoke"),
+    *(f"gaussian_linear,posterior,{words}" for words in LEARNED),
+    *("bernoulli_glm,iaf,guided", "gaussian_linear_uniform,iaf,z"),
+    *(f"slcp,iaf,{word}" for word in ("x", "kl", "oracle")),
+)
 MORE = {
     **dict.fromkeys(("glow_cifar10", "glow_mnist", "glow_fashion_mnist"), BITS),
     **dict.fromkeys(("maf_bsds300", "maf_patches"), OF_OTHERS),
@@ -200,7 +207,7 @@ def test_one_file_for_each_model_and_data_set():
     vectors = ("power", "gas", "hepmass", "miniboone", "bsds300", "patches")
     images = ("cifar10", "celeba64", "mnist", "fashion_mnist", "digits")
     data = {
-        "maf": (*vectors, "toys", "showers", "galaxies"),
+        "maf": (*vectors, "toys", "showers", "galaxies", "sbi"),
         "glow": (*vectors, *images, "images"),
         "iresnet": ("patches", "digits"),
         "pixelcnn": ("digits", "mnist", "fashion_mnist", "cifar10"),
