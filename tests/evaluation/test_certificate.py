@@ -14,9 +14,10 @@ from fdnf.evaluation.core import scores
 from fdnf.evaluation.core.scores import Result, Run, Score
 from fdnf.evaluation.scorers import teacher as scorer
 from fdnf.evaluation.scorers.context import Context, Evaluation
+from fdnf.evaluation.tasks import evaluate
 from fdnf.train import teachers, workdirs
 from fdnf.train.settings import ConfigError
-from tests.evaluation import transfer_pair
+from tests.evaluation import transfer_pair, whole
 
 DATA = transfer_pair.data()
 FAR, NEAR = (0.4, 0.8), (0.05, 1.02)
@@ -118,7 +119,7 @@ def test_speeds_beside_the_teachers():
 def test_each_run_of_an_evaluation_has_its_own():
     models = {"teacher": teacher(), "kl": student(FAR, NEAR), "student": teacher()}
     section = models["kl"].config.eval
-    whole = Evaluation(DATA, section, models)
+    both = Evaluation(DATA, section, models)
 
     def result(method, seed, *found):
         return Result(Run("gaussian", method, seed), found)
@@ -131,7 +132,7 @@ def test_each_run_of_an_evaluation_has_its_own():
         result("kl", 1, Score("ks", 0.1, "teacher"), *scored(0.6)),
         result("student", 0, Score("sampling_ms", 1.0)),
     ]
-    found = list(certificate.of_evaluation(whole, results))
+    found = list(certificate.of_evaluation(both, results))
     assert [(run.method, run.seed) for run, _ in found] == [("kl", 0), ("kl", 1)]
     told = [by_name(c)["C2ST against the teacher"] for _, c in found]
     assert [(t["value"], t["floor"]) for t in told] == [(0.7, 0.5), (0.6, 0.5)]
@@ -141,7 +142,25 @@ def test_each_run_of_an_evaluation_has_its_own():
     sums = {content["student"]["weights_sha256"] for _, content in found}
     assert len(sums) == 2
     del models["teacher"]
-    assert not list(certificate.of_evaluation(whole, results))
+    assert not list(certificate.of_evaluation(both, results))
+
+
+def test_evaluation_writes_it_beside_the_results(tmp_path, monkeypatch):
+    models = {"teacher": teacher(), "kl": student(FAR)}
+    ks = Score("ks", 0.1, "teacher")
+    measured = [
+        Result(Run("gaussian", "teacher_again", kind="vectors"), tuple(scored(0.5))),
+        Result(Run("gaussian", "kl", arch="IAF", kind="vectors"), (ks, *scored(0.7))),
+    ]
+    task = evaluate.of(DATA)._replace(draw=())
+    monkeypatch.setattr(evaluate, "of", lambda data: task)
+    monkeypatch.setattr(evaluate, "measure", lambda *given: measured)
+    text = whole.of(tmp_path, models, DATA, models["kl"].config.eval)
+    assert "certificate, how far students are from their teacher" in text
+    (path,) = tmp_path.rglob(certificate.NAME)
+    assert path == tmp_path / "results" / "kl" / "seed_0" / certificate.NAME
+    told = by_name(json.loads(path.read_text()))["C2ST against the teacher"]
+    assert (told["value"], told["floor"]) == (0.7, 0.5)
 
 
 def test_the_sum_of_weights_is_of_all_that_they_are():
@@ -252,9 +271,9 @@ def test_floors_without_slow_times():
     models = {"teacher": teacher(), "kl": student(NEAR)}
     section = models["kl"].config.eval
     section.update(samples=200, density_rows=0, judged_rows=0, time_batch=0)
-    whole = Evaluation(DATA, section, models)
-    floor = scorer.floor(whole, models["teacher"], 0)
-    found = list(scorer.scores(Context(whole, "kl", 0)))
+    both = Evaluation(DATA, section, models)
+    floor = scorer.floor(both, models["teacher"], 0)
+    found = list(scorer.scores(Context(both, "kl", 0)))
     # The floor has all that a student has, but for divergences.
     mine = {s.key for s in found if s.metric not in ("reverse_kl", "weights")}
     assert mine == {score.key for score in floor}
