@@ -14,12 +14,22 @@ from tests import floats, laws
 
 ROWS = 6
 SPLINE = {"name": "compose", "parts": ("affine", "spline")}
+# The simplest inverses, as the references.
+PASSES = {"inverse": "passes"}
 CASES = {
     "maf": laws.Case(
-        "maf", flows.MAF(2, (8,), transformer=SPLINE, mixing="lu"), (5,), 2, start=False
+        "maf",
+        flows.MAF(2, (8,), transformer=SPLINE, mixing="lu", **PASSES),
+        (5,),
+        context=2,
+        start=False,
     ),
     "pixels": laws.Case(
-        "pixels", flows.PixelCNN(1, 2, 1, 1), (3, 3, 2), start=False, noise=0.6
+        "pixels",
+        flows.PixelCNN(1, 2, 1, 1, inverse="naive"),
+        (3, 3, 2),
+        start=False,
+        noise=0.6,
     ),
 }
 # Its variables are its samples.
@@ -70,7 +80,7 @@ def test_any_start_ends_at_the_exact_sample(name):
 @functools.cache
 def small():
     """A MAF of one block, its variables, and both ways to decode in one program."""
-    teacher, z = flows.MAF(1, (4,)), CASES["maf"].data(batch=4)
+    teacher, z = flows.MAF(1, (4,), **PASSES), CASES["maf"].data(batch=4)
     variables = laws.drawn(teacher, z, noise=0.7)
 
     @jax.jit
