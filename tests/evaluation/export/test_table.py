@@ -49,7 +49,7 @@ def test_densities_and_samples_are_in_the_users_units(workdir):
     ]
 
 
-KINDS = ("standardise", "log", "asinh", "integer", "periodic", "box")
+KINDS = ("standardise", "log", "asinh", "integer", "periodic", "box", "sparse")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -62,6 +62,7 @@ def test_each_kind_of_column_within_a_program(kind):
     values = rng.gamma(2.0, 3.0, 200)
     options = {"periodic": {"period": 7.0}, "box": {"low": 0.0, "high": 60.0}}
     values = np.round(values) if kind == "integer" else values
+    values = np.where(values > 4, values, 0) if kind == "sparse" else values
     column, _ = choose("a", values, kind=kind, **options.get(kind, {}))
     columns = Columns((column,))
     x = values[:50, None]
