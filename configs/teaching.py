@@ -35,6 +35,8 @@ GUIDED = {
     "huber": 3.0,  # of these units, from where a distance counts linearly
     "pairs": placeholder(object),  # levels of a path; all of equally many
     "screen": True,  # samples are looked at before gradients go through them
+    "cap": placeholder(float),  # nats from where a log ratio counts logarithmically
+    "forward_share": 1.0,  # of the rows, that forward_kl looks at
 }
 # Its networks, how long it learns, and of how many samples of the teacher.
 GUIDED_HIDDEN = (128, 128)

@@ -5,6 +5,7 @@ of its activations are measured, and the two terms that ask each block alone.
 """
 
 import functools
+import math
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -49,6 +50,8 @@ class Settings(NamedTuple):
     pairs: str | Pairs | None
     screen: bool
     axis: str | None
+    cap: float | None
+    forward_share: float
 
 
 class Taught(NamedTuple):
@@ -214,11 +217,37 @@ def mean_of(gaps: list[Scalar], bad: Rows) -> Found:
     return Found(sum(gaps[1:], gaps[0]) / len(gaps), tuple(gaps), bad)
 
 
-def ratio(log_a: Array, log_b: Array, bad: Rows) -> Found:
-    """Mean of log a - log b over rows that count."""
+def ratio(log_a: Array, log_b: Array, bad: Rows, cap: float | None) -> Found:
+    """Mean of log a - log b over rows that count.
+
+    With a cap, in nats, a row's r beyond it counts cap (1 + log(r / cap)): the slope
+    goes on, and falls as 1 / r.
+    """
     bad = bad | ~jnp.isfinite(log_a) | ~jnp.isfinite(log_b)
-    value = jnp.mean(jnp.where(bad, 0, log_a) - jnp.where(bad, 0, log_b))
-    return Found(value, (), bad)
+    rows = jnp.where(bad, 0, log_a) - jnp.where(bad, 0, log_b)
+    if cap is not None:
+        beyond = cap * (1 + jnp.log(jnp.maximum(rows, cap) / cap))
+        rows = jnp.where(rows > cap, beyond, rows)
+    return Found(jnp.mean(rows), (), bad)
+
+
+def forward_kl(
+    student: Flow,
+    variables: Variables,
+    taught: Taught,
+    cond: Array | None,
+    how: Settings,
+) -> Found:
+    """The student encodes some of the rows, which a sampler does slowly."""
+    rows = math.ceil(how.forward_share * len(taught.x))
+    bad, x = taught.bad[:rows], taught.x[:rows]
+    if cond is not None and cond.ndim > 1 and len(cond) == len(taught.x):
+        cond = condition(bad, cond[:rows])
+    own = student.apply(variables, of_rows.zeroed(bad, x), cond, method="encode")
+    log_p = taught.encoding.log_prob[:rows]
+    found = ratio(log_p, own.log_prob, bad, how.cap)
+    others = jnp.zeros(len(taught.x) - rows, bool)
+    return found._replace(bad=jnp.concatenate([found.bad, others]))
 
 
 def _stacked(

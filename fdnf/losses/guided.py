@@ -243,9 +243,8 @@ def _all(
     found: dict[str, activations.Found] = {}
     seen = taught = path = drawn = judged = None
     if {*OF_DATA} & {*how.terms}:
-        taught = activations.teach(
-            teacher, teacher_variables, entering.real(x), cond, how
-        )
+        x = entering.real(x)
+        taught = activations.teach(teacher, teacher_variables, x, cond, how)
         if {"local", "path_x"} & {*how.terms}:
             taught = activations.measured(taught, how)
         if {*OF_BLOCKS} & {*how.terms}:
@@ -257,13 +256,8 @@ def _all(
                 student, student_variables, taught, cond, how
             )
         if "forward_kl" in how.terms:
-            clean = (
-                of_rows.zeroed(taught.bad, taught.x),
-                activations.condition(taught.bad, cond),
-            )
-            own = student.apply(student_variables, *clean, method="encode")
-            found["forward_kl"] = activations.ratio(
-                taught.encoding.log_prob, own.log_prob, taught.bad
+            found["forward_kl"] = activations.forward_kl(
+                student, student_variables, taught, cond, how
             )
     if {*OF_LATENTS} & {*how.terms}:
         z = activations.after(entering.reals(z), found, how)
@@ -278,8 +272,8 @@ def _all(
                     "kl: the student's decode gives no log_det, so that its samples "
                     "have no density; leave this term out"
                 )
-            log_q = density.standard_normal(z) - drawn.log_det
-            found["kl"] = activations.ratio(log_q, judged.encoding.log_prob, judged.bad)
+            logs = density.standard_normal(z) - drawn.log_det, judged.encoding.log_prob
+            found["kl"] = activations.ratio(*logs, judged.bad, how.cap)
     loss = jnp.zeros((), jnp.float32)
     for term in how.terms:
         loss += weights[term] * found[term].value
@@ -315,6 +309,8 @@ def guided(
     pairs: str | Pairs | None = None,
     screen: bool = True,
     axis: str | None = None,
+    cap: float | None = None,
+    forward_share: float = 1.0,
 ) -> tuple[Scalar, Aux]:
     """The weighted sum of all terms, with one pass of each network in each direction.
 
@@ -358,8 +354,10 @@ def guided(
       screen: whether the student's samples are looked at once more before gradients
         are taken through them, at the price of a pass without gradients. Without,
         an exploding row makes the gradient nan.
-      axis: name of a mapped axis whose devices have the other rows of a batch, which
-        count in its spreads; None for all rows here.
+      axis: mapped axis whose devices have a batch's other rows; None for all rows here.
+      cap: nats of a row from where it counts logarithmically in the divergences, see
+        `activations.ratio`; None for these as they are, which a far row may decide.
+      forward_share: of the rows of x, the first ones, that `forward_kl` looks at.
 
     Returns:
       The loss, and Aux with the terms computed, each without its weight, and
@@ -373,7 +371,9 @@ def guided(
     """
     by_term = _by_term(weights)
     terms = terms_of(weights) if terms is None else tuple(terms)
-    how = activations.Settings(terms, units, huber, limit, pairs, screen, axis)
+    how = activations.Settings(
+        terms, units, huber, limit, pairs, screen, axis, cap, forward_share
+    )
     flows = student, teacher, student_variables, teacher_variables
     return _all(*flows, x, z, cond, z_cond, by_term, how=how)
 

@@ -35,9 +35,11 @@ DEFAULTS: dict[str, Any] = {
     "huber": 3.0,
     "pairs": None,
     "screen": True,
+    "cap": None,
+    "forward_share": 1.0,
 }
 _OF_STAGES = ("lr", *guided.TERMS)
-_OF_DISTANCES = ("units", "huber", "pairs", "screen")
+_OF_DISTANCES = ("units", "huber", "pairs", "screen", "cap", "forward_share")
 
 
 class Stage(NamedTuple):
@@ -62,7 +64,7 @@ def arguments(config: Any) -> dict[str, Any]:
     Returns:
       `until`, the ends of the stages as fractions of the training; for each stage `lr`,
       a factor of `optim.lr`, and of each term of `guided.TERMS` its weight; `units`,
-      `huber`, `pairs` and `screen` as of `losses.guided`.
+      `huber`, `pairs`, `screen`, `cap` and `forward_share` as of `losses.guided`.
 
     Raises:
       ValueError: for tuples that do not agree. What each may be by itself `keys` says.

@@ -194,6 +194,16 @@ LOSS = {
         "whether samples are looked at before gradients are taken through them",
         guiding.DEFAULTS["screen"],
     ),
+    "loss.guided.cap": spare(
+        optional(_POSITIVE),
+        "nats from where a row's log ratio counts logarithmically in kl, forward_kl",
+        guiding.DEFAULTS["cap"],
+    ),
+    "loss.guided.forward_share": spare(
+        number(above=0, most=1),
+        "of the rows of a batch, those that forward_kl looks at",
+        guiding.DEFAULTS["forward_share"],
+    ),
     "loss.feed_forward.alpha": spare(_FROM_ZERO, "weight of the feature loss", 0.0),
     "loss.feed_forward.feature": spare(
         one_of(generators.FEATURES), "whose distance it is", "none"

@@ -12,7 +12,7 @@ from fdnf.flows.glow import Glow
 from fdnf.flows.maf import IAF, MAF
 from fdnf.flows.nice import NICE
 from fdnf.flows.realnvp import RealNVP
-from fdnf.losses import guided
+from fdnf.losses import density, guided
 from fdnf.ops import conditioners
 from tests import floats, laws
 
@@ -384,3 +384,25 @@ def test_weights_may_be_traced():
     np.testing.assert_allclose(found, wanted, rtol=1e-6)
     assert set(aux.terms) == {"local", "path_z", "rejected"}
     assert aux.student[1] is None
+
+
+def _gaussian(variables, x, cond=None):
+    """The encoding of rows of N(mean, 1)."""
+    z = x - variables
+    return types.Encoding((z,), jnp.zeros(len(x)), (), density.standard_normal((z,)))
+
+
+def test_forward_kl_looks_at_a_share_of_the_rows_and_far_ones_count_logarithmically():
+    flow = types.ExternalFlow(encode=_gaussian)
+    x = jnp.asarray([[0.0], [30.0], [1.0], [-1000.0]])
+    # log N(x; 0, 1) - log N(x; 1, 1) = 1/2 - x.
+    ratio = 0.5 - np.asarray(x[:, 0])
+    given = (flow, flow, jnp.ones(1), jnp.zeros(1), x)
+    settings = {"weights": {"forward_kl": 1.0}, "units": "plain"}
+    for share, rows in ((1.0, 4), (0.5, 2), (0.3, 2)):
+        loss, _ = guided.guided(*given, forward_share=share, **settings)
+        np.testing.assert_allclose(loss, ratio[:rows].mean(), rtol=1e-4, atol=1e-4)
+    capped = np.where(ratio > 10, 10 * (1 + np.log(np.maximum(ratio, 10) / 10)), ratio)
+    loss, _ = guided.guided(*given, cap=10.0, **settings)
+    np.testing.assert_allclose(loss, capped.mean(), rtol=1e-4, atol=1e-4)
+    assert loss < ratio.mean() / 10
