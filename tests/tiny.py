@@ -42,21 +42,25 @@ def _flow(role: str):
     return built
 
 
-def stored(config: Any, workdir: pathlib.Path, dim: int = 0) -> pathlib.Path:
+def stored(
+    config: Any, workdir: pathlib.Path, dim: int = 0, runs: int = 1
+) -> pathlib.Path:
     """A workdir as if the config had been trained in it, at its first parameters.
 
     Args:
       config: of vectors.
       workdir: where the checkpoint is put.
       dim: of the vectors, if not that of the config's data.
+      runs: how many there are, all alike.
     """
     dim = dim or config.data.args.dim
     init = jax.jit(functools.partial(models.init, models.build(config.model)))
     key = jax.random.key(0)
     made = jax.tree.map(
-        lambda leaf: leaf[None], init(key, jax.random.normal(key, (8, dim)))
+        lambda leaf: np.stack([leaf] * runs),
+        init(key, jax.random.normal(key, (8, dim))),
     )
-    best = validation.first_best(made["params"], made.get("constants", {}), 1)
+    best = validation.first_best(made["params"], made.get("constants", {}), runs)
     meta = {"config": settings.to_dict(config), "event": [dim], "preprocess": {}}
     with checkpoint.Checkpointer(workdir) as checkpointer:
         checkpointer.save(6, {"w": np.zeros(2)}, best, meta)

@@ -20,7 +20,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
 from fdnf.data import build as datasets
-from fdnf.ops import statistics
+from fdnf.ops import statistics, trees
 from fdnf.train import (
     batches,
     distributed,
@@ -200,14 +200,11 @@ def _teachers(
         source = teachers.teachers_of(members, data, prepared)
     else:
         return None
-    cond = prepared.condition_shape(data.event)
+    cond, variables = prepared.condition_shape(data.event), source.variables
+    if source.by_run:
+        variables = trees.take_run(variables, 0)
     objectives.check_levels(
-        config,
-        flow,
-        source.trained.flow,
-        data.event,
-        cond,
-        source.variables,
+        config, flow, source.trained.flow, data.event, cond, variables
     )
     return source
 
