@@ -222,12 +222,12 @@ class Repeat(Bijector):
     def trace(self, x: Events, cond: Context | None = None) -> Trace:
         """`forward`, with the activation after each step."""
         y, log_det, stacked = self._forward(x, cond, True)
-        return y, log_det, tuple(jnp.unstack(stacked))
+        return y, log_det, tuple(stacked[i] for i in range(self.length))
 
     def trace_inverse(self, y: Events, cond: Context | None = None) -> Trace:
         """`inverse`, with the activations that `trace` would report."""
         x, log_det, stacked = self._inverse(y, cond, True)
-        return x, log_det, tuple(jnp.unstack(stacked))
+        return x, log_det, tuple(stacked[i] for i in range(self.length))
 
     def trace_inverse_with_report(
         self, y: Events, cond: Context | None = None, start: Events | None = None
@@ -248,7 +248,7 @@ class Repeat(Bijector):
             each = (jnp.concatenate([start[None], after[:-1]]),)
         x, log_det, (after, report) = self._scan(body, y, cond, True, each)
         report = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), report)
-        return x, log_det, tuple(jnp.unstack(after)), report
+        return x, log_det, tuple(after[i] for i in range(self.length)), report
 
     def inverse_with_report(
         self, y: Events, cond: Context | None = None, start: Events | None = None
