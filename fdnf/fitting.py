@@ -44,7 +44,7 @@ from fdnf.types import Encoding, ExternalFlow, Flow, Judge
 LEAST_SAMPLES = 50_000
 METHODS = tuple(m for m in objectives.METHODS if m not in ("nll", "regression"))
 # Those that ask of a teacher nothing but log p.
-JUDGED = ("kl",)
+JUDGED = ("kl", "guided")
 
 
 class Arrays(NamedTuple):
@@ -365,7 +365,9 @@ def _samples(method: str, teacher: Flow, rows: int) -> int:
     """How many samples of the teacher a method learns from, if nothing is said."""
     if method == "oracle":
         return rows
-    draws = not isinstance(teacher, ExternalFlow) or teacher.decode is not None
+    draws = not isinstance(teacher, Judge)
+    if isinstance(teacher, ExternalFlow):
+        draws = teacher.decode is not None
     return max(rows, LEAST_SAMPLES) if method == "guided" and draws else 0
 
 

@@ -220,21 +220,16 @@ class Judge:
 
     density: Callable[..., Array]
 
-    def apply(
-        self,
-        variables: Any,
-        x: Any,
-        cond: Any = None,
-        *,
-        method: str,
-        **kwargs: Any,
-    ) -> Any:
-        """`encode`, an Encoding without latents and levels; or `log_prob`."""
-        if method not in ("encode", "log_prob") or kwargs:
+    def apply(self, variables: Any, *args: Any, method: str, **kwargs: Any) -> Any:
+        """Of (x, cond) `encode`, an Encoding without latents; or `log_prob`."""
+        if method not in ("encode", "log_prob"):
             raise ValueError(
                 f"a Judge is a density alone and has no {method!r}: its students learn "
                 "by reverse_kl, or from samples that come with it"
             )
+        return self._judged(variables, *args, method=method, **kwargs)
+
+    def _judged(self, variables: Any, x: Any, cond: Any = None, *, method: str) -> Any:
         found = jnp.asarray(self.density(variables, x, cond))
         if found.shape != x.shape[:1]:
             raise ValueError(
