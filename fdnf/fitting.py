@@ -347,7 +347,8 @@ def _teacher(teacher: Any, rows: Rows) -> Trained:
     if isinstance(flow, Judge) and not jax.tree.leaves(given):
         flow, given = judges.without_variables(flow)
     variables = jax.tree.map(lambda leaf: np.asarray(leaf)[None], given)
-    return Trained(flow, variables, ConfigDict(), meta)
+    model: Any = flow
+    return Trained(model, variables, ConfigDict(), meta)
 
 
 def _check_judge(method: str, rows: Rows) -> None:
