@@ -85,13 +85,15 @@ SAMPLER_RECIPES = {
     "local_kl": teaching.stages(*LAST, local=(1.0, 20.0), kl=(0.0, 1.0)),
     "parameters_kl": teaching.stages(*LAST, parameters=(1.0, 20.0), kl=(0.0, 1.0)),
     "local_then_kl": teaching.stages(*LAST, local=(1.0, 0.0), kl=(0.0, 1.0)),
+    "reverse_kl_alone": {"loss/guided/forward_kl": (0.0, 0.0)},
+    "forward_kl_alone": {"loss/guided/kl": (0.0, 0.0)},
     # In other units.
     "level": {"loss/guided/units": "level"},
     "plain": {"loss/guided/units": "plain"},
-    # With smaller and larger networks.
+    # With smaller networks.
     **{
         f"hidden_{width}": {"model/args/hidden": (width, width)}
-        for width in (32, 64, 256)
+        for width in (32, 64, 128)
     },
 }
 

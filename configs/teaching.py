@@ -17,34 +17,34 @@ from configs import common
 # kl: reverse KL. z, x: reconstruction of latents, of data. oracle: prediction of the
 # teacher's samples.
 TRANSFERS = ("kl", "z", "x", "oracle")
-# A student of its teacher's own blocks, each of which learns the inverse of one, in
-# stages: each block alone on the teacher's activations, then on what the blocks before
-# it make, then by densities too. Of each stage its end, as a fraction of the training,
-# its learning rate, as a factor of optim.lr, and the weights of its terms. As
-# `fdnf.train.guiding.DEFAULTS`.
+# A student of its teacher's own blocks, each of which learns the inverse of one: first
+# alone, on the teacher's activations, then also by the divergences of both directions.
+# Of each stage its end, as a fraction of the training, its learning rate, as a factor
+# of optim.lr, and the weights of its terms. As `fdnf.train.guiding.DEFAULTS`.
 GUIDED = {
-    "until": (0.5, 0.75, 1.0),
-    "lr": (1.0, 0.25, 0.25),
-    "local": (1.0, 1.0, 20.0),
-    "path_x": (0.0, 1.0, 2.0),
-    "path_z": (0.0, 1.0, 2.0),
-    "parameters": (0.0, 0.0, 0.0),
-    "kl": (0.0, 0.0, 1.0),
-    "forward_kl": (0.0, 0.0, 0.0),
+    "until": (0.5, 1.0),
+    "lr": (1.0, 0.2),
+    "local": (1.0, 400.0),
+    "path_x": (0.0, 0.0),
+    "path_z": (0.0, 0.0),
+    "parameters": (0.0, 0.0),
+    "kl": (0.0, 1.0),
+    "forward_kl": (0.0, 1.0),
     "units": "teacher",  # of distances: a scale of each element; or level, plain
     "huber": 3.0,  # of these units, from where a distance counts linearly
     "pairs": placeholder(object),  # levels of a path; all of equally many
     "screen": True,  # samples are looked at before gradients go through them
-    "cap": placeholder(float),  # nats from where a log ratio counts logarithmically
-    "forward_share": 1.0,  # of the rows, that forward_kl looks at
+    "cap": 10.0,  # nats from where a row's log ratio counts logarithmically
+    "forward_share": 0.5,  # of the rows, that forward_kl looks at
+    "reach": 30.0,  # activations beyond this multiple of the data's largest |x| are out
 }
 # Its networks, how long it learns, and of how many samples of the teacher.
-GUIDED_HIDDEN = (128, 128)
+GUIDED_HIDDEN = (256, 256)
 GUIDED_TRAINING = {
     "optim/lr": 2e-3,
     "optim/clip": 30.0,
-    "train/steps": 10_000,
-    "train/batch_size": 1024,
+    "train/steps": 16_000,
+    "train/batch_size": 512,
 }
 GUIDED_SAMPLES = 224_000
 # Distance and noise of the feed-forward students by x-reconstruction: panels a to e of

@@ -134,8 +134,8 @@ RECIPES += ("maf,smoke", "glow,miniboone_small", "iaf,blocks=3", "iaf,bsds300,sh
 VECTORS = {
     "maf,student": (5_028, 5_616, 9_438, 15_906, 21_786),
     "iaf,student": (5_028, 5_616, 9_438, 15_906, 21_786),
-    # 6 blocks of 128, 128.
-    "iaf,guided": (113_736, 118_368, 148_476, 199_428, 245_748),
+    # 6 blocks of 256, 256.
+    "iaf,guided": (424_008, 433_248, 493_308, 594_948, 687_348),
     "maf,teacher": (10_056, 11_232, 18_876, 31_812, 43_572),
     # No paper's; on BSDS300 less than the teacher.
     "maf,lu": (5_136, 5_808, 10_761, 21_453, 33_693),
@@ -336,7 +336,11 @@ def check_guided(config):
     """A student that can be its teacher's inverse, by the recipe that all go by."""
     student, teacher = (models.build(c.model) for c in (config, config.teacher.config))
     assert student == maf.IAF.of(teacher, hidden=config.model.args.hidden)
-    assert config.loss.guided.to_dict() == guiding.DEFAULTS
+    settings = config.loss.guided.to_dict()
+    if config.data.name == "showers":  # Too many columns to encode one by one.
+        assert settings.pop("forward_kl") == (0.0, 0.0)
+    assert settings == {key: guiding.DEFAULTS[key] for key in settings}
+    assert {*guiding.DEFAULTS} - {*settings} <= {"forward_kl"}
     assert config.teacher.share == 1.0
 
 

@@ -204,6 +204,11 @@ LOSS = {
         "of the rows of a batch, those that forward_kl looks at",
         guiding.DEFAULTS["forward_share"],
     ),
+    "loss.guided.reach": spare(
+        _POSITIVE,
+        "activations beyond this multiple of the data's largest |x|, or of 1, are out",
+        guiding.DEFAULTS["reach"],
+    ),
     "loss.feed_forward.alpha": spare(_FROM_ZERO, "weight of the feature loss", 0.0),
     "loss.feed_forward.feature": spare(
         one_of(generators.FEATURES), "whose distance it is", "none"

@@ -30,7 +30,7 @@ from fdnf.train.rules import ConfigError
 from fdnf.train.writers import read_log
 from tests import floats, tiny
 from tests.train.test_resume import killed_at
-from tests.train.test_transfer import KEY, both, cases, made, small
+from tests.train.test_transfer import KEY, STAGES, both, cases, made, small
 
 TERMS = ("local", "path_x", "kl")  # Of `small`.
 
@@ -205,8 +205,7 @@ def whole_config(words="iaf,guided,smoke"):
         part.data.args.update(dim=3, rows=200)
     config.train.update(steps=24, steps_per_call=3, log_every=3, eval_every=3)
     config.train.update(batch_size=16, init_rows=64)
-    nothing = (0.0, 0.0, 0.0)
-    config.loss.guided.update(path_z=nothing, path_x=(0.0, 1.0, 0.0), screen=False)
+    config.loss.guided.update(STAGES | {"path_x": (0.0, 1.0, 0.0)})
     config.teacher.samples = 100
     config.eval.batch_size = 64
     return config
@@ -345,10 +344,10 @@ def test_a_guided_sampler_in_a_few_lines(monkeypatch):
             IAF.of(MAF2, hidden=(16,)),
             *(x, cond),
             method="guided",
-            loss={"guided.units": "level", "guided.kl": (0.0, 0.0, 2.0)},
+            loss={"guided.units": "level", "guided.kl": (0.0, 2.0)},
         ).config
         assert (found.teacher.samples, found.teacher.share) == (samples, 1.0)
-        settings_ = guiding.DEFAULTS | {"units": "level", "kl": (0.0, 0.0, 2.0)}
+        settings_ = guiding.DEFAULTS | {"units": "level", "kl": (0.0, 2.0)}
         assert found.loss.guided.to_dict() == settings_
         assert "transfer" not in found.loss
         assert models.build(found.model) == IAF.of(MAF2, hidden=(16,))

@@ -17,6 +17,20 @@ from tests import floats, laws, tiny
 
 KEY = jax.random.key(0)
 EVENT = (3,)
+# Of a guided student, by each kind of term.
+STAGES = {
+    "until": (0.5, 0.75, 1.0),
+    "lr": (1.0, 0.25, 0.25),
+    "local": (1.0, 1.0, 20.0),
+    "path_x": (0.0, 1.0, 2.0),
+    "path_z": (0.0, 0.0, 0.0),
+    "parameters": (0.0, 0.0, 0.0),
+    "kl": (0.0, 0.0, 1.0),
+    "forward_kl": (0.0, 0.0, 0.0),
+    "screen": False,
+    "cap": None,
+    "forward_share": 1.0,
+}
 
 
 def get(data, arg):
@@ -30,7 +44,7 @@ def small(method, **transfer_settings):
     for model, steps in ((config.model, 1), (config.teacher.config.model, taught)):
         model.args.update(steps=steps, hidden=(8,))
     if method == "guided":
-        config.loss.guided.update(path_z=(0.0, 0.0, 0.0), screen=False)
+        config.loss.guided.update(STAGES)
     config.train.steps = 20
     config.loss.transfer.update(warm=0.0)
     config.loss.transfer.update(transfer_settings)
