@@ -222,12 +222,12 @@ class Repeat(Bijector):
     def trace(self, x: Events, cond: Context | None = None) -> Trace:
         """`forward`, with the activation after each step."""
         y, log_det, stacked = self._forward(x, cond, True)
-        return y, log_det, tuple(stacked[i] for i in range(self.length))
+        return y, log_det, tuple(jnp.unstack(stacked))
 
     def trace_inverse(self, y: Events, cond: Context | None = None) -> Trace:
         """`inverse`, with the activations that `trace` would report."""
         x, log_det, stacked = self._inverse(y, cond, True)
-        return x, log_det, tuple(stacked[i] for i in range(self.length))
+        return x, log_det, tuple(jnp.unstack(stacked))
 
     def trace_inverse_with_report(
         self, y: Events, cond: Context | None = None, start: Events | None = None
