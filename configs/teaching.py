@@ -36,7 +36,7 @@ GUIDED = {
     "screen": True,  # samples are looked at before gradients go through them
     "cap": 10.0,  # nats from where a row's log ratio counts logarithmically
     "forward_share": 0.5,  # of the rows, that forward_kl looks at
-    "reach": 30.0,  # activations beyond this multiple of the data's largest |x| are out
+    "reach": 1000.0,  # what is beyond this multiple of the data's largest |x| is out
 }
 # Its networks, how long it learns, and of how many samples of the teacher.
 GUIDED_HIDDEN = (256, 256)

@@ -38,7 +38,7 @@ DEFAULTS: dict[str, Any] = {
     "screen": True,
     "cap": 10.0,
     "forward_share": 0.5,
-    "reach": 30.0,
+    "reach": 1000.0,
 }
 _OF_STAGES = ("lr", *guided.TERMS)
 _OF_DISTANCES = ("units", "huber", "pairs", "screen", "cap", "forward_share")
@@ -124,6 +124,20 @@ def lengths(config: Any) -> list[tuple[int, float]]:
     return [(stage.steps, stage.lr) for stage in stages(config)]
 
 
+def limit(config: Any, reach: float) -> float:
+    """Largest |activation| of a row that counts, and |x| of the teacher's samples.
+
+    A teacher may have rare far activations, and a student that never sees them makes
+    others there, of no density at all: only what is about to overflow is to be left
+    out. Latents are about N(0, 1) whatever the scale of the data.
+
+    Args:
+      config: of a guided student.
+      reach: largest |x| of the training data.
+    """
+    return arguments(config)["reach"] * max(reach, 1.0)
+
+
 def build(
     config: Any, student: models.Model, teacher: Flow | None, reach: float
 ) -> Objective:
@@ -133,8 +147,7 @@ def build(
       config: the experiment; read are `loss` and `train.steps`.
       student: the flow to train.
       teacher: the flow that guides it; it encodes only.
-      reach: largest |x| of the training data. A row of which some activation is beyond
-        `loss.guided.reach` times this (or 1, if that is more) does not count.
+      reach: largest |x| of the training data, see `limit`.
 
     Returns:
       A pure function to the loss and named scalars, see `batches.Objective`. Every
@@ -149,8 +162,7 @@ def build(
     settings = arguments(config)
     plan = stages(config)
     how = {k: settings[k] for k in _OF_DISTANCES}
-    # Of activations too, which are about N(0, 1) whatever the scale of the data.
-    how["limit"] = settings["reach"] * max(reach, 1.0)
+    how["limit"] = limit(config, reach)
 
     def loss(stage: Stage, variables, fixed, batch: Arrays, moment: Moment):
         cond, z = batch.get("cond"), None

@@ -206,7 +206,7 @@ LOSS = {
     ),
     "loss.guided.reach": spare(
         _POSITIVE,
-        "activations beyond this multiple of the data's largest |x|, or of 1, are out",
+        "what is beyond this multiple of the data's largest |x|, or of 1, is out",
         guiding.DEFAULTS["reach"],
     ),
     "loss.feed_forward.alpha": spare(_FROM_ZERO, "weight of the feature loss", 0.0),

@@ -347,16 +347,16 @@ def feed(
     if source is None or not config.teacher.samples:
         return Feed(arrays, 0.0, prepared)
     # The whole batch is the teacher's samples, as the flow made them.
-    alone = config.loss.method == "oracle" or (
-        config.loss.method in guiding.METHODS and config.teacher.share == 1.0
-    )
+    guides = config.loss.method in guiding.METHODS
+    alone = config.loss.method == "oracle" or (guides and config.teacher.share == 1.0)
+    limit = guiding.limit(config, reach) if guides else config.loss.skd.reach * reach
     draw = functools.partial(pools.pool, source.trained, str(member.teacher))
     if member.held:
         draw = functools.partial(pools.generate, source.trained)
     generated = draw(
         config.teacher.samples,
         config.seed,
-        config.loss.skd.reach * reach,
+        limit,
         stored=not alone,
         # Labels are drawn evenly, conditions are those of the data.
         conditions=None if prepared.classes else beside,
