@@ -31,7 +31,7 @@ GUIDED = {
     "kl": (0.0, 1.0),
     "forward_kl": (0.0, 1.0),
     "units": "teacher",  # of distances: a scale of each element; or level, plain
-    "huber": 3.0,  # of these units, from where a distance counts linearly
+    "robust": 3.0,  # of these units, from where a distance counts as its logarithm
     "pairs": placeholder(object),  # levels of a path; all of equally many
     "screen": True,  # samples are looked at before gradients go through them
     "cap": 10.0,  # nats from where a row's log ratio counts logarithmically

@@ -45,7 +45,7 @@ class Settings(NamedTuple):
 
     terms: tuple[str, ...]
     units: str
-    huber: float | None
+    robust: float | None
     limit: float | None
     pairs: str | Pairs | None
     screen: bool
@@ -168,7 +168,7 @@ def units_of(taught: Taught, how: Settings) -> list[Array]:
 
 
 def distance(a: Array, b: Array, unit: Array, bad: Rows, how: Settings) -> Scalar:
-    """Mean over all rows of huber((a - b) / unit), in which bad ones have 0.
+    """Mean over all rows of robust((a - b) / unit), in which bad ones have 0.
 
     Args:
       a: the student's, [batch, ...], finite in bad rows.
@@ -186,7 +186,7 @@ def distance(a: Array, b: Array, unit: Array, bad: Rows, how: Settings) -> Scala
             f"{b.shape[1:]}: pair levels of equal shape by pairs=((student, teacher), "
             "...), or none by pairs=()"
         )
-    each = statistics.huber((a - b) / unit, how.huber)
+    each = statistics.robust((a - b) / unit, how.robust)
     rows = jnp.mean(each.reshape(each.shape[0], -1), axis=1)
     return jnp.mean(jnp.where(bad, 0, rows))
 

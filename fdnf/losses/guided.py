@@ -48,7 +48,7 @@ def check(
     *,
     terms: tuple[str, ...] = ("local",),
     units: str = "teacher",
-    huber: float | None = 3.0,
+    robust: float | None = 3.0,
 ) -> None:
     """Refuses flows that cannot be compared so, before anything is computed.
 
@@ -61,8 +61,8 @@ def check(
         raise ValueError(f"unknown terms {terms}; known: {TERMS}")
     if units not in activations.UNITS:
         raise ValueError(f"unknown units {units!r}; known: {activations.UNITS}")
-    if huber is not None and not huber > 0:
-        raise ValueError(f"huber={huber}: expected a number above 0, or None")
+    if robust is not None and not robust > 0:
+        raise ValueError(f"robust={robust}: expected a number above 0, or None")
     own, other = activations.kind_of(student), activations.kind_of(teacher)
     names = type(student).__name__, type(teacher).__name__
     measured = {"local", "path_x", "path_z"} & {*terms}
@@ -234,7 +234,7 @@ def _all(
     how: activations.Settings,
 ) -> tuple[Scalar, Aux]:
     """All terms, each network run once for each direction."""
-    check(student, teacher, terms=how.terms, units=how.units, huber=how.huber)
+    check(student, teacher, terms=how.terms, units=how.units, robust=how.robust)
     for name, value, needing in (("x", x, OF_DATA), ("z", z, OF_LATENTS)):
         needed = [term for term in how.terms if term in needing]
         if needed and value is None:
@@ -304,7 +304,7 @@ def guided(
     weights: Weights,
     terms: tuple[str, ...] | None = None,
     units: str = "teacher",
-    huber: float | None = 3.0,
+    robust: float | None = 3.0,
     limit: float | None = None,
     pairs: str | Pairs | None = None,
     screen: bool = True,
@@ -315,7 +315,7 @@ def guided(
     """The weighted sum of all terms, with one pass of each network in each direction.
 
     With d(a, b) the mean over all elements, rows and blocks (or levels) of
-    huber((a - b) / unit), and s_K .. s_0 the student's own activations:
+    robust((a - b) / unit), and s_K .. s_0 the student's own activations:
 
       local: d(block_k(h_k), h_{k-1}); all blocks in one stacked pass.
       path_x: d(s_k, h_k) for z = h_K, k = 0 .. K - 1.
@@ -346,7 +346,7 @@ def guided(
         they may be traced, under `vmap` too.
       terms: which are computed; by default those whose weight is not the number 0.
       units: one of `activations.UNITS`.
-      huber: error, in units, from which its cost is linear; None for squares alone.
+      robust: error, in units, from where it costs as its logarithm; None for squares.
       limit: largest |activation| of a row that counts; None for any finite one.
       pairs: levels that `path_x` and `path_z` compare beside the ends, see
         `distillation.pairs_of`; None for all of flows with equally many levels, and
@@ -372,7 +372,7 @@ def guided(
     by_term = _by_term(weights)
     terms = terms_of(weights) if terms is None else tuple(terms)
     how = activations.Settings(
-        terms, units, huber, limit, pairs, screen, axis, cap, forward_share
+        terms, units, robust, limit, pairs, screen, axis, cap, forward_share
     )
     flows = student, teacher, student_variables, teacher_variables
     return _all(*flows, x, z, cond, z_cond, by_term, how=how)
@@ -387,14 +387,14 @@ def local(
     cond: Given | None = None,
     *,
     units: str = "teacher",
-    huber: float | None = 3.0,
+    robust: float | None = 3.0,
     limit: float | None = None,
 ) -> tuple[Scalar, Aux]:
     """The term "local" of `guided`: each block on its own."""
     flows = student, teacher, student_variables, teacher_variables
     weights = {"local": 1.0}
     return guided(
-        *flows, x, cond=cond, weights=weights, units=units, huber=huber, limit=limit
+        *flows, x, cond=cond, weights=weights, units=units, robust=robust, limit=limit
     )
 
 
@@ -409,7 +409,7 @@ def path(
     z_cond: Given | None = None,
     *,
     units: str = "teacher",
-    huber: float | None = 3.0,
+    robust: float | None = 3.0,
     limit: float | None = None,
     pairs: str | Pairs | None = None,
     screen: bool = True,
@@ -423,7 +423,7 @@ def path(
         *(*flows, x, z, cond, z_cond),
         weights=weights,
         units=units,
-        huber=huber,
+        robust=robust,
         limit=limit,
         pairs=pairs,
         screen=screen,
@@ -439,12 +439,12 @@ def parameters(
     cond: Given | None = None,
     *,
     units: str = "teacher",
-    huber: float | None = 3.0,
+    robust: float | None = 3.0,
     limit: float | None = None,
 ) -> tuple[Scalar, Aux]:
     """The term of that name of `guided`: what the blocks computed."""
     flows = student, teacher, student_variables, teacher_variables
     weights = {"parameters": 1.0}
     return guided(
-        *flows, x, cond=cond, weights=weights, units=units, huber=huber, limit=limit
+        *flows, x, cond=cond, weights=weights, units=units, robust=robust, limit=limit
     )

@@ -92,16 +92,19 @@ def robust_spread(
     return jnp.where(scale > 1e-6 * jnp.abs(centre) + tiny, scale, 0)
 
 
-def huber(error: Float[Array, "*shape"], bound: float | None) -> Float[Array, "*shape"]:
-    """e^2 / 2, and from |e| = bound on linear; None for squares alone.
+def robust(
+    error: Float[Array, "*shape"], bound: float | None
+) -> Float[Array, "*shape"]:
+    """e^2 / 2, and from |e| = bound on bound^2 (1 / 2 + log(|e| / bound)).
 
-    Reference: Huber (1964), Robust estimation of a location parameter.
+    Its slope falls as 1 / e from there: however far an error is, a step moves it by the
+    same fraction, and the others decide where the step goes. None for squares alone.
     """
     if bound is None:
         return 0.5 * error**2
-    size = jnp.abs(error)
-    small = jnp.minimum(size, bound)
-    return small * (size - 0.5 * small)
+    size = jnp.maximum(jnp.abs(error), bound)
+    near = 0.5 * jnp.clip(error, -bound, bound) ** 2
+    return near + bound**2 * jnp.log(size / bound)
 
 
 def raw_log_scale(

@@ -33,7 +33,7 @@ DEFAULTS: dict[str, Any] = {
     "kl": (0.0, 1.0),
     "forward_kl": (0.0, 1.0),
     "units": "teacher",
-    "huber": 3.0,
+    "robust": 3.0,
     "pairs": None,
     "screen": True,
     "cap": 10.0,
@@ -41,7 +41,7 @@ DEFAULTS: dict[str, Any] = {
     "reach": 1000.0,
 }
 _OF_STAGES = ("lr", *guided.TERMS)
-_OF_DISTANCES = ("units", "huber", "pairs", "screen", "cap", "forward_share")
+_OF_DISTANCES = ("units", "robust", "pairs", "screen", "cap", "forward_share")
 
 
 class Stage(NamedTuple):
@@ -66,7 +66,7 @@ def arguments(config: Any) -> dict[str, Any]:
     Returns:
       `until`, the ends of the stages as fractions of the training; for each stage `lr`,
       a factor of `optim.lr`, and of each term of `guided.TERMS` its weight; `units`,
-      `huber`, `pairs`, `screen`, `cap` and `forward_share` as of `losses.guided`.
+      `robust`, `pairs`, `screen`, `cap` and `forward_share` as of `losses.guided`.
 
     Raises:
       ValueError: for tuples that do not agree. What each may be by itself `keys` says.

@@ -179,10 +179,10 @@ LOSS = {
         "of distances: the teacher's own scale of an element, a level's spread, none",
         guiding.DEFAULTS["units"],
     ),
-    "loss.guided.huber": spare(
+    "loss.guided.robust": spare(
         optional(_POSITIVE),
-        "of these units, from where a distance counts linearly",
-        guiding.DEFAULTS["huber"],
+        "of these units, from where a distance counts as its logarithm",
+        guiding.DEFAULTS["robust"],
     ),
     "loss.guided.pairs": spare(
         optional(_PAIRS),

@@ -39,7 +39,7 @@ FOREIGN = types.ExternalFlow(encode=lambda variables, x, cond=None: None)
         (STUDENT, TEACHER, dict(units="std"), "unknown units 'std'; known: .'teacher'"),
         (STUDENT, TEACHER, dict(terms=("path",)), "unknown terms .*'path_x'"),
         (STUDENT, TEACHER, dict(terms=()), "unknown terms"),
-        (STUDENT, TEACHER, dict(huber=0.0), "huber=0.0: expected a number above 0"),
+        (STUDENT, TEACHER, dict(robust=0.0), "robust=0.0: expected a number above 0"),
     ],
 )
 def test_flows_that_do_not_compare_are_refused(student, teacher, settings, message):
@@ -75,7 +75,7 @@ def test_weights_are_of_terms(weights, message):
 
 
 # By plain numpy: blocks of one hidden layer, in the order of the data.
-DIM, CONTEXT, K, ROWS, LIMIT, HUBER = 3, 2, 3, 4, 50.0, 0.5
+DIM, CONTEXT, K, ROWS, LIMIT, ROBUST = 3, 2, 3, 4, 50.0, 0.5
 SHAPE = dict(hidden=(5,), activation="tanh", unroll=1)
 MAFS = MAF(K, **SHAPE)
 IAFS = IAF.of(MAFS)
@@ -141,7 +141,8 @@ def normal(z):
 
 def gap(a, b, unit=1.0):
     error = np.abs(a - b) / unit
-    cost = np.where(error < HUBER, error**2 / 2, HUBER * (error - HUBER / 2))
+    far = ROBUST**2 * (0.5 + np.log(np.maximum(error, ROBUST) / ROBUST))
+    cost = np.where(error < ROBUST, error**2 / 2, far)
     return cost.mean(axis=1)
 
 
@@ -201,7 +202,7 @@ def seen(student, teacher, x, z, cond, z_cond):
             *(IAFS, MAFS, student, teacher, x, (z,), cond, z_cond),
             weights=dict.fromkeys(guided.TERMS, 2.0),
             terms=guided.TERMS,
-            huber=HUBER,
+            robust=ROBUST,
             limit=LIMIT,
         )
         terms = [aux.terms[term] for term in guided.TERMS]
@@ -305,14 +306,15 @@ def test_foreign_teachers_and_other_students_learn_by_levels_and_ends():
         h = encoded(other, x, cond)[0]
         shift, raw = said(own, 0, h[1], cond)
         error = (shift + h[1] * np.exp(scale(raw)) - x) / x.std(axis=0)
-        cost = np.where(abs(error) < 3, error**2 / 2, 3 * (abs(error) - 1.5)).mean()
+        far = 9 * (0.5 + np.log(np.maximum(abs(error), 3) / 3))
+        cost = np.where(abs(error) < 3, error**2 / 2, far).mean()
         np.testing.assert_allclose(aux.per_level[0], cost, rtol=1e-5)
 
         coupling = RealNVP(2, (4,), unroll=1)
         variables = laws.cast(
             laws.Case("r", coupling, (DIM,), context=CONTEXT).variables, np.float64
         )
-        settings = dict(cond=cond, units="plain", huber=None)
+        settings = dict(cond=cond, units="plain", robust=None)
         flows = coupling, foreign, variables, other
         drawn = coupling.apply(variables, (h[-1],), cond, method="decode")
         ends = np.mean((drawn.x - x) ** 2) / 2

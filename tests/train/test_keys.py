@@ -157,7 +157,7 @@ WRONG = {
         "loss.guided.lr": ((1.0,), (1.0, 0.0), (1.0, NAN)),
         "loss.guided.local": ((1.0,), (1.0, -1.0), (1.0, INF), 1.0),
         "loss.guided.units": ("teachers",),
-        "loss.guided.huber": (0.0, -1.0, NAN),
+        "loss.guided.robust": (0.0, -1.0, NAN),
         "loss.guided.kl2": ((0.0, 1.0),),
         "loss.guided.cap": (0.0, NAN),
         "loss.guided.forward_share": (0.0, 1.5),

@@ -61,9 +61,9 @@ def test_settings_of_another_method_do_not_make_it_another(tmp_path):
     assert workdirs.finished(config, tmp_path) is not None
     guided = get_config("iaf,guided,smoke")
     saved = settings.to_dict(guided)
-    saved["loss"]["guided"]["huber"] = 5.0
+    saved["loss"]["guided"]["robust"] = 5.0
     files.write_json(tmp_path / "finished.json", _result(saved))
-    with pytest.raises(ConfigError, match=r"different: loss.guided.huber \(5.0 there"):
+    with pytest.raises(ConfigError, match=r"different: loss.guided.robust \(5.0 there"):
         workdirs.finished(guided, tmp_path)
 
 
