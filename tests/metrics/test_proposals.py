@@ -40,7 +40,9 @@ def test_each_condition_has_chains_of_its_own():
     other = np.random.default_rng(3).normal(size=30)
     both = np.stack([LOG_W, other + 40.0])
     expected = [proposals.distances(each, 9) for each in both]
-    np.testing.assert_allclose(proposals.distances(both, 9), np.mean(expected, 0))
+    np.testing.assert_allclose(
+        proposals.distances(both, 9), np.mean(expected, 0), atol=1e-12
+    )
     shares = [proposals.excess(each, 2) for each in both]
     assert proposals.excess(both, 2) == pytest.approx(np.mean(shares))
     none = np.stack([np.full(30, -np.inf), np.zeros(30)])

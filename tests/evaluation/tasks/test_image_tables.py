@@ -225,7 +225,7 @@ def test_students_that_only_decode_stand_beside_the_others():
 def test_each_kind_of_data_has_its_tables():
     likelihood = (Score("log_likelihood", 1.0, "test"),)
     vector = Result(Run("gas", "student", 0, "MAF", "vectors"), likelihood)
-    own = Result(Run("x", "m", kind="calibration"), (Score("pit_ks", 0.5),))
+    own = Result(Run("x", "m", kind="own"), (Score("own_score", 0.5),))
     found = evaluate.tables([own, *interpolated(study(), 1.0), vector])
     assert [made.title for made in found] == [
         *("MAF on gas", "Test log-likelihood (nats)", "Models of celeba64"),
@@ -235,7 +235,7 @@ def test_each_kind_of_data_has_its_tables():
         "Frechet distance of interpolations in the latent space",
         "x",
     ]
-    assert cells.by_row(found[-1], 2) == {"": {"pit ks": "0.500 (n=1)"}}
+    assert cells.by_row(found[-1], 2) == {"": {"own score": "0.500 (n=1)"}}
     for made in found:
         assert all(len(row) == len(made.header) for row in made.rows)
         assert r"\begin{tabular}" in table.to_latex(made)
