@@ -1,9 +1,9 @@
 """What is trained where a teacher guides a sampler block by block, in stages.
 
 `config.loss.method` is "guided", and `config.loss.guided` says, stage by stage, what
-the terms of `losses.guided` weigh: first each block on its own, then what errors of one
-block do to the next, then densities. Where a loss that looks at whole flows comes
-first, it is taken of samples that are nowhere near the teacher's.
+the terms of `losses.guided` weigh: by default first each block on its own, then also
+the divergences of whole flows. Where such a loss comes first, it is taken of samples
+that are nowhere near the teacher's.
 """
 
 from collections.abc import Mapping
