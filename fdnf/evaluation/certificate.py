@@ -29,9 +29,10 @@ from fdnf.data.tabular import DataError
 from fdnf.evaluation.core import methods, quantities, scores, stored
 from fdnf.evaluation.core.scores import Result, Run, Score
 from fdnf.evaluation.models import timing
+from fdnf.evaluation.scorers import reference as references
 from fdnf.evaluation.scorers import teacher as scorer
 from fdnf.evaluation.scorers.context import Context, Evaluation
-from fdnf.evaluation.scorers.teacher import HELD_OUT, MEDIAN, TEACHER
+from fdnf.evaluation.scorers.reference import FLOOR, HELD_OUT, TEACHER
 from fdnf.metrics import importance
 from fdnf.train import stored as checkpoints
 from fdnf.train import teachers, transfer
@@ -45,7 +46,6 @@ QUICK, QUICK_IMAGES = 2_000, 500
 QUICK_BATCHES = (1, 100)
 
 _log = logging.getLogger(__name__)
-
 
 _TOLD = (
     "Share of held-out rows of which a small network (two layers of 64, five folds) "
@@ -77,13 +77,22 @@ MEASURES = {
     ("auc", TEACHER, ""): ("AUC against the teacher", _AREA.format(_TEACHERS)),
     ("auc", HELD_OUT, ""): ("AUC against data", _AREA.format(_DATA)),
     ("reverse_kl", TEACHER, ""): ("reverse KL, mean", _DIVERGENCE.format("Mean")),
-    ("reverse_kl", TEACHER, MEDIAN): (
+    ("reverse_kl", TEACHER, scorer.MEDIAN): (
         "reverse KL, median",
         _DIVERGENCE.format("Median"),
     ),
     ("reverse_kl", TEACHER, scorer.FAR): (
         "reverse KL, 99.9 % quantile",
         _DIVERGENCE.format("The 99.9 % quantile"),
+    ),
+    ("reverse_kl", TEACHER, scorer.POSSIBLE): (
+        "reverse KL, mean without impossible draws",
+        "Mean of log q - log p_T over the draws that are not impossible, in nats.",
+    ),
+    ("impossible_percent", TEACHER, ""): (
+        "impossible draws",
+        "Draws, in percent, whose log q - log p_T is not finite or above "
+        f"{importance.IMPOSSIBLE:,.0f} nats: the teacher never makes them.",
     ),
     ("forward_kl", TEACHER, ""): (
         "forward KL, mean",
@@ -209,10 +218,10 @@ def of_evaluation(
         evaluation: models and data.
         results: of it, the floors among them.
     """
-    teacher = scorer.held_against(evaluation)
+    teacher = references.held_against(evaluation)
     if teacher is None:
         return
-    floors = {r.run.seed: r.scores for r in results if r.run.method == scorer.FLOOR}
+    floors = {r.run.seed: r.scores for r in results if r.run.method == FLOOR}
     for method, student in evaluation.models.items():
         own = {r.run.seed: r for r in results if r.run.method == method}
         first = own.get(student.config.seed)
@@ -255,7 +264,7 @@ def quick(models: Models, data: Any, rows: int | None = None) -> dict[str, Any]:
     batches = QUICK_BATCHES if section.time_batch else ()
     section.update(time_batches=batches, time_batch=min(section.time_batch, rows))
     whole = Evaluation(data, section, {method: student, "teacher": models.teacher})
-    if scorer.held_against(whole) is None:
+    if references.held_against(whole) is None:
         raise ConfigError(
             f"loss.method={student.config.loss.method!r}: expected a student that "
             f"learned its teacher's density, by one of {transfer.METHODS}, of a "
@@ -317,11 +326,8 @@ def weights_sha256(variables: Any) -> str:
 
 def versions() -> dict[str, str]:
     """Of what computes the measures."""
-    modules = {
-        **{"jax": jax, "jaxlib": jaxlib, "flax": flax},
-        **{"numpy": np, "scipy": scipy},
-    }
-    known = {name: module.__version__ for name, module in modules.items()}
+    modules = jax, jaxlib, flax, np, scipy
+    known = {module.__name__: module.__version__ for module in modules}
     python = platform.python_version()
     return {"fdnf": fdnf.__version__, "python": python, **known}
 
@@ -403,7 +409,7 @@ def _of_workdir(
     workdir: pathlib.Path, trained: Trained, run: int
 ) -> dict[str, Any] | None:
     whole = Evaluation(None, trained.config.eval, {"": trained}, {"": workdir})
-    teacher = scorer.held_against(whole)
+    teacher = references.held_against(whole)
     if teacher is None:
         return None
     method = trained.config.get("label") or trained.config.loss.method

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy import special
 
 Numbers = Float[np.ndarray | jax.Array, " rows"]
@@ -29,6 +29,8 @@ SMALLEST = 1e-300
 PRIOR_SHAPE, PRIOR_WEIGHT = 0.5, 10
 # Above this shape an average of weights cannot be trusted, however many there are.
 WIDEST = 0.7
+# Nats from which on a draw of q has so much less density under p that p never makes it.
+IMPOSSIBLE = 1_000.0
 
 
 class Importance(NamedTuple):
@@ -85,6 +87,20 @@ class Importance(NamedTuple):
         if math.isnan(self.khat):  # All weights are alike.
             return True
         return self.khat < widest(self.rows)
+
+
+class Divergence(NamedTuple):
+    """The reverse KL of a sampler q to p, by those draws of q that p may make.
+
+    Attributes:
+        mean: of log q - log p over these draws, in nats; nan where there are none.
+        error: its standard error; nan of fewer than two.
+        rows: how many they are.
+    """
+
+    mean: float
+    error: float
+    rows: int
 
 
 def widest(rows: int) -> float:
@@ -169,6 +185,48 @@ def of(log_weights: Numbers) -> Importance:
         log_mean_error=math.sqrt(max(1.0 / share - 1.0, 0.0) / rows),
         **counts,
     )
+
+
+def impossible(log_weights: Numbers) -> Bool[np.ndarray, " rows"]:
+    """Which draws the target finds impossible.
+
+    It is those whose log q - log p is above 1,000 nats or not finite. Both densities
+    are to be normalised: otherwise log p has another constant.
+
+    Args:
+        log_weights: log p - log q, one a draw, in nats.
+
+    Returns:
+        True where it does.
+
+    Raises:
+        ValueError: no draws, or another number of axes.
+    """
+    given = _checked(log_weights)
+    return ~np.isfinite(given) | (-given > IMPOSSIBLE)
+
+
+def divergence(log_weights: Numbers) -> Divergence:
+    """The reverse KL, E_q[log q - log p], without `impossible` draws.
+
+    A single impossible draw is all of a mean. Without them it is no divergence of
+    densities, and may be below 0: give their share beside it.
+
+    Args:
+        log_weights: log p - log q, one a draw, in nats.
+
+    Returns:
+        See `Divergence`.
+
+    Raises:
+        ValueError: no draws, or another number of axes.
+    """
+    given = _checked(log_weights)
+    gap = -given[~impossible(given)]
+    rows = len(gap)
+    mean = float(gap.mean()) if rows else math.nan
+    error = float(gap.std(ddof=1)) / math.sqrt(rows) if rows > 1 else math.nan
+    return Divergence(mean, error, rows)
 
 
 def pareto_khat(log_weights: Numbers) -> float:

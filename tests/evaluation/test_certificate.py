@@ -43,6 +43,8 @@ def scored(value=0.5, **more):
         Score("c2st", 0.01, "teacher", "p"),
         Score("reverse_kl", 1.5, "teacher", se=0.1, n=100),
         Score("reverse_kl", math.inf, "teacher", "q99.9", n=100),
+        Score("reverse_kl", 0.75, "teacher", "possible", se=0.01, n=399),
+        Score("impossible_percent", 0.25, "teacher", **where),
         Score("ess_share", 0.25, "teacher", se=0.01, **where),
         Score("khat", 0.3, "teacher", **where),
         Score("exploded_percent", 1.0, "test", n=7),
@@ -66,6 +68,15 @@ def test_what_is_in_a_certificate():
     assert "floor" not in found["C2ST against data"]
     assert found["reverse KL, 99.9 % quantile"]["value"] == "inf"
     assert found["exploded draws"]["value"] == 2.0
+    told = dict(found["reverse KL, mean without impossible draws"])
+    assert told.pop("definition").startswith("Mean of log q - log p_T over the draws")
+    del told["name"]
+    assert told == {
+        **{"value": 0.75, "se": 0.01, "rows": 399, "unit": "nats", "better": "lower"}
+    }
+    told = found["impossible draws"]
+    assert (told["value"], told["rows"], told["unit"]) == (0.25, 400, "%")
+    assert "above 1,000 nats" in told["definition"]
     assert "spread given a condition" not in found
     assert content["weights_reliable"] is True
     assert content["speeds"] == []
@@ -208,6 +219,11 @@ def test_a_quick_one_where_nothing_was_evaluated(place):
     told = found["reverse KL, mean"]
     assert abs(told["value"] - expected) < 4 * told["se"]
     assert told["rows"] == 300
+    # Of the same draws, none of which is impossible.
+    other = found["reverse KL, mean without impossible draws"]
+    assert other["value"] == pytest.approx(told["value"])
+    assert other["rows"] == 300
+    assert found["impossible draws"]["value"] == found["impossible draws"]["floor"] == 0
     assert found["ESS/N of importance weights"]["floor"] > 1 - 1e-6
     assert found["C2ST against the teacher"]["rows"] == 600
     assert "forward KL, mean" not in found

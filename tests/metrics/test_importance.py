@@ -130,6 +130,36 @@ def test_weights_without_a_value_are_counted():
     assert not none.reliable
 
 
+def test_reverse_kl_of_two_gaussians():
+    shift, scale = 0.7, 1.2
+    x = np.random.default_rng(3).normal(shift, scale, 40_000)
+    log_w = stats.norm.logpdf(x) - stats.norm.logpdf(x, shift, scale)
+    exact = -math.log(scale) + (scale**2 + shift**2) / 2 - 0.5
+    found = importance.divergence(log_w)
+    assert found.rows == 40_000
+    assert 0 < found.error < 0.01
+    assert abs(found.mean - exact) < 4 * found.error
+    # A draw that the target finds impossible is in no mean.
+    lost = np.array([-1e19, -1000.5, np.nan, np.inf, -np.inf])
+    assert importance.divergence(np.append(log_w, lost)) == found
+    assert importance.impossible(np.append(log_w, lost)).sum() == 5
+
+
+def test_impossible_draws_by_hand():
+    log_w = np.array([-1.0, -3.0, 1.0, -1000.0, 2000.0, -1000.1, np.nan, np.inf])
+    told = importance.impossible(log_w)
+    assert told.tolist() == [False] * 5 + [True] * 3
+    found = importance.divergence(log_w[[0, 1, 2, 5]])
+    # The mean of 1, 3 and -1; its error from their variance of 4.
+    assert (found.mean, found.rows) == (1.0, 3)
+    assert found.error == pytest.approx(2 / math.sqrt(3))
+    one, none = (importance.divergence(v) for v in (log_w[:1], log_w[5:]))
+    assert (one.mean, one.rows) == (1.0, 1)
+    assert math.isnan(one.error)
+    assert none.rows == 0
+    assert math.isnan(none.mean)
+
+
 def test_arrays_of_jax_and_errors():
     found = importance.weights(jnp.zeros(5), jnp.zeros(5))
     assert found.ess == 5
@@ -137,5 +167,7 @@ def test_arrays_of_jax_and_errors():
         inspect.unwrap(importance.weights)(np.zeros(3), np.zeros(1))
     with pytest.raises(ValueError, match="at least one draw"):
         importance.of(np.zeros(0))
+    with pytest.raises(ValueError, match="at least one draw"):
+        importance.divergence(np.zeros(0))
     with pytest.raises(ValueError, match="expected positive, finite ones"):
         importance.pareto_shape(np.array([0.0, 1.0]))

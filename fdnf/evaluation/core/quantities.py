@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from fdnf.evaluation.core import methods
+from fdnf.metrics import importance
 
 
 class Quantity(NamedTuple):
@@ -157,6 +158,12 @@ _FORWARD = (
     "Forward KL: E[log p_T - log q] over the teacher's samples; large where the "
     "student lacks a part of it. At least 0."
 )
+_IMPOSSIBLE = (
+    "Impossible draws: those of a student whose log q - log p_T is not finite or above "
+    f"{importance.IMPOSSIBLE:,.0f} nats, so that the teacher never makes them. One of "
+    "them alone decides a mean; their share, and the mean without them, are of all "
+    "draws weighed."
+)
 QUANTITIES: dict[str, Quantity] = {
     # Of densities.
     "log_likelihood": Quantity("log-likelihood", "nats", 1, 3),
@@ -189,6 +196,9 @@ QUANTITIES: dict[str, Quantity] = {
     "ess_share": Quantity("ESS/N", "", 1, 3, _ESS),
     "khat": Quantity("Pareto k-hat", digits=2, legend=_KHAT),
     "largest_weight": Quantity("Largest share of a weight", digits=3),
+    "impossible_percent": Quantity(
+        "Impossible draws", "%", digits=3, legend=_IMPOSSIBLE
+    ),
     "tail": Quantity("Worst tail", digits=2, legend=_TAIL),
     "weights": Quantity("Weights", better=0, digits=0),
     "spread_ratio": Quantity("Spread ratio", better=0, digits=3, legend=_SPREAD),

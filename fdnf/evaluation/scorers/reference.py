@@ -1,5 +1,7 @@
-"""What students of a teacher's density are held against: its samples, and rows.
+"""What students of a density are held against: a teacher, its samples, and rows.
 
+Here is which models are held against a teacher, on how many rows, and what is drawn of
+it; `teacher` scores one against the other, and `certificate` and tables name both.
 The teacher's samples are drawn once for all students of a run of it. Of a table given
 conditions they are for those of the test rows.
 """
@@ -13,10 +15,18 @@ import numpy as np
 
 from fdnf.data.images import Images
 from fdnf.data.tabular import Tabular
+from fdnf.evaluation.models import sampler as samplers
 from fdnf.evaluation.models.sampler import Sampler
+from fdnf.evaluation.scorers.context import Evaluation
 from fdnf.metrics import two_sample
+from fdnf.train import transfer
 from fdnf.train.teachers import Trained
 
+# What a score is against: the teacher's samples, or held-out rows.
+TEACHER, HELD_OUT = "teacher", "test"
+# What no student can be better than, as results call it.
+FLOOR = "teacher_again"
+TRAIN, TEST = 0, 2  # Splits.
 # Streams of the key: the teacher's samples, all that are compared with them, further
 # ones that are weighed, and those for a few conditions, the teacher's and others'.
 OWN, OTHERS, FURTHER, OWN_GIVEN, OTHERS_GIVEN = range(5)
@@ -109,6 +119,17 @@ def settings_of(teacher: Trained, data: Tabular | Images, evaluation: Any) -> Se
     )
 
 
+def held_against(whole: Evaluation) -> Trained | None:
+    """The teacher, if there is a model that learned its density from it."""
+    teacher = whole.teacher if any(map(learns, whole.models.values())) else None
+    return None if teacher is None or teacher.preprocess.classes else teacher
+
+
+def learns(trained: Trained) -> bool:
+    """Whether a model learned a teacher's density."""
+    return trained.config.loss.method in transfer.METHODS
+
+
 class Given(NamedTuple):
     """The teacher's draws for a few conditions, several for each.
 
@@ -198,6 +219,19 @@ def of(
     if held_out_cond is None:
         return drawn
     return drawn._replace(given=_given(drawn, np.unique(held_out_cond, axis=0)))
+
+
+def of_run(whole: Evaluation, teacher: Trained, run: int) -> Reference:
+    """What students are held against of a run of the teacher, once an evaluation."""
+
+    def make() -> Reference:
+        settings = settings_of(teacher, whole.data, whole.section)
+        seed = teacher.config.seed + run
+        x, cond = samplers.rows_of(teacher, whole.data, TEST, settings.samples, seed)
+        model = samplers.of(teacher, run, settings.batch_size, fold=False)
+        return of(model, x, settings, seed, cond)
+
+    return whole.once(("reference", run), make)
 
 
 def _given(drawn: Reference, known: np.ndarray) -> Given | None:

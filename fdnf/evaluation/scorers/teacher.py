@@ -23,23 +23,28 @@ from fdnf.evaluation.models.sampler import Sampler
 from fdnf.evaluation.scorers import cost
 from fdnf.evaluation.scorers import reference as references
 from fdnf.evaluation.scorers.context import Context, Evaluation
-from fdnf.evaluation.scorers.reference import PAIRS, Reference
+from fdnf.evaluation.scorers.reference import (
+    FLOOR,
+    HELD_OUT,
+    PAIRS,
+    TEACHER,
+    TEST,
+    TRAIN,
+    Reference,
+)
 from fdnf.metrics import c2st, columns, importance, two_sample
-from fdnf.train import process, teachers, transfer
+from fdnf.train import process, teachers
 from fdnf.train.teachers import Trained
 
-# What a score is against: the teacher's samples, or held-out rows.
-TEACHER, HELD_OUT = "teacher", "test"
-# What no student can be better than, as results call it.
-FLOOR = "teacher_again"
 # Beside a mean over rows, and beside the statistic of a test.
 MEDIAN, LEFT_OUT, P_VALUE = "median", "left_out", "p"
 # Of the divergence of single rows, the quantile that few are beyond.
 FAR, FAR_SHARE = "q99.9", 0.999
+# Likewise, the mean without the draws that the teacher finds impossible.
+POSSIBLE = "possible"
 # Of tails: of log p_T, and of the columns. Of spreads given conditions.
 LOG_PROB, COLUMNS = "log_prob", "columns"
 CONDITION, COLUMN = "condition", "column"
-_TRAIN, _TEST = 0, 2  # Splits.
 # A network that is to tell fewer rows apart learns nothing.
 FEWEST = 50
 
@@ -68,8 +73,8 @@ def scores(context: Context) -> Iterator[Score]:
     Raises:
         ConfigError: teacher and student do not fit.
     """
-    teacher = held_against(context.whole)
-    if teacher is None or not _learns(context.trained):
+    teacher = references.held_against(context.whole)
+    if teacher is None or not references.learns(context.trained):
         return
     if context.run == 0:
         teachers.match(
@@ -81,7 +86,7 @@ def scores(context: Context) -> Iterator[Score]:
     settings = references.settings_of(teacher, context.data, context.section)
     model = samplers.of(context.trained, context.run, settings.batch_size, fold=False)
     if context.run == 0 and settings.time_batch:
-        timed = samplers.rows_of(teacher, context.data, _TEST, settings.time_batch, 0)
+        timed = samplers.rows_of(teacher, context.data, TEST, settings.time_batch, 0)
         dense = settings.density > 0
         yield from context.whole.once(
             ("times", model.flow),
@@ -89,7 +94,7 @@ def scores(context: Context) -> Iterator[Score]:
                 cost.of_batches(model, *timed, settings.batches, density=dense)
             ),
         )
-    against = reference_of(
+    against = references.of_run(
         context.whole, teacher, 0 if teacher.runs == 1 else context.run
     )
     found = of_student(against, model)
@@ -106,7 +111,7 @@ def floors(whole: Evaluation) -> Iterator[Result]:
 
     Each run of the teacher has its own; the first carries the teacher's times.
     """
-    teacher = held_against(whole)
+    teacher = references.held_against(whole)
     if teacher is None:
         return
     settings = references.settings_of(teacher, whole.data, whole.section)
@@ -114,13 +119,13 @@ def floors(whole: Evaluation) -> Iterator[Result]:
     for run in range(teacher.runs):
         seed, taken = teacher.config.seed + run, []
         if run == 0 and settings.time_batch:
-            timed = samplers.rows_of(teacher, whole.data, _TEST, settings.time_batch, 0)
+            timed = samplers.rows_of(teacher, whole.data, TEST, settings.time_batch, 0)
             model = samplers.of(teacher, 0, settings.batch_size, fold=False)
             sizes = settings.batches
             taken = list(cost.of_batches(model, *timed, sizes, by_dimension=True))
         taken.append(_weights_of(teacher, run))
-        against = reference_of(whole, teacher, run)
-        known = samplers.rows_of(teacher, whole.data, _TRAIN, settings.samples, seed)
+        against = references.of_run(whole, teacher, run)
+        known = samplers.rows_of(teacher, whole.data, TRAIN, settings.samples, seed)
         for method, found in (
             (FLOOR, of_teacher(against)),
             ("training", of_rows(against, *known)),
@@ -142,20 +147,14 @@ def floor(whole: Evaluation, teacher: Trained, run: int) -> list[Score]:
     These are without those of one pass a dimension, which take long.
     """
     settings = references.settings_of(teacher, whole.data, whole.section)
-    against = reference_of(whole, teacher, run)
+    against = references.of_run(whole, teacher, run)
     found = list(of_teacher(against).scores)
     if settings.time_batch:
-        timed = samplers.rows_of(teacher, whole.data, _TEST, settings.time_batch, 0)
+        timed = samplers.rows_of(teacher, whole.data, TEST, settings.time_batch, 0)
         found += cost.of_batches(
             against.teacher, *timed, settings.batches, density=False
         )
     return found
-
-
-def held_against(whole: Evaluation) -> Trained | None:
-    """The teacher, if there is a model that learned its density from it."""
-    teacher = whole.teacher if any(map(_learns, whole.models.values())) else None
-    return None if teacher is None or teacher.preprocess.classes else teacher
 
 
 def pictured(whole: Evaluation) -> dict[str, np.ndarray]:
@@ -168,16 +167,13 @@ def weighed(whole: Evaluation) -> dict[str, np.ndarray]:
     return whole.once("log_weights", dict)
 
 
-def _learns(trained: Trained) -> bool:
-    return trained.config.loss.method in transfer.METHODS
-
-
 def of_student(against: Reference, student: Sampler) -> Scored:
     """A student's scores.
 
     The reverse KL takes log q from the student's decoding, which costs no inversion,
-    and log p_T from the teacher's encoding. It has a mean of few rows where the
-    student leaves what the teacher knows, hence the median.
+    and log p_T from the teacher's encoding. Its mean is of few rows where the student
+    leaves what the teacher knows, hence the median, and the mean without draws that
+    the teacher finds impossible.
 
     Args:
         against: the teacher and its samples.
@@ -198,6 +194,8 @@ def of_student(against: Reference, student: Sampler) -> Scored:
     found.scores.extend(_estimate("reverse_kl", gap, math.inf))
     far = _quantile(np.where(np.isnan(gap), math.inf, gap), FAR_SHARE)
     found.scores.append(Score("reverse_kl", far, TEACHER, FAR, n=len(gap)))
+    assert found.log_weights is not None
+    found.scores.append(_of_possible(found.log_weights))
     if student.dense and settings.density:
         samples, cond = against.samples[: settings.density], against.cond
         cond = None if cond is None else cond[: settings.density]
@@ -279,19 +277,6 @@ def of_rows(
     )
     found += _distances(against, *compared)
     return Scored(found, log_p)
-
-
-def reference_of(whole: Evaluation, teacher: Trained, run: int) -> Reference:
-    """What students are held against of a run of the teacher, once an evaluation."""
-
-    def make() -> Reference:
-        settings = references.settings_of(teacher, whole.data, whole.section)
-        seed = teacher.config.seed + run
-        x, cond = samplers.rows_of(teacher, whole.data, _TEST, settings.samples, seed)
-        model = samplers.of(teacher, run, settings.batch_size, fold=False)
-        return references.of(model, x, settings, seed, cond)
-
-    return whole.once(("reference", run), make)
 
 
 def _drawn(against: Reference, model: Sampler) -> tuple[np.ndarray, np.ndarray | None]:
@@ -426,11 +411,20 @@ def _weights(log_weights: np.ndarray) -> list[Score]:
     found, n = importance.of(log_weights), len(log_weights)
     error = found.ess_share_error
     share = Score("ess_share", found.ess_share, TEACHER, n=n)
+    impossible = 100.0 * float(importance.impossible(log_weights).mean())
     return [
         share._replace(se=error if math.isfinite(error) else None),
         Score("khat", found.khat, TEACHER, n=n),
         Score("largest_weight", found.largest_share, TEACHER, n=n),
+        Score("impossible_percent", impossible, TEACHER, n=n),
     ]
+
+
+def _of_possible(log_weights: np.ndarray) -> Score:
+    """The reverse KL of all draws that are weighed, but for impossible ones."""
+    found = importance.divergence(log_weights)
+    mean = Score("reverse_kl", found.mean, TEACHER, POSSIBLE, n=found.rows)
+    return mean._replace(se=found.error if math.isfinite(found.error) else None)
 
 
 def _quantile(values: np.ndarray, share: float) -> float:

@@ -10,19 +10,19 @@ from fdnf.evaluation.pictures import teacher as pictures
 from fdnf.evaluation.scorers import teacher
 from fdnf.evaluation.scorers.context import Evaluation
 from fdnf.evaluation.scorers.cost import ALONE
+from fdnf.evaluation.scorers.reference import FLOOR, HELD_OUT
+from fdnf.evaluation.scorers.reference import TEACHER as SPLIT
 from fdnf.evaluation.scorers.teacher import (
     COLUMN,
     COLUMNS,
     CONDITION,
     FAR,
-    FLOOR,
-    HELD_OUT,
     LEFT_OUT,
     LOG_PROB,
     MEDIAN,
     P_VALUE,
+    POSSIBLE,
 )
-from fdnf.evaluation.scorers.teacher import TEACHER as SPLIT
 from fdnf.evaluation.tables.columns import Column
 from fdnf.evaluation.tables.view import View
 from fdnf.evaluation.tasks.base import Task
@@ -139,6 +139,13 @@ CERTIFICATE = View(
         Column("reverse_kl", SPLIT, label="Reverse KL, mean (nats) ↓"),
         Column("reverse_kl", SPLIT, MEDIAN, label="Reverse KL, median (nats) ↓"),
         Column("reverse_kl", SPLIT, FAR, label="Reverse KL, 99.9 % quantile (nats) ↓"),
+        Column(
+            "reverse_kl",
+            SPLIT,
+            POSSIBLE,
+            label="Reverse KL, mean without impossible draws (nats) ↓",
+        ),
+        Column("impossible_percent", SPLIT, label="Impossible draws (%) ↓"),
         Column("ess_share", SPLIT, label="ESS/N of weights ↑"),
         Column("khat", SPLIT, label="Pareto k-hat of weights ↓"),
         Column("ess_share", SPLIT, show="examples", label="draws weighed"),

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import special
+from scipy import special, stats
 
 from fdnf import types
 from fdnf.evaluation.core import stored
@@ -95,6 +95,30 @@ def test_rows_far_from_the_teacher_are_in_the_quantile(scored, against):
     gap = np.sort(own - against.teacher.log_prob(x))
     far = got(scored)("reverse_kl", given=teacher.FAR)
     assert (far.value, far.n) == (pytest.approx(float(gap[1998]), rel=1e-4), 2000)
+
+
+def test_impossible_draws_are_the_closed_form(against):
+    std = 20.0
+    few = dataclasses.replace(SETTINGS, judged=0, density=0, weighed=6000)
+    student = transfer_pair.model(0.0, std)
+    find = got(teacher.of_student(against._replace(settings=few), student))
+    # log q - log p_T is (s^2 - 1) / 2 |z|^2 - 3 log s, of z that is chi-squared.
+    slope, start = (std**2 - 1) / 2, transfer_pair.DIM * math.log(std)
+    most = (1000 + start) / slope
+    share = stats.chi2.sf(most, transfer_pair.DIM)
+    told = find("impossible_percent")
+    error = 100 * math.sqrt(share * (1 - share) / 6000)
+    assert abs(told.value - 100 * share) < 4 * error
+    assert 10 < told.value < 30
+    assert told.n == 6000
+    within = stats.chi2.cdf(most, transfer_pair.DIM + 2) / (1 - share)
+    mean = find("reverse_kl", given=teacher.POSSIBLE)
+    expected = slope * transfer_pair.DIM * within - start
+    assert abs(mean.value - expected) < 4 * mean.se
+    assert mean.n == 6000 * (1 - told.value / 100)
+    # All draws have a mean far above.
+    assert find("reverse_kl", given="").value > mean.value + 100
+    assert got(teacher.of_teacher(against))("impossible_percent").value == 0
 
 
 def test_tails_are_as_much_too_light_as_the_student_is_narrow(scored, same, against):

@@ -12,7 +12,7 @@ from fdnf.evaluation.core.scores import Result, Run, Score
 from fdnf.evaluation.scorers import cost
 from fdnf.evaluation.scorers import teacher as scorer
 from fdnf.evaluation.scorers.context import Evaluation
-from fdnf.evaluation.tables import view
+from fdnf.evaluation.tables import cell, view
 from fdnf.evaluation.tasks import teacher
 from tests.evaluation import transfer_pair
 from tests.evaluation.tables.cells import by_row
@@ -96,6 +96,8 @@ def test_certificate():
             Score("auc", 0.6 + share, "teacher", n=200, se=0.02),
             Score("reverse_kl", 1.0, "teacher", n=100, se=0.1),
             Score("reverse_kl", 9.0, "teacher", "q99.9", n=100),
+            Score("reverse_kl", 0.5 + seed, "teacher", "possible", n=19_999),
+            Score("impossible_percent", 0.005, "teacher", n=20_000),
             Score("ess_share", share, "teacher", n=20_000, se=0.01),
             Score("khat", float("inf"), "teacher", n=20_000),
             Score("tail", 3.0 + seed, "teacher", "columns", n=100),
@@ -116,13 +118,17 @@ def test_certificate():
     assert share[2].half_width == pytest.approx(4.303 * 0.1 / 3**0.5, rel=1e-3)
     assert found["Worst tail of a column (factor) ↓"][2].value == pytest.approx(4.0)
     assert found["Reverse KL, 99.9 % quantile (nats) ↓"][2].value == 9.0
+    possible = found["Reverse KL, mean without impossible draws (nats) ↓"][2]
+    assert possible.value == pytest.approx(1.5)
+    assert cell.text(found["Impossible draws (%) ↓"][2]).startswith("0.005")
     assert found["of the worst condition"][2].value == 0.5
     assert [cell.value for cell in found["Weights"][1:]] == [99, 1234]
     assert found["draws weighed"][2].value == 20_000
     assert found["Pareto k-hat of weights ↓"][2].value == float("inf")
     # What nobody has is left out, such as spreads over columns.
     assert "of the worst column" not in found
-    assert any("ESS/N: effective share" in note for note in table.notes)
+    for legend in ("ESS/N: effective share", "Impossible draws: those of"):
+        assert any(legend in note for note in table.notes)
 
 
 def test_sampling_by_batch():
