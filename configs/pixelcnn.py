@@ -5,7 +5,8 @@ Settings of Huang et al. (2019), section 4.1.2: 100 epochs in batches of 64, Ada
 with uniform noise through a logit whose margin they do not give. Here the margin is
 0.05, and the learning rate falls by a cosine to 1 % instead of to 0.95^100 = 0.6 %.
 Their students have the teacher's network, run the other way round; those with `passes`
-have it three times in a row, and start with the teacher's weights.
+have it three times in a row, and start with the teacher's weights; what each of the
+three makes is compared with the sample.
 """
 
 from collections.abc import Mapping

@@ -227,7 +227,12 @@ def parallel_images(
     rate = {"optim/lr": config.optim.lr}
     args = config.model.args.to_dict() | ({"passes": passes} if passes > 1 else {})
     causal = {"model": {"name": "pixelcnn_iaf", "args": args}}
-    recipes = {method: causal | rate | _transfer(method, pool) for method in TRANSFERS}
+    # Each pass learns from the sample itself: of three at a quarter, at half, in full.
+    weighed = {"loss/transfer/earlier": 0.5 if passes > 1 else 0.0}
+    recipes = {
+        method: causal | rate | _transfer(method, pool) | weighed
+        for method in TRANSFERS
+    }
     for method in ("kl", "z"):
         # From scratch, and faster, all scales of a student of kl go to their lower
         # bound within 100 steps, and stay there.
@@ -313,6 +318,7 @@ def _add_transfer(config: ConfigDict, teacher: ConfigDict) -> None:
     transfer.path = False  # the path derivative of the reverse KL
     transfer.noise = 0.0  # standard deviation, added to encodings
     transfer.warm = 0.0  # fraction by x-reconstruction before kl or z
+    transfer.earlier = 0.0  # how much the image of a pass counts beside the next one's
     transfer.expansion = 0  # rows of a batch whose expansion signal is logged
     # The teacher's samples beyond this multiple of the data's largest |x| are out.
     loss.skd = ConfigDict({"reach": 3.0})
@@ -354,6 +360,7 @@ def _transfer(method: str, pool: int) -> dict[str, Any]:
         "loss/transfer/distance": "l2",
         "loss/transfer/noise": 0.0,
         "loss/transfer/warm": 0.0,
+        "loss/transfer/earlier": 0.0,
     }
 
 

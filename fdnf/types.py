@@ -124,12 +124,15 @@ class Decoding(NamedTuple):
       log_det: `[batch]`, log |det dx/dz| in nats; None of a student that is no flow.
       levels: the activations that `encode(x)` would report, in the same order.
       residual: `[batch]`, max |encode(x).z - z| of each row, if asked for.
+      earlier: what the passes before the last took for `x`, the first first, each of
+        its shape; none of a flow that samples in one pass.
     """
 
     x: Array
     log_det: Array | None
     levels: tuple[Array, ...]
     residual: Array | None = None
+    earlier: tuple[Array, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,13 +29,15 @@ from fdnf.types import Context, Events, LogDet, Mapped
 Passes = tuple[Weights, ...]
 
 
-def decode(bound: float, weights: Passes, u: Images) -> tuple[Images, Array]:
-    """The image of the last pass, and the outputs of its network."""
-    x = outputs = jnp.zeros_like(u)
+def decode(
+    bound: float, weights: Passes, u: Images
+) -> tuple[tuple[Images, ...], Array]:
+    """The images of all passes, and the outputs of the last network."""
+    images, outputs = [jnp.zeros_like(u)], u
     for each in weights:
-        outputs = causal_unet.evaluate(each, jnp.concatenate([x, u], axis=-1))
-        x = pixel_affine.choose(outputs, u, bound)
-    return x, outputs
+        outputs = causal_unet.evaluate(each, jnp.concatenate([images[-1], u], axis=-1))
+        images.append(pixel_affine.choose(outputs, u, bound))
+    return tuple(images[1:]), outputs
 
 
 def _towards_noise(
@@ -43,7 +45,7 @@ def _towards_noise(
 ) -> tuple[Images, Array]:
     """One round u <- g(u) of the noise of an image, and the residual of u."""
     found, outputs = decode(bound, weights, u)
-    residual = jnp.max(jnp.abs(found - x), axis=(1, 2, 3))
+    residual = jnp.max(jnp.abs(found[-1] - x), axis=(1, 2, 3))
     return pixel_affine.affine(outputs, x, bound)[0], residual
 
 
@@ -97,8 +99,15 @@ class PixelPasses(Bijector):
 
     def forward(self, x: Events, cond: Context | None = None) -> tuple[Mapped, LogDet]:
         """Noise to image, by all passes."""
-        found, outputs = decode(self.bound, self._weights(x, cond, False), x)
-        return found, self._log_det(outputs, x.shape[-1])
+        images, log_det = self.forward_by_passes(x, cond)
+        return images[-1], log_det
+
+    def forward_by_passes(
+        self, x: Events, cond: Context | None = None
+    ) -> tuple[tuple[Mapped, ...], LogDet]:
+        """`forward`, with the images of all passes, the last one's last."""
+        images, outputs = decode(self.bound, self._weights(x, cond, False), x)
+        return images, self._log_det(outputs, x.shape[-1])
 
     def _log_det(self, outputs: Array, channels: int) -> LogDet:
         _, raw, _ = pixel_affine.split_outputs(outputs, channels)
@@ -127,7 +136,7 @@ class PixelPasses(Bijector):
             self.bound, weights, jnp.where(finite[:, None, None, None], u, 0)
         )
         log_det = -self._log_det(outputs, y.shape[-1])
-        gap = jnp.max(jnp.abs(found - y), axis=(1, 2, 3))
+        gap = jnp.max(jnp.abs(found[-1] - y), axis=(1, 2, 3))
         residual = jnp.where(finite & jnp.isfinite(gap), gap, jnp.inf)
         report = Report(residual[None], count[None])
         return u, jnp.where(finite, log_det, jnp.nan), report

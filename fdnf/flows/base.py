@@ -50,9 +50,9 @@ class FlowModule(entering.Model):
     """A flow with a standard normal prior on every latent.
 
     Subclasses give `_encode(x, cond) -> (z, log_det, levels)` and
-    `_decode(z, cond) -> (x, log_det, levels)`; `levels` in the same order and, for
-    matching arguments, with the same values. A learned prior of a part split off is
-    an affine map of that part, counted in `log_det`: the latents stay standard normal.
+    `_decode(z, cond) -> (x, log_det, levels)`, or `earlier` too; `levels` in the same
+    order and, for matching arguments, with the same values. A learned prior of a part
+    split off is an affine map of it, in `log_det`: the latents stay standard normal.
 
     `variables = flow.init(key, x)` with a real batch: data-dependent parameters take
     their statistics there. Where it has none, in one row or a constant column, they
@@ -148,9 +148,9 @@ class FlowModule(entering.Model):
         """
         z = self._given_latents(z)
         cond = self._given_condition(cond, z[0].shape[0])
-        x, log_det, levels = self._decode(z, cond)
+        x, log_det, levels, *earlier = self._decode(z, cond)
         error = largest_gap(self._encode(x, cond)[0], z) if residual else None
-        return Decoding(x, log_det, levels, error)
+        return Decoding(x, log_det, levels, error, *earlier)
 
     def log_prob(self, x: Given, cond: Given | None = None) -> LogDet:
         """Log density of each row of `x`, in nats."""

@@ -10,10 +10,10 @@ from fdnf.bijectors.base import Bijector
 from fdnf.bijectors.combinators import Chain, Invert, Reverse
 from fdnf.bijectors.pixel_affine import PixelAffine
 from fdnf.bijectors.pixel_passes import PixelPasses
-from fdnf.flows.base import StackFlow
+from fdnf.flows.base import Latents, StackFlow
 from fdnf.nets.pixelcnn import CausalUNet
 from fdnf.ops.entering import Made
-from fdnf.types import Variables
+from fdnf.types import Context, Variables
 
 # Of height and of width: the last pixel becomes the first.
 _TURN = (Reverse(1), Reverse(2))
@@ -115,6 +115,19 @@ class PixelIAF(PixelCNN):
             return Invert(super()._affine())
         settings = self.features, self.blocks, self.stages, self.passes
         return Invert(PixelPasses(*settings, self.bound, self.tolerance))
+
+    def _decode(self, z: Latents, cond: Context | None):
+        """As of any stack, with the images of the passes before the last."""
+        if self.passes == 1:
+            return super()._decode(z, cond)
+        u, log_det, levels = z[0], jnp.zeros(len(z[0]), z[0].dtype), []
+        for part in reversed(self.stack.parts[1:]):
+            levels.insert(0, u)
+            u, change = part.inverse(u, cond)
+            log_det += change
+        # Of the step beside the data: what others sample by passes is not the image.
+        images, change = self.stack.parts[0].bijector.forward_by_passes(u, cond)
+        return images[-1], log_det + change, (u, *levels), images[:-1]
 
     def inherit(self, variables: Variables, teacher: Variables) -> Variables:
         """The student's variables with its teacher's network in every pass.

@@ -16,7 +16,7 @@ from jaxtyping import Array
 from fdnf.losses import distillation
 from fdnf.ops import entering
 from fdnf.ops import rows as of_rows
-from fdnf.types import Aux, Flow, Given, LogDet, Scalar, Variables
+from fdnf.types import Aux, Decoding, Flow, Given, LogDet, Scalar, Variables
 
 Latents = tuple[Array, ...]
 
@@ -24,6 +24,7 @@ MIXED = "mixed"
 DISTANCES = (*distillation.DISTANCES, MIXED)
 
 _STATIC = ("student", "teacher", "distance", "reduction")
+_SAMPLING = (*_STATIC, "earlier")
 
 
 def rowwise(
@@ -85,7 +86,60 @@ def z_reconstruction(
     return loss, Aux({"z": loss}, parts, drawn, back)
 
 
-@functools.partial(jax.jit, static_argnames=_STATIC)
+def by_pass(
+    student: Decoding, x: Array, distance: str, reduction: str, earlier: float
+) -> tuple[LogDet, tuple[LogDet, ...]]:
+    """Distances of the student's samples to `x`, those of earlier passes added.
+
+    sum_k earlier^(K - k) d(x^k, x) over the images x^1 to x^K of K passes, so that each
+    pass learns from the sample itself and not through those after it alone. The powers
+    are not divided by their sum: the last pass counts as without the others.
+
+    Args:
+      student: what it made; of several passes, unless `earlier` is 0.
+      x: `[batch, ...]`, what all passes are to come to.
+      distance: "l1", "l2" or "mixed", (l1 + l2) / 2.
+      reduction: over the event, "mean" or "sum".
+      earlier: how much a pass counts beside the next one, from 0 for the last alone.
+
+    Returns:
+      `[batch]`, the sum; and the distances of each pass, `[batch]`, the last one's
+      last; none where `earlier` is 0.
+
+    Raises:
+      ValueError: for another `earlier`, or for a student of one pass.
+    """
+    check_passes(student, earlier)
+    rows = rowwise(student.x, x, distance, reduction)
+    if not earlier:
+        return rows, ()
+    before = [rowwise(image, x, distance, reduction) for image in student.earlier]
+    count = len(before)
+    total = sum((earlier ** (count - k) * d for k, d in enumerate(before)), rows)
+    return total, (*before, rows)
+
+
+def check_passes(student: Decoding, earlier: float) -> None:
+    """Refuses weights of earlier passes of a student that has none.
+
+    Args:
+      student: what it makes, or shapes of it.
+      earlier: as of `by_pass`.
+
+    Raises:
+      ValueError: as `by_pass`.
+    """
+    if not 0 <= earlier < float("inf"):
+        raise ValueError(f"earlier={earlier}: expected a finite number from 0")
+    if earlier and not student.earlier:
+        raise ValueError(
+            f"earlier={earlier} weighs the images of earlier passes, and the student "
+            "samples in one pass: its decode gives no `earlier`. Set it to 0, or give "
+            "the student several passes (PixelIAF's passes=3)"
+        )
+
+
+@functools.partial(jax.jit, static_argnames=_SAMPLING)
 def x_reconstruction(
     student: Flow,
     teacher: Flow,
@@ -97,6 +151,7 @@ def x_reconstruction(
     noise: Given | None = None,
     distance: str = "l2",
     reduction: str = "mean",
+    earlier: float = 0.0,
 ) -> tuple[Scalar, Aux]:
     """d(x, S(T(x))), x data (Huang et al., section 4, 2): the student decodes.
 
@@ -112,21 +167,25 @@ def x_reconstruction(
       noise: added to the encodings, one array a latent (section 4.1.3).
       distance: "l1", "l2" or "mixed", (l1 + l2) / 2.
       reduction: over the event, "mean" or "sum".
+      earlier: how much the image of a pass counts beside the next one's, see `by_pass`.
 
     Returns:
-      The loss, and Aux with the term "x", the student's Decoding of the encodings
-      (with their noise) and the teacher's Encoding (without).
+      The loss, and Aux with the term "x", the distance of the last pass, the student's
+      Decoding of the encodings (with their noise) and the teacher's Encoding (without);
+      with `earlier` also the term "passes", the loss, and the distance of each pass as
+      `per_level`.
     """
     x, cond = entering.real(x), entering.maybe(cond)
     encoded = teacher.apply(teacher_variables, x, cond, method="encode")
     encoded = jax.lax.stop_gradient(encoded)
     z = _noised(encoded.z, noise)
     drawn = student.apply(student_variables, z, cond, method="decode")
-    loss = jnp.mean(rowwise(drawn.x, x, distance, reduction))
-    return loss, Aux({"x": loss}, (), drawn, encoded)
+    rows, each = by_pass(drawn, x, distance, reduction, earlier)
+    loss, each = jnp.mean(rows), tuple(jnp.mean(d) for d in each)
+    return loss, Aux(_terms("x", loss, each), each, drawn, encoded)
 
 
-@functools.partial(jax.jit, static_argnames=(*_STATIC, "limit"))
+@functools.partial(jax.jit, static_argnames=(*_SAMPLING, "limit"))
 def oracle(
     student: Flow,
     teacher: Flow,
@@ -140,6 +199,7 @@ def oracle(
     distance: str = "l2",
     reduction: str = "mean",
     limit: float | None = None,
+    earlier: float = 0.0,
 ) -> tuple[Scalar, Aux]:
     """d(T^-1(z), S(z)) (Huang et al., section 4): prediction of the teacher's samples.
 
@@ -158,12 +218,15 @@ def oracle(
       reduction: over the event, "mean" or "sum".
       limit: largest |x| of a student's sample that counts, None for all. Another one
         counts as 0 and gives no gradient, which it would decide alone: a flow's rare
-        far samples are off by many powers of ten.
+        far samples are off by many powers of ten. With `earlier` it holds of the images
+        of all passes.
+      earlier: how much the image of a pass counts beside the next one's, see `by_pass`.
 
     Returns:
-      The loss, the mean over all rows, and Aux with the terms "oracle" and, with a
-      limit, "rejected", the share of rows left out; the student's Decoding and the
-      teacher's (None where `x` was given).
+      The loss, the mean over all rows, and Aux with the terms "oracle", the distance of
+      the last pass, and, with a limit, "rejected", the share of rows left out; the
+      student's Decoding and the teacher's (None where `x` was given). With `earlier`
+      also the term "passes", the loss, and the distance of each pass as `per_level`.
     """
     z, cond = entering.reals(z), entering.maybe(cond)
     target, teaching = None if x is None else entering.real(x), None
@@ -176,13 +239,22 @@ def oracle(
         fixed = jax.lax.stop_gradient(student_variables)
         trial = student.apply(fixed, z, cond, method="decode")
         bad = of_rows.exploded(trial.x, limit)
+        for image in trial.earlier if earlier else ():
+            bad |= of_rows.exploded(image, limit)
         terms["rejected"] = jnp.mean(bad.astype(target.dtype))
         # Not only their loss: 0 times an infinite slope is no number.
         z = of_rows.zeroed(bad, z)
     drawn = student.apply(student_variables, z, cond, method="decode")
-    rows = rowwise(drawn.x, target, distance, reduction)
-    loss = jnp.mean(jnp.where(bad, 0.0, rows))
-    return loss, Aux({"oracle": loss, **terms}, (), drawn, teaching)
+    counted = functools.partial(jnp.where, bad, 0.0)
+    rows, each = by_pass(drawn, target, distance, reduction, earlier)
+    loss, each = jnp.mean(counted(rows)), tuple(jnp.mean(counted(d)) for d in each)
+    terms = _terms("oracle", loss, each) | terms
+    return loss, Aux(terms, each, drawn, teaching)
+
+
+def _terms(name: str, loss: Scalar, each: tuple[Scalar, ...]) -> dict[str, Scalar]:
+    """A reconstruction by its name, which is the last pass's where each has its own."""
+    return {name: each[-1], "passes": loss} if each else {name: loss}
 
 
 def _noised(z: Latents, noise: Given | None) -> Latents:

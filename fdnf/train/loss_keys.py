@@ -150,6 +150,9 @@ LOSS = {
     "loss.transfer.warm": spare(
         _FRACTION, "fraction of training by x-reconstruction before kl or z", 0.0
     ),
+    "loss.transfer.earlier": spare(
+        _FROM_ZERO, "how much the image of a pass counts beside the next one's", 0.0
+    ),
     "loss.transfer.expansion": spare(
         whole(0, ROWS), "rows of a batch whose expansion signal is logged", 0
     ),

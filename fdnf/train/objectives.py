@@ -269,7 +269,8 @@ def check_levels(
       variables: the teacher's, where it is there already.
 
     Raises:
-      ConfigError: as `distillation.ilkd`, `distillation.lkd` and `guided.guided`.
+      ConfigError: as `distillation.ilkd`, `distillation.lkd`, `guided.guided` and
+        `inverse_matching.by_pass`.
     """
     try:
         _compare_levels(config, student, teacher, event, cond, variables)
@@ -289,6 +290,8 @@ def _compare_levels(
             )
     if config.loss.method in guiding.METHODS:
         guiding.check(config, student, teacher, tuple(event), cond, variables)
+    if config.loss.method in transfer.NEWEST:
+        transfer.check(config, student, tuple(event), cond)
     if config.loss.method in BY_LOSS:
         return
     kwargs = arguments(config)

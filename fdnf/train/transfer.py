@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from fdnf.losses import density, expansion, inverse_matching
 from fdnf.train import batches, guiding, models
@@ -32,6 +33,7 @@ DEFAULTS = {
     "path": False,
     "noise": 0.0,
     "warm": 0.0,
+    "earlier": 0.0,
     "expansion": 0,
     "centre": "student_mean",
 }
@@ -45,10 +47,11 @@ def arguments(config: Any) -> dict[str, Any]:
       reconstructions; `temperature` of the latents that the student decodes, and
       `path` (the path derivative) of kl; `noise`, the standard deviation of what is
       added to encodings (x and oracle, and the warm start); `warm`, the fraction of
-      the training by x-reconstruction that goes before kl or z; `expansion`, of how
-      many rows of a batch the expansion signal of kl and z is logged, about `centre`,
-      a key of `expansion.CENTRES` ("teacher_mode" decodes with the teacher at every
-      step).
+      the training by x-reconstruction that goes before kl or z; `earlier`, how much the
+      image of a pass counts in a reconstruction beside the next one's (x and oracle,
+      and the warm start), of a student of several passes; `expansion`, of how many rows
+      of a batch the expansion signal of kl and z is logged, about `centre`, a key of
+      `expansion.CENTRES` ("teacher_mode" decodes with the teacher at every step).
 
     Raises:
       ValueError: for settings that the method cannot have. What each may be by itself
@@ -82,6 +85,40 @@ def warm_steps(config: Any) -> int:
     if config.loss.method not in EVALUATIVE:
         return 0
     return round(arguments(config)["warm"] * config.train.steps)
+
+
+def check(
+    config: Any,
+    student: models.Model,
+    event: tuple[int, ...],
+    cond: tuple[int, ...] | None = None,
+) -> None:
+    """Refuses weights of passes that the student does not have, by shapes alone.
+
+    Args:
+      config: of the student.
+      student: what is trained.
+      event: shape of one row of the data.
+      cond: shape of its condition, if it has one.
+
+    Raises:
+      ValueError: as `inverse_matching.by_pass`.
+    """
+    earlier = arguments(config)["earlier"]
+    if not earlier or (config.loss.method in EVALUATIVE and not warm_steps(config)):
+        return
+
+    def decode(key: Array) -> Any:
+        shape, given = (2, *event), None if cond is None else jnp.zeros((2, *cond))
+        _, variables = models.start(student, key, jnp.zeros(shape), given)
+        z = student.draw(key, shape)
+        return student.apply(variables, z, given, method="decode")
+
+    made = jax.eval_shape(decode, jax.random.key(0))
+    try:
+        inverse_matching.check_passes(made, earlier)
+    except ValueError as error:
+        raise ValueError(f"loss.transfer.{error}") from error
 
 
 def build(
@@ -160,6 +197,7 @@ def _losses(
     """
     flows = (student, teacher)
     distance = {k: settings[k] for k in ("distance", "reduction")}
+    sampling = distance | {"earlier": settings["earlier"]}
 
     def draw(batch, key, share, scale):
         x = batch["x"]
@@ -241,7 +279,7 @@ def _losses(
             batch["x"],
             batch.get("cond"),
             noise=noise(batch, moment),
-            **distance,
+            **sampling,
         )
         return value, aux.terms
 
@@ -259,7 +297,7 @@ def _losses(
             x=samples,
             noise=noise(batch, moment),
             limit=limit,
-            **distance,
+            **sampling,
         )
         return value, aux.terms
 

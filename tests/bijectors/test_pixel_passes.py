@@ -72,6 +72,14 @@ def test_a_student_starts_as_its_teachers_iteration():
     np.testing.assert_allclose(found.log_det, whole.log_det, atol=2e-5)
     for mine, theirs in zip(found.levels, whole.levels, strict=True):
         np.testing.assert_allclose(mine, theirs, atol=2e-5)
+    # Each round of the iteration settles one more pixel of the step beside the data.
+    pixels = [image.reshape(len(image), 4, -1) for image in (*found.earlier, whole.x)]
+    assert len(pixels) == 4
+    for rounds, image in enumerate(pixels[:-1], start=1):
+        gap = np.abs(image - pixels[-1]).max(axis=(0, 2))
+        np.testing.assert_allclose(gap[:rounds], 0, atol=2e-5)
+        assert np.all(gap[rounds:] > 1e-3)
+    assert whole.earlier == ()
     # Nothing is taken over that was not asked for, or that is of no use.
     for apart in (PixelIAF(**settings), student.clone(inherits=False)):
         assert apart.inherit(own, case.variables) is own

@@ -210,6 +210,74 @@ def test_several_latents_have_a_distance_each():
     assert abs(aux.per_level[0] - aux.per_level[1]) > 0.1
 
 
+def passing(variables, z, cond=None):
+    """Three passes, the first two of which stop at other scales and places."""
+    x = variables["mean"] + variables["std"] * z[0]
+    return types.Decoding(x, None, (), earlier=(0.5 * x - 1.0, x**2))
+
+
+@pytest.mark.parametrize("name", ["x", "oracle"])
+@over_distances
+@reductions
+def test_earlier_passes_count_less_by_a_factor_each(name, distance, reduction):
+    rng = np.random.default_rng(0)
+    x, m, s = rng.normal(size=(8, 2)), np.asarray(S["mean"]), np.asarray(S["std"])
+    z = (x - np.asarray(T["mean"])) / np.asarray(T["std"])
+    student = types.ExternalFlow(decode=passing)
+    loss = getattr(inverse_matching, "x_reconstruction" if name == "x" else name)
+    given = (student, JUDGE, S, T) + ((x,) if name == "x" else ((z,),))
+    options = {"distance": distance, "reduction": reduction}
+    if name == "oracle":
+        options["x"] = x
+    found, aux = loss(*given, **options, earlier=0.3)
+
+    drawn = m + s * z
+    gaps = [np.abs(image - x) for image in (0.5 * drawn - 1.0, drawn**2, drawn)]
+    each = {
+        "l1": [g.mean() for g in gaps],
+        "l2": [(g * g).mean() for g in gaps],
+        "mixed": [(g + g * g).mean() / 2 for g in gaps],
+    }[distance]
+    each = np.array(each) * (2 if reduction == "sum" else 1)
+    floats.assert_close(aux.per_level, each, rtol=1e-5)
+    whole = 0.09 * each[0] + 0.3 * each[1] + each[2]
+    floats.assert_close((found, aux.terms["passes"]), (whole, whole), rtol=1e-5)
+    floats.assert_close(aux.terms[name], each[2], rtol=1e-5)
+    # Nothing of them is in the loss, or told, where they count nothing.
+    plain, aux = loss(*given, **options)
+    assert loss(*given, **options, earlier=0.0)[0] == plain
+    floats.assert_close(plain, each[2], rtol=1e-5)
+    assert set(aux.terms) == {name}
+    assert aux.per_level == ()
+    # A sampler that tells of no passes: the same program, and no weights of them.
+    single = (SAMPLER, *given[1:])
+    floats.assert_close(loss(*single, **options)[0], plain, rtol=1e-6)
+    with pytest.raises(ValueError, match=r"earlier=0.3 .* samples in one pass"):
+        loss(*single, **options, earlier=0.3)
+
+
+def test_a_row_that_explodes_in_any_pass_that_counts_is_left_out():
+    def decode(variables, z, cond=None):
+        first = jnp.exp(variables * z[0] ** 5)
+        return types.Decoding(variables * z[0], None, (), earlier=(first,))
+
+    z = np.array([[1.0], [3.0], [-1.0], [0.5]])
+    arguments = types.ExternalFlow(decode=decode), JUDGE, jnp.asarray(2.0), None, (z,)
+    oracle = jax.value_and_grad(inverse_matching.oracle, argnums=2, has_aux=True)
+    # Of the second row the first image is infinite, and the last one is near.
+    (loss, aux), slope = oracle(*arguments, x=z, limit=10.0, earlier=0.5)
+    kept = z[[0, 2, 3]]
+    first, last = np.exp(2 * kept**5), 2 * kept
+    value = 0.5 * (first - kept) ** 2 + (last - kept) ** 2
+    steep = (first - kept) * first * kept**5 + 2 * (last - kept) * kept
+    floats.assert_close(loss, np.sum(value) / 4, rtol=1e-5)
+    floats.assert_close(slope, np.sum(steep) / 4, rtol=1e-5)
+    assert aux.terms["rejected"] == 0.25
+    (loss, aux), _ = oracle(*arguments, x=z, limit=10.0)
+    floats.assert_close(loss, np.sum(z**2) / 4, rtol=1e-5)
+    assert aux.terms["rejected"] == 0
+
+
 def test_what_does_not_fit():
     arguments = (STUDENT.module, TEACHER.module, STUDENT.variables, TEACHER.variables)
     with pytest.raises(ValueError, match=r"unknown distance 'l3'; known: .*mixed"):
@@ -218,6 +286,9 @@ def test_what_does_not_fit():
         inverse_matching.z_reconstruction(*arguments, Z, reduction="max")
     with pytest.raises(ValueError, match="their noise"):
         inverse_matching.x_reconstruction(*arguments, X, noise=(Z[0][:3],))
+    for earlier in (-0.5, np.inf, np.nan):
+        with pytest.raises(ValueError, match="expected a finite number from 0"):
+            inverse_matching.x_reconstruction(*arguments, X, earlier=earlier)
 
 
 @over_losses

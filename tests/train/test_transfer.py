@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from fdnf import types
+from fdnf.flows import IAF
 from fdnf.flows import build as flows
 from fdnf.losses import density, expansion, inverse_matching
 from fdnf.train import batches, transfer, validation
@@ -31,6 +32,14 @@ STAGES = {
     "cap": None,
     "forward_share": 1.0,
 }
+
+
+class Passing(IAF):
+    """Whose first pass is off by one."""
+
+    def _decode(self, z, cond):
+        x, log_det, levels = super()._decode(z, cond)
+        return x, log_det, levels, (x - 1.0,)
 
 
 def get(data, arg):
@@ -250,6 +259,43 @@ def test_an_iaf_learns_in_fifty_steps_by_any_method():
         )(params)
         assert np.all(np.isfinite(values)), method
         assert values[-10:].mean() < 0.6 * values[:5].mean(), method
+
+
+@pytest.mark.parametrize("method", ["x", "oracle"])
+def test_earlier_passes_count_as_the_config_says(method):
+    config = small(method, earlier=0.5)
+    student, teacher, batch = cases(config)
+    passing = Passing(**config.model.args)
+    built = tiny.compiled(transfer.build(config, passing, teacher.module, 10.0))
+    given = student.variables, teacher.variables, batch, KEY, jnp.asarray(0)
+    loss, terms = built(*given)
+    z = teacher.apply(batch["x"], method="encode").z
+    gap = np.asarray(student.apply(z, method="decode").x - batch["x"])
+    last, first = np.mean(gap**2), np.mean((gap - 1.0) ** 2)
+    floats.assert_close((loss, terms["passes"]), [last + 0.5 * first] * 2, rtol=1e-4)
+    floats.assert_close(terms[method], last, rtol=1e-4)
+
+
+@pytest.mark.parametrize("method", transfer.NEWEST)
+def test_only_students_of_several_passes_have_earlier_ones(method):
+    words = f"iaf,{method},passes,smoke"
+    config = importlib.import_module("configs.pixelcnn_digits").get_config(words)
+    assert config.loss.transfer.earlier == 0.5
+    assert config.study.recipes.resnet_l1["loss/transfer/earlier"] == 0.0
+    passing = flows.build(config.model)
+    transfer.check(config, passing, (2, 2, 1))
+    config.model.args.passes = 1
+    single = flows.build(config.model)
+    if method in transfer.EVALUATIVE:
+        # Their start compares samples, and they themselves do not.
+        config.loss.transfer.warm = 0.0
+        transfer.check(config, single, (2, 2, 1))
+        config.loss.transfer.warm = 0.5
+    said = r"^loss.transfer.earlier=0.5 .* samples in one pass"
+    with pytest.raises(ValueError, match=said):
+        transfer.check(config, single, (2, 2, 1))
+    config.loss.transfer.earlier = 0.0
+    transfer.check(config, single, (2, 2, 1))
 
 
 def test_what_a_method_cannot_have():
