@@ -177,7 +177,8 @@ def _missing(
             continue
         if method not in objectives.METHODS:
             continue
-        if (spare or method in entry.needed) and not _has(values, key):
+        needed = entry.needed is None or method in entry.needed
+        if (spare or needed) and not _has(values, key):
             yield key, entry
 
 

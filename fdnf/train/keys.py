@@ -1,35 +1,46 @@
 """Every key of a config: what it may be, what it means, and who needs it.
 
-This table is the only place that says so. `settings.check` holds a config against it
-before anything is loaded, `--help` and configs/KEYS.md print it, and a stored config
-that lacks a key takes its default from here. What depends on several keys, or on data,
-is checked where it is known.
+What is said of a key is said once: here or, of the settings of one loss, beside what
+reads them, in the `KEYS` of `transfer`, `guiding` and `generators`. `settings.check`
+holds a config against the table before anything is loaded, `--help` and configs/KEYS.md
+print it, and a stored config that lacks a key takes its default from here. What depends
+on several keys, or on data, is checked where it is known.
 """
 
 from collections.abc import Iterator
 
+from fdnf import types
 from fdnf.data import build as datasets
-from fdnf.losses import distillation
+from fdnf.losses import distillation, presets
 from fdnf.metrics import extractors, lpips
 from fdnf.ops import mel
-from fdnf.train import objectives, optim, rules, step
-from fdnf.train.loss_keys import LOSS, NOBODY, NONE, TAUGHT, Key, spare
+from fdnf.train import generators, guiding, objectives, optim, rules, step, transfer
 from fdnf.train.rules import (
     ANY,
+    NOBODY,
+    NONE,
     ROWS,
     SEED,
     SIZE,
+    Key,
+    besides,
     either,
     name,
     number,
     one_of,
     optional,
     several,
+    spare,
     text,
     whole,
     yes_no,
 )
 
+# Values of loss.method: of flows that are compared, those whose samples are too, and
+# all that have a teacher.
+DISTILLED = tuple(presets.PAPER)
+POOLED = (*DISTILLED, *transfer.METHODS)
+TAUGHT = (*POOLED, "feed_forward")
 STEPS = 2**31 - 1  # Steps are counted in 32 bits.
 # How a bound of images is taken, see `validation.make_log_prob`.
 BOUNDS = ("uniform", "importance")
@@ -42,6 +53,10 @@ _POSITIVE, _FROM_ZERO = number(above=0), number(0)
 _FRACTION, _SHARE = number(0, below=1), number(0, 1)
 _TIMES = several(number(above=0, below=1), least=0)
 _TEMPERATURE = either(_FROM_ZERO, several(_FROM_ZERO))
+_LOSS_WEIGHTS = besides(several(_FROM_ZERO, length=3), "not all of them 0", any)
+_FADE = besides(
+    several(_SHARE, length=2), "the second not below the first", lambda v: v[0] <= v[1]
+)
 
 GENERAL = {
     "seed": Key(
@@ -116,6 +131,71 @@ GENERAL = {
     ),
     "loss.method": Key(one_of(objectives.METHODS), "what is minimised", "nll"),
     "loss.units": spare(one_of(distillation.UNITS), "of the likelihood", "nats"),
+}
+
+# Those of one loss are with what reads them.
+LOSS = {
+    "loss.preset": Key(
+        one_of(presets.PRESETS), "whose published settings", "paper", DISTILLED
+    ),
+    "loss.fade": Key(
+        _FADE,
+        "fractions of training between which the terms fade out",
+        (1.0, 1.0),
+        DISTILLED,
+    ),
+    "loss.args.weights": spare(
+        optional(_LOSS_WEIGHTS), "of likelihood, latents, samples; None: the preset's"
+    ),
+    "loss.args.latents": spare(
+        optional(one_of(distillation.LATENTS)), "which are compared"
+    ),
+    "loss.args.distance": spare(
+        optional(one_of(distillation.DISTANCES)), "between activations"
+    ),
+    "loss.args.sample_distance": spare(
+        optional(one_of(distillation.DISTANCES)), "between samples, where it is another"
+    ),
+    "loss.args.reduction": spare(
+        optional(one_of(distillation.REDUCTIONS)), "of distances over dimensions"
+    ),
+    "loss.args.pairs": spare(
+        optional(guiding.PAIRS), "levels: of the student, with which of the teacher"
+    ),
+    "loss.args.over_levels": spare(
+        optional(one_of(distillation.OVER_LEVELS)), "of the distances of pairs"
+    ),
+    "loss.args.parts": spare(
+        optional(one_of(types.PARTS)), "what of a level is compared"
+    ),
+    "loss.args.limit": spare(
+        optional(_POSITIVE), "largest |x| of a sample that counts"
+    ),
+    "loss.args.screen_student": spare(
+        optional(yes_no()), "whether the student's samples are looked at first"
+    ),
+    "loss.skd.start": Key(
+        _SHARE, "fraction of training before samples are compared", 0.3, DISTILLED
+    ),
+    "loss.skd.batch": Key(
+        whole(1, 2**20), "samples a step, over all devices", 256, DISTILLED
+    ),
+    "loss.skd.temperature": Key(_POSITIVE, "of their latents", 1.0, DISTILLED),
+    "loss.skd.reach": Key(
+        _POSITIVE,
+        "samples beyond this multiple of the largest |x| of the data are out",
+        3.0,
+        POOLED,
+    ),
+    **{
+        f"loss.{section}.{name}": key
+        for section, table in (
+            ("transfer", transfer.KEYS),
+            ("guided", guiding.KEYS),
+            ("feed_forward", generators.KEYS),
+        )
+        for name, key in table.items()
+    },
 }
 
 OTHERS = {

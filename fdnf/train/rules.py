@@ -1,5 +1,6 @@
 """What a value of a config may be: what is expected, in words, and whether it fits.
 
+A key is such a rule, what it means, and a default; their table is in `keys`.
 What `model.args` and `data.args` may hold is read off models and data sets. Their names
 and whether there is one value, several or None stand in the signatures; here is what
 each number, text or choice in them may be.
@@ -170,6 +171,33 @@ OWN = Rule(
 # Keys of random numbers have 32 bits: another seed would be that of one of these.
 SEEDS = 2**32
 SEED = whole(0, SEEDS - 1)
+
+
+# What a key has for a default that has to be there, and whom one may do without.
+NONE: Any = object()
+NOBODY = ()
+
+
+class Key(NamedTuple):
+    """A key of a config.
+
+    Attributes:
+      rule: what it may be.
+      meaning: one line.
+      default: what a stored config without it is taken to mean; NONE for what has to
+        be there.
+      needed: values of loss.method for which it has to be there; None of all.
+    """
+
+    rule: Rule
+    meaning: str
+    default: Any = NONE
+    needed: tuple[str, ...] | None = None
+
+
+def spare(rule: Rule, meaning: str, default: Any = None) -> Key:
+    """A key that may be left out."""
+    return Key(rule, meaning, default, NOBODY)
 
 
 def _is(value: Any, kind: Any) -> bool:

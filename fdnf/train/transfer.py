@@ -2,7 +2,7 @@
 
 The teacher is autoregressive (fast densities, slow samples), the student its inverse
 in kind (fast samples, slow densities). `config.loss.method` names the loss, and
-`config.loss.transfer` has its settings, see `DEFAULTS`; those of "guided", which has
+`config.loss.transfer` has its settings, see `KEYS`; those of "guided", which has
 stages, are in `guiding`.
 """
 
@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from fdnf.losses import density, expansion, inverse_matching
-from fdnf.train import batches, guiding, models
+from fdnf.losses import density, distillation, expansion, inverse_matching
+from fdnf.train import batches, guiding, models, rules
 from fdnf.train.batches import Noise, Objective, fold
 from fdnf.types import Flow
 
@@ -26,17 +26,41 @@ METHODS = (*NEWEST, *guiding.METHODS)
 EVALUATIVE = ("kl", "z")
 # Those that ask nothing of the student but samples.
 DECODING = ("z", "x", "oracle")
-DEFAULTS = {
-    "distance": "l2",
-    "reduction": "mean",
-    "temperature": 1.0,
-    "path": False,
-    "noise": 0.0,
-    "warm": 0.0,
-    "earlier": 0.0,
-    "expansion": 0,
-    "centre": "student_mean",
+# The settings: keys of `loss.transfer`.
+KEYS = {
+    "distance": rules.spare(
+        rules.one_of(inverse_matching.DISTANCES), "of reconstructions", "l2"
+    ),
+    "reduction": rules.spare(
+        rules.one_of(distillation.REDUCTIONS), "of distances over dimensions", "mean"
+    ),
+    "temperature": rules.spare(
+        rules.number(above=0), "of the latents that the student decodes", 1.0
+    ),
+    "path": rules.spare(rules.yes_no(), "the path derivative of the reverse KL", False),
+    "noise": rules.spare(
+        rules.number(0), "standard deviation, added to encodings", 0.0
+    ),
+    "warm": rules.spare(
+        rules.number(0, below=1),
+        "fraction of training by x-reconstruction before kl or z",
+        0.0,
+    ),
+    "earlier": rules.spare(
+        rules.number(0),
+        "how much the image of a pass counts beside the next one's",
+        0.0,
+    ),
+    "expansion": rules.spare(
+        rules.whole(0, rules.ROWS),
+        "rows of a batch whose expansion signal is logged",
+        0,
+    ),
+    "centre": rules.spare(
+        rules.one_of(expansion.CENTRES), "of the expansion signal", "student_mean"
+    ),
 }
+DEFAULTS = {name: key.default for name, key in KEYS.items()}
 
 
 def arguments(config: Any) -> dict[str, Any]:
@@ -55,7 +79,7 @@ def arguments(config: Any) -> dict[str, Any]:
 
     Raises:
       ValueError: for settings that the method cannot have. What each may be by itself
-        `keys` says.
+        `KEYS` says.
     """
     loss = config.loss
     if loss.method in guiding.METHODS:
