@@ -242,8 +242,18 @@ def forward_kl(
     rows = math.ceil(how.forward_share * len(taught.x))
     bad, x = taught.bad[:rows], taught.x[:rows]
     if cond is not None and cond.ndim > 1 and len(cond) == len(taught.x):
-        cond = condition(bad, cond[:rows])
-    own = student.apply(variables, of_rows.zeroed(bad, x), cond, method="encode")
+        cond = cond[:rows]
+
+    def encoded(variables: Variables, bad: Rows) -> Encoding:
+        given = of_rows.zeroed(bad, x), condition(bad, cond)
+        return student.apply(variables, *given, method="encode")
+
+    if how.screen:
+        # Column by column, the error of a row that the student does not know grows.
+        trial = encoded(jax.lax.stop_gradient(variables), bad)
+        bad = bad | far((*trial.z, *trial.levels), how.limit)
+        bad = bad | far((trial.log_prob,), None)
+    own = encoded(variables, bad)
     log_p = taught.encoding.log_prob[:rows]
     found = ratio(log_p, own.log_prob, bad, how.cap)
     others = jnp.zeros(len(taught.x) - rows, bool)

@@ -351,8 +351,8 @@ def guided(
       pairs: levels that `path_x` and `path_z` compare beside the ends, see
         `distillation.pairs_of`; None for all of flows with equally many levels, and
         for none of others.
-      screen: whether the student's samples are looked at once more before gradients
-        are taken through them, at the price of a pass without gradients. Without,
+      screen: whether the student's samples, and its encodings in forward_kl, are looked
+        at once, without gradients, before gradients are taken through them. If not,
         an exploding row makes the gradient nan.
       axis: mapped axis whose devices have a batch's other rows; None for all rows here.
       cap: nats of a row from where it counts logarithmically in the divergences, see

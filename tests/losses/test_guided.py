@@ -408,3 +408,28 @@ def test_forward_kl_looks_at_a_share_of_the_rows_and_far_ones_count_logarithmica
     loss, _ = guided.guided(*given, cap=10.0, **settings)
     np.testing.assert_allclose(loss, capped.mean(), rtol=1e-4, atol=1e-4)
     assert loss < ratio.mean() / 10
+
+
+def _exploding(variables, x, cond=None):
+    """`_gaussian`, but for an x beyond 3 an encoding that overflows."""
+    found = _gaussian(variables, x, cond)
+    z = jnp.where(x > 3, jnp.exp(jnp.where(x > 3, x, 0) * variables * 1e3), found.z[0])
+    return found._replace(z=(z,), log_prior=density.standard_normal((z,)))
+
+
+def test_rows_whose_encoding_explodes_do_not_reach_the_gradient():
+    flows = types.ExternalFlow(encode=_exploding), types.ExternalFlow(encode=_gaussian)
+    x = jnp.asarray([[0.0], [30.0], [1.0]])
+    settings = {"weights": {"forward_kl": 1.0}, "units": "plain"}
+
+    def loss(mean, **more):
+        return guided.guided(*flows, mean, jnp.zeros(1), x, **settings, **more)
+
+    def slope(**more):
+        return jax.grad(lambda mean: loss(mean, **more)[0])(jnp.ones(1))
+
+    _, aux = loss(jnp.ones(1))
+    np.testing.assert_allclose(aux.terms["rejected"], 1 / 3, rtol=1e-6, atol=1e-6)
+    # d/d mean of (x - mean)^2 / 2 at 1, over three rows of which one is left out.
+    np.testing.assert_allclose(slope(), [1 / 3], rtol=1e-6, atol=1e-6)
+    assert np.isnan(slope(screen=False)).all()
