@@ -90,10 +90,10 @@ SAMPLER_RECIPES = {
     # In other units.
     "level": {"loss/guided/units": "level"},
     "plain": {"loss/guided/units": "plain"},
-    # With smaller networks.
+    # With smaller networks, and larger ones.
     **{
         f"hidden_{width}": {"model/args/hidden": (width, width)}
-        for width in (32, 64, 128)
+        for width in (32, 128, 256)
     },
 }
 
@@ -141,6 +141,10 @@ def _of_samplers(words):
             part.data.name = data
         if "blocks=3" in words:
             part.model.args.steps = 3
+    if "smoke" not in words:
+        # Smaller and shorter, so that the whole search takes minutes on two cores.
+        config.model.args.hidden = (64, 64)
+        config.train.update(steps=4000, eval_every=1000)
     if "short" in words:
         config.train.steps = 500
     found = _with_recipes(config, SAMPLER_RECIPES)

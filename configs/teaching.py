@@ -22,8 +22,8 @@ TRANSFERS = ("kl", "z", "x", "oracle")
 # Of each stage its end, as a fraction of the training, its learning rate, as a factor
 # of optim.lr, and the weights of its terms. As `fdnf.train.guiding.DEFAULTS`.
 GUIDED = {
-    "until": (0.5, 1.0),
-    "lr": (1.0, 0.2),
+    "until": (1 / 3, 1.0),
+    "lr": (1.0, 0.5),
     "local": (1.0, 400.0),
     "path_x": (0.0, 0.0),
     "path_z": (0.0, 0.0),
@@ -43,8 +43,8 @@ GUIDED_HIDDEN = (256, 256)
 GUIDED_TRAINING = {
     "optim/lr": 2e-3,
     "optim/clip": 30.0,
-    "train/steps": 16_000,
-    "train/batch_size": 512,
+    "train/steps": 30_000,
+    "train/batch_size": 128,
 }
 GUIDED_SAMPLES = 224_000
 # Distance and noise of the feed-forward students by x-reconstruction: panels a to e of

@@ -56,12 +56,12 @@ KEYS = {
     "until": rules.spare(
         rules.several(rules.number(above=0, most=1)),
         "ends of the stages, as fractions of the training",
-        (0.5, 1.0),
+        (1 / 3, 1.0),
     ),
     "lr": rules.spare(
         rules.several(_POSITIVE),
         "stage by stage the learning rate at its start, as a factor of optim.lr",
-        (1.0, 0.2),
+        (1.0, 0.5),
     ),
     **{
         term: rules.spare(
@@ -88,7 +88,7 @@ KEYS = {
     ),
     "screen": rules.spare(
         rules.yes_no(),
-        "whether samples are looked at before gradients are taken through them",
+        "whether samples and encodings are looked at before gradients go through them",
         True,
     ),
     "cap": rules.spare(
