@@ -220,14 +220,17 @@ def mean_of(gaps: list[Scalar], bad: Rows) -> Found:
 def ratio(log_a: Array, log_b: Array, bad: Rows, cap: float | None) -> Found:
     """Mean of log a - log b over rows that count.
 
-    With a cap, in nats, a row's r beyond it counts cap (1 + log(r / cap)): the slope
-    goes on, and falls as 1 / r.
+    With a cap, in nats, a row's r beyond it, to either side, counts as
+    sign(r) cap (1 + log(|r| / cap)): the slope goes on, and falls as 1 / |r|. Of draws
+    of a, r is below -c with a probability of e^-c at most: such rows are rounding
+    errors of densities far out.
     """
     bad = bad | ~jnp.isfinite(log_a) | ~jnp.isfinite(log_b)
     rows = jnp.where(bad, 0, log_a) - jnp.where(bad, 0, log_b)
     if cap is not None:
-        beyond = cap * (1 + jnp.log(jnp.maximum(rows, cap) / cap))
-        rows = jnp.where(rows > cap, beyond, rows)
+        size = jnp.abs(rows)
+        beyond = jnp.sign(rows) * cap * (1 + jnp.log(jnp.maximum(size, cap) / cap))
+        rows = jnp.where(size > cap, beyond, rows)
     return Found(jnp.mean(rows), (), bad)
 
 
