@@ -60,9 +60,9 @@ def get_config(arg: str = "") -> ConfigDict:
     config = teaching.iaf(make("student"), teacher, words)
     if "smoke" in words:
         return config
-    # As large as the teacher, not larger, and taught on as many rows, the simulated ones
-    # themselves, whose noise is new in each step: drawing others from the teacher takes
-    # longer than it learns.
+    # As large as the teacher, not larger, and taught on as many rows. They are the
+    # simulated ones, whose noise is new in each step: drawing others from the teacher
+    # takes longer than it learns.
     seen = teacher.train.steps * teacher.train.batch_size
     own = {
         "train/steps": seen // teaching.GUIDED_TRAINING["train/batch_size"],

@@ -206,6 +206,15 @@ def test_teachers_samples_as_further_data(tmp_path, unbroken):
     assert ours[0]["loss"] != theirs[0]["loss"]
 
 
+def test_a_saved_file_is_no_workdir_of_a_teacher(tmp_path, unbroken):
+    teachers.load(unbroken).save(tmp_path / "teacher.npz")
+    config = tiny.config("lkd")
+    config.teacher.workdir = str(tmp_path / "teacher.npz")
+    with pytest.raises(ConfigError, match="teacher.npz: expected the directory of its"):
+        loop.train_and_evaluate(config, tmp_path / "student")
+    assert not (tmp_path / "student" / "checkpoints").exists()
+
+
 def test_the_home_directory_is_meant_wherever_a_workdir_enters(tmp_path, monkeypatch):
     """Of a run, of a teacher, and of what is pretrained; no directory is named ~."""
     home, here = tmp_path / "home", tmp_path / "here"
