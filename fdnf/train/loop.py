@@ -355,12 +355,12 @@ def _needed(config: Any) -> list[str]:
 def _trained_first(config: Any, workdir: pathlib.Path) -> dict[str, pathlib.Path]:
     """Teacher and pretrained model of a config, trained if only their configs are."""
     needed = _needed(config)
-    for name in needed:
-        if (given := config[name].workdir) and paths.expanded(given).is_file():
-            raise ConfigError(
-                f"{name}.workdir={given}: expected the directory of its training, in "
-                "which its results and samples are kept, not a file that `save` wrote"
-            )
+    given = config.teacher.workdir if "teacher" in needed else ""
+    if given and paths.expanded(given).is_file():
+        raise ConfigError(
+            f"teacher.workdir={given}: expected the directory of its training, in "
+            "which its results and samples are kept, not a file that `save` wrote"
+        )
     if not all(config[name].workdir for name in needed):
         # Before time is spent on them; otherwise the first trace will tell.
         data = datasets.build(config.data)
