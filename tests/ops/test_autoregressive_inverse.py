@@ -156,11 +156,7 @@ def loss(method, layers, z, rich=False):
 @pytest.mark.parametrize("method", SOLVERS)
 @pytest.mark.parametrize(
     ("dtype", "bound", "conditional", "rich"),
-    [
-        (np.float32, 1e-4, False, False),
-        (np.float64, 1e-8, True, False),
-        (np.float64, 1e-8, True, True),
-    ],
+    [(np.float32, 1e-4, False, False), (np.float64, 1e-8, True, True)],
 )
 def test_gradients_equal_autodiff_through_the_passes(
     method, dtype, bound, conditional, rich
@@ -178,6 +174,7 @@ def test_gradients_equal_autodiff_through_the_passes(
             assert relative(one, want) < bound
 
 
+@pytest.mark.slow
 def test_second_derivatives_are_those_of_the_gradient():
     with jax.enable_x64(True):
         net = made(5, (6, 5, 6), batch=2, dtype=np.float64, rich=True)
