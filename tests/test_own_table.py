@@ -12,6 +12,7 @@ import pytest
 from pyarrow import csv
 
 from configs import table as config_of_tables
+from fdnf.data import transformed
 from fdnf.train import loop, settings, teachers
 from tests import flagged
 
@@ -63,6 +64,8 @@ def check_units(rows):
 
 def test_one_command(tmp_path, monkeypatch, capfd, caplog):
     monkeypatch.chdir(ROOT)
+    # What an earlier test of this process told is not told again.
+    monkeypatch.setattr(transformed, "_told", set())
     path = write(tmp_path / "people.csv", made(600))
     arguments = [
         "--config=configs/table.py:smoke",
