@@ -5,11 +5,12 @@ says of x_i goes to a transformer, the map of that one number.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from fdnf.bijectors import transformers
@@ -34,6 +35,15 @@ def lowest_degree(cond: Array | None) -> int:
     return 1 if cond is None else 0
 
 
+def masks(
+    dim: int, widths: Sequence[int], factors: int, *, conditional: bool
+) -> tuple[np.ndarray, ...]:
+    """Of the kernels of a MADE, the last one's with `factors` columns a dimension."""
+    lowest = 0 if conditional else 1
+    made = conditioners.made_masks(dim, tuple(widths), lowest=lowest)
+    return (*made[:-1], np.tile(made[-1], (1, factors)))
+
+
 class MADE(nn.Module):
     """Masked dense layers; hidden units are sorted by degree, so slices are blocks.
 
@@ -49,6 +59,8 @@ class MADE(nn.Module):
         last layer.
       rank: None, or the last kernel gives so many factors per dimension only, and one
         matrix makes outputs of them, the same for all dimensions.
+      folded: kernels are masked already, by `flows.surgery.fold`, and taken as they
+        are; for use, not for training.
 
     Context enters as one more, unmasked, kernel into the first hidden layer, where some
     units then see nothing else: through them it reaches the first output too.
@@ -63,6 +75,7 @@ class MADE(nn.Module):
     output_scale: float = 0.1
     conditioner: str = "plain"
     rank: int | None = None
+    folded: bool = False
 
     def __post_init__(self):
         entering.make_hashable(self)
@@ -112,10 +125,8 @@ class MADE(nn.Module):
             beside that bias.
         """
         dim = x.shape[-1]
-        widths = self._widths()
-        made = conditioners.made_masks(dim, widths, lowest=lowest_degree(cond))
         factors = self.outputs if self.rank is None else self.rank
-        made = (*made[:-1], jnp.tile(made[-1], (1, factors)))
+        made = masks(dim, self._widths(), factors, conditional=cond is not None)
         lecun = nn.initializers.lecun_normal()
         small = nn.initializers.variance_scaling(
             self.output_scale**2, "fan_in", "truncated_normal"
@@ -129,7 +140,8 @@ class MADE(nn.Module):
             if of_batch is not None:
                 init = functools.partial(self._without_still, x, init)
             kernel = self.param(f"dense_{i}_kernel", init, mask.shape, jnp.float32)
-            kernel = kernel * jnp.asarray(mask, kernel.dtype)
+            if not self.folded:
+                kernel = kernel * jnp.asarray(mask, kernel.dtype)
             width = self.outputs * dim if is_last else mask.shape[1]
             bias_0 = jnp.zeros(width, kernel.dtype)
             if is_last and self.rank is not None:

@@ -68,6 +68,7 @@ class MAF(StackFlow):
       unroll: see `Repeat`.
       embedding: widths of a network that a condition passes first, which all blocks
         share; None for the condition as it is.
+      folded: parameters are those of `surgery.fold`, made for sampling.
 
     Reference: Papamakarios et al. (2017); Durkan et al. (2019), Neural spline flows.
     """
@@ -87,6 +88,7 @@ class MAF(StackFlow):
     conditioner: str = "plain"
     rank: int | None = None
     embedding: Ints | None = None
+    folded: bool = False
 
     event_axes = ("dim",)
 
@@ -148,6 +150,7 @@ class MAF(StackFlow):
             transformer.outputs,
             conditioner=self.conditioner,
             rank=self.rank,
+            folded=self.folded,
         )
         return MaskedAutoregressive(
             made, transformer, method=self.inverse, tolerance=self.tolerance
@@ -224,6 +227,8 @@ class IAF(MAF):
         names = {field.name for field in dataclasses.fields(maf)} - {"parent", "name"}
         taken = {name: getattr(maf, name) for name in names}
         taken["transformer"] = transformers.inverse_of(maf._transformer())
+        # Of its own parameters, which nobody has masked.
+        taken["folded"] = False
         if hidden is not None:
             taken["hidden"] = hidden
         return cls(**{**taken, **attributes})

@@ -11,7 +11,8 @@ import pytest
 
 from fdnf.flows import surgery
 from fdnf.flows.glow import Glow
-from fdnf.flows.maf import MAF
+from fdnf.flows.maf import IAF, MAF
+from fdnf.flows.realnvp import RealNVP
 from tests import floats, laws
 from tests.flows import test_srflow, test_waveglow
 
@@ -39,6 +40,14 @@ def given(name):
         case = test_waveglow.CASE
         x, cond = case.data(), case.cond()
         return Given(case.module, case.variables, x, cond, "triangular_solve")
+    masked = {"hidden": (6, 5), "unroll": 1}
+    if name in ("maf", "iaf"):
+        flow = {
+            "maf": MAF(2, **masked, rank=2, mixing="lu", marginal="affine"),
+            "iaf": IAF(2, **masked | {"hidden": (6, 6)}, conditioner="residual"),
+        }[name]
+        case = laws.Case(name, flow, (4,), None if name == "maf" else 2)
+        return Given(flow, case.variables, case.data(), case.cond(), None)
     flow, context, solver = {
         "plu": (Glow(2, 2, 4, learn_top=True), None, "triangular_solve"),
         "full": (Glow(1, 2, 4, plu=False), None, None),
@@ -69,7 +78,7 @@ def copied(tree):
 
 
 over_flows = pytest.mark.parametrize(
-    "name", ["plu", "full", "cond", "srflow", "waveglow"]
+    "name", ["plu", "full", "cond", "srflow", "waveglow", "maf", "iaf"]
 )
 
 
@@ -139,8 +148,25 @@ def test_what_cannot_be_folded_is_refused():
     for name in ("plu", "srflow", "waveglow"):
         with pytest.raises(ValueError, match="folded already"):
             surgery.fold(*folded(name))
-    with pytest.raises(ValueError, match="MAF cannot be folded: expected Glow, SRFlow"):
-        surgery.fold(MAF(), {})
+    with pytest.raises(ValueError, match="RealNVP cannot be folded: expected Glow, SR"):
+        surgery.fold(RealNVP(), {})
+
+
+def test_the_student_of_a_folded_teacher_is_not_folded():
+    flow, _ = folded("maf")
+    assert IAF.of(flow) == IAF.of(flow.clone(folded=False))
+
+
+@pytest.mark.parametrize("name", ["maf", "iaf"])
+def test_masks_are_no_part_of_the_program(name):
+    flow, variables, x, cond, _ = given(name)
+
+    def masks(flow, variables):
+        run = jax.make_jaxpr(flow.apply)(variables, x, cond)
+        return sum(np.ndim(const) > 1 for const in run.consts)
+
+    assert masks(flow, variables) >= 3
+    assert masks(*folded(name)) == 0
 
 
 def glow(steps, seed, levels=2, **settings):
