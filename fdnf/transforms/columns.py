@@ -63,7 +63,8 @@ class Column:
       width: of s, in steps; whole numbers only.
       margin: kept from both ends of a box, as a fraction of it.
       gap: of a sparse column, between the noise on 0 and the unit, as a fraction of it.
-        Samples that fall in between are 0.
+        Of samples that fall in between, those in its lower half are 0, and the others
+        are mirrored at the unit.
       mean: of w.
       std: of w.
       low: least value of a sample, None for no bound.
@@ -209,7 +210,10 @@ class Column:
             x = self.origin + self.unit * xp.floor(self.width * s - self.shift)
         elif self.kind == "sparse":
             t = s - self.shift
-            x = xp.where(t < 1, 0.0, self.unit * t)
+            # No data are in the gap. A sample there belongs to the nearer side: if all
+            # were 0, what a flow blurs at the unit would be lost above it.
+            above = xp.where(t < 1, 2 - t, t)
+            x = xp.where(t < 1 - 0.5 * self.gap, 0.0, self.unit * above)
         else:
             x = self.origin + self.unit * s
         if self.kind == "periodic":

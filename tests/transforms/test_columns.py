@@ -174,9 +174,11 @@ def test_a_zero_has_a_probability_and_what_is_above_a_density():
     above = np.sum(0.5 * (p[1:] + p[:-1]) * np.diff(at))
     zero = np.mean([density(np.zeros(1), u) for u in (np.arange(200) + 0.5) / 200])
     # By the map and a normal latent; what is left falls in the gap, or beyond noise 0.
-    ends = column.to_line(np.array([0.0, 1 - column.gap, 1]) + column.shift)
+    middle = 1 - 0.5 * column.gap
+    ends = np.array([0.0, 1 - column.gap, middle, 1]) + column.shift
+    ends = column.to_line(ends)
     ends = stats.norm.cdf((ends - column.mean) / column.std)
-    np.testing.assert_allclose(above, 1 - ends[2], atol=1e-3)
+    np.testing.assert_allclose(above, 1 - ends[3], atol=1e-3)
     np.testing.assert_allclose(zero, ends[1] - ends[0], atol=1e-3)
     y = np.random.default_rng(0).normal(size=(4000, 1))
     x = one.decode(y)[:, 0]
@@ -214,6 +216,23 @@ def test_samples_within_programs_agree():
     with jax.enable_x64(True):
         inside = jax.jit(lambda y: TABLE.decode(y, jnp))(y.astype(np.float64))
     np.testing.assert_allclose(inside, TABLE.decode(y), rtol=1e-9, atol=1e-9)
+
+
+def test_samples_in_the_gap_of_a_sparse_column_go_to_the_nearer_side():
+    column = Column("a", "sparse", unit=2.0, shift=0.25, gap=0.5, mean=0.3, std=0.7)
+    t = np.array([0.1, 0.49, 0.6, 0.74, 0.76, 0.9, 1.0, 1.3])
+    y = (np.log(t + 0.25) - 0.3) / 0.7
+    expected = 2.0 * np.array([0, 0, 0, 0, 1.24, 1.1, 1.0, 1.3])
+    np.testing.assert_allclose(column.decode(y), expected, atol=1e-12)
+    # What is blurred about the unit is spread above it as it was.
+    blurred = np.random.default_rng(0).normal(1.0, 0.05, 100_000)
+    x = column.decode((np.log(blurred + 0.25) - 0.3) / 0.7)
+    assert x.min() >= 2.0
+    np.testing.assert_allclose(x.mean(), 2 + 2 * 0.05 * np.sqrt(2 / np.pi), atol=1e-3)
+    none = Column("a", "sparse", unit=2.0, shift=0.25)
+    np.testing.assert_allclose(
+        none.decode(np.log(t + 0.25)), np.where(t < 1, 0, 2 * t), atol=1e-12
+    )
 
 
 def test_a_periodic_column_is_cut_where_it_is_sparse():
