@@ -63,8 +63,7 @@ class Column:
       width: of s, in steps; whole numbers only.
       margin: kept from both ends of a box, as a fraction of it.
       gap: of a sparse column, between the noise on 0 and the unit, as a fraction of it.
-        Of samples that fall in between, those in its lower half are 0, and the others
-        are mirrored at the unit.
+        Samples in its lower half are 0, those in its upper are mirrored at the unit.
       mean: of w.
       std: of w.
       low: least value of a sample, None for no bound.
@@ -210,10 +209,8 @@ class Column:
             x = self.origin + self.unit * xp.floor(self.width * s - self.shift)
         elif self.kind == "sparse":
             t = s - self.shift
-            # No data are in the gap. A sample there belongs to the nearer side: if all
-            # were 0, what a flow blurs at the unit would be lost above it.
-            above = xp.where(t < 1, 2 - t, t)
-            x = xp.where(t < 1 - 0.5 * self.gap, 0.0, self.unit * above)
+            # A sample in the gap belongs to the nearer side, or what is blurred is lost.
+            x = xp.where(t < 1 - 0.5 * self.gap, 0.0, self.unit * (1 + xp.abs(t - 1)))
         else:
             x = self.origin + self.unit * s
         if self.kind == "periodic":
