@@ -209,7 +209,7 @@ class Column:
             x = self.origin + self.unit * xp.floor(self.width * s - self.shift)
         elif self.kind == "sparse":
             t = s - self.shift
-            # A sample in the gap belongs to the nearer side, or what is blurred is lost.
+            # A sample in the gap goes to the nearer side, or what is blurred is lost.
             x = xp.where(t < 1 - 0.5 * self.gap, 0.0, self.unit * (1 + xp.abs(t - 1)))
         else:
             x = self.origin + self.unit * s
