@@ -28,6 +28,7 @@ from fdnf.flows.mintnet import MintNet
 from fdnf.flows.nice import NICE
 from fdnf.flows.pixelcnn import PixelCNN, PixelIAF
 from fdnf.flows.realnvp import MultiScaleRealNVP, RealNVP
+from fdnf.flows.wavenet import GaussianWaveNet, WaveIAF
 from fdnf.nets.conv import ConvBlock, ConvResNet
 from fdnf.nets.mlp import MLP, ResidualMLP
 from fdnf.ops import autoregressive_inverse
@@ -67,6 +68,7 @@ Case = laws.Case
 drawn = functools.partial(Case, start=False)
 
 SPLINE = {"name": "spline", "bins": 3, "box": 2.5}
+WAVE = dict(layers=2, cycles=1, channels=2, taps=2, front=2)
 BIJECTORS = [
     Case("actnorm", ActNorm()),
     Case("actnorm_image", ActNorm(), IMAGE),
@@ -283,6 +285,8 @@ FLOWS = [
     Case("affine", Affine(), (5,), noise=0.2),
     Case("affine_normal", Affine("normal"), (3,), noise=0.1),
     test_waveglow.TWO,
+    drawn("wavenet", GaussianWaveNet(2, **WAVE), (5, 1), noise=0.7),
+    drawn("wavenet_iaf", WaveIAF(1, **WAVE), (5, 1), noise=0.7),
 ]
 
 over_all = pytest.mark.parametrize(

@@ -37,3 +37,4 @@ from .transformers import (
     RationalQuadratic as RationalQuadratic,
     Transformer as Transformer,
 )
+from .wave_affine import WaveAffine as WaveAffine

@@ -20,3 +20,4 @@ from .refined import (
 from .realnvp import MultiScaleRealNVP as MultiScaleRealNVP, RealNVP as RealNVP
 from .srflow import SRFlow as SRFlow
 from .waveglow import WaveGlow as WaveGlow
+from .wavenet import GaussianWaveNet as GaussianWaveNet, WaveIAF as WaveIAF

@@ -13,6 +13,7 @@ from fdnf.flows.pixelcnn import PixelCNN, PixelIAF
 from fdnf.flows.realnvp import MultiScaleRealNVP, RealNVP
 from fdnf.flows.srflow import SRFlow
 from fdnf.flows.waveglow import WaveGlow
+from fdnf.flows.wavenet import GaussianWaveNet, WaveIAF
 from fdnf.ops import entering
 
 FLOWS: dict[str, type[FlowModule]] = {
@@ -31,6 +32,8 @@ FLOWS: dict[str, type[FlowModule]] = {
     "realnvp_multiscale": MultiScaleRealNVP,
     "srflow": SRFlow,
     "waveglow": WaveGlow,
+    "wavenet": GaussianWaveNet,
+    "wavenet_iaf": WaveIAF,
 }
 
 

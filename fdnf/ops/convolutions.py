@@ -205,16 +205,22 @@ def convolve_dilated(
     kernel: Float[Array, "taps inputs outputs"],
     dilation: int = 1,
     method: str = "auto",
+    causal: bool = False,
 ) -> Float[Array, "batch time outputs"]:
     """Dilated convolution over time with zero padding that keeps the length.
 
-    out[t] = sum_k x[t + dilation (k - (taps - 1) / 2)] kernel[k], which sees both ways.
+    out[t] = sum_k x[t + dilation (k - (taps - 1) / 2)] kernel[k], which sees both ways;
+    causal, out[t] = sum_k x[t + dilation (k - (taps - 1))] kernel[k], which sees the
+    past and the present.
 
     Args:
       x: a series of vectors.
-      kernel: of an odd number of taps; one tap is a linear map at every position.
+      kernel: of an odd number of taps, causal of any; one tap is a linear map at every
+        position.
       dilation: positions between taps.
       method: see above.
+      causal: whether the last tap is the present. At full precision, which the
+        inverses of causal networks need.
 
     Raises:
       ValueError: for an unknown method, an even kernel or a dilation below 1.
@@ -222,28 +228,31 @@ def convolve_dilated(
     Reference: van den Oord et al. (2016), WaveNet, section 2.1.
     """
     method = _resolved(method)
-    taps, inputs, outputs = kernel.shape
-    if taps % 2 == 0 or dilation < 1:
+    taps, _, outputs = kernel.shape
+    if (taps % 2 == 0 and not causal) or dilation < 1:
         raise ValueError(
             f"{taps} taps, dilation {dilation}: expected an odd number of taps and a "
             "dilation of at least 1"
         )
-    reach = dilation * (taps // 2)
+    precision = lax.Precision.HIGHEST if causal else None
+    before = dilation * (taps - 1) if causal else dilation * (taps // 2)
+    around = (before, 0 if causal else before)
     if method == "direct" and taps > 1:
         return lax.conv_general_dilated(
             x,
             kernel,
             (1,),
-            ((reach, reach),),
+            (around,),
             rhs_dilation=(dilation,),
             dimension_numbers=("NTC", "TIO", "NTC"),
+            precision=precision,
         )
     if taps > 1:
         time = x.shape[1]
-        padded = jnp.pad(x, ((0, 0), (reach, reach), (0, 0)))
+        padded = jnp.pad(x, ((0, 0), around, (0, 0)))
         starts = [k * dilation for k in range(taps)]
         x = jnp.concatenate([padded[:, s : s + time] for s in starts], axis=-1)
-    return dot(x, kernel.reshape(-1, outputs), None)
+    return dot(x, kernel.reshape(-1, outputs), precision)
 
 
 def upsample(

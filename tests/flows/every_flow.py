@@ -18,6 +18,7 @@ from fdnf.flows.pixelcnn import PixelCNN, PixelIAF
 from fdnf.flows.realnvp import MultiScaleRealNVP, RealNVP
 from fdnf.flows.srflow import SRFlow
 from fdnf.flows.waveglow import WaveGlow
+from fdnf.flows.wavenet import GaussianWaveNet, WaveIAF
 from tests.flows.tiny_srflow import SIZES
 
 ROWS = 3
@@ -52,6 +53,7 @@ class Kind(NamedTuple):
 
 SPLINE = {"name": "spline", "bins": 3}
 WAVE = WaveGlow(3, 1, 2, 8, layers=1, channels=4, hop=4, upsampler_taps=8)
+SERIAL = dict(steps=1, layers=1, cycles=1, channels=2, front=2, hop=4, upsampler_taps=4)
 
 KINDS = [
     Kind("affine", Affine(), (4,)),
@@ -111,6 +113,9 @@ KINDS = [
     Kind("srflow", SRFlow(**SIZES), (8, 8, 3), (2, 2, 3)),
     Kind("waveglow", WAVE, (32, 1)),
     Kind("waveglow_cond", WAVE, (32, 1), (8, 5)),
+    Kind("wavenet", GaussianWaveNet(**SERIAL), (6, 1)),
+    Kind("wavenet_cond", GaussianWaveNet(**SERIAL), (6, 1), (2, 5)),
+    Kind("wavenet_iaf", WaveIAF(**SERIAL), (6, 1)),
 ]
 
 

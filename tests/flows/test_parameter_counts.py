@@ -12,6 +12,7 @@ from fdnf.flows.glow import Glow, TabularGlow
 from fdnf.flows.maf import MAF
 from fdnf.flows.srflow import SRFlow
 from fdnf.flows.waveglow import WaveGlow
+from fdnf.flows.wavenet import GaussianWaveNet, WaveIAF
 from fdnf.ops import trees
 from fdnf.students.rrdb import RRDBNet
 from fdnf.students.srflow import SRFlowStudent
@@ -232,3 +233,36 @@ def test_student_of_waveglow(student, count):
     variables = shapes_of_waveglow(student, z)
     assert trees.parameter_count(variables["params"]) == count
     assert trees.parameter_count(variables["constants"]) == UPSAMPLER
+
+
+def serial_count(layers: int, channels: int, taps: int) -> int:
+    """Of one network of `GaussianWaveNet` under 80 mels, layer by layer."""
+    front = 32 * channels + channels
+    dilated = taps * channels * 2 * channels + 2 * channels
+    context = 80 * 2 * channels
+    out = channels * 2 * channels + 2 * channels
+    last = channels * channels + channels
+    ends = channels * channels + channels + 2 * channels + 2
+    return front + layers * (dilated + context) + (layers - 1) * out + last + ends
+
+
+@pytest.mark.parametrize(
+    ("flow", "count"),
+    [
+        # Two cycles of ten layers of 128 channels: ClariNet's teacher.
+        (GaussianWaveNet(), serial_count(20, 128, 2)),
+        # Six flows of ten layers of 64 channels: Huang et al., kernel 2; ClariNet's
+        # open implementation, kernel 3.
+        (WaveIAF(), 6 * serial_count(10, 64, 2)),
+        (WaveIAF(taps=3), 6 * serial_count(10, 64, 3)),
+    ],
+    ids=["teacher", "huang", "clarinet"],
+)
+def test_gaussian_wavenets(flow, count):
+    variables = shapes_of_waveglow(flow, jax.ShapeDtypeStruct((2, 512, 1), jnp.float32))
+    own, upsampled = (
+        {name: tree for name, tree in variables["params"].items() if chosen(name)}
+        for chosen in ("stack".__eq__, "upsampler".__eq__)
+    )
+    assert trees.parameter_count(own) == count
+    assert trees.parameter_count(upsampled) == UPSAMPLER

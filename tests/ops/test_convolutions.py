@@ -249,6 +249,20 @@ def test_dilated_by_its_definition(taps, dilation, time, method):
     np.testing.assert_allclose(found, defined_dilated(x, kernel, dilation), atol=1e-5)
 
 
+@pytest.mark.parametrize("method", ["direct", "product"])
+@pytest.mark.parametrize(("taps", "dilation"), [(1, 1), (2, 1), (2, 4), (3, 2)])
+def test_a_causal_one_by_its_definition(taps, dilation, method):
+    x, kernel = drawn(2, 7, 3), drawn(taps, 3, 4, seed=1)
+    expected = np.zeros((2, 7, 4))
+    for t in range(7):
+        for k in range(taps):
+            seen = t - dilation * (taps - 1 - k)
+            if seen >= 0:
+                expected[:, t] += x[:, seen] @ kernel[k]
+    found = convolutions.convolve_dilated(x, kernel, dilation, method, causal=True)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_gradients_of_dilated_agree_in_a_loop():
     x, kernels = drawn(2, 7, 3), drawn(2, 3, 3, 3, seed=1)
 

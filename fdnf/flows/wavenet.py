@@ -1,0 +1,152 @@
+"""WaveNet with Gaussian samples as a flow, and its inverse, a parallel vocoder."""
+
+from typing import Any
+
+from jaxtyping import Array
+
+from fdnf.bijectors.base import Bijector
+from fdnf.bijectors.combinators import Chain, Invert
+from fdnf.bijectors.wave_affine import WaveAffine
+from fdnf.flows.base import Latents, StackFlow
+from fdnf.nets.causal_wavenet import CausalWaveNet
+from fdnf.nets.wavenet import Grouped, MelUpsampler
+from fdnf.ops import conditions
+from fdnf.ops.entering import Made
+from fdnf.types import Context, Events
+
+
+class GaussianWaveNet(StackFlow):
+    """One Gaussian a sample given those before it; densities in one pass.
+
+        variables = flow.init(key, x, cond)  # x [batch, time, 1]: data
+        flow.apply(variables, x, cond, method="log_prob")  # nats, [batch]
+        flow.apply(variables, x, cond, method="encode")  # .z .levels .log_det
+        flow.apply(variables, z, cond, method="decode")  # .x .log_det; a tuple z
+        flow.apply(variables, key, x.shape, 1.0, cond, method="sample")
+
+    x is a waveform `[batch, time, 1]` and cond a log-mel `[batch, frames, mels]` whose
+    frame f is centred at sample f `hop`, of at least time / hop frames, which one
+    transposed convolution brings to the rate of the samples. Without cond the flow is
+    unconditional. Samples come one after the other, each in one step of every layer.
+
+    Args:
+      steps: networks in a row, all in the order of time, so that a sample given those
+        before it is Gaussian however many there are. One is the model of the
+        literature.
+      layers: of a cycle, see `CausalWaveNet`.
+      cycles: of layers.
+      channels: of the network.
+      taps: of its dilated convolutions.
+      front: samples that its first convolution sees.
+      hop: samples a frame of the mel, the upsampler's stride.
+      upsampler_taps: of the upsampler, see `MelUpsampler`.
+      features: channels of the upsampled mel; None for as many as it has.
+      bound: largest |log-scale|.
+      upsampled: cond is what `upsample` gives, to leave the upsampling out.
+
+    Reference: van den Oord et al. (2016), WaveNet; Ping et al. (2018), ClariNet,
+    section 3.1, with one transposed convolution in place of two.
+    """
+
+    takes_statistics = True
+    condition_axes = (conditions.FRAMES,)
+    event_axes = ("time", "channels")
+
+    steps: int = 1
+    layers: int = 10
+    cycles: int = 2
+    channels: int = 128
+    taps: int = 2
+    front: int = 32
+    hop: int = 256
+    upsampler_taps: int = 1024
+    features: int | None = None
+    bound: float = 7.0
+    upsampled: bool = False
+
+    # Whether the upsampler is taken over from a teacher.
+    _frozen = False
+
+    def _made_with(self, params: Any) -> Made | None:
+        first = params["stack"]["parts_0"]
+        net = first.get("bijector", first)["net"]
+        cond = net.get("context_kernel")
+        if cond is None:
+            return Made((None, 1), None)
+        width = cond.shape[-2]
+        if not self.upsampled:
+            collection = "constants" if self._frozen else "params"
+            width = self.variables[collection]["upsampler"]["kernel"].shape[-2]
+        return Made((None, 1), (None, width))
+
+    def latent_shapes(self, event: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+        """One latent, of the shape of the data.
+
+        Raises:
+          ValueError: for other than a waveform.
+        """
+        if len(event) != 2 or event[1] != 1:
+            raise ValueError(
+                f"data of shape {event}: expected a waveform (time, 1), of a batch "
+                "[batch, time, 1]"
+            )
+        return (event,)
+
+    def setup(self):
+        """Makes the upsampler and the stack."""
+        super().setup()
+        self.upsampler = MelUpsampler(
+            1, self.hop, self.upsampler_taps, self.features, frozen=self._frozen
+        )
+
+    def _stack(self) -> Chain:
+        if self.steps < 1:
+            raise ValueError(f"steps={self.steps}: expected at least 1")
+        return Chain(tuple(self._affine() for _ in range(self.steps)))
+
+    def _affine(self) -> Bijector:
+        net = CausalWaveNet(
+            self.layers, self.cycles, self.channels, self.taps, self.front
+        )
+        return WaveAffine(net, self.bound)
+
+    def upsample(self, cond: Context, time: int) -> Grouped:
+        """The condition of `time` samples, as a flow with `upsampled=True` takes it."""
+        return self.upsampler(cond, time)
+
+    def _context(self, cond: Context | None, time: int) -> Array | None:
+        if cond is None or self.upsampled:
+            return cond
+        return self.upsampler(cond, time)
+
+    def _encode(self, x: Events, cond: Context | None):
+        return super()._encode(x, self._context(cond, x.shape[1]))
+
+    def _decode(self, z: Latents, cond: Context | None):
+        return super()._decode(z, self._context(cond, z[0].shape[1]))
+
+
+class WaveIAF(GaussianWaveNet):
+    """The same networks the other way round: samples in one pass.
+
+        variables = flow.init(key, x, cond)  # x [batch, time, 1]: data
+        flow.apply(variables, x, cond, method="log_prob")  # nats, [batch]
+        flow.apply(variables, x, cond, method="encode")  # .z .levels .log_det
+        flow.apply(variables, z, cond, method="decode")  # .x .log_det; a tuple z
+        flow.apply(variables, key, x.shape, 1.0, cond, method="sample")
+
+    GaussianWaveNet with each step inverted, and nothing more: x_t = (z_t - m(z_{<t}))
+    exp(-s(z_{<t})). The published ones are six steps of ten layers of 64 channels
+    (Huang et al.), and four of 10, 10, 10 and 30 (ClariNet).
+
+    Reference: Ping et al. (2018), section 3.2; Huang et al. (2019), section 4.1.4.
+    """
+
+    takes_statistics = False
+
+    steps: int = 6
+    cycles: int = 1
+    channels: int = 64
+
+    def _affine(self) -> Bijector:
+        return Invert(super()._affine())
