@@ -32,7 +32,7 @@ FLOWS: dict[str, type[FlowModule]] = {
     "realnvp_multiscale": MultiScaleRealNVP,
     "srflow": SRFlow,
     "waveglow": WaveGlow,
-    "wavenet": GaussianWaveNet,
+    "gaussian_wavenet": GaussianWaveNet,
     "wavenet_iaf": WaveIAF,
 }
 
