@@ -1,6 +1,6 @@
 """WaveNet with Gaussian samples as a flow, and its inverse, a parallel vocoder."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from jaxtyping import Array
 
@@ -48,7 +48,7 @@ class GaussianWaveNet(StackFlow):
     section 3.1, with one transposed convolution in place of two.
     """
 
-    takes_statistics = True
+    takes_statistics: ClassVar[bool] = True
     condition_axes = (conditions.FRAMES,)
     event_axes = ("time", "channels")
 
@@ -64,9 +64,6 @@ class GaussianWaveNet(StackFlow):
     bound: float = 7.0
     upsampled: bool = False
 
-    # Whether the upsampler is taken over from a teacher.
-    _frozen = False
-
     def _made_with(self, params: Any) -> Made | None:
         first = params["stack"]["parts_0"]
         net = first.get("bijector", first)["net"]
@@ -75,8 +72,7 @@ class GaussianWaveNet(StackFlow):
             return Made((None, 1), None)
         width = cond.shape[-2]
         if not self.upsampled:
-            collection = "constants" if self._frozen else "params"
-            width = self.variables[collection]["upsampler"]["kernel"].shape[-2]
+            width = params["upsampler"]["kernel"].shape[-2]
         return Made((None, 1), (None, width))
 
     def latent_shapes(self, event: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
@@ -95,9 +91,7 @@ class GaussianWaveNet(StackFlow):
     def setup(self):
         """Makes the upsampler and the stack."""
         super().setup()
-        self.upsampler = MelUpsampler(
-            1, self.hop, self.upsampler_taps, self.features, frozen=self._frozen
-        )
+        self.upsampler = MelUpsampler(1, self.hop, self.upsampler_taps, self.features)
 
     def _stack(self) -> Chain:
         if self.steps < 1:
@@ -142,7 +136,7 @@ class WaveIAF(GaussianWaveNet):
     Reference: Ping et al. (2018), section 3.2; Huang et al. (2019), section 4.1.4.
     """
 
-    takes_statistics = False
+    takes_statistics: ClassVar[bool] = False
 
     steps: int = 6
     cycles: int = 1
