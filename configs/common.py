@@ -10,8 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
 
 METHODS = ("lkd", "ilkd", "skd")
+# Of `fdnf.ops.mel.Settings`: at 8,000 samples a second, and of synthetic speech.
+TELEPHONE_MEL = {"n_fft": 256, "hop": 64, "window": 256, "mels": 40, "high": 4000.0}
+SMOKE_MEL = {"n_fft": 128, "hop": 64, "window": 128, "mels": 8}
 
 
 class Choice(NamedTuple):
@@ -233,6 +237,13 @@ def speech() -> ConfigDict:
     return config
 
 
+def telephone(config: ConfigDict) -> ConfigDict:
+    """Recordings of 8,000 samples a second, from a directory of one's own."""
+    config.data.mel = ConfigDict(TELEPHONE_MEL)
+    config.data.args.root = placeholder(str)  # directory of the recordings
+    return config
+
+
 def few_steps(config: ConfigDict, batch_size: int, init_rows: int) -> None:
     """Makes the training one of 20 steps in 4 calls, validated twice."""
     config.train.update(batch_size=batch_size, init_rows=init_rows)
@@ -266,4 +277,23 @@ def smoke_images(config: ConfigDict, channels: int = 1) -> ConfigDict:
         extractors=("classifier",),
     )
     config.study.runs = 2
+    return config
+
+
+def smoke_speech(config: ConfigDict) -> ConfigDict:
+    """The same experiment on speech in seconds, on synthetic data."""
+    config.data.name = "synthetic_speech"
+    config.data.args = ConfigDict({"segment": 512})
+    config.data.mel = ConfigDict(SMOKE_MEL)
+    few_steps(config, batch_size=8, init_rows=8)
+    config.eval.update(
+        batch_size=8,
+        clips=2,
+        seconds=0.0,
+        griffin_lim=2,
+        shown=1,
+        time_batch=2,
+        time_seconds=0.05,
+        time_repeats=3,
+    )
     return config

@@ -3,7 +3,6 @@
 from typing import Any
 
 from ml_collections import ConfigDict
-from ml_collections.config_dict import placeholder
 
 from configs import common, teaching
 
@@ -34,7 +33,6 @@ SMALL = {
 }
 # What differs at 8,000 samples a second.
 TELEPHONE = {"hop": 64, "upsampler_taps": 256}
-TELEPHONE_MEL = {"n_fft": 256, "hop": 64, "window": 256, "mels": 40, "high": 4000.0}
 # Half the published samples at 0.36 of the rate: n_fft, hop, window.
 TELEPHONE_STFT = ((512, 60, 300), (1024, 120, 600), (256, 25, 120))
 SMOKE = {
@@ -46,7 +44,6 @@ SMOKE = {
     "upsampler_taps": 128,
     "features": 4,
 }
-SMOKE_MEL = {"n_fft": 128, "hop": 64, "window": 128, "mels": 8}
 
 
 def speech(data: str, arg: str = "", telephone: bool = False) -> ConfigDict:
@@ -79,13 +76,13 @@ def _teacher(data: str, words: set[str], telephone: bool) -> ConfigDict:
     config.model.name = "waveglow"
     config.optim.b2 = 0.999
     if "smoke" in words:
-        return smoke(config, SMOKE)
+        config.model.args = ConfigDict(SMOKE)
+        return common.smoke_speech(config)
     if "small" in words:
         config.model.args = ConfigDict(SMALL)
         if telephone:
             config.model.args.update(TELEPHONE)
-            config.data.mel = ConfigDict(TELEPHONE_MEL)
-            config.data.args.root = placeholder(str)  # directory of the recordings
+            common.telephone(config)
         config.data.args.segment = 4096
         config.optim.update(lr=1e-3, clip=1.0, ema=0.999)
         config.train.update(steps=8000, batch_size=4, steps_per_call=50)
@@ -96,26 +93,6 @@ def _teacher(data: str, words: set[str], telephone: bool) -> ConfigDict:
     config.model.args = ConfigDict({})
     config.optim.update(lr=1e-4, schedule="constant", warmup=0.0, clip=0.0)
     config.train.update(steps=580_000, batch_size=12, eval_every=5000)
-    return config
-
-
-def smoke(config: ConfigDict, args: dict[str, Any]) -> ConfigDict:
-    """The same experiment in seconds, on synthetic data."""
-    config.model.args = ConfigDict(args)
-    config.data.name = "synthetic_speech"
-    config.data.args = ConfigDict({"segment": 512})
-    config.data.mel = ConfigDict(SMOKE_MEL)
-    common.few_steps(config, batch_size=8, init_rows=8)
-    config.eval.update(
-        batch_size=8,
-        clips=2,
-        seconds=0.0,
-        griffin_lim=2,
-        shown=1,
-        time_batch=2,
-        time_seconds=0.05,
-        time_repeats=3,
-    )
     return config
 
 

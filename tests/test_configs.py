@@ -53,7 +53,8 @@ SETS = {("srflow", "bsds300"): "bsds300_sr"}
 SETS[("table", "")] = "table"
 IMAGE_MODELS = ("glow", "pixelcnn", "mintnet", "iresnet")
 SETS |= {(model, "digits"): "digits_8x8" for model in IMAGE_MODELS}
-SMOKE = {"srflow": "synthetic_pairs", "waveglow": "synthetic_speech"}
+SMOKE = {"srflow": "synthetic_pairs"}
+SMOKE |= dict.fromkeys(("waveglow", "wavenet"), "synthetic_speech")
 
 PLAIN = ("", "teacher", "student", "smoke", "student,smoke")
 DISTILLED = ("lkd", "ilkd", "skd", "skd,official", "paper,ilkd", "ilkd,smoke,official")
@@ -83,6 +84,7 @@ ARGS = {
     "mintnet": (*PLAIN, "logit", "student,logit,smoke"),
     "srflow": (*PLAIN, "pretrained", "pretrained,smoke"),
     "waveglow": (*PLAIN, *STUDENTS, *(f"smoke,{words}" for words in STUDENTS)),
+    "wavenet": ("", "teacher", "smoke"),
 }
 BITS = ("student,n_bits=5,logit,bf16", "skd,n_bits=5,official", "bf16,smoke")
 SMALL = ("small", "small,student", "small,iaf,kl", "resnet,small,smoke")
@@ -125,6 +127,7 @@ MORE = {
         ("srflow_bsds300", "srflow_photographs"), ("student,l1", "l1,student,smoke")
     ),
     "waveglow_ljspeech": ("small", *(f"small,{words}" for words in STUDENTS)),
+    "wavenet_ljspeech": ("small", "small,teacher"),
 }
 RECIPES = ("maf,bsds300", "glow,digits", "fashion_mnist", "maf,bsds300,few,short")
 RECIPES += ("maf,smoke", "glow,miniboone_small", "iaf,blocks=3", "iaf,bsds300,short")
@@ -165,6 +168,8 @@ COUNTS |= {
     "srflow_student,x4": 20_393_177,
     "srflow_student,x8": 16_157_116,
     "waveglow": 87_731_816,
+    # ClariNet's network (`test_parameter_counts`) and WaveGlow's upsampler.
+    "gaussian_wavenet": 2_390_402 + 6_553_680,
     "v1": 9_529_992,
     "v2": 6_348_776,
     "v3": 3_175_208,
@@ -214,6 +219,7 @@ def test_one_file_for_each_model_and_data_set():
         "mintnet": ("digits", "mnist"),
         "srflow": ("bsds300", "div2k", "photographs"),
         "waveglow": ("asterisk", "ljspeech"),
+        "wavenet": ("asterisk", "ljspeech"),
     }
     assert sorted(NAMES) == sorted(f"{m}_{d}" for m, sets in data.items() for d in sets)
 
