@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+import jax.numpy as jnp
 from jaxtyping import Array
 
 from fdnf.bijectors.base import Bijector
@@ -12,7 +13,7 @@ from fdnf.nets.causal_wavenet import CausalWaveNet
 from fdnf.nets.wavenet import Grouped, MelUpsampler
 from fdnf.ops import conditions
 from fdnf.ops.entering import Made
-from fdnf.types import Context, Events
+from fdnf.types import Context, Events, Given
 
 
 class GaussianWaveNet(StackFlow):
@@ -108,6 +109,33 @@ class GaussianWaveNet(StackFlow):
         """The condition of `time` samples, as a flow with `upsampled=True` takes it."""
         return self.upsampler(cond, time)
 
+    def conditionals(
+        self, x: Given, cond: Given | None = None
+    ) -> tuple[Latents, Latents]:
+        """Shift and log-scale of every step, of each sample given those before it.
+
+        Args:
+          x: data `[batch, time, 1]`.
+          cond: as of `encode`.
+
+        Returns:
+          Means and log-scales, those of the step next to the noise first: of these
+          `losses.gaussian_conditionals.compose` makes the one Gaussian of x_t given
+          x_{<t}.
+
+        Raises:
+          ValueError: as `encode`.
+        """
+        x = self._given_data(x)
+        cond = self._context(self._given_condition(cond, x.shape[0]), x.shape[1])
+        means, log_scales = [], []
+        for part in self.stack.parts:
+            mean, log_scale = part.conditionals(x, cond)
+            x = (x - mean) * jnp.exp(-log_scale)
+            means.insert(0, mean)
+            log_scales.insert(0, log_scale)
+        return tuple(means), tuple(log_scales)
+
     def _context(self, cond: Context | None, time: int) -> Array | None:
         if cond is None or self.upsampled:
             return cond
@@ -141,6 +169,34 @@ class WaveIAF(GaussianWaveNet):
     steps: int = 6
     cycles: int = 1
     channels: int = 64
+
+    def conditionals(
+        self, z: Given, cond: Given | None = None
+    ) -> tuple[Latents, Latents]:
+        """Shift and log-scale of every step, of each sample given the noise before it.
+
+        Args:
+          z: latents, as of `decode`.
+          cond: as of `decode`.
+
+        Returns:
+          Means and log-scales, those of the step next to the noise first, of which the
+          Gaussian of x_t given z_{<t} is made as for a `GaussianWaveNet`.
+
+        Raises:
+          ValueError: as `decode`.
+        """
+        (u,) = self._given_latents(z)
+        cond = self._context(self._given_condition(cond, u.shape[0]), u.shape[1])
+        means, log_scales = [], []
+        for part in reversed(self.stack.parts):
+            # Of the step from data to noise; it is run the other way.
+            mean, log_scale = part.bijector.conditionals(u, cond)
+            scale = jnp.exp(-log_scale)
+            u = (u - mean) * scale
+            means.append(-mean * scale)
+            log_scales.append(-log_scale)
+        return tuple(means), tuple(log_scales)
 
     def _affine(self) -> Bijector:
         return Invert(super()._affine())

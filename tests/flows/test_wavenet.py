@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fdnf.flows.wavenet import GaussianWaveNet, WaveIAF
+from fdnf.losses import gaussian_conditionals
 from tests import laws
 
 SIZES = dict(steps=2, layers=2, cycles=1, channels=3, front=2, hop=4, features=2)
@@ -61,6 +62,47 @@ def test_a_new_teacher_has_latents_of_its_prior():
     (z,) = TEACHER.apply(variables, loud, MEL).z
     assert abs(np.mean(z)) < 1e-3
     assert abs(np.std(z) - 1) < 1e-3
+
+
+def test_the_conditionals_make_one_gaussian_of_all_steps():
+    """ClariNet's KL of two of them is 0 where the student is the teacher inverted."""
+    teacher, student = (flow.clone(steps=1) for flow in (TEACHER, STUDENT))
+    whole = TEACHER.apply(made("teacher"), X, MEL)
+    pairs = TEACHER.apply(made("teacher"), X, MEL, method="conditionals")
+    mean, log_scale = gaussian_conditionals.compose(*pairs)
+    np.testing.assert_allclose((X - mean) * jnp.exp(-log_scale), whole.z[0], atol=1e-5)
+    np.testing.assert_allclose(-log_scale.sum((1, 2)), whole.log_det, atol=1e-5)
+
+    back = STUDENT.apply(made("student"), (X,), MEL, method="decode")
+    pairs = STUDENT.apply(made("student"), (X,), MEL, method="conditionals")
+    mean, log_scale = gaussian_conditionals.compose(*pairs)
+    np.testing.assert_allclose(mean + jnp.exp(log_scale) * X, back.x, atol=1e-4)
+    np.testing.assert_allclose(log_scale.sum((1, 2)), back.log_det, atol=1e-5)
+
+    # A teacher of constant numbers and its inverse, drawn from by the student.
+    variables = teacher.init(jax.random.key(0), 0.3 * X + 0.2, MEL)
+    stack = variables["params"]["stack"]["parts_0"]
+    flat = {k: jnp.zeros_like(v) for k, v in stack["net"].items() if k != "last_bias"}
+    net = stack["net"] | flat
+    its = {"upsampler": variables["params"]["upsampler"]}
+    theirs = {"params": its | {"stack": {"parts_0": {"net": net}}}}
+    shift, raw = net["last_bias"]
+    s = 7 * jnp.tanh(raw / 7)
+    inverse = jnp.stack([-shift * jnp.exp(-s), 7 * jnp.arctanh(-s / 7)])
+    ours = {"net": net | {"last_bias": inverse}}
+    ours = {"params": its | {"stack": {"parts_0": {"bijector": ours}}}}
+    x = student.apply(ours, (X,), MEL, method="decode").x
+    np.testing.assert_allclose(
+        x, teacher.apply(theirs, (X,), MEL, method="decode").x, atol=1e-5
+    )
+    q = gaussian_conditionals.compose(
+        *student.apply(ours, (X,), MEL, method="conditionals")
+    )
+    p = gaussian_conditionals.compose(
+        *teacher.apply(theirs, x, MEL, method="conditionals")
+    )
+    loss, _ = gaussian_conditionals.regularized_kl(*q, *p)
+    assert abs(loss) < 1e-6
 
 
 def test_the_mel_may_come_upsampled():

@@ -85,6 +85,8 @@ ARCHITECTURES = {
     "srflow_student": "SRFlow student",
     "rrdb": "RRDB",
     "waveglow": "WaveGlow",
+    "gaussian_wavenet": "WaveNet",
+    "wavenet_iaf": "WaveNet IAF",
     "wavenet": "WG Student",
     "wave_flow": "Flow Student",
     "wave_wide_flow": "Wide Flow Student",
