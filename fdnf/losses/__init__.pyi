@@ -13,6 +13,7 @@ from .distillation import (
 )
 from .expansion import expansion_signal as expansion_signal
 from .feed_forward import LpipsFeature as LpipsFeature, StftFeature as StftFeature
+from .gaussian_conditionals import clarinet as clarinet
 from .inverse_matching import (
     oracle as oracle,
     x_reconstruction as x_reconstruction,

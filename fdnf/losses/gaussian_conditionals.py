@@ -3,7 +3,8 @@
 Where student and teacher are autoregressive with one Gaussian a dimension, what the
 student draws at t given the noise before, q(x_t | z_<t), and what the teacher expects
 at t given the student's samples before, p(x_t | x_<t), have a KL without sampling
-error. All functions take the conditionals as arrays, whatever network gave them.
+error. `clarinet` is the loss of two flows; all other functions take the conditionals as
+arrays, whatever network gave them.
 
 Reference: Ping et al. (2018), "ClariNet", section 3.3.
 """
@@ -16,7 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from fdnf.ops import entering
-from fdnf.types import Aux, Given, Scalar
+from fdnf.types import Aux, Flow, Given, Scalar, Variables
 
 # Any shape, one for all: checked by `_check`, whose error says which is which.
 Elements = Float[Array, "..."]
@@ -139,6 +140,62 @@ def compose(
     for m, s in zip(means, log_scales, strict=True):
         mean, log_scale = mean * jnp.exp(s) + m, log_scale + s
     return mean, log_scale
+
+
+@functools.partial(jax.jit, static_argnames=("student", "teacher", "weight", "floor"))
+def clarinet(
+    student: Flow,
+    teacher: Flow,
+    student_variables: Variables,
+    teacher_variables: Variables,
+    z: Given,
+    cond: Given | None = None,
+    *,
+    weight: float = WEIGHT,
+    floor: float = FLOOR,
+) -> tuple[Scalar, Aux]:
+    """`regularized_kl` of a parallel student and an autoregressive teacher.
+
+    The student draws x of z in one pass; the teacher says, in one pass, what it expects
+    of each x_t given the student's x_{<t}. Gradients go through the student's samples
+    into the teacher's conditionals, and never into the teacher's variables.
+
+    Args:
+      student: flow to train, whose steps keep one order, such as `WaveIAF`; static.
+        Its `decode` and `conditionals` are used.
+      teacher: flow to imitate, such as `GaussianWaveNet`; static. Its `conditionals`
+        are used.
+      student_variables: its variables.
+      teacher_variables: its variables; held fixed.
+      z: draws from the prior.
+      cond: context, for both.
+      weight: see `regularized_kl`.
+      floor: see `kl`.
+
+    Returns:
+      The loss, and Aux with the terms of `regularized_kl`, the student's Decoding, for
+      a loss of its spectra to be added, and the teacher's (mean, log-scale).
+
+    Raises:
+      ValueError: for a flow that does not tell its conditionals.
+
+    Reference: Ping et al. (2018), section 3.3, algorithm 1.
+    """
+    for flow in (student, teacher):
+        if not hasattr(flow, "conditionals"):
+            raise ValueError(
+                f"clarinet: {type(flow).__name__} does not tell the Gaussian of each "
+                "element; expected flows with `conditionals`, such as GaussianWaveNet "
+                "and WaveIAF"
+            )
+    z, cond = entering.reals(z), entering.maybe(cond)
+    drawn = student.apply(student_variables, z, cond, method="decode")
+    own = student.apply(student_variables, z, cond, method="conditionals")
+    fixed = jax.lax.stop_gradient(teacher_variables)
+    theirs = teacher.apply(fixed, drawn.x, cond, method="conditionals")
+    pairs = compose(*own), compose(*theirs)
+    loss, aux = regularized_kl(*pairs[0], *pairs[1], weight=weight, floor=floor)
+    return loss, aux._replace(student=drawn)
 
 
 def _check(*arrays: Elements) -> None:

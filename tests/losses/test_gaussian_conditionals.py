@@ -1,5 +1,6 @@
 """ClariNet's regularised KL: sampling, equality, gradients, floors, composition."""
 
+import functools
 import math
 
 import jax
@@ -7,8 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fdnf import losses
+from fdnf.flows.maf import MAF
+from fdnf.flows.wavenet import GaussianWaveNet, WaveIAF
 from fdnf.losses import gaussian_conditionals as conditionals
-from tests import floats
+from tests import floats, laws
 
 SHAPE = (3, 5)
 DRAW = np.random.default_rng(0)
@@ -133,3 +137,51 @@ def test_refusals():
         conditionals.compose([MEAN_Q], [LOG_Q, LOG_Q])
     with pytest.raises(ValueError, match="at least one flow"):
         conditionals.compose([], [])
+
+
+WAVE = dict(layers=2, cycles=1, channels=2, front=2)
+TEACHER, STUDENT = GaussianWaveNet(**WAVE), WaveIAF(steps=2, **WAVE)
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def whole(ours, theirs, z, loss):
+    """Value, Aux, and the slopes of both flows' variables."""
+    slopes = jax.value_and_grad(loss, (2, 3), has_aux=True)
+    return slopes(STUDENT, TEACHER, ours, theirs, (z,))
+
+
+def test_the_loss_of_two_flows_is_that_of_their_conditionals():
+    with jax.enable_x64(True):
+        z = jnp.asarray(np.random.default_rng(3).normal(size=(2, 6, 1)))
+        ours, theirs = (
+            laws.cast(laws.drawn(flow, z, noise=0.7), np.float64)
+            for flow in (STUDENT, TEACHER)
+        )
+        (value, aux), (own, taught) = whole(ours, theirs, z, losses.clarinet)
+        x = STUDENT.apply(ours, (z,), method="decode").x
+        np.testing.assert_allclose(aux.student.x, x, atol=1e-12)
+        q = STUDENT.apply(ours, (z,), method="conditionals")
+        p = TEACHER.apply(theirs, x, method="conditionals")
+        pairs = (*conditionals.compose(*q), *conditionals.compose(*p))
+        expected, terms = conditionals.regularized_kl(*pairs)
+        np.testing.assert_allclose(value, expected, atol=1e-12)
+        np.testing.assert_allclose(aux.terms["reg"], terms.terms["reg"], atol=1e-12)
+        assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(taught)) == 0
+        # The way through the samples counts too: against differences.
+        along = laws.perturb(jax.tree.map(jnp.zeros_like, ours), 1.0)
+        along, step = laws.cast(along, np.float64), 1e-6
+        ends = []
+        for by in (step, -step):
+            moved = jax.tree.map(lambda a, b, by=by: a + by * b, ours, along)
+            ends.append(whole(moved, theirs, z, losses.clarinet)[0][0])
+        leaves = zip(jax.tree.leaves(own), jax.tree.leaves(along), strict=True)
+        slope = sum(jnp.sum(a * b) for a, b in leaves)
+        assert abs(slope) > 1e-3
+        found = (ends[0] - ends[1]) / (2 * step)
+        np.testing.assert_allclose(found, slope, atol=1e-6 * max(1.0, abs(slope)))
+
+
+def test_flows_without_conditionals_are_refused():
+    flow = MAF(1, (4,))
+    with pytest.raises(ValueError, match="clarinet: MAF does not tell the Gaussian"):
+        losses.clarinet(STUDENT, flow, {}, {}, (jnp.zeros((2, 6, 1)),))
