@@ -198,10 +198,11 @@ def evaluate(
     causal = functools.partial(convolutions.convolve_dilated, causal=True)
     before = jnp.pad(x, ((0, 0), (1, 0), (0, 0)))[:, :-1]
     h = jax.nn.relu(causal(before, weights.first.kernel) + weights.first.bias)
+    given: Any = cond
     skips: Any = 0
     for dilation, layer in zip(dilations, weights.layers, strict=True):
         seen = causal(h, layer.dilated.kernel, dilation)
-        context = None if layer.context is None else dot(cond, layer.context)
+        context = None if layer.context is None else dot(given, layer.context)
         residual, skip = _gated(layer, seen, context)
         h, skips = _added(h, residual), skips + skip
     return _ended(weights, skips)
@@ -245,9 +246,9 @@ def generate(
     batch, times, channels = noise.shape
     front, _, width = weights.first.kernel.shape
     taps = [layer.dilated.kernel.shape[0] for layer in weights.layers]
-    contexts = [layer.context for layer in weights.layers]
+    contexts: Any = [layer.context for layer in weights.layers]
     # One product a time for all layers.
-    whole = None if cond is None else jnp.concatenate(contexts, axis=-1)
+    whole: Any = None if cond is None else jnp.concatenate(contexts, axis=-1)
 
     def step(past: _Past, at: tuple[Array, Array, Array | None]) -> Any:
         t, noise, cond = at
