@@ -15,6 +15,8 @@ from ml_collections.config_dict import placeholder
 METHODS = ("lkd", "ilkd", "skd")
 # Of `fdnf.ops.mel.Settings`: at 8,000 samples a second, and of synthetic speech.
 TELEPHONE_MEL = {"n_fft": 256, "hop": 64, "window": 256, "mels": 40, "high": 4000.0}
+# Attributes of models at that rate.
+TELEPHONE = {"hop": 64, "upsampler_taps": 256}
 SMOKE_MEL = {"n_fft": 128, "hop": 64, "window": 128, "mels": 8}
 
 

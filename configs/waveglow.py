@@ -31,8 +31,6 @@ SMALL = {
     "upsampler_taps": 1024,
     "features": 16,
 }
-# What differs at 8,000 samples a second.
-TELEPHONE = {"hop": 64, "upsampler_taps": 256}
 # Half the published samples at 0.36 of the rate: n_fft, hop, window.
 TELEPHONE_STFT = ((512, 60, 300), (1024, 120, 600), (256, 25, 120))
 SMOKE = {
@@ -81,7 +79,7 @@ def _teacher(data: str, words: set[str], telephone: bool) -> ConfigDict:
     if "small" in words:
         config.model.args = ConfigDict(SMALL)
         if telephone:
-            config.model.args.update(TELEPHONE)
+            config.model.args.update(common.TELEPHONE)
             common.telephone(config)
         config.data.args.segment = 4096
         config.optim.update(lr=1e-3, clip=1.0, ema=0.999)
@@ -104,7 +102,7 @@ def _student(data: str, words: set[str], telephone: bool) -> ConfigDict:
     and falls by e every 25,000, not below 1e-5; no clipping.
     """
     small, tiny = "small" in words, "smoke" in words
-    source = SMOKE if tiny else SMALL | TELEPHONE if telephone else SMALL
+    source = SMOKE if tiny else SMALL | common.TELEPHONE if telephone else SMALL
     recipes = {name: _recipe(name, source, small, tiny) for name in STUDENTS}
     if telephone and not tiny:
         for each in recipes.values():

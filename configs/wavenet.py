@@ -12,10 +12,8 @@ from ml_collections import ConfigDict
 from configs import common
 
 WORDS = (common.Choice(("teacher",)), common.SMOKE)
-# Half the published receptive field, in time, at 8,000 samples a second.
+# It sees 542 samples, 68 ms at 8,000 a second; the published one 2,078.
 SMALL: dict[str, Any] = {"layers": 8, "cycles": 2, "channels": 48, "features": 16}
-# What differs at 8,000 samples a second.
-TELEPHONE = {"hop": 64, "upsampler_taps": 256}
 SMOKE = {
     "layers": 2,
     "cycles": 1,
@@ -54,7 +52,7 @@ def speech(data: str, arg: str = "", telephone: bool = False) -> ConfigDict:
         return config
     config.model.args = ConfigDict(SMALL)
     if telephone:
-        config.model.args.update(TELEPHONE)
+        config.model.args.update(common.TELEPHONE)
         common.telephone(config)
     config.data.args.segment = 4096
     config.optim.update(lr=2e-3, clip=1.0, ema=0.999)

@@ -38,7 +38,14 @@ def lowest_degree(cond: Array | None) -> int:
 def masks(
     dim: int, widths: Sequence[int], factors: int, *, conditional: bool
 ) -> tuple[np.ndarray, ...]:
-    """Of the kernels of a MADE, the last one's with `factors` columns a dimension."""
+    """Masks of a MADE's kernels, 0 or 1, each of its kernel's shape [in, out].
+
+    Args:
+      dim: columns of the data.
+      widths: of the hidden layers.
+      factors: columns of the last kernel for each dimension; column j dim + i is of i.
+      conditional: whether some units see the condition alone.
+    """
     lowest = 0 if conditional else 1
     made = conditioners.made_masks(dim, tuple(widths), lowest=lowest)
     return (*made[:-1], np.tile(made[-1], (1, factors)))

@@ -100,7 +100,7 @@ def fold(flow: Folded, variables: Variables) -> tuple[Folded, Variables]:
     log-determinant are computed once, and the norms within the networks of a Glow or an
     SRFlow become part of their kernels and biases. A WaveGlow has neither kind of norm,
     and no weight normalisation to remove. The kernels of a MAF or an IAF are masked
-    once, and not in each call, which for a single row takes as long as a product.
+    once, and not in each call.
 
     Args:
       flow: a Glow, an SRFlow, a WaveGlow, a MAF or an IAF.
