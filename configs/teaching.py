@@ -133,7 +133,7 @@ def iaf(config: ConfigDict, teacher: ConfigDict, words: Collection[str]) -> Conf
       words: with the method, one of `GUIDED_IAF` (default x).
     """
     pool = 1000 if "smoke" in words else 200_000
-    recipes = {method: _transfer(method, pool) for method in TRANSFERS}
+    recipes = {method: transfer(method, pool) for method in TRANSFERS}
     for method, recipe in recipes.items():
         # Norms of gradients: of kl 100, of z 1, of x and oracle 0.01, but where a
         # sample of the student explodes, which Adam remembers for a thousand steps.
@@ -195,7 +195,7 @@ def _guided(teacher: ConfigDict, words: Collection[str]) -> dict[str, Any]:
     if smoke:
         training = {k: v for k, v in training.items() if k.startswith("optim")}
     return {
-        **_transfer("guided", 0),
+        **transfer("guided", 0),
         "model": {"name": "iaf", "args": same_blocks(teacher.model.args, hidden)},
         **training,
         # Of these alone: there are more of them than data.
@@ -231,8 +231,7 @@ def parallel_images(
     # Each pass learns from the sample itself: of three at a quarter, at half, in full.
     weighed = {"loss/transfer/earlier": 0.5 if passes > 1 else 0.0}
     recipes = {
-        method: causal | rate | _transfer(method, pool) | weighed
-        for method in TRANSFERS
+        method: causal | rate | transfer(method, pool) | weighed for method in TRANSFERS
     }
     for method in ("kl", "z"):
         # From scratch, and faster, all scales of a student of kl go to their lower
@@ -240,7 +239,7 @@ def parallel_images(
         recipes[method] |= {"optim/lr": 5e-4, "loss/transfer/warm": 0.25}
     free = {"model": {"name": "resnet", "args": dict(resnet)}}
     for name, (distance, noise) in RESNETS.items():
-        recipes[name] = free | rate | _transfer("x", pool)
+        recipes[name] = free | rate | transfer("x", pool)
         recipes[name]["loss/transfer/distance"] = distance
         recipes[name]["loss/transfer/noise"] = noise
     _add_transfer(config, teacher)
@@ -288,6 +287,29 @@ def feed_forward(
     return _add_recipes(config, students, chosen)
 
 
+def transferred(
+    config: ConfigDict,
+    teacher: ConfigDict,
+    recipes: Mapping[str, Mapping[str, Any]],
+    chosen: str,
+) -> ConfigDict:
+    """A parallel student of an autoregressive flow of speech.
+
+    Args:
+      config: of the student by itself.
+      teacher: of its teacher.
+      recipes: by name, what differs in each, as keys with slashes to values.
+      chosen: the student's name.
+    """
+    config.role = "student"
+    _add_transfer(config, teacher, judged=False)
+    transfer = config.loss.transfer
+    transfer.feature = "none"  # stft, magnitude, power: beside kl and clarinet
+    transfer.alpha = 0.0  # its weight
+    transfer.stft = placeholder(tuple)  # resolutions ((n_fft, hop, window), ...)
+    return _add_recipes(config, recipes, chosen)
+
+
 def _add_teacher(config: ConfigDict, teacher: ConfigDict) -> None:
     config.teacher = section = ConfigDict()
     # A trained teacher's workdir or, if that is empty, the config of one to train
@@ -308,7 +330,7 @@ def _new_loss(config: ConfigDict) -> ConfigDict:
     return config.loss
 
 
-def _add_transfer(config: ConfigDict, teacher: ConfigDict) -> None:
+def _add_transfer(config: ConfigDict, teacher: ConfigDict, judged: bool = True) -> None:
     _add_teacher(config, teacher)
     loss = _new_loss(config)
     loss.method = "x"
@@ -323,7 +345,8 @@ def _add_transfer(config: ConfigDict, teacher: ConfigDict) -> None:
     transfer.expansion = 0  # rows of a batch whose expansion signal is logged
     # The teacher's samples beyond this multiple of the data's largest |x| are out.
     loss.skd = ConfigDict({"reach": 3.0})
-    _add_judgement(config.eval)
+    if judged:
+        _add_judgement(config.eval)
 
 
 def _add_judgement(evaluation: ConfigDict) -> None:
@@ -351,8 +374,13 @@ def _add_recipes(
     return common.set_keys(config, recipes[chosen])
 
 
-def _transfer(method: str, pool: int) -> dict[str, Any]:
-    """All that tells a method from others, since a study starts from one of them."""
+def transfer(method: str, pool: int) -> dict[str, Any]:
+    """All that tells a method from others, since a study starts from one of them.
+
+    Args:
+      method: `loss.method`.
+      pool: samples of the teacher that an oracle learns from.
+    """
     oracle = method == "oracle"
     return {
         "loss/method": method,

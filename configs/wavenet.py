@@ -1,19 +1,37 @@
-"""WaveNet with Gaussian samples, the teacher of parallel vocoders.
+"""WaveNet with Gaussian samples, and the parallel vocoders that it teaches.
 
 Sizes of ClariNet (Ping et al., 2018): two cycles of ten layers of 128 channels, kernel
 2, and the schedule of its open implementation: Adam at 1e-3, halved every 200,000
-steps. `small` is for two CPU cores.
+steps. Students have six flows of ten layers of 64 channels, as those of Huang et al.
+(2019). `small` is for two CPU cores.
 """
 
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import common, teaching
 
-WORDS = (common.Choice(("teacher",)), common.SMOKE)
-# It sees 542 samples, 68 ms at 8,000 a second; the published one 2,078.
-SMALL: dict[str, Any] = {"layers": 8, "cycles": 2, "channels": 48, "features": 16}
+# How a student is taught, what is added to the loss, and what it weighs there: ClariNet
+# and Parallel WaveNet with their losses of spectra, kl without one. kl is the nats of a
+# window, so that its feature weighs as much as that of a nat a sample.
+STUDENTS: dict[str, tuple[str, str, float]] = {
+    "clarinet": ("clarinet", "magnitude", 1.0),
+    "parallel_wavenet": ("kl", "power", 1.0),
+    "kl": ("kl", "none", 0.0),
+    "z": ("z", "none", 0.0),
+    "x": ("x", "none", 0.0),
+    "oracle": ("oracle", "none", 0.0),
+}
+WORDS = (common.Choice(("teacher", *STUDENTS)), common.SMOKE)
+# It sees 287 samples, 36 ms at 8,000 a second, which is several periods of a voice; the
+# published one sees 2,078, 94 ms.
+SMALL: dict[str, Any] = {"layers": 8, "cycles": 1, "channels": 64, "features": 16}
+# Of a student. Its four flows see 636 samples of noise together.
+SMALL_STUDENT: dict[str, Any] = {"steps": 4, "layers": 7, "channels": 32}
+# At 8,000 samples a second: n_fft, hop, window; the published 1024, 256, 1024.
+TELEPHONE_STFT = ((512, 64, 512),)
+TINY_STFT = ((128, 32, 128),)
 SMOKE = {
     "layers": 2,
     "cycles": 1,
@@ -26,16 +44,22 @@ SMOKE = {
 
 
 def speech(data: str, arg: str = "", telephone: bool = False) -> ConfigDict:
-    """The autoregressive teacher.
+    """The autoregressive teacher, or a parallel student of it.
 
     Args:
       data: name of the data set.
-      arg: teacher; small (for two CPU cores); smoke.
+      arg: teacher, or a name of `STUDENTS`; small (for two CPU cores); smoke.
       telephone: whether speech has 8,000 samples a second, whose models are small.
     """
     small = () if telephone else (common.Choice(("small",)),)
     words = common.parse_arg(arg, (*WORDS, *small))
     words |= {"small"} if telephone else set()
+    teacher = _teacher(data, words, telephone)
+    chosen = next((name for name in STUDENTS if name in words), None)
+    return teacher if chosen is None else _student(teacher, words, telephone, chosen)
+
+
+def _teacher(data: str, words: set[str], telephone: bool) -> ConfigDict:
     config = common.speech()
     config.group = ("vocoders",)
     config.data.name = data
@@ -56,5 +80,46 @@ def speech(data: str, arg: str = "", telephone: bool = False) -> ConfigDict:
         common.telephone(config)
     config.data.args.segment = 4096
     config.optim.update(lr=2e-3, clip=1.0, ema=0.999)
-    config.train.update(steps=8000, batch_size=4, steps_per_call=20)
+    config.train.update(steps=6000, batch_size=4, steps_per_call=20)
     return config
+
+
+def _student(
+    teacher: ConfigDict, words: set[str], telephone: bool, chosen: str
+) -> ConfigDict:
+    config = teacher.copy_and_resolve_references()
+    small, tiny = "small" in words, "smoke" in words
+    config.model.name = "wavenet_iaf"
+    if small and not tiny:
+        config.model.args.update(SMALL_STUDENT)
+        config.optim.lr = 1e-3
+        config.train.update(steps=1500, steps_per_call=10)
+    if tiny:
+        config.model.args.steps = 2
+    pool = 16 if tiny else 2000 if small else 20_000
+    stft = TELEPHONE_STFT if telephone else None
+    recipes = {
+        name: _recipe(*of, teacher, pool, TINY_STFT if tiny else stft)
+        for name, of in STUDENTS.items()
+    }
+    return teaching.transferred(config, teacher, recipes, chosen)
+
+
+def _recipe(
+    method: str,
+    feature: str,
+    alpha: float,
+    teacher: ConfigDict,
+    pool: int,
+    stft: tuple[tuple[int, int, int], ...] | None,
+) -> dict[str, Any]:
+    samples = teacher.data.args.segment
+    return {
+        **teaching.transfer(method, pool),
+        "loss/transfer/feature": feature,
+        "loss/transfer/alpha": alpha * (samples if method == "kl" else 1),
+        "loss/transfer/stft": stft,
+        # Waveforms are compared by l1, after Huang et al.; noise is not.
+        "loss/transfer/distance": "l2" if method == "z" else "l1",
+        "loss/transfer/warm": 0.25 if method in ("kl", "clarinet", "z") else 0.0,
+    }

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import teaching, waveglow
+from configs import teaching, waveglow, wavenet
 from fdnf.data.speech import Clips
 from fdnf.data.super_resolution import Pairs
 from fdnf.flows import maf
@@ -65,6 +65,7 @@ OF_OTHERS = ("iaf,guided,lu", "spline,iaf,guided", "iaf,spline,kl", "lu,iaf,smok
 FREE = ("resnet", "resnet,l2", "noise,resnet,l1", "resnet,noise,mixed")
 FREE += ("resnet,smoke", "noise,mixed,smoke,resnet")
 STUDENTS = tuple(f"student,{name}" for name in waveglow.STUDENTS)
+VOICES = tuple(wavenet.STUDENTS)
 # Of each model, and what is known of some sets only.
 ARGS = {
     "maf": (
@@ -84,7 +85,7 @@ ARGS = {
     "mintnet": (*PLAIN, "logit", "student,logit,smoke"),
     "srflow": (*PLAIN, "pretrained", "pretrained,smoke"),
     "waveglow": (*PLAIN, *STUDENTS, *(f"smoke,{words}" for words in STUDENTS)),
-    "wavenet": ("", "teacher", "smoke"),
+    "wavenet": ("", "teacher", "smoke", *VOICES, "smoke,oracle"),
 }
 BITS = ("student,n_bits=5,logit,bf16", "skd,n_bits=5,official", "bf16,smoke")
 SMALL = ("small", "small,student", "small,iaf,kl", "resnet,small,smoke")
@@ -127,7 +128,7 @@ MORE = {
         ("srflow_bsds300", "srflow_photographs"), ("student,l1", "l1,student,smoke")
     ),
     "waveglow_ljspeech": ("small", *(f"small,{words}" for words in STUDENTS)),
-    "wavenet_ljspeech": ("small", "small,teacher"),
+    "wavenet_ljspeech": ("small", "small,teacher", "clarinet,small"),
 }
 RECIPES = ("maf,bsds300", "glow,digits", "fashion_mnist", "maf,bsds300,few,short")
 RECIPES += ("maf,smoke", "glow,miniboone_small", "iaf,blocks=3", "iaf,bsds300,short")
@@ -170,6 +171,7 @@ COUNTS |= {
     "waveglow": 87_731_816,
     # ClariNet's network (`test_parameter_counts`) and WaveGlow's upsampler.
     "gaussian_wavenet": 2_390_402 + 6_553_680,
+    "wavenet_iaf": 2_117_772 + 6_553_680,
     "v1": 9_529_992,
     "v2": 6_348_776,
     "v3": 3_175_208,
@@ -293,7 +295,7 @@ def row(config, words):
     if data == "div2k":
         return f"{name},x8" if "x8" in words else f"{name},x4"
     if data == "ljspeech" and "small" not in words:
-        return config.label or name
+        return name if name == "wavenet_iaf" else config.label or name
     return ""
 
 
@@ -333,6 +335,8 @@ def check_student(config, words):
         assert config.label == f"resnet_{'noise_' * noise}{distance}"
         assert config.loss.transfer.noise == 0.5 * noise
         assert config.loss.transfer.distance == distance
+    elif name := words & {*wavenet.STUDENTS}:
+        check_voice(config, *name)
     else:
         assert config.loss.method == "feed_forward"
         check_feed_forward(config, words)
@@ -348,6 +352,19 @@ def check_guided(config):
         usual = usual | {key.rpartition("/")[2]: value for key, value in alone}
     assert config.loss.guided.to_dict() == usual
     assert config.teacher.share == 1.0
+
+
+def check_voice(config, name):
+    """Beside its loss a student has its own loss of spectra, where it has one."""
+    method, feature, _ = wavenet.STUDENTS[name]
+    loss = config.loss
+    assert (config.label, loss.method) == (name, method)
+    assert (loss.transfer.feature != "none") == (loss.transfer.alpha > 0)
+    assert loss.transfer.feature == feature
+    assert loss.transfer.distance == ("l2" if method == "z" else "l1")
+    assert bool(config.teacher.samples) == (method == "oracle")
+    assert config.model.name == "wavenet_iaf"
+    assert config.model.args.get("hop") == config.teacher.config.model.args.get("hop")
 
 
 def check_feed_forward(config, words):
@@ -384,6 +401,8 @@ def test_config(name, arg):
     data = kind if "smoke" in words else SETS.get((model, about), about)
     assert config.data.name == data
     taught = words & {"lkd", "ilkd", "skd", "iaf", "resnet"}
+    if model == "wavenet":
+        taught = words & {*VOICES}
     student = taught or "student" in words
     role = "student" if student else "teacher"
     assert config.role == ("pretrained" if "pretrained" in words else role)

@@ -15,9 +15,10 @@ Waveform = Float[Array, "batch time channels"]
 class WaveAffine(Bijector):
     """z_t = (x_t - m_t) exp(-s_t), m and s of the samples before t.
 
-    s = soft_clamp(raw), the same in both directions. `init` gives z mean 0 and variance
-    1 over its batch, through the last bias of the network. The sequential direction
-    keeps each layer's past, and takes one step of the network a sample.
+    s = soft_clamp(raw), the same in both directions. `init` gives what comes out mean 0
+    and variance 1 over its batch, in either direction (nearly, in the sequential one),
+    through the last bias of the network. The sequential direction keeps each layer's
+    past, and takes one step of the network a sample.
 
     Args:
       net: the network.
@@ -44,7 +45,14 @@ class WaveAffine(Bijector):
         return causal_wavenet.evaluate(self.net.dilations, weights, x, cond)
 
     def _sequence(self, z: Waveform, cond: Context | None) -> tuple[Waveform, Outputs]:
-        weights = self.net.weights(z, 2 * z.shape[-1], cond)
+        def start(outputs: Outputs) -> Array:
+            # As if the network said the same of all samples, which a new one does but
+            # for a hundredth.
+            shift, raw = statistics.affine_start(z, 0 * z, (0, 1), self.bound)
+            shift = shift * jnp.exp(-conditioners.soft_clamp(raw, self.bound))
+            return jnp.concatenate([-shift, -raw])
+
+        weights = self.net.weights(z, 2 * z.shape[-1], cond, start)
 
         def choose(outputs: Array, noise: Array) -> Array:
             mean, log_scale = self._moments(outputs)

@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
@@ -13,7 +14,7 @@ from fdnf.nets.causal_wavenet import CausalWaveNet
 from fdnf.nets.wavenet import Grouped, MelUpsampler
 from fdnf.ops import conditions
 from fdnf.ops.entering import Made
-from fdnf.types import Context, Events, Given
+from fdnf.types import Context, Events, Given, Variables
 
 
 class GaussianWaveNet(StackFlow):
@@ -164,11 +165,25 @@ class WaveIAF(GaussianWaveNet):
     Reference: Ping et al. (2018), section 3.2; Huang et al. (2019), section 4.1.4.
     """
 
-    takes_statistics: ClassVar[bool] = False
-
     steps: int = 6
     cycles: int = 1
     channels: int = 64
+
+    def inherit(self, variables: Variables, teacher: Variables) -> Variables:
+        """The student's variables with the teacher's upsampler as a start.
+
+        Args:
+          variables: the student's.
+          teacher: of a `GaussianWaveNet`.
+
+        Returns:
+          A new tree; `variables` where the teacher has no upsampler of that shape.
+        """
+        own, theirs = (tree["params"].get("upsampler") for tree in (variables, teacher))
+        shapes = [jax.tree.map(jnp.shape, tree) for tree in (own, theirs)]
+        if own is None or shapes[0] != shapes[1]:
+            return variables
+        return {**variables, "params": {**variables["params"], "upsampler": theirs}}
 
     def conditionals(
         self, z: Given, cond: Given | None = None

@@ -9,6 +9,11 @@ from fdnf.ops import entering, spectral_distance, stft
 from fdnf.ops.spectral_distance import FLOOR, RESOLUTIONS, Resolution
 from fdnf.types import Aux, Given, Scalar
 
+# What `compare` knows.
+KINDS = ("stft", "magnitude", "power")
+# Of the losses of one resolution.
+PUBLISHED = (Resolution(1024, 256, 1024),)
+
 
 @functools.partial(jax.jit, static_argnames=("resolutions", "floor"))
 def multi_resolution_stft(
@@ -41,12 +46,10 @@ def multi_resolution_stft(
     Reference: Baranchuk et al. (2021), "Distilling the knowledge from conditional
     normalizing flows", section 2.2; Yamamoto et al. (2020), eq. 4 to 6.
     """
-    if not resolutions:
-        raise ValueError("no resolutions: expected at least one")
-    x, y = (jnp.moveaxis(entering.real(sound), 1, -1) for sound in (x, y))
+    x, y = _alike(x, y)
     found = [
         spectral_distance.spectral_distances(x, y, Resolution(*r), floor)
-        for r in resolutions
+        for r in _some(resolutions)
     ]
     convergence, log_magnitude = jnp.mean(jnp.asarray(found), axis=0)
     return convergence, log_magnitude
@@ -116,3 +119,94 @@ def power(
     squared = jnp.square(ours - theirs)
     loss = jnp.mean(jnp.sum(squared.reshape(squared.shape[0], -1), axis=1))
     return loss, Aux({"power": loss}, (), ours, theirs)
+
+
+@functools.partial(jax.jit, static_argnames="resolutions")
+def magnitude(
+    generated: Given,
+    reference: Given,
+    resolutions: tuple[Resolution, ...] = PUBLISHED,
+) -> Scalar:
+    """ClariNet's loss of spectra, mean (|STFT(g)| - |STFT(y)|)^2 over all frames.
+
+    Frame by frame, where `power` compares averages over time.
+
+    Args:
+      generated: g, of the student; `[batch, time]`, or with channels.
+      reference: y, a recording with the same condition; held fixed.
+      resolutions: tuple of `Resolution(n_fft, hop, length)`, averaged over. The paper
+        has one, and its open implementation no window.
+
+    Returns:
+      The mean, in the squared unit of sound.
+
+    Raises:
+      ValueError: for no resolution, shapes that differ, or sounds too short.
+
+    Reference: Ping et al. (2018), "ClariNet", section 3.3.2.
+    """
+    generated, reference = _alike(generated, jax.lax.stop_gradient(reference))
+    found = []
+    for n_fft, hop, length in _some(resolutions):
+        ours, theirs = (
+            stft.magnitude(sound, n_fft=n_fft, hop=hop, length=length, centred=True)
+            for sound in (generated, reference)
+        )
+        found.append(jnp.mean(jnp.square(ours - theirs)))
+    return jnp.mean(jnp.asarray(found))
+
+
+def compare(
+    kind: str,
+    generated: Given,
+    reference: Given,
+    resolutions: tuple[Resolution, ...] | None = None,
+) -> Scalar:
+    """One of the losses of spectra, as what is added to another loss.
+
+    Args:
+      kind: "stft", SC + MAG of `multi_resolution_stft`; "magnitude", of `magnitude`;
+        "power", of `power`, in units of the reference's ||phi(y)||_2^2, so that its
+        weight depends neither on loudness nor on the transform's length.
+      generated: of the student; `[batch, time]`, or with channels.
+      reference: a recording with the same condition; held fixed.
+      resolutions: averaged over; None for the published ones of the kind.
+
+    Returns:
+      The loss.
+
+    Raises:
+      ValueError: for another kind, and as the function of the kind.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"unknown loss of spectra {kind!r}; known: {KINDS}")
+    if kind == "stft":
+        reference = jax.lax.stop_gradient(entering.real(reference))
+        return sum(
+            multi_resolution_stft(generated, reference, resolutions or RESOLUTIONS)
+        )
+    if kind == "magnitude":
+        return magnitude(generated, reference, resolutions or PUBLISHED)
+    found = []
+    for n_fft, hop, length in _some(resolutions or PUBLISHED):
+        distance, aux = power(
+            generated, reference, n_fft=n_fft, hop=hop, length=length, centred=True
+        )
+        whole = jnp.square(aux.teacher)
+        size = jnp.mean(jnp.sum(whole.reshape(len(whole), -1), axis=1))
+        found.append(distance / (size + FLOOR))
+    return jnp.mean(jnp.asarray(found))
+
+
+def _some(resolutions: tuple[Resolution, ...]) -> tuple[Resolution, ...]:
+    if not resolutions:
+        raise ValueError("no resolutions: expected at least one")
+    return resolutions
+
+
+def _alike(x: Given, y: Given) -> tuple[jax.Array, jax.Array]:
+    """Sounds with time last."""
+    x, y = (jnp.moveaxis(entering.real(sound), 1, -1) for sound in (x, y))
+    if x.shape != y.shape:
+        raise ValueError(f"sounds of shapes {x.shape} and {y.shape}: expected equal")
+    return x, y

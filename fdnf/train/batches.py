@@ -50,6 +50,7 @@ class Run(enum.IntEnum):
     # key of a seed that may be a run's.
     POOL = 1 << 20
     MEASURE = (1 << 20) + 1
+    CONDITIONS = (1 << 20) + 2
 
 
 class Step(enum.IntEnum):

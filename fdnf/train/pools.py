@@ -81,7 +81,7 @@ def generate(
             rows = from_rows["beside"]
             which, coin = fold(key, Pool.LABELS), fold(key, Pool.COIN)
             beside = rows[batches.weighted(which, coin, size, len(rows), from_rows)]
-        cond = preprocess.condition(None, beside)
+        cond = preprocess.made.condition(None, beside)
         drawing = fold(key, Pool.LATENTS)
         x: Any = trained.flow.apply(
             variables, drawing, shape, 1.0, cond, method="sample"

@@ -284,6 +284,11 @@ class Speech(Prepared):
         """All but the segment."""
         return dataclasses.replace(self, segment=0)
 
+    @property
+    def made(self) -> "MadeSpeech":
+        """The spectrograms that sounds were made of."""
+        return MadeSpeech(self.segment, self.mel, self.noise)
+
     def condition(self, x: Array, beside: Array | None = None) -> Array:
         """`[batch, frames, mels]` of stored waveforms `[batch, time]`."""
         return mel.log_mel(jnp.asarray(x, jnp.float32) / FULL, self.mel)
@@ -324,6 +329,22 @@ class Speech(Prepared):
         """Waveforms `[batch, time]` of 16 bits."""
         scaled = jnp.round(y[..., 0] * FULL)
         return jnp.clip(scaled, -FULL, FULL - 1).astype(jnp.int16)
+
+
+class MadeSpeech(Speech):
+    """Waveforms as a flow made them, beside the spectrograms that they were made of."""
+
+    alone = False
+
+    def condition(self, x: Array | None, beside: Array) -> Array:
+        """What is beside them: the spectrogram of what was made is another."""
+        return beside
+
+    def train(
+        self, key: Array, batch: dict[str, Array], share: Share = batches.WHOLE
+    ) -> dict[str, Array]:
+        """As they are."""
+        return {"x": batch["x"], "cond": batch["beside"]}
 
 
 def _mirrored(flip: bool, key: Array, share: Share, *images: Array) -> list[Array]:

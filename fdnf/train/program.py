@@ -45,6 +45,7 @@ from fdnf.train.teachers import Source
 
 _log = logging.getLogger(__name__)
 _TRAIN = 0  # The split.
+_WINDOWS = 256  # at once, of which conditions are made.
 
 
 class Program(NamedTuple):
@@ -353,13 +354,16 @@ def feed(
     draw = functools.partial(pools.pool, source.trained, str(member.teacher))
     if member.held:
         draw = functools.partial(pools.generate, source.trained)
+    # Labels are drawn evenly, conditions are those of the data.
+    conditions = None if prepared.classes else beside
+    if prepared.alone:
+        conditions = _conditions(prepared, data, config.teacher.samples, config.seed)
     generated = draw(
         config.teacher.samples,
         config.seed,
         limit,
         stored=not alone,
-        # Labels are drawn evenly, conditions are those of the data.
-        conditions=None if prepared.classes else beside,
+        conditions=conditions,
         weights=weights,
     )
     if not alone:
@@ -370,6 +374,24 @@ def feed(
     if "generated_beside" in generated:
         arrays["beside"] = generated["generated_beside"]
     return Feed(arrays, 0.0, prepared.made)
+
+
+def _conditions(prepared: Prepared, data: Data, rows: int, seed: int) -> np.ndarray:
+    """Those of windows of the data, where they are made of them, `[rows, ...]`."""
+    key = fold(jax.random.key(seed), Run.CONDITIONS)
+    places, cuts = jax.random.split(key)
+    which = np.asarray(jax.random.randint(places, (rows,), 0, len(data.train)))
+    size = min(rows, _WINDOWS)
+
+    @jax.jit
+    def cut(key: Array, tiles: Array) -> Array:
+        return prepared.train(key, {"x": tiles})["cond"]
+
+    found = [
+        cut(fold(cuts, at), data.train[np.resize(which[at : at + size], size)])
+        for at in range(0, rows, size)
+    ]
+    return np.concatenate(found)[:rows]
 
 
 def first_batches(

@@ -147,10 +147,12 @@ def _of_teacher(config: Any, prefix: str) -> Iterator[str]:
             "to the config of one to train first"
         )
         return
-    if teacher.samples and {"bins", "mel"} & set(config.data):
+    kept = teacher.samples and teacher.share < 1
+    if (teacher.samples and "bins" in config.data) or (kept and "mel" in config.data):
         yield (
             f"{prefix}teacher.samples={teacher.samples}: samples that are kept have no "
-            "images or spectrograms beside them; set it to 0"
+            "images beside them, and of sounds whole batches only, by "
+            "loss.method='oracle' with teacher.share=1; set it to 0"
         )
     # A workdir on the command line goes before the config of the file.
     if not teacher.workdir:

@@ -13,19 +13,29 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from fdnf.losses import density, distillation, expansion, inverse_matching
+from fdnf.losses import (
+    density,
+    distillation,
+    expansion,
+    gaussian_conditionals,
+    inverse_matching,
+    spectra,
+)
 from fdnf.train import batches, guiding, models, rules
 from fdnf.train.batches import Noise, Objective, fold
 from fdnf.types import Flow
 
 # Those of one loss throughout, or but for a start, which keep the newest parameters.
-NEWEST = ("kl", "z", "x", "oracle")
+NEWEST = ("kl", "clarinet", "z", "x", "oracle")
 METHODS = (*NEWEST, *guiding.METHODS)
 # Those where the student samples and the teacher judges. They start from what
 # x-reconstruction reached in `warm` of the training; the others need no such start.
-EVALUATIVE = ("kl", "z")
+EVALUATIVE = ("kl", "clarinet", "z")
+# Of these, those that are a divergence from the teacher's density.
+DIVERGENCES = ("kl", "clarinet")
 # Those that ask nothing of the student but samples.
 DECODING = ("z", "x", "oracle")
+_RESOLUTION = rules.several(rules.whole(1, rules.SIZE), length=3)
 # The settings: keys of `loss.transfer`.
 KEYS = {
     "distance": rules.spare(
@@ -43,13 +53,23 @@ KEYS = {
     ),
     "warm": rules.spare(
         rules.number(0, below=1),
-        "fraction of training by x-reconstruction before kl or z",
+        "fraction of training by x-reconstruction before kl, clarinet or z",
         0.0,
     ),
     "earlier": rules.spare(
         rules.number(0),
         "how much the image of a pass counts beside the next one's",
         0.0,
+    ),
+    "feature": rules.spare(
+        rules.one_of(("none", *spectra.KINDS)),
+        "by which sounds are held against recordings, beside kl or clarinet",
+        "none",
+    ),
+    "alpha": rules.spare(rules.number(0), "weight of the feature", 0.0),
+    "stft": rules.spare(
+        rules.optional(rules.several(_RESOLUTION)),
+        "resolutions ((n_fft, hop, window), ...)",
     ),
     "expansion": rules.spare(
         rules.whole(0, rules.ROWS),
@@ -73,7 +93,10 @@ def arguments(config: Any) -> dict[str, Any]:
       added to encodings (x and oracle, and the warm start); `warm`, the fraction of
       the training by x-reconstruction that goes before kl or z; `earlier`, how much the
       image of a pass counts in a reconstruction beside the next one's (x and oracle,
-      and the warm start), of a student of several passes; `expansion`, of how many rows
+      and the warm start), of a student of several passes; `feature`, a kind of
+      `spectra.compare`, `alpha`, its weight, and `stft`, its resolutions, of kl and
+      clarinet: the student's sounds beside the recordings of the same condition;
+      `expansion`, of how many rows
       of a batch the expansion signal of kl and z is logged, about `centre`, a key of
       `expansion.CENTRES` ("teacher_mode" decodes with the teacher at every step).
 
@@ -85,10 +108,18 @@ def arguments(config: Any) -> dict[str, Any]:
     if loss.method in guiding.METHODS:
         return guiding.arguments(config)
     settings = DEFAULTS | dict(loss.get("transfer", {}))
-    if loss.method == "kl" and settings["temperature"] != 1.0:
+    divergence = loss.method in DIVERGENCES
+    if divergence and settings["temperature"] != 1.0:
         raise ValueError(
             f"loss.transfer.temperature={settings['temperature']}: the divergence is "
-            "an expectation over the student's own samples, so kl needs 1.0"
+            "an expectation over the student's own samples, so "
+            f"{loss.method} needs 1.0"
+        )
+    if settings["alpha"] and (settings["feature"] == "none" or not divergence):
+        raise ValueError(
+            f"loss.transfer.alpha={settings['alpha']} weighs no feature: it needs "
+            f"loss.method to be one of {DIVERGENCES} and loss.transfer.feature one of "
+            f"{spectra.KINDS}; else set it to 0"
         )
     teacher = config.get("teacher") or {"samples": 0, "share": 0.0}
     samples, share = teacher["samples"], teacher["share"]
@@ -273,6 +304,22 @@ def _losses(
         unit = density.standard_normal(tuple(part / scale for part in z))
         return unit - size * math.log(scale)
 
+    resolutions = settings["stft"]
+    if resolutions is not None:
+        resolutions = tuple(spectra.Resolution(*each) for each in resolutions)
+
+    def with_feature(value, terms, made, x):
+        """A loss and what the sounds made should have in common with recordings."""
+        if not settings["alpha"]:
+            return value, terms
+        found = spectra.compare(settings["feature"], made.x, x, resolutions)
+        return value + settings["alpha"] * found, terms | {"feature": found}
+
+    def clarinet(variables, fixed, batch, moment):
+        z, cond = latents(batch, moment), batch.get("cond")
+        value, aux = gaussian_conditionals.clarinet(*flows, variables, fixed, z, cond)
+        return with_feature(value, aux.terms, aux.student, batch["x"])
+
     def kl(variables, fixed, batch, moment):
         z, cond = latents(batch, moment), batch.get("cond")
         value, aux = density.reverse_kl(
@@ -281,7 +328,8 @@ def _losses(
         log_q = density.standard_normal(z) - aux.student.log_det
         moments = spread(log_q - aux.teacher.log_prob, moment.share)
         terms = aux.terms | {"variance": moments["variance"]}
-        return value, terms | expanding(variables, fixed, z, cond, moment.share)
+        terms |= expanding(variables, fixed, z, cond, moment.share)
+        return with_feature(value, terms, aux.student, batch["x"])
 
     def z(variables, fixed, batch, moment):
         drawn, cond = latents(batch, moment), batch.get("cond")
@@ -325,4 +373,4 @@ def _losses(
         )
         return value, aux.terms
 
-    return {"kl": kl, "z": z, "x": x, "oracle": oracle}
+    return {"kl": kl, "clarinet": clarinet, "z": z, "x": x, "oracle": oracle}

@@ -64,6 +64,28 @@ def test_a_new_teacher_has_latents_of_its_prior():
     assert abs(np.std(z) - 1) < 1e-3
 
 
+def test_a_new_student_has_the_spread_of_the_data():
+    loud = 0.02 * X + 0.3
+    variables = STUDENT.init(jax.random.key(0), loud, MEL)
+    assert abs(np.mean(STUDENT.apply(variables, loud, MEL).z[0])) < 0.05
+    x = STUDENT.apply(variables, (X,), MEL, method="decode").x
+    assert abs(np.mean(x) - np.mean(loud)) < 0.1 * np.std(loud) + 0.01
+    assert 0.8 < np.std(x) / np.std(loud) < 1.25
+
+
+def test_a_student_starts_from_the_teachers_upsampler():
+    own, theirs = made("student"), made("teacher")
+    found = STUDENT.inherit(own, theirs)
+    parts = [tree["params"]["upsampler"] for tree in (found, theirs, own)]
+    assert parts[0] is parts[1]
+    assert np.any(parts[0]["kernel"] != parts[2]["kernel"])
+    assert found["params"]["stack"] is own["params"]["stack"]
+    # One of other sizes, or none, leaves it as it is.
+    other = {"params": {"upsampler": jax.tree.map(lambda a: a[..., :1], parts[1])}}
+    for teacher in (other, {"params": {}}):
+        assert STUDENT.inherit(own, teacher) is own
+
+
 def test_the_conditionals_make_one_gaussian_of_all_steps():
     """ClariNet's KL of two of them is 0 where the student is the teacher inverted."""
     teacher, student = (flow.clone(steps=1) for flow in (TEACHER, STUDENT))

@@ -144,3 +144,56 @@ def test_gradient_is_finite_at_silence_and_not_the_references():
     assert np.abs(moved).max() > 0
     assert np.all(np.isfinite(moved))
     assert np.all(held == 0)
+
+
+def test_magnitudes_of_sines():
+    # a n / 2 at one of n / 2 + 1 frequencies under no window; Hann's has a quarter of
+    # that a bin to either side, and half in the middle.
+    a, b = 3.0, 2.0
+    one = spectra.Resolution(N, N, N)
+    # Frames that reach over the ends reflect cosines onto themselves.
+    x, y = (sine(s, phase=np.pi / 2, time=257) for s in (a, b))
+    found = spectra.magnitude(x, y, (one,))
+    gaps = [(N / 2 * s * (a - b)) ** 2 for s in (1, 2)]
+    expected = np.mean(gaps) * (0.25 + 2 * 0.0625) / (N // 2 + 1)
+    assert float(found) == pytest.approx(expected, rel=1e-3)
+    assert float(spectra.magnitude(x, x, (one,))) < 1e-12
+    twice = spectra.magnitude(x, y, (one, one))
+    floats.assert_close(twice, found, rtol=1e-6)
+    other = spectra.magnitude(x, y, (*SMALL, one))
+    parts = [spectra.magnitude(x, y, (each,)) for each in (*SMALL, one)]
+    floats.assert_close(other, np.mean(parts), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", spectra.KINDS)
+def test_what_is_added_to_a_loss(kind):
+    def found(g, y):
+        return spectra.compare(kind, g, y, SMALL)
+
+    assert float(found(NOISE, NOISE)) == pytest.approx(0.0, abs=1e-5)
+    expected = {
+        "stft": lambda: sum(spectra.multi_resolution_stft(NOISE, sine(), SMALL)),
+        "magnitude": lambda: spectra.magnitude(NOISE, sine(), SMALL),
+        # In units of the reference: silence is at 1, and loudness does not count.
+        "power": lambda: found(10 * NOISE, 10 * sine()),
+    }
+    floats.assert_close(found(NOISE, sine()), expected[kind](), rtol=1e-4)
+    if kind == "power":
+        assert float(found(0 * NOISE, sine())) == pytest.approx(1.0, rel=1e-4)
+    moved, held = jax.grad(found, argnums=(0, 1))(NOISE, sine())
+    assert np.abs(moved).max() > 0
+    assert np.abs(held).max() == 0
+    # Of either kind a step against the slope brings the sounds nearer.
+    step = 1e-3 * moved / np.abs(moved).max()
+    assert found(NOISE - step, sine()) < found(NOISE, sine())
+    silent = jax.grad(found)(0 * NOISE, sine())
+    assert np.all(np.isfinite(silent))
+
+
+def test_what_no_spectra_are_compared_by():
+    with pytest.raises(ValueError, match="unknown loss of spectra 'mel'; known: "):
+        spectra.compare("mel", X, Y)
+    with pytest.raises(ValueError, match="expected equal"):
+        spectra.compare("magnitude", X, Y[:, :-1])
+    with pytest.raises(ValueError, match="no resolutions"):
+        spectra.magnitude(X, Y, ())

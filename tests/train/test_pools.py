@@ -1,5 +1,6 @@
 """Samples of a teacher, and the pools of them that are kept beside it."""
 
+import importlib
 import io
 import zipfile
 
@@ -8,8 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fdnf.train import pools
-from fdnf.train.teachers import Trained
+from fdnf.data.speech import Clips
+from fdnf.flows.wavenet import GaussianWaveNet
+from fdnf.ops import mel
+from fdnf.train import pools, preprocess, program
+from fdnf.train.preprocess import Speech
+from fdnf.train.settings import Experiment
+from fdnf.train.teachers import Source, Trained
 from tests import laws
 from tests.train.test_teachers import trained, variables
 from tests.train.test_transfer import small
@@ -116,3 +122,33 @@ def test_where_nothing_can_be_written_the_pool_is_drawn_all_the_same(
 ):
     (tmp_path / pools.POOLS).write_text("a file, where the directory should be")
     assert len(draw(teacher_of_vectors, tmp_path)) == MANY
+
+
+def test_sounds_are_drawn_given_spectrograms_of_the_data(tmp_path):
+    settings = mel.Settings(rate=8000, n_fft=16, hop=8, window=16, mels=2, high=4000.0)
+    tiles = np.random.default_rng(0).integers(-9999, 9999, (4, 32)).astype(np.int16)
+    clips = Clips("tones", tiles, tiles[:1], (tiles[0],), ("a",), "", 8000)
+    prepared = Speech(32, settings)
+    config = importlib.import_module("configs.wavenet_asterisk").get_config("oracle")
+    config.teacher.samples, config.seed = 6, 3
+    args = dict(layers=1, cycles=1, channels=2, front=2, hop=8, upsampler_taps=16)
+    flow = GaussianWaveNet(**args)
+    spectra = np.asarray(prepared.condition(jnp.asarray(tiles)))
+    variables = laws.drawn(flow, jnp.zeros((4, 32, 1)), spectra, noise=0.1)
+    variables = jax.tree.map(lambda leaf: leaf[None], {"constants": {}, **variables})
+    meta = {"event": (32, 1), "preprocess": preprocess.describe(prepared)}
+    taught = Trained(flow, variables, config.teacher.config, meta)
+    source = Source(taught, variables, False)
+    member = Experiment(config, tmp_path, teacher=tmp_path)
+    found = program.feed(member, clips, prepared, source, 1.0)
+    assert found.share == 0
+    sounds, beside = found.arrays["train"], found.arrays["beside"]
+    assert sounds.shape == (6, 32, 1)
+    assert sounds.dtype == np.float32
+    # Each beside the spectrogram that it was drawn given, one of the data's.
+    gaps = np.abs(beside[:, None] - spectra).max(axis=(2, 3))
+    assert gaps.min(axis=1).max() < 1e-4
+    assert len(np.unique(gaps.argmin(axis=1))) > 1
+    rows = {"x": jnp.asarray(sounds), "beside": jnp.asarray(beside)}
+    batch = found.prepared.train(jax.random.key(0), rows)
+    assert batch == {"x": rows["x"], "cond": rows["beside"]}

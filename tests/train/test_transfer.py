@@ -9,9 +9,15 @@ import optax
 import pytest
 
 from fdnf import types
-from fdnf.flows import IAF
+from fdnf.flows import IAF, wavenet
 from fdnf.flows import build as flows
-from fdnf.losses import density, expansion, inverse_matching
+from fdnf.losses import (
+    density,
+    expansion,
+    gaussian_conditionals,
+    inverse_matching,
+    spectra,
+)
 from fdnf.train import batches, transfer, validation
 from fdnf.train.batches import Moment
 from tests import floats, laws, tiny
@@ -97,6 +103,56 @@ def test_kl_is_the_loss_of_its_name_on_latents_of_the_key(path):
     assert set(terms) == set(aux.terms) | {"expansion"}
     again, _ = objective(key=jax.random.key(1))
     assert again != loss
+
+
+VOICE = dict(steps=1, layers=1, cycles=1, channels=2, front=2, hop=4, features=1)
+RESOLUTIONS = ((8, 4, 8),)
+
+
+def spoken(method, **given):
+    """Objective, flows and batch of a student that speaks, of 16 samples a row."""
+    config = importlib.import_module("configs.wavenet_asterisk")
+    config = config.get_config(f"{method},smoke")
+    config.loss.transfer.update(warm=0.0, stft=RESOLUTIONS)
+    config.loss.transfer.update(given)
+    args = VOICE | {"upsampler_taps": 8}
+    student, teacher = wavenet.WaveIAF(**args), wavenet.GaussianWaveNet(**args)
+    x = 0.1 * jax.random.normal(KEY, (3, 16, 1))
+    batch = {"x": x, "cond": jax.random.normal(jax.random.key(1), (3, 5, 2))}
+    made = [
+        laws.drawn(flow, x, batch["cond"], noise=noise)
+        for flow, noise in ((student, 0.3), (teacher, 0.2))
+    ]
+    built = tiny.compiled(transfer.build(config, student, teacher, reach=10.0))
+    found = built(*made, batch, KEY, jnp.asarray(0))
+    z = student.draw(jax.random.fold_in(KEY, 2), x.shape)
+    return found, (student, teacher, *made, z, batch["cond"]), x
+
+
+@pytest.mark.parametrize("feature", ["none", "magnitude"])
+@pytest.mark.parametrize("method", ["clarinet", "kl"])
+def test_a_divergence_and_a_loss_of_spectra_beside_it(method, feature):
+    alpha = 0.0 if feature == "none" else 3.0
+    (loss, terms), args, x = spoken(method, feature=feature, alpha=alpha)
+    own = {"clarinet": gaussian_conditionals.clarinet, "kl": density.reverse_kl}
+    expected, aux = own[method](*args)
+    assert set(aux.terms) <= set(terms)
+    if alpha:
+        resolutions = tuple(spectra.Resolution(*each) for each in RESOLUTIONS)
+        found = spectra.compare(feature, aux.student.x, x, resolutions)
+        floats.assert_close(terms["feature"], found, rtol=1e-5)
+        expected += alpha * found
+    assert ("feature" in terms) == bool(alpha)
+    floats.assert_close(loss, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("method", "given"),
+    [("x", {"alpha": 1.0, "feature": "power"}), ("clarinet", {"alpha": 1.0})],
+)
+def test_a_weight_of_nothing_is_refused(method, given):
+    with pytest.raises(ValueError, match="loss.transfer.alpha=1.0 weighs no feature"):
+        spoken(method, **{"feature": "none", **given})
 
 
 @pytest.mark.parametrize("distance", ["l1", "mixed"])
