@@ -11,6 +11,8 @@ looks like it. What is known to mislead:
 - Spectral convergence of silence is 1, below that of loud but wrong sound: read it
   with the log magnitude.
 - STOI and ESTOI predict what is understood, not how it sounds.
+- A vocoder that whispers has its envelopes right and its harmonics missing, which none
+  of them says. `pitch` and `harmonics` do.
 
 So rows of the recording itself and of Griffin-Lim from the same mel features belong
 beside each table, and mel l1, the STFT distance and ESTOI decide before PESQ.
@@ -143,7 +145,7 @@ def stoi(x: Clip, y: Recording, rate: int, *, extended: bool = False) -> float:
 
     References: Taal et al. (2011); Jensen and Taal (2016).
     """
-    package = _optional("pystoi")
+    package = optional("pystoi")
     x, y = _pair(x, y)
     if not np.ptp(y):
         raise ValueError(
@@ -188,7 +190,7 @@ def pesq(x: Clip, y: Recording, rate: int, *, band: str = "wide") -> float:
             f"PESQ of the {band} band at {rate} samples a second: expected at least"
             f" {RATES[band]}" + ("; take band='narrow'" if band == "wide" else "")
         )
-    package = _optional("pesq")
+    package = optional("pesq")
     x, y = (resampled(sound, rate, RATES[band]) for sound in _pair(x, y))
     try:
         return float(package.pesq(RATES[band], y, x, _MODES[band]))
@@ -208,6 +210,46 @@ def resampled(x: Clip, rate: int, wanted: int) -> np.ndarray:
     from scipy import signal  # Half a second, which a training need not wait for.
 
     return signal.resample_poly(x, wanted // common, rate // common)
+
+
+def samples(x: Clip) -> np.ndarray:
+    """Sound on the host, in float64.
+
+    Raises:
+      ValueError: for whole numbers, or samples that are not finite.
+    """
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(
+            f"sound of type {x.dtype}: expected floats in [-1, 1]. Of 16-bit samples "
+            "that is x / 32768."
+        )
+    found = np.asarray(x, np.float64)
+    bad = int((~np.isfinite(found)).sum())
+    if bad:
+        raise ValueError(
+            f"{bad} samples of {len(found)} are not finite: such a clip has no score; "
+            "leave it out and say so"
+        )
+    return found
+
+
+def optional(name: str, distribution: str = "") -> ModuleType:
+    """A package that measures speech, imported.
+
+    Args:
+      name: of the module.
+      distribution: what pip calls it; the same by default.
+
+    Raises:
+      ImportError: it is not here; with what to install.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ImportError(
+            f"this measure is computed by the package {name}, which is not here: pip"
+            f" install 'fdnf[speech]', or pip install {distribution or name}"
+        ) from error
 
 
 def _mel_gap(x: Array, y: Array, settings: mel.Settings) -> Array:
@@ -232,13 +274,3 @@ def _pair(x: Clip, y: Recording) -> tuple[np.ndarray, np.ndarray]:
             "finite: such a clip has no score; leave it out and say so"
         )
     return pair
-
-
-def _optional(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ImportError(
-            f"this measure is computed by the package {name}, which is not here: pip"
-            f" install 'fdnf[speech]', or pip install {name}"
-        ) from error

@@ -187,7 +187,7 @@ def test_refusals():
 def test_samples_that_are_whole_numbers_are_refused(measure, monkeypatch):
     # As an outsider calls it, whose types nobody checks; before the package is needed.
     monkeypatch.setattr(speech, "_pair", inspect.unwrap(speech._pair))
-    monkeypatch.setattr(speech, "_optional", lambda name: None)
+    monkeypatch.setattr(speech, "optional", lambda name: None)
     x = np.ones(RATE, np.int16)
     with pytest.raises(ValueError, match="expected floats.*x / 32768"):
         inspect.unwrap(measure)(x, x, 16_000)

@@ -80,6 +80,21 @@ _PESQ = (
     "noise: mel l1, the STFT distance and ESTOI decide before it. Not defined without "
     "an utterance."
 )
+_HARMONICITY = (
+    "Harmonicity: energy at the multiples of the recording's pitch over energy between "
+    "them, where the recording is voiced: 0 dB of white noise, and of a whisper; the "
+    "recording's own figure is what to reach."
+)
+_VOICED = (
+    "Voiced: of the frames (5 ms) in which the recording is voiced, those in which the "
+    "sound is, by the tracker DIO; few of a whisper."
+)
+_VOICING = (
+    "Voicing error: frames voiced in only one of recording and sound. Gross pitch "
+    "error: of the frames voiced in both, those whose pitch is more than 20 % off; "
+    "pitch RMSE is over the same frames. Neither says much where these are few, and "
+    "clips without any have none."
+)
 _NLL = (
     "NLL: negative log density of the recordings in windows as long as those of "
     "training, of waveforms in [-1, 1), with the 0.5 log(2 pi) that WaveGlow's "
@@ -224,6 +239,11 @@ QUANTITIES: dict[str, Quantity] = {
     "log_magnitude": Quantity("STFT log mag.", digits=3, legend=_STFT),
     "mel_l1": Quantity("Mel l1", "nats", digits=3, legend="Mel l1 is of log mels."),
     "mcd": Quantity("MCD", "dB", digits=2, legend=_MCD),
+    "voiced_share": Quantity("Voiced", "%", 1, 1, _VOICED),
+    "harmonicity": Quantity("Harmonicity", "dB", 1, 1, _HARMONICITY),
+    "voicing_error": Quantity("Voicing error", "%", digits=1, legend=_VOICING),
+    "gross_pitch_error": Quantity("Gross pitch error", "%", digits=1, legend=_VOICING),
+    "pitch_rmse": Quantity("Pitch RMSE", "cents", digits=0, legend=_VOICING),
     "estoi": Quantity("ESTOI", "", 1, 3, _STOI),
     "stoi": Quantity("STOI", "", 1, 3, _STOI),
     "pesq": Quantity("PESQ", "", 1, 2, _PESQ),

@@ -26,7 +26,7 @@ from fdnf.evaluation.scorers.clips import Judged
 from fdnf.evaluation.scorers.context import Context, Evaluation
 from fdnf.flows.base import FlowModule
 from fdnf.flows.waveglow import WaveGlow
-from fdnf.metrics import griffin_lim, speech
+from fdnf.metrics import griffin_lim, harmonics, pitch, speech
 from fdnf.ops import mel, trees
 from fdnf.train import teachers, validation
 from fdnf.train.preprocess import FULL
@@ -39,8 +39,15 @@ SEED = 0
 # Of the mel-cepstral distortion, where there are as many mels.
 CEPSTRA = 13
 SPECTRAL = ("sc", "log_magnitude", "mel_l1", "mcd")
+# Whether a sound has the recording's voice, by the pitch of the recording or of both.
+VOICE = ("harmonicity", *pitch.Errors._fields)
 # Metrics that a package of another takes, and that package.
-PACKAGES = {"estoi": "pystoi", "stoi": "pystoi", "pesq": "pesq"}
+PACKAGES = {
+    "estoi": "pystoi",
+    "stoi": "pystoi",
+    "pesq": "pesq",
+    **dict.fromkeys(VOICE, "pyworld"),
+}
 # Of models, what says how large they are; the first that there is, and the others.
 DEPTHS, WIDTHS = ("flows", "blocks"), ("layers", "channels")
 
@@ -275,7 +282,10 @@ def _notes(judged: Judged) -> tuple[str, ...]:
     ]
     if judged.left_out:
         told.append(f"Left out, being too short: {', '.join(judged.left_out)}.")
-    told += [f"Not measured: {name} ({why})." for name, why in unmeasured().items()]
+    absent = unmeasured()
+    for why in dict.fromkeys(absent.values()):
+        names = ", ".join(name for name in absent if absent[name] == why)
+        told.append(f"Not measured: {names} ({why}).")
     return tuple(told)
 
 
@@ -302,17 +312,28 @@ def _one(
         jnp.asarray(ours[None]), jnp.asarray(theirs[None]), settings
     )
     found = {name: float(v[0]) for name, v in zip(SPECTRAL, values, strict=True)}
-    on_host: dict[str, Callable[[], float]] = {
-        "stoi": lambda: speech.stoi(ours, theirs, rate),
-        "estoi": lambda: speech.stoi(ours, theirs, rate, extended=True),
-        "pesq": lambda: speech.pesq(ours, theirs, rate, band=band(rate)),
+    on_host: dict[tuple[str, ...], Callable[[], Sequence[float]]] = {
+        ("stoi",): lambda: [speech.stoi(ours, theirs, rate)],
+        ("estoi",): lambda: [speech.stoi(ours, theirs, rate, extended=True)],
+        ("pesq",): lambda: [speech.pesq(ours, theirs, rate, band=band(rate))],
+        VOICE: lambda: _voice(ours, theirs, rate),
     }
-    for name in on_host.keys() & set(wanted):
+    for names, measure in on_host.items():
+        if not set(wanted).issuperset(names):
+            continue
         try:
-            found[name] = on_host[name]()
-        except ValueError:  # Too short, or no utterance in it: not defined.
-            found[name] = math.nan
+            values = measure()
+        except ValueError:  # Too short, no utterance, nothing voiced: not defined.
+            values = [math.nan] * len(names)
+        found.update(zip(names, values, strict=True))
     return found
+
+
+def _voice(x: np.ndarray, y: np.ndarray, rate: int) -> Sequence[float]:
+    """The metrics of `VOICE` of `x` against the recording `y`."""
+    recorded = pitch.track(y, rate)
+    harmonic = harmonics.harmonicity(x, recorded, rate)
+    return [harmonic, *pitch.compare(pitch.track(x, rate), recorded)]
 
 
 @functools.partial(jax.jit, static_argnums=2)

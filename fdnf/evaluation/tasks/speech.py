@@ -28,8 +28,12 @@ from fdnf.train.teachers import Trained
 
 _log = logging.getLogger(__name__)
 
+_HEARD = ("voiced_share", "harmonicity")
 _DISTANCES = tuple(
-    map(Column, ("sc", "log_magnitude", "mel_l1", "mcd", "estoi", "stoi", "pesq"))
+    map(
+        Column,
+        ("sc", "log_magnitude", "mel_l1", "mcd", *_HEARD, "estoi", "stoi", "pesq"),
+    )
 )
 _PARAMETERS = Column("parameters", show="millions", label="Param. (M)")
 VOCODERS = View(
@@ -58,6 +62,12 @@ ABLATION = VOCODERS._replace(
     "Wide flow: coupling layers on a representation of more channels, not invertible. "
     "Affine: no partition, each layer sees and moves all channels. WG: WaveNets in "
     "place of the layers.",
+)
+VOICE = View(
+    "{data}: voice and pitch",
+    tuple(map(Column, (*_HEARD, "voicing_error", "gross_pitch_error", "pitch_rmse"))),
+    unit="item",
+    items="clips",
 )
 DIFFERENCES = View(
     "{data}: difference to the teacher",
@@ -219,7 +229,7 @@ TASK = Task(
     scorer.KIND,
     takes,
     scorers=(scorer.speed, scorer.distances, scorer.likelihood),
-    views=(VOCODERS, ABLATION, DIFFERENCES, COST),
+    views=(VOCODERS, ABLATION, VOICE, DIFFERENCES, COST),
     sample=sample,
     baselines=(scorer.baselines,),
     draw=(draw,),

@@ -13,6 +13,7 @@ from fdnf.ops import mel
 from fdnf.train.settings import ConfigError
 from tests import floats
 from tests.evaluation import speech_models
+from tests.metrics import voices
 
 SETTINGS = mel.Settings(rate=8000, n_fft=256, window=256, hop=64, mels=8, high=4000.0)
 
@@ -76,7 +77,9 @@ def test_other_packages(judged, monkeypatch):
     """Absent they are named; where a metric is not defined it is no number."""
     sounds = [clips.as_sound(clip) for clip in judged.clips]
     monkeypatch.setattr(speech.importlib.util, "find_spec", lambda name: None)
-    assert set(speech.unmeasured()) == {"stoi", "estoi", "pesq"}
+    assert set(speech.unmeasured()) == {"stoi", "estoi", "pesq", *speech.VOICE}
+    (told,) = (note for note in speech._notes(judged) if "pystoi" in note)
+    assert told == "Not measured: estoi, stoi (package pystoi is not installed)."
     scores = by_metric(speech.score(sounds, judged, SETTINGS))
     assert set(scores) == set(speech.SPECTRAL)
     monkeypatch.setattr(speech.importlib.util, "find_spec", lambda name: name)
@@ -88,11 +91,41 @@ def test_other_packages(judged, monkeypatch):
         assert (rate, band) == (8000, "narrow")
         raise ValueError("no utterance")
 
+    def track(x, rate):
+        raise ValueError("too short")
+
     monkeypatch.setattr(measures, "stoi", stoi)
     monkeypatch.setattr(measures, "pesq", pesq)
+    monkeypatch.setattr(speech.pitch, "track", track)
     scores = by_metric(speech.score(sounds, judged, SETTINGS))
     assert (scores["stoi"], scores["estoi"]) == ((1.0, 1.0), (0.5, 0.5))
-    assert all(map(math.isnan, scores["pesq"]))
+    for name in ("pesq", *speech.VOICE):
+        assert all(map(math.isnan, scores[name]))
+
+
+def test_a_whisper_has_the_mel_but_not_the_voice():
+    pytest.importorskip("pyworld", reason="pyworld-prebuilt is not installed")
+    vowel, whisper = (
+        np.round(8000 * voices.vowel(8000, source)).astype(np.int16)
+        for source in (voices.buzz(1.0, 8000, 120.0), voices.hiss(1.0, 8000))
+    )
+    silence = np.zeros_like(vowel)
+    recorded = Judged(("vowel",), (vowel,), (), 8000)
+    voice, breath, nothing = (
+        by_metric(speech.score([clips.as_sound(sound)], recorded, SETTINGS))
+        for sound in (vowel, whisper, silence)
+    )
+    assert [voice[name] for name in speech.VOICE[1:]] == [(100,), (0,), (0,), (0,)]
+    assert voice["harmonicity"][0] > 25
+    assert breath["mel_l1"][0] < 1
+    assert breath["voiced_share"][0] < 15
+    assert breath["voicing_error"][0] > 80
+    assert abs(breath["harmonicity"][0]) < 2
+    assert (nothing["voiced_share"][0], nothing["harmonicity"][0]) == (0, 0)
+    assert math.isnan(nothing["pitch_rmse"][0])
+    recorded = recorded._replace(clips=(silence,))
+    scores = by_metric(speech.score([clips.as_sound(vowel)], recorded, SETTINGS))
+    assert all(math.isnan(scores[name][0]) for name in speech.VOICE)
 
 
 def test_band():

@@ -83,6 +83,28 @@ def test_differences_are_paired_by_clip(results):
     assert not view.build(speech.DIFFERENCES, [teacher])
 
 
+def test_voice_and_pitch(results):
+    heard = {
+        "teacher": {"voiced_share": 10.0, "harmonicity": 1.0},
+        "truth": {"voiced_share": 100.0, "harmonicity": 12.0},
+    }
+    given = []
+    for result in results:
+        for metric, value in heard.get(result.run.method, {}).items():
+            score = scores.Score(metric, value, "test", item="clip_0")
+            result = result._replace(scores=(*result.scores, score))
+        given.append(result)
+    (table,) = view.build(speech.VOICE, given)
+    rows = cells.by_row(table)
+    # Those without any of it have no row, and what nobody has no column.
+    assert list(rows) == ["Ground truth", "WaveGlow (teacher)"]
+    assert table.header == ("Model", "Voiced (%) ↑", "Harmonicity (dB) ↑")
+    assert rows["WaveGlow (teacher)"]["Voiced (%) ↑"].startswith("10.0")
+    assert "what to reach" in " ".join(table.notes)
+    assert _table(speech.VOCODERS, given)["Ground truth"]["Harmonicity (dB) ↑"]
+    assert not view.build(speech.VOICE, results)
+
+
 def test_costs(results):
     rows = _table(speech.COST, results)
     assert set(rows) == {
