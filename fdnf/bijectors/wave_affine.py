@@ -15,14 +15,17 @@ Waveform = Float[Array, "batch time channels"]
 class WaveAffine(Bijector):
     """z_t = (x_t - m_t) exp(-s_t), m and s of the samples before t.
 
-    s = soft_clamp(raw), the same in both directions. `init` gives what comes out mean 0
-    and variance 1 over its batch, in either direction (nearly, in the sequential one),
-    through the last bias of the network. The sequential direction keeps each layer's
-    past, and takes one step of the network a sample.
+    m = u a and s = log u + soft_clamp(raw), the same in both directions, where the
+    network says a and raw of x / u. The unit u is the spread of x over the batch of
+    `init`, and fixed: sound has far less than 1, which a network would hardly see.
+    `init` gives what comes out mean 0 and variance 1 over its batch, in either
+    direction (nearly, in the sequential one, where u is 1), through the last bias of
+    the network. The sequential direction keeps each layer's past, and takes one step of
+    the network a sample.
 
     Args:
       net: the network.
-      bound: largest |s|.
+      bound: largest |s - log u|.
 
     Reference: Ping et al. (2018), section 3.1.
     """
@@ -30,12 +33,24 @@ class WaveAffine(Bijector):
     net: CausalWaveNet
     bound: float = 7.0
 
+    def setup(self):
+        """Makes the unit, of which only data can say what it is."""
+        # Not `is_initializing`: parameters may be given where constants are not.
+        self.unitless = not self.has_variable("constants", "log_unit")
+        self.log_unit = self.variable("constants", "log_unit", lambda: jnp.zeros(()))
+
     def _moments(self, outputs: Array) -> tuple[Array, Array]:
-        """Means and log-scales, of all times or of one."""
+        """Means and log-scales in units of u, of all times or of one."""
         mean, raw = jnp.split(outputs, 2, axis=-1)
         return mean, conditioners.soft_clamp(raw, self.bound)
 
     def _outputs(self, x: Waveform, cond: Context | None) -> Outputs:
+        if self.unitless:
+            spread = jnp.std(x)
+            log_unit = jnp.log(jnp.where(spread > 0, spread, 1.0))
+            self.log_unit.value = log_unit.astype(jnp.float32)
+        x = x * jnp.exp(-self.log_unit.value)
+
         def start(outputs: Outputs) -> Array:
             mean, raw = jnp.split(outputs, 2, axis=-1)
             found = statistics.affine_start(x - mean, raw, (0, 1), self.bound)
@@ -58,13 +73,21 @@ class WaveAffine(Bijector):
             mean, log_scale = self._moments(outputs)
             return mean + jnp.exp(log_scale) * noise
 
-        return causal_wavenet.generate(self.net.dilations, weights, z, cond, choose)
+        dilations = self.net.dilations
+        x, outputs = causal_wavenet.generate(dilations, weights, z, cond, choose)
+        return x * jnp.exp(self.log_unit.value), outputs
+
+    def _in_units(self, outputs: Array) -> tuple[Array, Array]:
+        """Means and log-scales as they are."""
+        mean, log_scale = self._moments(outputs)
+        log_unit = self.log_unit.value
+        return jnp.exp(log_unit) * mean, log_scale + log_unit
 
     def conditionals(
         self, x: Waveform, cond: Context | None = None
     ) -> tuple[Waveform, Waveform]:
         """Mean and log-scale of each sample given those before it."""
-        return self._moments(self._outputs(x, cond))
+        return self._in_units(self._outputs(x, cond))
 
     def forward(
         self, x: Waveform, cond: Context | None = None
@@ -79,20 +102,20 @@ class WaveAffine(Bijector):
     ) -> tuple[Waveform, LogDet]:
         """Sample by sample."""
         x, outputs = self._sequence(y, cond)
-        return x, jnp.sum(self._moments(outputs)[1], axis=(1, 2))
+        return x, jnp.sum(self._in_units(outputs)[1], axis=(1, 2))
 
     def parameters(
         self, x: Waveform, cond: Context | None = None
     ) -> tuple[Waveform, tuple[Array, ...]]:
         """`forward`, and what the network says."""
         outputs = self._outputs(x, cond)
-        mean, log_scale = self._moments(outputs)
+        mean, log_scale = self._in_units(outputs)
         return (x - mean) * jnp.exp(-log_scale), (_raw(outputs),)
 
     def inspect_forward(self, x: Waveform, cond: Context | None = None) -> Inspection:
         """One pass of the network."""
         outputs = self._outputs(x, cond)
-        mean, log_scale = self._moments(outputs)
+        mean, log_scale = self._in_units(outputs)
         z = (x - mean) * jnp.exp(-log_scale)
         log_det = -jnp.sum(log_scale, axis=(1, 2))
         return Inspection(z, log_det, (_raw(outputs),), Moves.of_elements(-log_scale))
@@ -100,7 +123,7 @@ class WaveAffine(Bijector):
     def inspect_inverse(self, y: Waveform, cond: Context | None = None) -> Inspection:
         """Sample by sample."""
         x, outputs = self._sequence(y, cond)
-        log_scale = self._moments(outputs)[1]
+        log_scale = self._in_units(outputs)[1]
         log_det = jnp.sum(log_scale, axis=(1, 2))
         return Inspection(x, log_det, (_raw(outputs),), Moves.of_elements(-log_scale))
 

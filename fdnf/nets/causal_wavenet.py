@@ -119,6 +119,7 @@ class CausalWaveNet(nn.Module):
             bias.
         """
         n, count = self.channels, len(self.dilations)
+        new = not self.has_variable("params", "last_bias")
         first = self._layer("first", (self.front, x.shape[-1], n))
         context = None
         if cond is not None:
@@ -140,7 +141,8 @@ class CausalWaveNet(nn.Module):
         inner = self._layer("inner", (1, n, n))
         last = self._layer("last", (1, n, outputs), 0.01)
         made = Weights(first, tuple(layers), (inner, last))
-        if bias_init is not None and self.is_initializing():
+        # Not `is_initializing`: what is not the network's may be given before.
+        if bias_init is not None and new:
             bias = bias_init(evaluate(self.dilations, made, x, cond))
             self.put_variable("params", "last_bias", bias)
             made = made._replace(last=(inner, Layer(last.kernel, bias)))

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from configs import waveglow
+from configs import waveglow, wavenet
 from fdnf.data import synthetic_speech
 from fdnf.evaluation.scorers import clips
 from fdnf.train import models, preprocess, settings
@@ -32,6 +32,13 @@ def teacher(runs=1):
 @functools.cache
 def student(name="v2", runs=1):
     return _trained(waveglow.speech("synthetic_speech", f"student,{name},smoke"), runs)
+
+
+@functools.cache
+def parallel():
+    """A WaveNet with Gaussian samples, and a parallel student of it."""
+    config = wavenet.speech("synthetic_speech", "clarinet,smoke")
+    return _trained(config.teacher.config, 1), _trained(config, 1)
 
 
 def _trained(config, runs):

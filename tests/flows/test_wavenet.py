@@ -74,7 +74,7 @@ def test_a_new_student_has_the_spread_of_the_data():
 
 
 def test_a_student_starts_from_the_teachers_upsampler():
-    own, theirs = made("student"), made("teacher")
+    own, theirs = made("student"), laws.drawn(TEACHER, X, MEL, noise=0.3)
     found = STUDENT.inherit(own, theirs)
     parts = [tree["params"]["upsampler"] for tree in (found, theirs, own)]
     assert parts[0] is parts[1]
@@ -108,11 +108,15 @@ def test_the_conditionals_make_one_gaussian_of_all_steps():
     net = stack["net"] | flat
     its = {"upsampler": variables["params"]["upsampler"]}
     theirs = {"params": its | {"stack": {"parts_0": {"net": net}}}}
+    log_unit = variables["constants"]["stack"]["parts_0"]["log_unit"]
+    theirs["constants"] = variables["constants"]
     shift, raw = net["last_bias"]
     s = 7 * jnp.tanh(raw / 7)
-    inverse = jnp.stack([-shift * jnp.exp(-s), 7 * jnp.arctanh(-s / 7)])
+    inverse = jnp.stack([-shift * jnp.exp(-s), 7 * jnp.arctanh(-(s + log_unit) / 7)])
     ours = {"net": net | {"last_bias": inverse}}
     ours = {"params": its | {"stack": {"parts_0": {"bijector": ours}}}}
+    of_noise = {"bijector": {"log_unit": jnp.zeros(())}}
+    ours["constants"] = {"stack": {"parts_0": of_noise}}
     x = student.apply(ours, (X,), MEL, method="decode").x
     np.testing.assert_allclose(
         x, teacher.apply(theirs, (X,), MEL, method="decode").x, atol=1e-5

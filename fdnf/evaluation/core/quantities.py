@@ -169,6 +169,10 @@ _REVERSE = (
     "Reverse KL: E[log q - log p_T] over the student's samples, what kl minimises; "
     "small also where the student has but a part of the teacher. At least 0."
 )
+_REVERSE_SECOND = (
+    "Reverse KL: E[log q - log p_T] over the student's own sound given the recording's "
+    "mel, at temperature 1, in nats a second. At least 0."
+)
 _FORWARD = (
     "Forward KL: E[log p_T - log q] over the teacher's samples; large where the "
     "student lacks a part of it. At least 0."
@@ -248,6 +252,7 @@ QUANTITIES: dict[str, Quantity] = {
     "stoi": Quantity("STOI", "", 1, 3, _STOI),
     "pesq": Quantity("PESQ", "", 1, 2, _PESQ),
     "nll": Quantity("NLL", "nats/sample", digits=3, legend=_NLL),
+    "reverse_kl_second": Quantity("Reverse KL", "nats/s", -1, 0, _REVERSE_SECOND),
     "broken_clips": Quantity(
         "Broken clips",
         digits=0,

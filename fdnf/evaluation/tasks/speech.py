@@ -41,6 +41,7 @@ VOCODERS = View(
     (
         *_DISTANCES,
         Column("nll"),
+        Column("reverse_kl_second"),
         _PARAMETERS,
         Column("audio_mhz", show="median", label="Speed (MHz) ↑"),
         Column("broken_clips", show="fault"),
@@ -228,7 +229,7 @@ def _save(
 TASK = Task(
     scorer.KIND,
     takes,
-    scorers=(scorer.speed, scorer.distances, scorer.likelihood),
+    scorers=(scorer.speed, scorer.distances, scorer.likelihood, scorer.divergence),
     views=(VOCODERS, ABLATION, VOICE, DIFFERENCES, COST),
     sample=sample,
     baselines=(scorer.baselines,),

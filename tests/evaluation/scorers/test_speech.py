@@ -2,14 +2,18 @@
 
 import math
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from fdnf.data.speech import Clips
 from fdnf.evaluation.scorers import clips, speech
 from fdnf.evaluation.scorers.clips import Judged
+from fdnf.evaluation.scorers.context import Context, Evaluation
 from fdnf.metrics import speech as measures
 from fdnf.ops import mel
+from fdnf.train import teachers
 from fdnf.train.settings import ConfigError
 from tests import floats
 from tests.evaluation import speech_models
@@ -157,6 +161,38 @@ def test_density_a_sample(monkeypatch):
     found = speech.nll(speech_models.teacher(runs=2), short)
     np.testing.assert_array_equal(found, [[np.nan], [np.nan]])
     assert speech.nll(speech_models.student(), judged) is None
+
+
+def test_divergence_is_that_of_the_sound_which_a_student_makes():
+    teacher, student = speech_models.parallel()
+    data, section = speech_models.data(), student.config.eval
+    models = {"teacher": teacher, "clarinet": student}
+    whole = Evaluation(data, section, models)
+    found = [*speech.divergence(Context(whole, "clarinet", 0))]
+    judged = speech.judged_of(whole)
+    assert [(s.metric, s.item) for s in found] == [
+        ("reverse_kl_second", name) for name in judged.names
+    ]
+    # The first clip anew, by the density of what was drawn.
+    segment, mine = data.dim, judged.clips[0]
+    rows, counts = speech._windows(judged, segment)
+    assert counts[0] == len(mine) // segment
+    batch = jnp.asarray(rows[: section.batch_size])
+    shape, log_mel = (len(batch), segment, 1), student.preprocess.condition(batch)
+    key = jax.random.fold_in(jax.random.key(speech.SEED), 0)
+    ours, theirs = (teachers.run_of(each, 0)[1] for each in (student, teacher))
+    apply = student.flow.apply
+    z = apply(ours, key, shape, 1.0, method="draw")
+    x = apply(ours, z, log_mel, method="decode").x
+    log_q = apply(ours, x, log_mel, method="log_prob")
+    log_p = teacher.flow.apply(theirs, x, log_mel, method="log_prob")
+    nats = np.asarray(log_q - log_p)[: counts[0]].mean()
+    floats.assert_close(found[0].value, nats * judged.rate / segment, rtol=1e-3)
+    # A parallel sampler's own density is slow, and not taken; a teacher has no teacher.
+    assert speech.nll(student, judged) is None
+    assert not [*speech.divergence(Context(whole, "teacher", 0))]
+    alone = Evaluation(data, section, {"clarinet": student})
+    assert not [*speech.divergence(Context(alone, "clarinet", 0))]
 
 
 def test_noise_has_the_power_of_the_clip():
