@@ -1,5 +1,6 @@
 """Two CPU devices, quick compilation with a cache, and the shared fixtures."""
 
+import gc
 import itertools
 import os
 import pathlib
@@ -22,7 +23,15 @@ from tests import memory  # noqa: E402
 
 # As programs on images have it. It also compiles convolutions, most of what the tests
 # wait for, in a third of the time.
-process.use_plain_fusions()
+if process.use_plain_fusions():
+    # By default a program is cut into up to 32 parts that are compiled side by side: a
+    # quarter more work, and three times the memory mappings, for a core that the other
+    # test process has. Another release may not know the flag.
+    os.environ["XLA_FLAGS"] += " --xla_cpu_parallel_codegen_split_count=1"
+
+# Tracing makes many objects that soon go by themselves; looking for cycles among them
+# at every 700 is a fifth of what it takes.
+gc.set_threshold(50_000, 10, 10)
 
 
 def _cache_dir() -> pathlib.Path:

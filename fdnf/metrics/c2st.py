@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Float
-from scipy import special, stats
+from scipy import special
 
 from fdnf.metrics import rows as rows_of
 
@@ -195,6 +195,8 @@ def auc(negatives: np.ndarray, positives: np.ndarray) -> Area:
         )
     if np.isnan(first).any() or np.isnan(second).any():
         raise ValueError("scores that are not numbers: expected none")
+    from scipy import stats  # Half a second, which a training need not wait for.
+
     m, n = first.shape[1], second.shape[1]
     ranks = stats.rankdata(np.concatenate([first, second], axis=1), axis=1)
     # Of each row of one sample, the share of the other's that it is above; ties half.

@@ -9,7 +9,7 @@ does. numpy, in float64.
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 # Beyond it a redshift is an outlier, in units of 1 + z.
 OUTLIER = 0.15
@@ -95,6 +95,8 @@ def uniformity(values: np.ndarray, bins: int = 20) -> Uniformity:
         )
     if not ((values >= 0) & (values <= 1)).all():
         raise ValueError("PIT values beyond [0, 1], or none: expected probabilities")
+    from scipy import stats  # Half a second, which a training need not wait for.
+
     counts, _ = np.histogram(values, bins, (0, 1))
     expected = len(values) / bins
     ks = stats.kstest(values, "uniform")

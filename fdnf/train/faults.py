@@ -8,6 +8,7 @@ shall.
 
 import copy
 import difflib
+import functools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -109,7 +110,7 @@ def _faults(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             rule = (table.get(key) or every[key]).rule
             if not rule.fits(value):
                 yield f"{prefix}{key}={_said(value)}: expected {rule.expected}"
-        elif key in _sections(every):
+        elif key in _sections(tuple(every)):
             yield f"{prefix}{key}={_said(value)}: expected keys of its own"
         elif key not in _WHOLE:
             yield f"{prefix}{key}: there is no such key{_nearest(key, every)}"
@@ -149,7 +150,7 @@ def flat(
     values: Mapping[str, Any], table: Mapping[str, Key], path: str = ""
 ) -> Iterator[tuple[str, Any]]:
     """Dotted keys and their values, of sections that the table knows."""
-    sections = _sections(table)
+    sections = _sections(tuple(table))
     for name, value in values.items():
         key = f"{path}{name}"
         if key in sections and isinstance(value, Mapping):
@@ -158,12 +159,14 @@ def flat(
             yield key, value
 
 
-def _sections(table: Mapping[str, Key]) -> set[str]:
+@functools.cache
+def _sections(known: tuple[str, ...]) -> frozenset[str]:
+    """Of the keys of a table; asked for in every section, and of every recipe."""
     found = {"model", "data"}
-    for key in table:
+    for key in known:
         parts = key.split(".")
         found |= {".".join(parts[:i]) for i in range(1, len(parts))}
-    return found
+    return frozenset(found)
 
 
 def _missing(
@@ -269,7 +272,7 @@ def _has(values: Any, key: str) -> bool:
 
 def _nearest(key: str, table: Mapping[str, Key]) -> str:
     """The keys most like one that is unknown, and all of the section it stands in."""
-    near = difflib.get_close_matches(key, [*table, *_sections(table)], n=3)
+    near = difflib.get_close_matches(key, [*table, *_sections(tuple(table))], n=3)
     told = f"; near it are {', '.join(near)}" if near else ""
     section, _, last = key.rpartition(".")
     inside = f"{section}." if section else ""

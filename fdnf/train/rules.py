@@ -7,6 +7,7 @@ each number, text or choice in them may be.
 """
 
 import dataclasses
+import functools
 import inspect
 import math
 import re
@@ -300,7 +301,8 @@ def kind_of(data: str) -> str | None:
     return _KIND_OF[typing.get_type_hints(found)["return"]]
 
 
-def of_model(model: str) -> dict[str, Rule]:
+@functools.cache
+def of_model(model: str) -> Mapping[str, Rule]:
     """The attributes of a flow or student by name, as `model.args` gives them."""
     return {
         field.name: _typed(field.type, _rule(ATTRIBUTES, model, field.name))
