@@ -181,13 +181,7 @@ def clarinet(
 
     Reference: Ping et al. (2018), section 3.3, algorithm 1.
     """
-    for flow in (student, teacher):
-        if not hasattr(flow, "conditionals"):
-            raise ValueError(
-                f"clarinet: {type(flow).__name__} does not tell the Gaussian of each "
-                "element; expected flows with `conditionals`, such as GaussianWaveNet "
-                "and WaveIAF"
-            )
+    check(student, teacher)
     z, cond = entering.reals(z), entering.maybe(cond)
     drawn = student.apply(student_variables, z, cond, method="decode")
     own = student.apply(student_variables, z, cond, method="conditionals")
@@ -196,6 +190,21 @@ def clarinet(
     pairs = compose(*own), compose(*theirs)
     loss, aux = regularized_kl(*pairs[0], *pairs[1], weight=weight, floor=floor)
     return loss, aux._replace(student=drawn)
+
+
+def check(student: Flow, teacher: Flow) -> None:
+    """Refuses flows that `clarinet` cannot compare.
+
+    Raises:
+      ValueError: for a flow that does not tell its conditionals.
+    """
+    for flow in (student, teacher):
+        if not hasattr(flow, "conditionals"):
+            raise ValueError(
+                f"clarinet: {type(flow).__name__} does not tell the Gaussian of each "
+                "element; expected flows with `conditionals`, such as GaussianWaveNet "
+                "and WaveIAF"
+            )
 
 
 def _check(*arrays: Elements) -> None:

@@ -291,7 +291,7 @@ def _compare_levels(
     if config.loss.method in guiding.METHODS:
         guiding.check(config, student, teacher, tuple(event), cond, variables)
     if config.loss.method in transfer.NEWEST:
-        transfer.check(config, student, tuple(event), cond)
+        transfer.check(config, student, teacher, tuple(event), cond)
     if config.loss.method in BY_LOSS:
         return
     kwargs = arguments(config)

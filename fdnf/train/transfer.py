@@ -145,20 +145,24 @@ def warm_steps(config: Any) -> int:
 def check(
     config: Any,
     student: models.Model,
+    teacher: models.Model | Flow,
     event: tuple[int, ...],
     cond: tuple[int, ...] | None = None,
 ) -> None:
-    """Refuses weights of passes that the student does not have, by shapes alone.
+    """Refuses flows and passes that cannot be compared, by shapes alone.
 
     Args:
       config: of the student.
       student: what is trained.
+      teacher: what it is compared with.
       event: shape of one row of the data.
       cond: shape of its condition, if it has one.
 
     Raises:
-      ValueError: as `inverse_matching.by_pass`.
+      ValueError: as `inverse_matching.by_pass` and `gaussian_conditionals.check`.
     """
+    if config.loss.method == "clarinet":
+        gaussian_conditionals.check(student, teacher)
     earlier = arguments(config)["earlier"]
     if not earlier or (config.loss.method in EVALUATIVE and not warm_steps(config)):
         return

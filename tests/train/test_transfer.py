@@ -18,11 +18,14 @@ from fdnf.losses import (
     inverse_matching,
     spectra,
 )
-from fdnf.train import batches, transfer, validation
+from fdnf.train import batches, objectives, transfer, validation
 from fdnf.train.batches import Moment
+from fdnf.train.rules import ConfigError
 from tests import floats, laws, tiny
 
 KEY = jax.random.key(0)
+# ClariNet's loss is of flows in the order of time.
+OF_VECTORS = tuple(method for method in transfer.METHODS if method != "clarinet")
 EVENT = (3,)
 # Of a guided student, by each kind of term.
 STAGES = {
@@ -146,6 +149,16 @@ def test_a_divergence_and_a_loss_of_spectra_beside_it(method, feature):
     floats.assert_close(loss, expected, rtol=1e-5)
 
 
+def test_flows_without_conditionals_are_refused_before_training():
+    config = importlib.import_module("configs.wavenet_asterisk")
+    config = config.get_config("clarinet,smoke")
+    iaf, teacher = IAF(), wavenet.GaussianWaveNet()
+    objectives.check_levels(config, wavenet.WaveIAF(), teacher, (64, 1), (2, 8))
+    for pair in ((iaf, teacher), (wavenet.WaveIAF(), iaf)):
+        with pytest.raises(ConfigError, match="IAF does not tell the Gaussian of each"):
+            objectives.check_levels(config, *pair, (64, 1), (2, 8))
+
+
 @pytest.mark.parametrize(
     ("method", "given"),
     [("x", {"alpha": 1.0, "feature": "power"}), ("clarinet", {"alpha": 1.0})],
@@ -191,7 +204,7 @@ def test_x_and_oracle_learn_from_the_batch(method):
     assert abs(noisy - loss) > 1e-3
 
 
-@pytest.mark.parametrize("method", transfer.METHODS)
+@pytest.mark.parametrize("method", OF_VECTORS)
 def test_gradients_move_the_student_and_not_the_teacher(method):
     config = small(method, noise=0.1, warm=0.5)
     student, teacher, batch = cases(config)
@@ -214,7 +227,7 @@ def test_gradients_move_the_student_and_not_the_teacher(method):
         assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(theirs))
 
 
-@pytest.mark.parametrize("method", transfer.EVALUATIVE)
+@pytest.mark.parametrize("method", ["kl", "z"])
 def test_the_warm_start_is_by_x_reconstruction(method):
     objective, student, teacher, x = made(small(method, warm=0.25))
     alone, _ = made(small(method))[0]()
@@ -251,7 +264,7 @@ def test_the_branch_that_is_not_taken_is_not_computed():
     assert len(calls) == 2
 
 
-@pytest.mark.parametrize("method", transfer.METHODS)
+@pytest.mark.parametrize("method", OF_VECTORS)
 def test_two_devices_see_what_one_does(method):
     config = small(method, noise=0.3)
     student, teacher, batch = cases(config)
@@ -291,7 +304,7 @@ def test_the_newest_parameters_are_kept_whatever_held_out_rows_say():
 
 def test_an_iaf_learns_in_fifty_steps_by_any_method():
     optimizer = optax.adam(2e-2)
-    for method in transfer.METHODS:
+    for method in OF_VECTORS:
         config = small(method)
         student, teacher, _ = cases(config)
         objective = transfer.build(config, student.module, teacher.module, 1.0)
@@ -332,26 +345,26 @@ def test_earlier_passes_count_as_the_config_says(method):
     floats.assert_close(terms[method], last, rtol=1e-4)
 
 
-@pytest.mark.parametrize("method", transfer.NEWEST)
+@pytest.mark.parametrize("method", ["kl", "z", "x", "oracle"])
 def test_only_students_of_several_passes_have_earlier_ones(method):
     words = f"iaf,{method},passes,smoke"
     config = importlib.import_module("configs.pixelcnn_digits").get_config(words)
     assert config.loss.transfer.earlier == 0.5
     assert config.study.recipes.resnet_l1["loss/transfer/earlier"] == 0.0
     passing = flows.build(config.model)
-    transfer.check(config, passing, (2, 2, 1))
+    transfer.check(config, passing, passing, (2, 2, 1))
     config.model.args.passes = 1
     single = flows.build(config.model)
     if method in transfer.EVALUATIVE:
         # Their start compares samples, and they themselves do not.
         config.loss.transfer.warm = 0.0
-        transfer.check(config, single, (2, 2, 1))
+        transfer.check(config, single, single, (2, 2, 1))
         config.loss.transfer.warm = 0.5
     said = r"^loss.transfer.earlier=0.5 .* samples in one pass"
     with pytest.raises(ValueError, match=said):
-        transfer.check(config, single, (2, 2, 1))
+        transfer.check(config, single, single, (2, 2, 1))
     config.loss.transfer.earlier = 0.0
-    transfer.check(config, single, (2, 2, 1))
+    transfer.check(config, single, single, (2, 2, 1))
 
 
 def test_what_a_method_cannot_have():
@@ -367,7 +380,7 @@ def test_what_a_method_cannot_have():
         transfer.build(config, student.module, None, 1.0)
 
 
-@pytest.mark.parametrize("method", transfer.EVALUATIVE)
+@pytest.mark.parametrize("method", ["kl", "z"])
 @pytest.mark.parametrize("centre", sorted(expansion.CENTRES))
 def test_the_expansion_signal_of_the_first_rows_is_logged(method, centre):
     objective, student, teacher, x = made(small(method, expansion=8, centre=centre))

@@ -43,6 +43,8 @@ METHODS = {
     "ilkd": Method("ILKD", "#009E73"),
     "skd": Method("SKD", "#CC79A7"),
     "kl": Method("KL student", "#D55E00"),
+    "clarinet": Method("ClariNet student", "#F0E442"),
+    "parallel_wavenet": Method("Parallel WaveNet student", "#56B4E9"),
     "z": Method("z-reconstruction", "#CC79A7"),
     "x": Method("x-reconstruction", "#009E73"),
     "oracle": Method("Oracle prediction", "#E69F00"),

@@ -118,6 +118,8 @@ def label(trained: Trained, method: str) -> str:
         return f"{arch} (teacher)"
     if name == f"wave_{method}":
         return arch
+    if name == "wavenet_iaf" and method in methods.METHODS:
+        return methods.label(method)
     version = method[:1] == "v" and method[1:].isdigit()
     return f"{arch} {method.upper()}" if version else f"{arch} ({method})"
 
