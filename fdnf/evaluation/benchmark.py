@@ -12,11 +12,15 @@ Cases:
                                   the same splines in couplings of halves
   ilkd_train                      an ILKD step of a MAF half as deep as its teacher
   glow_train, glow_sample         multi-scale Glow on --size x --size x 3 images
+  wavenet_logprob, wavenet_sample WaveNet on waveforms of --dim samples
 A MAF has --layers blocks of a MADE of two hidden ReLU layers in alternating order; a
 coupling flow (RealNVP) has as many affine couplings over alternating halves. Splines
 have 8 bins on [-3, 3] and linear tails; their couplings reverse the order, one a step.
 A Glow has --levels levels of --layers-per-level steps, --hidden channels in its
-couplings; samples come from the folded one, as they do everywhere in fdnf.
+couplings; samples come from the folded one, as they do everywhere in fdnf. A WaveNet is
+one cycle of --layers layers of --hidden channels; it samples from what it keeps of the
+past. Without that a waveform would take --dim times what its density does, or, of
+windows that are just as long as the network sees, --dim times the density of one.
 Everything is warmed up and blocked on; times are medians of repetitions for --seconds.
 """
 
@@ -46,6 +50,8 @@ CASES = (
     "ilkd_train",
     "glow_train",
     "glow_sample",
+    "wavenet_logprob",
+    "wavenet_sample",
 )
 
 SPLINE = {"name": "spline", "bins": 8, "box": 3.0}
@@ -80,7 +86,8 @@ def _arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     args = parser.parse_args(argv)
     # A large first batch would be all that the peak memory shows.
-    args.init_rows = args.batch if args.case.startswith("glow") else 1024
+    large = args.case.startswith(("glow", "wavenet"))
+    args.init_rows = args.batch if large else 1024
     return args
 
 
@@ -104,6 +111,9 @@ def images(size: int, rows: int, seed: int = 0) -> np.ndarray:
 def _rows(args: argparse.Namespace, rows: int) -> np.ndarray:
     if args.case.startswith("glow"):
         return images(args.size, rows)
+    if args.case.startswith("wavenet"):
+        noise = np.random.default_rng(0).normal(size=(rows, args.dim, 1))
+        return (0.1 * noise).astype(np.float32)
     return tabular(args.dim, rows)
 
 
@@ -117,6 +127,7 @@ def _flow(args: argparse.Namespace, layers: int):
     from fdnf.flows.glow import Glow
     from fdnf.flows.maf import MAF
     from fdnf.flows.realnvp import RealNVP
+    from fdnf.flows.wavenet import GaussianWaveNet
 
     if args.case.startswith("glow"):
         return Glow(
@@ -126,6 +137,8 @@ def _flow(args: argparse.Namespace, layers: int):
             dtype=args.dtype,
             remat=not args.no_remat,
         )
+    if args.case.startswith("wavenet"):
+        return GaussianWaveNet(layers=layers, cycles=1, channels=args.hidden)
     hidden = (args.hidden,) * 2
     if args.case.startswith("coupling"):
         return RealNVP(steps=max(1, layers // 2), hidden=hidden)

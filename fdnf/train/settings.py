@@ -147,15 +147,13 @@ def _of_teacher(config: Any, prefix: str) -> Iterator[str]:
             "to the config of one to train first"
         )
         return
-    kept = teacher.samples and teacher.share < 1
-    if (teacher.samples and "bins" in config.data) or (kept and "mel" in config.data):
+    mixed = {"bins"} if teacher.share == 1 else {"bins", "mel"}
+    if teacher.samples and mixed & set(config.data):
         yield (
-            f"{prefix}teacher.samples={teacher.samples}: samples that are kept have no "
-            "images beside them, and of sounds whole batches only, by "
-            "loss.method='oracle' with teacher.share=1; set it to 0"
+            f"{prefix}teacher.samples={teacher.samples}: none are kept of images, and "
+            "of sounds for whole batches (teacher.share=1); set it to 0"
         )
-    # A workdir on the command line goes before the config of the file.
-    if not teacher.workdir:
+    if not teacher.workdir:  # On the command line it goes before the file's config.
         yield from _disagreements(teacher.config, f"{prefix}teacher.config.")
 
 

@@ -31,6 +31,7 @@ def test_steps_are_taken(case):
         ("nsc_sample", (8, 3)),
         ("nsf_logprob", (8,)),
         ("glow_sample", (8, 8, 8, 3)),
+        ("wavenet_sample", (8, 3, 1)),
     ],
 )
 def test_a_batch_is_drawn(case, shape):
