@@ -26,12 +26,15 @@ STUDENTS: dict[str, tuple[str, str, float]] = {
 WORDS = (common.Choice(("teacher", *STUDENTS)), common.SMOKE)
 # It sees 287 samples, 36 ms at 8,000 a second, which is several periods of a voice; the
 # published one sees 2,078, 94 ms. Only silence has scales below e^-6 of the loudness.
+# Log-mels have a mean of -6.3 and a spread of 2.3.
 SMALL: dict[str, Any] = {
     "layers": 8,
     "cycles": 1,
     "channels": 64,
     "features": 16,
     "bound": 6.0,
+    "centre": -6.0,
+    "spread": 2.5,
 }
 # Of a student. Its four flows see 636 samples of noise together.
 SMALL_STUDENT: dict[str, Any] = {"steps": 4, "layers": 7, "channels": 32}

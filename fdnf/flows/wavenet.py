@@ -43,7 +43,9 @@ class GaussianWaveNet(StackFlow):
       hop: samples a frame of the mel, the upsampler's stride.
       upsampler_taps: of the upsampler, see `MelUpsampler`.
       features: channels of the upsampled mel; None for as many as it has.
-      bound: largest |log-scale|.
+      centre: of the mel, see `MelUpsampler`.
+      spread: of the mel.
+      bound: largest |log-scale|, over the unit of `WaveAffine`.
       upsampled: cond is what `upsample` gives, to leave the upsampling out.
 
     Reference: van den Oord et al. (2016), WaveNet; Ping et al. (2018), ClariNet,
@@ -63,6 +65,8 @@ class GaussianWaveNet(StackFlow):
     hop: int = 256
     upsampler_taps: int = 1024
     features: int | None = None
+    centre: float = 0.0
+    spread: float = 1.0
     bound: float = 7.0
     upsampled: bool = False
 
@@ -93,7 +97,14 @@ class GaussianWaveNet(StackFlow):
     def setup(self):
         """Makes the upsampler and the stack."""
         super().setup()
-        self.upsampler = MelUpsampler(1, self.hop, self.upsampler_taps, self.features)
+        self.upsampler = MelUpsampler(
+            1,
+            self.hop,
+            self.upsampler_taps,
+            self.features,
+            centre=self.centre,
+            spread=self.spread,
+        )
 
     def _stack(self) -> Chain:
         if self.steps < 1:

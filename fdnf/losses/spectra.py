@@ -182,9 +182,10 @@ def compare(
         raise ValueError(f"unknown loss of spectra {kind!r}; known: {KINDS}")
     if kind == "stft":
         reference = jax.lax.stop_gradient(entering.real(reference))
-        return sum(
-            multi_resolution_stft(generated, reference, resolutions or RESOLUTIONS)
+        convergence, log_magnitude = multi_resolution_stft(
+            generated, reference, resolutions or RESOLUTIONS
         )
+        return convergence + log_magnitude
     if kind == "magnitude":
         return magnitude(generated, reference, resolutions or PUBLISHED)
     found = []

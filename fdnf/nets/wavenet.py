@@ -140,6 +140,9 @@ class MelUpsampler(nn.Module):
       features: channels of the upsampled mel; None for as many as it has.
       frozen: weights stand in `constants` and get no gradient: a student's, taken
         over from its teacher.
+      centre: of the mel, which is taken off before.
+      spread: of the mel, by which it is divided. Log-mels are far from 0, and what they
+        have in common comes out of a new convolution as a hum of the period `hop`.
 
     Reference: Prenger et al. (2018), section 2.2 and released code; Baranchuk et al.
     (2021), released code, whose students keep the teacher's.
@@ -150,6 +153,8 @@ class MelUpsampler(nn.Module):
     taps: int = 1024
     features: int | None = None
     frozen: bool = False
+    centre: float = 0.0
+    spread: float = 1.0
 
     @nn.compact
     def __call__(self, mel: Context, time: int) -> Grouped:
@@ -177,7 +182,8 @@ class MelUpsampler(nn.Module):
         mels = mel.shape[-1]
         features = mels if self.features is None else self.features
         kernel, bias = self._weights((self.taps, mels, features))
-        fine = convolutions.upsample(mel[:, :needed], kernel, self.hop)
+        mel = (mel[:, :needed] - self.centre) / self.spread
+        fine = convolutions.upsample(mel, kernel, self.hop)
         return squeeze.group(fine[:, :time] + bias, self.group)
 
     def _weights(self, shape: tuple[int, int, int]) -> tuple[Array, Array]:

@@ -250,6 +250,7 @@ ATTRIBUTES: dict[str, Rule] = {
     "marginal": optional(_TRANSFORMER),
     "mixing": one_of(maf.MIXING),
     "output_scale": number(0),
+    "spread": _POSITIVE,
     "resnet.squeezes": whole(0, 16),
     "srflow.taps": whole(0, SIZE),
     "srflow_student.taps": whole(0, SIZE),

@@ -138,6 +138,9 @@ def test_the_mel_may_come_upsampled():
     assert fine.shape == (ROWS, TIME, 2)
     whole = TEACHER.apply(variables, X, MEL).log_det
     np.testing.assert_allclose(flow.apply(variables, X, fine).log_det, whole, atol=1e-6)
+    scaled = TEACHER.clone(centre=-6.0, spread=2.5)
+    found = scaled.apply(variables, 2.5 * MEL - 6.0, TIME, method="upsample")
+    np.testing.assert_allclose(found, fine, atol=1e-5)
     other = TEACHER.apply(variables, X, MEL + 1.0).log_det
     assert np.abs(other - whole).min() > 1e-3
 
