@@ -37,7 +37,9 @@ class WaveAffine(Bijector):
         """Makes the unit, of which only data can say what it is."""
         # Not `is_initializing`: parameters may be given where constants are not.
         self.unitless = not self.has_variable("constants", "log_unit")
-        self.log_unit = self.variable("constants", "log_unit", lambda: jnp.zeros(()))
+        self.log_unit = self.variable(
+            "constants", "log_unit", jnp.zeros, (), jnp.float32
+        )
 
     def _moments(self, outputs: Array) -> tuple[Array, Array]:
         """Means and log-scales in units of u, of all times or of one."""

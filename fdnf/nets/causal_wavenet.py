@@ -144,6 +144,7 @@ class CausalWaveNet(nn.Module):
         # Not `is_initializing`: what is not the network's may be given before.
         if bias_init is not None and new:
             bias = bias_init(evaluate(self.dilations, made, x, cond))
+            bias = bias.astype(jnp.float32)
             self.put_variable("params", "last_bias", bias)
             made = made._replace(last=(inner, Layer(last.kernel, bias)))
         return made

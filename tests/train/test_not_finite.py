@@ -156,6 +156,7 @@ def started(*batches):
     return models.init_state(flow, optimizer, keys, x, 0.0, density=True)
 
 
+@pytest.mark.slow
 def test_data_sets_of_the_readme_are_standardised_enough(data_dir):
     found = {
         name: datasets.build(ConfigDict({"name": name, "args": {}})).train
