@@ -180,16 +180,18 @@ def compare(
     """
     if kind not in KINDS:
         raise ValueError(f"unknown loss of spectra {kind!r}; known: {KINDS}")
+    if resolutions is None:
+        resolutions = RESOLUTIONS if kind == "stft" else PUBLISHED
     if kind == "stft":
         reference = jax.lax.stop_gradient(entering.real(reference))
         convergence, log_magnitude = multi_resolution_stft(
-            generated, reference, resolutions or RESOLUTIONS
+            generated, reference, resolutions
         )
         return convergence + log_magnitude
     if kind == "magnitude":
-        return magnitude(generated, reference, resolutions or PUBLISHED)
+        return magnitude(generated, reference, resolutions)
     found = []
-    for n_fft, hop, length in _some(resolutions or PUBLISHED):
+    for n_fft, hop, length in _some(resolutions):
         distance, aux = power(
             generated, reference, n_fft=n_fft, hop=hop, length=length, centred=True
         )

@@ -6,6 +6,7 @@ latents learns the data themselves by their mean distance, as pre-training or ba
 """
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -85,14 +86,22 @@ def weights(config: Any) -> Any:
         raise ValueError(f"loss.feed_forward.weights: {error}") from error
 
 
+def resolutions(settings: Mapping[str, Any]) -> tuple[spectra.Resolution, ...] | None:
+    """Those of the setting `stft`, which says the same in each section that has it."""
+    given = settings["stft"]
+    if given is None:
+        return None
+    return tuple(spectra.Resolution(*each) for each in given)
+
+
 def _feature(settings: dict[str, Any]) -> Any:
     if not settings["alpha"] or settings["feature"] == "none":
         return None
     if settings["feature"] == "stft":
-        if settings["stft"] is None:
+        given = resolutions(settings)
+        if given is None:
             return feed_forward.StftFeature()
-        resolutions = tuple(spectra.Resolution(*each) for each in settings["stft"])
-        return feed_forward.StftFeature(resolutions)
+        return feed_forward.StftFeature(given)
     return feed_forward.LpipsFeature(settings["feature"].removeprefix("lpips_"))
 
 

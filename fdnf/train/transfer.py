@@ -21,7 +21,7 @@ from fdnf.losses import (
     inverse_matching,
     spectra,
 )
-from fdnf.train import batches, guiding, models, rules
+from fdnf.train import batches, generators, guiding, models, rules
 from fdnf.train.batches import Noise, Objective, fold
 from fdnf.types import Flow
 
@@ -35,7 +35,6 @@ EVALUATIVE = ("kl", "clarinet", "z")
 DIVERGENCES = ("kl", "clarinet")
 # Those that ask nothing of the student but samples.
 DECODING = ("z", "x", "oracle")
-_RESOLUTION = rules.several(rules.whole(1, rules.SIZE), length=3)
 # The settings: keys of `loss.transfer`.
 KEYS = {
     "distance": rules.spare(
@@ -67,10 +66,7 @@ KEYS = {
         "none",
     ),
     "alpha": rules.spare(rules.number(0), "weight of the feature", 0.0),
-    "stft": rules.spare(
-        rules.optional(rules.several(_RESOLUTION)),
-        "resolutions ((n_fft, hop, window), ...)",
-    ),
+    "stft": generators.KEYS["stft"],
     "expansion": rules.spare(
         rules.whole(0, rules.ROWS),
         "rows of a batch whose expansion signal is logged",
@@ -308,9 +304,7 @@ def _losses(
         unit = density.standard_normal(tuple(part / scale for part in z))
         return unit - size * math.log(scale)
 
-    resolutions = settings["stft"]
-    if resolutions is not None:
-        resolutions = tuple(spectra.Resolution(*each) for each in resolutions)
+    resolutions = generators.resolutions(settings)
 
     def with_feature(value, terms, made, x):
         """A loss and what the sounds made should have in common with recordings."""

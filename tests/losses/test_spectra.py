@@ -197,3 +197,6 @@ def test_what_no_spectra_are_compared_by():
         spectra.compare("magnitude", X, Y[:, :-1])
     with pytest.raises(ValueError, match="no resolutions"):
         spectra.magnitude(X, Y, ())
+    for kind in spectra.KINDS:
+        with pytest.raises(ValueError, match="no resolutions"):
+            spectra.compare(kind, X, Y, ())
