@@ -16,7 +16,13 @@ METHODS = ("lkd", "ilkd", "skd")
 # Of `fdnf.ops.mel.Settings`: at 8,000 samples a second, and of synthetic speech.
 TELEPHONE_MEL = {"n_fft": 256, "hop": 64, "window": 256, "mels": 40, "high": 4000.0}
 # Attributes of models at that rate.
-TELEPHONE = {"hop": 64, "upsampler_taps": 256}
+TELEPHONE = {
+    "hop": 64,
+    "upsampler_taps": 256,
+    "rate": 8_000,
+    "n_fft": 256,
+    "high": 4000.0,
+}
 SMOKE_MEL = {"n_fft": 128, "hop": 64, "window": 128, "mels": 8}
 
 

@@ -25,6 +25,7 @@ from .invertible_conv import (
     LinearLU as LinearLU,
     RotationConv as RotationConv,
 )
+from .linear_prediction import LinearPrediction as LinearPrediction
 from .masked_conv import MaskedConv as MaskedConv
 from .pixel_affine import PixelAffine as PixelAffine
 from .pixel_passes import PixelPasses as PixelPasses

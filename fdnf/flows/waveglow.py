@@ -5,6 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from fdnf.bijectors import linear_prediction
 from fdnf.bijectors.combinators import Chain, Repeat
 from fdnf.bijectors.coupling import WaveCoupling
 from fdnf.bijectors.invertible_conv import FoldedConv, RotationConv
@@ -52,13 +53,21 @@ class WaveGlow(FlowModule):
       features: channels of the upsampled mel; None for as many as it has, as
         published. Few make a small flow cheap, whose WaveNets else spend most of
         their time on the condition.
+      centre: of the mel, see `MelUpsampler`.
+      spread: of the mel.
       bound: of log_s, see `WaveCoupling`.
+      prediction: order of the linear prediction from the mel whose excitation the steps
+        model, see `LinearPrediction`; 0 for the waveform itself, as published.
+      rate: samples a second, for `prediction`; likewise the two that follow.
+      n_fft: samples of the mel's transform.
+      high: Hz, where the mel's last filter ends.
       folded: parameters are those of `surgery.fold`, made for sampling.
       upsampled: cond is what `upsample` gives, to leave the upsampling out.
       unroll: see `Repeat`.
       remat: see `Repeat`.
 
-    Reference: Prenger et al. (2018); sizes by Baranchuk et al. (2021), table 2.
+    Reference: Prenger et al. (2018); sizes by Baranchuk et al. (2021), table 2; after
+    linear prediction: Oh et al. (2020), ExcitGlow.
     """
 
     condition_axes = (conditions.FRAMES,)
@@ -73,7 +82,13 @@ class WaveGlow(FlowModule):
     hop: int = 256
     upsampler_taps: int = 1024
     features: int | None = None
+    centre: float = 0.0
+    spread: float = 1.0
     bound: float = 7.0
+    prediction: int = 0
+    rate: int = 22050
+    n_fft: int = 1024
+    high: float = 8000.0
     folded: bool = False
     upsampled: bool = False
     unroll: int | None = 1
@@ -111,8 +126,14 @@ class WaveGlow(FlowModule):
     def setup(self):
         """Makes the upsampler and the stages."""
         self.upsampler = MelUpsampler(
-            self.group, self.hop, self.upsampler_taps, self.features
+            self.group,
+            self.hop,
+            self.upsampler_taps,
+            self.features,
+            centre=self.centre,
+            spread=self.spread,
         )
+        self.predictor = linear_prediction.of_model(self)
         self.stages = [self._stage(length) for length in self._lengths()]
 
     def _stage(self, length: int) -> Repeat:
@@ -156,7 +177,10 @@ class WaveGlow(FlowModule):
 
     def _encode(self, x: Events, cond: Context | None):
         context = self._context(cond, x.shape[1])
-        h, log_det = squeeze.group(x, self.group), jnp.zeros(x.shape[:1], x.dtype)
+        log_det = jnp.zeros(x.shape[:1], x.dtype)
+        if self.predictor is not None:
+            x, log_det = self.predictor.forward(x, cond)
+        h = squeeze.group(x, self.group)
         z, levels = [], []
         for i, stage in enumerate(self.stages):
             if i:
@@ -177,4 +201,8 @@ class WaveGlow(FlowModule):
             log_det += change
             if i:
                 h = jnp.concatenate([early[i - 1], h], axis=-1)
-        return squeeze.ungroup(h, self.group), log_det, tuple(reversed(levels))
+        x = squeeze.ungroup(h, self.group)
+        if self.predictor is not None:
+            x, change = self.predictor.inverse(x, cond)
+            log_det += change
+        return x, log_det, tuple(reversed(levels))

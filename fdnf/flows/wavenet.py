@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from fdnf.bijectors import linear_prediction
 from fdnf.bijectors.base import Bijector
 from fdnf.bijectors.combinators import Chain, Invert
 from fdnf.bijectors.wave_affine import WaveAffine
@@ -46,6 +47,11 @@ class GaussianWaveNet(StackFlow):
       centre: of the mel, see `MelUpsampler`.
       spread: of the mel.
       bound: largest |log-scale|, over the unit of `WaveAffine`.
+      prediction: order of the linear prediction from the mel whose excitation the
+        networks model, see `LinearPrediction`; 0 for the waveform itself.
+      rate: samples a second, for `prediction`; likewise the two that follow.
+      n_fft: samples of the mel's transform.
+      high: Hz, where the mel's last filter ends.
       upsampled: cond is what `upsample` gives, to leave the upsampling out.
 
     Reference: van den Oord et al. (2016), WaveNet; Ping et al. (2018), ClariNet,
@@ -68,6 +74,10 @@ class GaussianWaveNet(StackFlow):
     centre: float = 0.0
     spread: float = 1.0
     bound: float = 7.0
+    prediction: int = 0
+    rate: int = 22050
+    n_fft: int = 1024
+    high: float = 8000.0
     upsampled: bool = False
 
     def _made_with(self, params: Any) -> Made | None:
@@ -105,6 +115,7 @@ class GaussianWaveNet(StackFlow):
             centre=self.centre,
             spread=self.spread,
         )
+        self.predictor = linear_prediction.of_model(self)
 
     def _stack(self) -> Chain:
         if self.steps < 1:
@@ -131,7 +142,8 @@ class GaussianWaveNet(StackFlow):
           cond: as of `encode`.
 
         Returns:
-          Means and log-scales, those of the step next to the noise first: of these
+          Means and log-scales, those of the step next to the noise first, that of the
+          linear prediction, if there is one, last: of these
           `losses.gaussian_conditionals.compose` makes the one Gaussian of x_t given
           x_{<t}.
 
@@ -139,10 +151,14 @@ class GaussianWaveNet(StackFlow):
           ValueError: as `encode`.
         """
         x = self._given_data(x)
-        cond = self._context(self._given_condition(cond, x.shape[0]), x.shape[1])
+        cond = self._given_condition(cond, x.shape[0])
+        context = self._context(cond, x.shape[1])
         means, log_scales = [], []
-        for part in self.stack.parts:
-            mean, log_scale = part.conditionals(x, cond)
+        steps = [(part, context) for part in self.stack.parts]
+        if self.predictor is not None:
+            steps.insert(0, (self.predictor, cond))
+        for part, given in steps:
+            mean, log_scale = part.conditionals(x, given)
             x = (x - mean) * jnp.exp(-log_scale)
             means.insert(0, mean)
             log_scales.insert(0, log_scale)
@@ -154,10 +170,19 @@ class GaussianWaveNet(StackFlow):
         return self.upsampler(cond, time)
 
     def _encode(self, x: Events, cond: Context | None):
-        return super()._encode(x, self._context(cond, x.shape[1]))
+        context = self._context(cond, x.shape[1])
+        if self.predictor is None:
+            return super()._encode(x, context)
+        excitation, change = self.predictor.forward(x, cond)
+        z, log_det, levels = super()._encode(excitation, context)
+        return z, log_det + change, levels
 
     def _decode(self, z: Latents, cond: Context | None):
-        return super()._decode(z, self._context(cond, z[0].shape[1]))
+        x, log_det, levels = super()._decode(z, self._context(cond, z[0].shape[1]))
+        if self.predictor is None:
+            return x, log_det, levels
+        x, change = self.predictor.inverse(x, cond)
+        return x, log_det + change, levels
 
 
 class WaveIAF(GaussianWaveNet):
@@ -213,15 +238,21 @@ class WaveIAF(GaussianWaveNet):
           ValueError: as `decode`.
         """
         (u,) = self._given_latents(z)
-        cond = self._context(self._given_condition(cond, u.shape[0]), u.shape[1])
+        cond = self._given_condition(cond, u.shape[0])
+        context = self._context(cond, u.shape[1])
         means, log_scales = [], []
         for part in reversed(self.stack.parts):
             # Of the step from data to noise; it is run the other way.
-            mean, log_scale = part.bijector.conditionals(u, cond)
+            mean, log_scale = part.bijector.conditionals(u, context)
             scale = jnp.exp(-log_scale)
             u = (u - mean) * scale
             means.append(-mean * scale)
             log_scales.append(-log_scale)
+        if self.predictor is not None:
+            x, _ = self.predictor.inverse(u, cond)
+            mean, log_scale = self.predictor.conditionals(x, cond)
+            means.append(mean)
+            log_scales.append(log_scale)
         return tuple(means), tuple(log_scales)
 
     def _affine(self) -> Bijector:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from fdnf.nets.wavenet import Conv, Grouped, MelUpsampler, WaveNet
-from fdnf.ops import conditioners, conditions, squeeze
+from fdnf.ops import conditioners, conditions, linear_prediction, squeeze
 from fdnf.ops.entering import Ints, Made
 from fdnf.students.base import Latents, Student
 from fdnf.types import Context, Variables
@@ -40,6 +40,13 @@ class WaveStudent(Student):
       hop: samples a frame of the mel.
       upsampler_taps: of the teacher's upsampler.
       features: of the teacher's upsampler.
+      centre: of the mel, see `MelUpsampler`; the teacher's.
+      spread: of the mel; the teacher's.
+      prediction: order of the linear prediction whose excitation the network gives, as
+        that of a teacher with the same; 0 for the waveform itself, as published.
+      rate: samples a second, for `prediction`; likewise the two that follow.
+      n_fft: samples of the mel's transform.
+      high: Hz, where the mel's last filter ends.
       upsampled: cond is what `upsample` gives, to leave the upsampling out.
       remat: keep only what goes from block to block for the gradient.
 
@@ -56,6 +63,12 @@ class WaveStudent(Student):
     hop: int = 256
     upsampler_taps: int = 1024
     features: int | None = None
+    centre: float = 0.0
+    spread: float = 1.0
+    prediction: int = 0
+    rate: int = 22050
+    n_fft: int = 1024
+    high: float = 8000.0
     upsampled: bool = False
     remat: bool = True
 
@@ -84,7 +97,13 @@ class WaveStudent(Student):
     def setup(self):
         """Makes the upsampler."""
         self.upsampler = MelUpsampler(
-            self.group, self.hop, self.upsampler_taps, self.features, frozen=True
+            self.group,
+            self.hop,
+            self.upsampler_taps,
+            self.features,
+            frozen=True,
+            centre=self.centre,
+            spread=self.spread,
         )
 
     def latent_shapes(self, event: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
@@ -150,9 +169,15 @@ class WaveStudent(Student):
                 f"[batch, groups, channels] with channels {self.latents}"
             )
         h = jnp.concatenate(z[::-1], axis=-1)
+        context = cond
         if cond is not None and not self.upsampled:
-            cond = self.upsampler(cond, h.shape[1] * self.group)
-        return squeeze.ungroup(self._network(h, cond), self.group)
+            context = self.upsampler(cond, h.shape[1] * self.group)
+        x = squeeze.ungroup(self._network(h, context), self.group)
+        if not self.prediction:
+            return x
+        settings = linear_prediction.mel_of(self)
+        found = linear_prediction.predictor(x, cond, self.prediction, settings)
+        return found.excited(x)
 
     def _network(self, h: Array, cond: Array | None) -> Array:
         raise NotImplementedError

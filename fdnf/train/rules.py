@@ -259,6 +259,7 @@ ATTRIBUTES: dict[str, Rule] = {
     "tolerance": _POSITIVE,
     "conditioner": one_of(mlp.CONDITIONERS),
     "partition": one_of(realnvp.PARTITIONS),
+    "prediction": whole(0, SIZE),
     "realnvp.mixing": one_of(realnvp.MIXINGS),
     "transformer": _TRANSFORMER,
     "transitions": whole(0, SIZE),

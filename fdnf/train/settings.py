@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from fdnf.data import paths
 from fdnf.data.tabular import DataError
 from fdnf.flows.base import FlowModule
-from fdnf.ops import entering, mel
+from fdnf.ops import entering
 from fdnf.train import (
     faults,
     generators,
@@ -28,6 +28,7 @@ from fdnf.train import (
     optim,
     preprocess,
     rules,
+    speech,
     transfer,
 )
 from fdnf.train.preprocess import Data, Prepared
@@ -116,7 +117,7 @@ def _disagreements(config: Any, prefix: str = "") -> Iterator[str]:
     if method in generators.METHODS:
         checks.append(lambda: generators.weights(config))
     checks.append(lambda: _check_model(models.build(config.model), config))
-    checks.append(lambda: _check_frames(config))
+    checks.append(lambda: speech.check_frames(config))
     for each in checks:
         try:
             each()
@@ -159,7 +160,7 @@ def _of_teacher(config: Any, prefix: str) -> Iterator[str]:
 
 def _check_model(model: models.Model, config: Any) -> None:
     _check_density(model, config.loss.method)
-    _check_hop(model, config.data)
+    speech.check_model(model, config.data)
 
 
 def _check_density(model: models.Model, method: str) -> None:
@@ -168,19 +169,6 @@ def _check_density(model: models.Model, method: str) -> None:
         raise ValueError(
             f"loss.method={method!r} needs a density, which {type(model).__name__}, a "
             f"feed-forward student, does not have; it learns by {without}"
-        )
-
-
-def _check_hop(model: models.Model, data: Any) -> None:
-    """Frames that are not where a vocoder takes them to be are still frames."""
-    ours = getattr(model, "hop", None)
-    if ours is None or "mel" not in data:
-        return
-    given = data.mel.get("hop", mel.DEFAULT.hop)
-    if ours != given:
-        raise ValueError(
-            f"model.args.hop={ours}, data.mel.hop={given}: expected the same samples a "
-            f"frame in both; where data.mel.hop is left out it is {mel.DEFAULT.hop}"
         )
 
 
@@ -200,42 +188,6 @@ def expand(config: Any) -> None:
         if isinstance(workdir := section.get("workdir"), str) and workdir:
             section.workdir = str(paths.expanded(workdir))
         expand(section.get("config"))
-
-
-def _check_frames(config: Any) -> None:
-    """Refuses sound too short for a frame, of what is trained on or judged."""
-    if rules.kind_of(config.data.name) != "speech":
-        return
-    args = rules.defaults(config.data.name) | dict(config.data.get("args") or {})
-    given = mel.Settings(rate=args["rate"], **dict(config.data.get("mel", {})))
-    try:
-        mel.filterbank(given)
-    except ValueError as error:
-        raise ValueError(
-            f"data.mel, with data.args.rate={given.rate}: {error}"
-        ) from error
-    if given.window > given.n_fft:
-        raise ValueError(
-            f"data.mel.window={given.window}: expected at most data.mel.n_fft="
-            f"{given.n_fft}"
-        )
-    least = max(given.n_fft // 2 + 1, given.hop)
-    if args["segment"] < least:
-        raise ValueError(
-            f"data.args.segment={args['segment']}: expected at least {least} samples, "
-            f"what frames of data.mel.n_fft={given.n_fft} need"
-        )
-    seconds, timed = config.eval.seconds, config.eval.time_seconds
-    if 0 < seconds * given.rate < keys.CLIP:
-        raise ValueError(
-            f"eval.seconds={seconds} at {given.rate} samples a second: expected at "
-            f"least {keys.CLIP} samples, or 0 for all of each clip"
-        )
-    if config.eval.time_batch and round(timed * given.rate) < least:
-        raise ValueError(
-            f"eval.time_seconds={timed} at {given.rate} samples a second: expected at "
-            f"least {least} samples, what a frame needs"
-        )
 
 
 def convolves(config: Any) -> bool:

@@ -67,6 +67,11 @@ KEYS = {
     ),
     "alpha": rules.spare(rules.number(0), "weight of the feature", 0.0),
     "stft": generators.KEYS["stft"],
+    "floor": rules.spare(
+        rules.number(),
+        "least log-scale of clarinet's divergence",
+        gaussian_conditionals.FLOOR,
+    ),
     "expansion": rules.spare(
         rules.whole(0, rules.ROWS),
         "rows of a batch whose expansion signal is logged",
@@ -92,9 +97,10 @@ def arguments(config: Any) -> dict[str, Any]:
       and the warm start), of a student of several passes; `feature`, a kind of
       `spectra.compare`, `alpha`, its weight, and `stft`, its resolutions, of kl and
       clarinet: the student's sounds beside the recordings of the same condition;
-      `expansion`, of how many rows
-      of a batch the expansion signal of kl and z is logged, about `centre`, a key of
-      `expansion.CENTRES` ("teacher_mode" decodes with the teacher at every step).
+      `floor`, below which clarinet's divergence tells no log-scales from each other;
+      `expansion`, of how many rows of a batch the expansion signal of kl and z is
+      logged, about `centre`, a key of `expansion.CENTRES` ("teacher_mode" decodes with
+      the teacher at every step).
 
     Raises:
       ValueError: for settings that the method cannot have. What each may be by itself
@@ -315,7 +321,9 @@ def _losses(
 
     def clarinet(variables, fixed, batch, moment):
         z, cond = latents(batch, moment), batch.get("cond")
-        value, aux = gaussian_conditionals.clarinet(*flows, variables, fixed, z, cond)
+        value, aux = gaussian_conditionals.clarinet(
+            *flows, variables, fixed, z, cond, floor=settings["floor"]
+        )
         return with_feature(value, aux.terms, aux.student, batch["x"])
 
     def kl(variables, fixed, batch, moment):

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from configs import waveglow_asterisk
+from configs import waveglow_asterisk, wavenet_asterisk
 from fdnf.experiments import points, study
 from fdnf.train import faults, loop, models, settings
 from fdnf.train.settings import ConfigError
@@ -94,6 +94,28 @@ def test_frames_where_a_vocoder_expects_them():
     del config.data.mel.hop
     with pytest.raises(ConfigError, match=rf"model.args.hop={ours}, .*hop=256"):
         settings.check(config)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("high", 3900.0, r"model.args.high=4000.0, data.mel.high=3900.0: .*8000.0"),
+        ("n_fft", 512, r"model.args.n_fft=256, data.mel.n_fft=512: .* it is 1024"),
+        ("window", 128, r"prediction=32 with data.mel.window=128, data.mel.n_fft=256"),
+        ("low", 50.0, r"data.mel.low=50.0: expected a window as long as the transf"),
+        ("rate", 16_000, r"model.args.rate=8000, data.args.rate=16000: .* is 8000"),
+    ],
+)
+def test_linear_prediction_knows_the_mel(key, value, said):
+    config = wavenet_asterisk.get_config()
+    settings.check(config)
+    (config.data.args if key == "rate" else config.data.mel)[key] = value
+    with pytest.raises(ConfigError, match=said):
+        settings.check(config)
+    if key != "window":
+        return
+    config.model.args.prediction = 0
+    settings.check(config)
 
 
 def test_a_feed_forward_student_has_no_pool_of_samples():

@@ -14,7 +14,7 @@ from fdnf.data import build as datasets
 from fdnf.evaluation.core import methods
 from fdnf.evaluation.models.vocoder import Sound
 from fdnf.evaluation.pictures import spectrograms
-from fdnf.evaluation.scorers import clips, context
+from fdnf.evaluation.scorers import clips, context, speech_density
 from fdnf.evaluation.scorers import speech as scorer
 from fdnf.evaluation.scorers.clips import Judged
 from fdnf.evaluation.scorers.context import Evaluation
@@ -231,7 +231,12 @@ def _save(
 TASK = Task(
     scorer.KIND,
     takes,
-    scorers=(scorer.speed, scorer.distances, scorer.likelihood, scorer.divergence),
+    scorers=(
+        scorer.speed,
+        scorer.distances,
+        speech_density.likelihood,
+        speech_density.divergence,
+    ),
     views=(VOCODERS, ABLATION, VOICE, DIFFERENCES, COST),
     sample=sample,
     baselines=(scorer.baselines,),
