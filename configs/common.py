@@ -23,6 +23,11 @@ TELEPHONE = {
     "n_fft": 256,
     "high": 4000.0,
 }
+# Attributes of a student of sound that are those of its teacher: how it takes the mel.
+ALIKE = (
+    *("hop", "upsampler_taps", "features", "centre", "spread"),
+    *("prediction", "rate", "n_fft", "high"),
+)
 SMOKE_MEL = {"n_fft": 128, "hop": 64, "window": 128, "mels": 8}
 
 

@@ -34,11 +34,6 @@ SMALL = {
     "spread": 2.5,
     "prediction": 32,
 }
-# Of a student as of its teacher.
-ALIKE = (
-    *("layers", "hop", "upsampler_taps", "features", "centre", "spread"),
-    *("prediction", "rate", "n_fft", "high"),
-)
 # Half the published samples at 0.36 of the rate: n_fft, hop, window.
 TELEPHONE_STFT = ((512, 60, 300), (1024, 120, 600), (256, 25, 120))
 SMOKE = {
@@ -139,7 +134,7 @@ def _recipe(
     blocks, channels = (1, 8) if tiny else reduced if small else large
     args: dict[str, Any] = {"blocks": blocks, "channels": channels}
     if tiny or small:
-        args |= {k: source[k] for k in ALIKE if k in source}
+        args |= {k: source[k] for k in ("layers", *common.ALIKE) if k in source}
         early = (source["flows"] - 1) // source["early_every"]
         args["latents"] = (2,) * early + (8 - 2 * early,)
     recipe: dict[str, Any] = {

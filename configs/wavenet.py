@@ -10,11 +10,13 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs import common, teaching
+from configs import common, teaching, waveglow
 
 # How a student is taught, what is added to the loss, and what it weighs there: ClariNet
 # and Parallel WaveNet with their losses of spectra, kl without one. kl is the nats of a
-# window, so that its feature weighs as much as that of a nat a sample.
+# window, so that its feature weighs as much as that of a nat a sample. `feed_forward`
+# is one of WaveGlow's students, by the losses of those.
+FREE = "feed_forward"
 STUDENTS: dict[str, tuple[str, str, float]] = {
     "clarinet": ("clarinet", "magnitude", 1.0),
     "parallel_wavenet": ("kl", "power", 1.0),
@@ -22,6 +24,7 @@ STUDENTS: dict[str, tuple[str, str, float]] = {
     "z": ("z", "none", 0.0),
     "x": ("x", "none", 0.0),
     "oracle": ("oracle", "none", 0.0),
+    FREE: ("x", "stft", 0.01),
 }
 WORDS = (common.Choice(("teacher", *STUDENTS)), common.SMOKE)
 # It sees 287 samples, 36 ms at 8,000 a second, which is several periods of a voice; the
@@ -37,10 +40,14 @@ SMALL: dict[str, Any] = {
     "spread": 2.5,
     "prediction": 32,
 }
-# Of a student. Its four flows see 636 samples of noise together.
-SMALL_STUDENT: dict[str, Any] = {"steps": 4, "layers": 7, "channels": 32}
+# Of a student. Its two flows see 574 samples of noise together.
+SMALL_STUDENT: dict[str, Any] = {"steps": 2, "layers": 8, "channels": 32}
+# Of a feed-forward one: on positions of eight samples, as published of WaveGlow's V2.
+FREE_STUDENT: dict[str, Any] = {"blocks": 4, "channels": 96}
+SMALL_FREE_STUDENT: dict[str, Any] = {"layers": 4, "blocks": 2, "channels": 48}
 # At 8,000 samples a second: n_fft, hop, window; the published 1024, 256, 1024.
-TELEPHONE_STFT = ((512, 64, 512),)
+TELEPHONE_STFT = dict.fromkeys(("magnitude", "power"), ((512, 64, 512),))
+TELEPHONE_STFT["stft"] = waveglow.TELEPHONE_STFT
 TINY_STFT = ((128, 32, 128),)
 SMOKE = {
     "layers": 2,
@@ -99,20 +106,37 @@ def _student(
 ) -> ConfigDict:
     config = teacher.copy_and_resolve_references()
     small, tiny = "small" in words, "smoke" in words
-    config.model.name = "wavenet_iaf"
     if small and not tiny:
-        config.model.args.update(SMALL_STUDENT)
         config.optim.lr = 1e-3
         config.train.update(steps=1500, steps_per_call=10)
-    if tiny:
-        config.model.args.steps = 2
     pool = 16 if tiny else 2000 if small else 20_000
-    stft = TELEPHONE_STFT if telephone else None
+    stft = TELEPHONE_STFT if telephone else {}
     recipes = {
-        name: _recipe(*of, teacher, pool, TINY_STFT if tiny else stft)
+        name: _model(name, teacher.model.args, small, tiny)
+        | _recipe(*of, teacher, pool, TINY_STFT if tiny else stft.get(of[1]))
         for name, of in STUDENTS.items()
     }
     return teaching.transferred(config, teacher, recipes, chosen)
+
+
+def _model(
+    name: str, teacher: ConfigDict, small: bool, tiny: bool
+) -> dict[str, dict[str, Any]]:
+    """The network of a student, which takes the mel as its teacher does."""
+    if name == FREE:
+        args = {k: v for k, v in teacher.items() if k in common.ALIKE}
+        args |= {"latents": (1,), "fold": 8} | FREE_STUDENT
+        if small:
+            args |= SMALL_FREE_STUDENT
+        if tiny:
+            args |= {"layers": 2, "blocks": 1, "channels": 8}
+        return {"model": {"name": "wavenet", "args": args}}
+    args = teacher.to_dict()
+    if tiny:
+        args["steps"] = 2
+    elif small:
+        args |= SMALL_STUDENT
+    return {"model": {"name": "wavenet_iaf", "args": args}}
 
 
 def _recipe(

@@ -35,8 +35,9 @@ class WaveStudent(Student):
       channels: of each WaveNet.
       blocks: how many of them.
       taps: of the dilated convolutions.
-      latents: channels of each latent, in the teacher's order; their sum is the
-        group.
+      latents: channels of each latent, in the teacher's order.
+      fold: times of latents that stand side by side in the networks. A WaveGlow's are
+        grouped already; those of a WaveNet, one a sample, are not.
       hop: samples a frame of the mel.
       upsampler_taps: of the teacher's upsampler.
       features: of the teacher's upsampler.
@@ -60,6 +61,7 @@ class WaveStudent(Student):
     blocks: int = 4
     taps: int = 3
     latents: Ints = (2, 2, 4)
+    fold: int = 1
     hop: int = 256
     upsampler_taps: int = 1024
     features: int | None = None
@@ -73,10 +75,12 @@ class WaveStudent(Student):
     remat: bool = True
 
     def __post_init__(self):
-        if not self.latents or min(self.latents) < 1 or self.blocks < 1:
+        sizes = (*self.latents, self.blocks, self.fold)
+        if not self.latents or min(sizes) < 1:
             raise ValueError(
-                f"{type(self).__name__}(latents={self.latents}, blocks={self.blocks}): "
-                "expected the channels of at least one latent, and at least one block"
+                f"{type(self).__name__}(latents={self.latents}, blocks={self.blocks}, "
+                f"fold={self.fold}): expected the channels of at least one latent, and "
+                "at least 1 of the others"
             )
         super().__post_init__()
 
@@ -91,8 +95,8 @@ class WaveStudent(Student):
 
     @property
     def group(self) -> int:
-        """Samples of one position."""
-        return sum(self.latents)
+        """Samples of one position of the networks."""
+        return sum(self.latents) * self.fold
 
     def setup(self):
         """Makes the upsampler."""
@@ -115,9 +119,11 @@ class WaveStudent(Student):
         if len(event) != 2 or event[1] != 1 or event[0] % self.group:
             raise ValueError(
                 f"data of shape {event}: expected a waveform (time, 1) whose length "
-                f"{self.group}, the sum of latents={self.latents}, divides"
+                f"{self.group} divides, {self.fold} times the sum of latents="
+                f"{self.latents}"
             )
-        return tuple((event[0] // self.group, part) for part in self.latents)
+        times = event[0] // sum(self.latents)
+        return tuple((times, part) for part in self.latents)
 
     def upsample(self, cond: Context, time: int) -> Grouped:
         """The condition of `time` samples, for a student with `upsampled=True`."""
@@ -128,7 +134,7 @@ class WaveStudent(Student):
 
         Args:
           variables: the student's.
-          teacher: of a WaveGlow, folded or not.
+          teacher: of a WaveGlow, folded or not, or of a `GaussianWaveNet`.
 
         Returns:
           A new tree; only `constants["upsampler"]` differs. That of a student without
@@ -148,7 +154,7 @@ class WaveStudent(Student):
         if theirs is None or shapes[0] != shapes[1]:
             raise ValueError(
                 f"upsampler of the student {shapes[0]}, of the teacher {shapes[1]}: "
-                "expected a conditional WaveGlow of the same mels, hop, "
+                "expected a conditional flow of sound of the same mels, hop, "
                 "upsampler_taps and features"
             )
         # Copied, since training donates its buffers and the teacher keeps its own.
@@ -168,7 +174,7 @@ class WaveStudent(Student):
                 f"latents of shapes {[part.shape for part in z]}: expected "
                 f"[batch, groups, channels] with channels {self.latents}"
             )
-        h = jnp.concatenate(z[::-1], axis=-1)
+        h = squeeze.group(jnp.concatenate(z[::-1], axis=-1), self.fold)
         context = cond
         if cond is not None and not self.upsampled:
             context = self.upsampler(cond, h.shape[1] * self.group)

@@ -62,7 +62,7 @@ KEYS = {
     ),
     "feature": rules.spare(
         rules.one_of(("none", *spectra.KINDS)),
-        "by which sounds are held against recordings, beside kl or clarinet",
+        "by which a student's sounds are held against those of the batch",
         "none",
     ),
     "alpha": rules.spare(rules.number(0), "weight of the feature", 0.0),
@@ -95,8 +95,8 @@ def arguments(config: Any) -> dict[str, Any]:
       the training by x-reconstruction that goes before kl or z; `earlier`, how much the
       image of a pass counts in a reconstruction beside the next one's (x and oracle,
       and the warm start), of a student of several passes; `feature`, a kind of
-      `spectra.compare`, `alpha`, its weight, and `stft`, its resolutions, of kl and
-      clarinet: the student's sounds beside the recordings of the same condition;
+      `spectra.compare`, `alpha`, its weight, and `stft`, its resolutions: the student's
+      sounds beside those of the batch, which have the same condition;
       `floor`, below which clarinet's divergence tells no log-scales from each other;
       `expansion`, of how many rows of a batch the expansion signal of kl and z is
       logged, about `centre`, a key of `expansion.CENTRES` ("teacher_mode" decodes with
@@ -117,11 +117,10 @@ def arguments(config: Any) -> dict[str, Any]:
             "an expectation over the student's own samples, so "
             f"{loss.method} needs 1.0"
         )
-    if settings["alpha"] and (settings["feature"] == "none" or not divergence):
+    if settings["alpha"] and settings["feature"] == "none":
         raise ValueError(
-            f"loss.transfer.alpha={settings['alpha']} weighs no feature: it needs "
-            f"loss.method to be one of {DIVERGENCES} and loss.transfer.feature one of "
-            f"{spectra.KINDS}; else set it to 0"
+            f"loss.transfer.alpha={settings['alpha']} weighs no feature: set "
+            f"loss.transfer.feature to one of {spectra.KINDS}, or alpha to 0"
         )
     teacher = config.get("teacher") or {"samples": 0, "share": 0.0}
     samples, share = teacher["samples"], teacher["share"]
@@ -313,7 +312,7 @@ def _losses(
     resolutions = generators.resolutions(settings)
 
     def with_feature(value, terms, made, x):
-        """A loss and what the sounds made should have in common with recordings."""
+        """A loss and what the sounds made should have in common with the batch's."""
         if not settings["alpha"]:
             return value, terms
         found = spectra.compare(settings["feature"], made.x, x, resolutions)
@@ -347,7 +346,7 @@ def _losses(
             log_q = prior(drawn) - aux.student.log_det
             terms = terms | spread(log_q - aux.teacher.log_prob, moment.share)
             terms |= expanding(variables, fixed, drawn, cond, moment.share)
-        return value, terms
+        return with_feature(value, terms, aux.student, batch["x"])
 
     def x(variables, fixed, batch, moment):
         value, aux = inverse_matching.x_reconstruction(
@@ -359,7 +358,7 @@ def _losses(
             noise=noise(batch, moment),
             **sampling,
         )
-        return value, aux.terms
+        return with_feature(value, aux.terms, aux.student, batch["x"])
 
     def oracle(variables, fixed, batch, moment):
         # With teacher.share=1 the batch is the teacher's samples, and their latents
@@ -377,6 +376,6 @@ def _losses(
             limit=limit,
             **sampling,
         )
-        return value, aux.terms
+        return with_feature(value, aux.terms, aux.student, samples)
 
     return {"kl": kl, "clarinet": clarinet, "z": z, "x": x, "oracle": oracle}

@@ -14,6 +14,7 @@ from fdnf.bijectors.invertible_conv import RotationConv
 from fdnf.flows import surgery
 from fdnf.flows.waveglow import WaveGlow
 from fdnf.nets.wavenet import WaveNet
+from fdnf.ops import linear_prediction, mel
 from fdnf.students import build
 from fdnf.students.wave import AffineBlock
 
@@ -118,6 +119,33 @@ def test_latents_stand_side_by_side_the_top_first(made):
     np.testing.assert_array_equal(seen[0], jnp.concatenate([Z[2], Z[1], Z[0]], -1))
 
 
+def test_latents_of_one_a_sample_are_folded(made):
+    """As those of a WaveGlow are that stand in the same order."""
+    grouped, variables = made["wavenet"]
+    student = student_of("wavenet", latents=(1,), fold=4)
+    assert student.group == grouped.group
+    assert student.latent_shapes((TIME, 1)) == ((TIME, 1),)
+    early, middle, top = Z
+    flat = jnp.concatenate([top, middle, early], axis=-1).reshape(2, TIME, 1)
+    found = student.apply(variables, (flat,), MEL)
+    np.testing.assert_array_equal(found, grouped.apply(variables, Z, MEL))
+    with pytest.raises(ValueError, match=r"length 4 divides, 4 times the sum of lat"):
+        student.latent_shapes((TIME + 2, 1))
+
+
+def test_the_networks_make_an_excitation(made):
+    student, variables = made["wavenet"]
+    mel_of = dict(rate=8000, n_fft=16, high=4000.0)
+    predicting = student.clone(prediction=3, **mel_of)
+    excitation = student.apply(variables, Z, MEL)
+    settings = mel.Settings(hop=4, window=16, **mel_of)
+    found = linear_prediction.predictor(excitation, MEL, 3, settings)
+    expected = found.excited(excitation)
+    np.testing.assert_array_equal(predicting.apply(variables, Z, MEL), expected)
+    with pytest.raises(ValueError, match="expected the log-mel"):
+        student_of("wavenet", prediction=3).init(jax.random.key(0), Z)
+
+
 def test_draws_the_teachers_latents():
     own = student_of("wavenet").draw(jax.random.key(3), (2, TIME, 1), 0.6)
     theirs = TEACHER.draw(jax.random.key(3), (2, TIME, 1), 0.6)
@@ -201,7 +229,7 @@ def test_refuses_what_does_not_fit(made):
     student, variables = made["wavenet"]
     with pytest.raises(ValueError, match=r"such as .*, \[batch, 4, 2\]\)"):
         student.apply(variables, Z[::-1], MEL)
-    with pytest.raises(ValueError, match=r"the sum of latents=\(1, 1, 2\), divides"):
+    with pytest.raises(ValueError, match=r"4 divides, 1 times the sum of latents=\("):
         student.latent_shapes((18, 1))
     with pytest.raises(ValueError, match="3 frames of 4 samples for 16 samples"):
         student.apply(variables, Z, MEL[:, :3])

@@ -36,7 +36,9 @@ def divergence(context: Context) -> Iterator[Score]:
     of the recording, and log q - log p of what it drew is averaged.
     """
     trained, teacher = context.trained, context.teacher
-    if not _samples(trained) or teacher is None:
+    # Feed-forward students have no density.
+    density_too = isinstance(trained.flow, FlowModule)
+    if not _samples(trained) or not density_too or teacher is None:
         return
     judged, segment = judged_of(context.whole), trained.event[0]
     rows, counts = _windows(judged, segment)

@@ -66,3 +66,7 @@ def test_divergence_is_that_of_the_sound_which_a_student_makes():
     assert not [*speech_density.divergence(Context(whole, "teacher", 0))]
     alone = Evaluation(data, section, {"clarinet": student})
     assert not [*speech_density.divergence(Context(alone, "clarinet", 0))]
+    # Nor has a network that no density goes through.
+    free = speech_models.student()._replace(config=student.config)
+    mixed = Evaluation(data, section, {"teacher": teacher, "clarinet": free})
+    assert not [*speech_density.divergence(Context(mixed, "clarinet", 0))]
