@@ -29,6 +29,7 @@ BASELINES = {
     "bicubic": Method("Bicubic"),
     "truth": Method("Ground truth", "#222222"),
     "griffin_lim": Method("Griffin-Lim"),
+    "predicted_noise": Method("Noise, mel's linear prediction"),
     "noise_0db": Method("Ground truth + noise, 0 dB"),
     "white_noise": Method("White noise"),
     # Further samples of the teacher: what a perfect student would score.
@@ -48,6 +49,7 @@ METHODS = {
     "z": Method("z-reconstruction", "#CC79A7"),
     "x": Method("x-reconstruction", "#009E73"),
     "oracle": Method("Oracle prediction", "#E69F00"),
+    "feed_forward": Method("Feed-forward student"),
     "guided": Method("Guided student", "#56B4E9"),
     "resnet_l2": Method("ResNet, l2"),
     "resnet_l1": Method("ResNet, l1"),

@@ -3,6 +3,7 @@
 Those that models make of the clips' mel, and those that they must beat.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +14,7 @@ from fdnf.data.speech import Clips
 from fdnf.evaluation.models import vocoder as vocoders
 from fdnf.evaluation.models.vocoder import Sound
 from fdnf.metrics import griffin_lim
-from fdnf.ops import mel
+from fdnf.ops import linear_prediction, mel
 from fdnf.train import keys
 from fdnf.train.preprocess import FULL
 from fdnf.train.settings import ConfigError
@@ -23,6 +24,8 @@ LEAST = keys.CLIP
 # Clips shorter than the longest are cut to as many of these parts of it as they fill:
 # a program is compiled for each length.
 PARTS = 16
+# Of linear prediction.
+ORDER = 32
 
 
 class Judged(NamedTuple):
@@ -117,20 +120,36 @@ def synthesize(
 def without_model(
     judged: Judged, settings: mel.Settings, iterations: int, seed: int = 0
 ) -> dict[str, list[Sound]]:
-    """The recordings themselves, and what Griffin-Lim makes of their mel."""
-    found: dict[str, list[Sound]] = {"truth": [], "griffin_lim": []}
+    """The recordings, and what is made of their mel without any network.
+
+    Griffin-Lim's sounds, and noise through the mel's linear prediction: that has the
+    mel's envelope and no voice.
+    """
+    names = ("truth", "griffin_lim", "predicted_noise")
+    found: dict[str, list[Sound]] = {name: [] for name in names}
     for i, clip in enumerate(judged.clips):
         found["truth"].append(as_sound(clip))
-        log_mel = vocoders.log_mel(clip, settings)
+        log_mel = jnp.asarray(vocoders.log_mel(clip, settings)[None])
+        key = jax.random.fold_in(jax.random.key(seed), i)
+        noise = jax.random.normal(key, (1, len(clip), 1))
+        x = _predicted(noise, log_mel, settings)
+        found["predicted_noise"].append(vocoders.to_sound(np.asarray(x)[0, :, 0]))
         x = griffin_lim.griffin_lim(
-            jnp.asarray(log_mel[None]),
-            jax.random.fold_in(jax.random.key(seed), i),
+            log_mel,
+            key,
             settings,
             time=len(clip),
             iterations=iterations,
         )
         found["griffin_lim"].append(vocoders.to_sound(np.asarray(x[0])))
     return found
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _predicted(noise, log_mel, settings):
+    order = min(ORDER, settings.n_fft - 1)
+    found = linear_prediction.predictor(noise, log_mel, order, settings)
+    return found.excited(noise)
 
 
 def as_sound(samples: np.ndarray) -> Sound:

@@ -105,6 +105,10 @@ COST = View(
 )
 
 
+# Of which there are sounds and pictures.
+BASELINES = ("truth", "griffin_lim", "predicted_noise", "noise_0db")
+
+
 def takes(trained: Trained) -> bool:
     """Whether a model makes speech."""
     return isinstance(trained.preprocess, Speech)
@@ -118,7 +122,7 @@ def label(trained: Trained, method: str) -> str:
         return f"{arch} (teacher)"
     if name == f"wave_{method}":
         return arch
-    if name == "wavenet_iaf" and method in methods.METHODS:
+    if name in ("wavenet_iaf", "wavenet") and method in methods.METHODS:
         return methods.label(method)
     version = method[:1] == "v" and method[1:].isdigit()
     return f"{arch} {method.upper()}" if version else f"{arch} ({method})"
@@ -127,7 +131,7 @@ def label(trained: Trained, method: str) -> str:
 def draw(evaluation: Evaluation, folder: pathlib.Path) -> list[pathlib.Path]:
     """Sounds and pictures of the first clips, of the first runs.
 
-    Noise without the recording is left out.
+    White noise by itself is left out.
 
     Returns:
         `<clip>.png`, and beside the folder `samples/<clip>_<method>.wav`.
@@ -137,7 +141,7 @@ def draw(evaluation: Evaluation, folder: pathlib.Path) -> list[pathlib.Path]:
     labels["griffin_lim"] += f" ({section.griffin_lim} iterations)"
     for method, model in evaluation.models.items():
         labels[method] = label(model, method)
-    order = ("truth", "griffin_lim", "noise_0db", *evaluation.models)
+    order = (*BASELINES, *evaluation.models)
     sounds = {method: scorer.heard(evaluation, method) for method in order}
     judged = scorer.judged_of(evaluation).first(section.shown)
     return _save(
@@ -165,8 +169,8 @@ def sample(trained: Trained, workdir: pathlib.Path, seed: int) -> list[pathlib.P
 
     Returns:
         The files, of each clip: `<clip>_truth.wav`, `<clip>_griffin_lim.wav`,
-        `<clip>_teacher.wav`, `<clip>_run_<r>.wav`, and `<clip>.png` with the
-        spectrograms of all.
+        `<clip>_predicted_noise.wav`, `<clip>_teacher.wav`, `<clip>_run_<r>.wav`, and
+        `<clip>.png` with the spectrograms of all.
     """
     section, settings = trained.config.eval, trained.preprocess.mel
     data: Any = datasets.build(trained.config.data)

@@ -211,11 +211,14 @@ def values(result, metric):
 def test_rows(written):
     folder, text, found = written
     assert (folder / "table.md").read_text() == text
-    baselines = ("truth", "griffin_lim", "noise_0db", "white_noise")
+    baselines = ("truth", "griffin_lim", "predicted_noise", "noise_0db", "white_noise")
     assert {method for method, _ in found} == {*baselines, "teacher", "copy", "v2"}
     assert ("v2", 1) in found
-    truth, made, noisy, noise = (values(found[name, 0], "sc") for name in baselines)
+    truth, made, predicted, noisy, noise = (
+        values(found[name, 0], "sc") for name in baselines
+    )
     assert truth == [0.0, 0.0]
+    assert 0 < max(predicted) < min(noise)
     assert 0 < max(noisy) < min(noise)
     assert 0 < max(made) < min(noise)
     clips = [s.item for s in found["truth", 0].scores if s.metric == "sc"]
@@ -266,8 +269,7 @@ def test_sounds_and_pictures(written):
     np.testing.assert_array_equal(truth, speech_models.data().test[0])
     names = {path.name for path in (folder / "samples").iterdir()}
     assert names == {
-        f"short_{name}.wav"
-        for name in ("truth", "griffin_lim", "noise_0db", "teacher", "copy", "v2")
+        f"short_{name}.wav" for name in (*speech.BASELINES, "teacher", "copy", "v2")
     }
     assert [path.name for path in (folder / "figures").iterdir()] == ["short.png"]
     assert (folder / "figures" / "short.png").read_bytes()[:4] == b"\x89PNG"
@@ -281,8 +283,9 @@ def test_sampling(tmp_path, written, monkeypatch):
     monkeypatch.setattr(speech.context, "teacher_of", lambda *_: teacher)
     paths = speech.sample(student, tmp_path, 0)
     assert [path.name for path in paths] == [
-        *(f"short_{name}.wav" for name in ("truth", "griffin_lim", "teacher")),
-        *("short_run_0.wav", "short_run_1.wav", "short.png"),
+        *("short_truth.wav", "short_griffin_lim.wav", "short_predicted_noise.wav"),
+        *("short_teacher.wav", "short_run_0.wav", "short_run_1.wav"),
+        "short.png",
     ]
     folder = tmp_path / "samples"
     assert all(path.parent == folder and path.exists() for path in paths)
