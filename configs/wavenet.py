@@ -24,7 +24,7 @@ STUDENTS: dict[str, tuple[str, str, float]] = {
     "z": ("z", "none", 0.0),
     "x": ("x", "none", 0.0),
     "oracle": ("oracle", "none", 0.0),
-    FREE: ("x", "stft", 0.01),
+    FREE: ("x", "stft", 0.1),
 }
 WORDS = (common.Choice(("teacher", *STUDENTS)), common.SMOKE)
 # It sees 287 samples, 36 ms at 8,000 a second, which is several periods of a voice; the
