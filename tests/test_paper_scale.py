@@ -12,11 +12,13 @@ import jax
 import numpy as np
 import pytest
 
-from configs import srflow_div2k, waveglow, waveglow_ljspeech
+from configs import srflow_div2k, waveglow, waveglow_ljspeech, wavenet_ljspeech
 from fdnf.data import build as datasets
 from fdnf.ops import trees
 from fdnf.train import models, preprocess, program, settings, teachers
 
+# All but the oracle, whose teacher would have to speak first.
+VOICES = ("clarinet", "parallel_wavenet", "z", "x", "feed_forward")
 CASES = [
     (srflow_div2k, "pretrained"),
     (srflow_div2k, "x4"),
@@ -25,6 +27,8 @@ CASES = [
     (srflow_div2k, "student,x8"),
     (waveglow_ljspeech, ""),
     *((waveglow_ljspeech, f"student,{name}") for name in waveglow.STUDENTS),
+    (wavenet_ljspeech, ""),
+    *((wavenet_ljspeech, word) for word in VOICES),
 ]
 
 
