@@ -54,6 +54,8 @@ def reduced(config):
     config.train.batch_size = config.eval.batch_size = jax.local_device_count()
     if "pretrained" in config:
         del config["pretrained"]
+    if "teacher" in config:  # Whose section names the published data still.
+        config.teacher.other_data = True
     return config
 
 
