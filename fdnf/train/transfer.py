@@ -213,8 +213,10 @@ def build(
         raise ValueError(f"loss.method={config.loss.method!r} needs a teacher")
     screened = config.loss.get("skd")
     limit = screened["reach"] * reach if screened else None
-    own = _losses(student, teacher, settings, limit)
-    loss, warm_up = own[config.loss.method], own["x"]
+    loss = _losses(student, teacher, settings, limit)[config.loss.method]
+    # Whose feature is weighed for another loss.
+    alone = settings | {"alpha": 0.0}
+    warm_up = _losses(student, teacher, alone, limit)["x"]
     until = warm_steps(config)
 
     def objective(variables, teacher_variables, batch, moment):

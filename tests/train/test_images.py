@@ -92,7 +92,6 @@ def test_loaded_teacher_knows_its_data(teacher):
     assert set(made) == {"generated"}
 
 
-@pytest.mark.slow  # Of vectors it is tested in CI, by the same loop.
 def test_resumed_run_equals_an_unbroken_one(tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     half = config("student", runs=2, **ONE_LEVEL)

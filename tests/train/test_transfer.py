@@ -164,6 +164,17 @@ def test_a_weight_of_nothing_is_refused():
         spoken("clarinet", alpha=1.0, feature="none")
 
 
+def test_a_warm_start_has_no_feature():
+    given = dict(feature="power", alpha=100.0, warm=0.5)
+    (loss, terms), (student, teacher, ours, theirs, _, cond), x = spoken("kl", **given)
+    expected, _ = inverse_matching.x_reconstruction(
+        student, teacher, ours, theirs, x, cond, distance="l1"
+    )
+    floats.assert_close(loss, expected, rtol=1e-5)
+    assert terms["warm"] == 1
+    assert terms["feature"] == 0
+
+
 def test_reconstructions_may_be_held_against_spectra_too():
     given = dict(feature="stft", alpha=0.5)
     (loss, terms), (student, teacher, ours, theirs, _, cond), x = spoken("x", **given)
