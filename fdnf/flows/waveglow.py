@@ -10,7 +10,7 @@ from fdnf.bijectors.combinators import Chain, Repeat
 from fdnf.bijectors.coupling import WaveCoupling
 from fdnf.bijectors.invertible_conv import FoldedConv, RotationConv
 from fdnf.flows.base import FlowModule, Latents
-from fdnf.nets.wavenet import Grouped, MelUpsampler, WaveNet
+from fdnf.nets.wavenet import Grouped, WaveNet, upsampler_of
 from fdnf.ops import conditions, squeeze
 from fdnf.ops.entering import Made
 from fdnf.types import Context, Events, Passed
@@ -125,14 +125,7 @@ class WaveGlow(FlowModule):
 
     def setup(self):
         """Makes the upsampler and the stages."""
-        self.upsampler = MelUpsampler(
-            self.group,
-            self.hop,
-            self.upsampler_taps,
-            self.features,
-            centre=self.centre,
-            spread=self.spread,
-        )
+        self.upsampler = upsampler_of(self, self.group)
         self.predictor = linear_prediction.of_model(self)
         self.stages = [self._stage(length) for length in self._lengths()]
 

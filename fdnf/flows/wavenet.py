@@ -12,7 +12,7 @@ from fdnf.bijectors.combinators import Chain, Invert
 from fdnf.bijectors.wave_affine import WaveAffine
 from fdnf.flows.base import Latents, StackFlow
 from fdnf.nets.causal_wavenet import CausalWaveNet
-from fdnf.nets.wavenet import Grouped, MelUpsampler
+from fdnf.nets.wavenet import Grouped, upsampler_of
 from fdnf.ops import conditions
 from fdnf.ops.entering import Made
 from fdnf.types import Context, Events, Given, Variables
@@ -107,14 +107,7 @@ class GaussianWaveNet(StackFlow):
     def setup(self):
         """Makes the upsampler and the stack."""
         super().setup()
-        self.upsampler = MelUpsampler(
-            1,
-            self.hop,
-            self.upsampler_taps,
-            self.features,
-            centre=self.centre,
-            spread=self.spread,
-        )
+        self.upsampler = upsampler_of(self, 1)
         self.predictor = linear_prediction.of_model(self)
 
     def _stack(self) -> Chain:

@@ -1,5 +1,7 @@
 """WaveNet on groups of samples, and what brings a mel spectrogram to their rate."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -205,3 +207,15 @@ class MelUpsampler(nn.Module):
         kernel = self.variable("constants", "kernel", drawn).value
         bias = self.variable("constants", "bias", jnp.zeros, shape[-1:], jnp.float32)
         return jax.lax.stop_gradient((kernel, bias.value))
+
+
+def upsampler_of(model: Any, group: int, frozen: bool = False) -> MelUpsampler:
+    """The upsampler that a model of sound names by its attributes.
+
+    Args:
+      model: has `hop`, `upsampler_taps`, `features`, `centre` and `spread`.
+      group: see `MelUpsampler`.
+      frozen: see `MelUpsampler`.
+    """
+    sizes = group, model.hop, model.upsampler_taps, model.features, frozen
+    return MelUpsampler(*sizes, centre=model.centre, spread=model.spread)

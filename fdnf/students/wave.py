@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from fdnf.nets.wavenet import Conv, Grouped, MelUpsampler, WaveNet
+from fdnf.nets.wavenet import Conv, Grouped, WaveNet, upsampler_of
 from fdnf.ops import conditioners, conditions, linear_prediction, squeeze
 from fdnf.ops.entering import Ints, Made
 from fdnf.students.base import Latents, Student
@@ -100,15 +100,7 @@ class WaveStudent(Student):
 
     def setup(self):
         """Makes the upsampler."""
-        self.upsampler = MelUpsampler(
-            self.group,
-            self.hop,
-            self.upsampler_taps,
-            self.features,
-            frozen=True,
-            centre=self.centre,
-            spread=self.spread,
-        )
+        self.upsampler = upsampler_of(self, self.group, frozen=True)
 
     def latent_shapes(self, event: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
         """Shapes of the teacher's latents.
