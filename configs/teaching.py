@@ -109,11 +109,18 @@ def distill(
     )
     # The distillation terms fade out linearly between these fractions of training.
     loss.fade = (1.0, 1.0)
+    # Levels are compared through learned maps, which are dropped after training, and in
+    # units of the teacher's spread; see fdnf.losses.levels.
+    loss.heads = False
+    loss.normalise = False
     loss.skd = skd = ConfigDict()
     skd.start = 0.3  # fraction of training before which only latents are compared
     skd.batch = 256
     skd.temperature = 1.0
     skd.reach = 3.0  # samples beyond this multiple of the data's largest |x| are out
+    # The student starts as its teacher without some steps; the mean of the teacher's
+    # runs teaches, not each run its student.
+    config.teacher.inherit_layers = config.teacher.mean = False
     if config.model.name == "glow":
         # The student's 1x1 convolutions take over the teacher's permutations.
         config.teacher.inherit_permutations = False

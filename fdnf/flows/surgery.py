@@ -1,4 +1,4 @@
-"""Tree functions on flows' variables: permutations inherited, layers folded.
+"""Tree functions on flows' variables: permutations inherited, steps left out, folds.
 
 Nothing here trains or changes its arguments. Folding makes one layer of what training
 keeps apart; its arithmetic is float64, in numpy on the host, and results have the dtype
@@ -14,12 +14,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Shaped
+from scipy import linalg
 
 from fdnf.bijectors import autoregressive
 from fdnf.bijectors.actnorm import ActNorm
 from fdnf.bijectors.invertible_conv import InvertibleConvPLU
 from fdnf.flows.base import FlowModule
-from fdnf.flows.glow import Glow
+from fdnf.flows.glow import Glow, TabularGlow
 from fdnf.flows.maf import MAF
 from fdnf.flows.srflow import SRFlow
 from fdnf.flows.waveglow import WaveGlow
@@ -93,6 +94,148 @@ def _composed(
     return jnp.stack(found)
 
 
+def thinned(flow: Folded, variables: Variables, steps: int) -> tuple[Folded, Variables]:
+    """The flow with some of its steps alone, as a student starts that is to be smaller.
+
+    Of a Glow, step k of the K_s that are left stands for a run of the K_t that there
+    were, up to ceil(k K_t / K_s), counted from 1: it has the coupling of the last of
+    them, and the linear map of all, activation norms, rotations and permutations
+    included. Of a MAF, whose blocks alternate in order, it has the last block of the
+    run, or the one before it, whichever has its own order.
+
+    Args:
+      flow: a Glow, a TabularGlow, a MAF or an IAF.
+      variables: its variables, of one run.
+      steps: how many are left, of each level.
+
+    Returns:
+      `(flow, variables)`, the flow of so many steps and its variables.
+
+    Raises:
+      ValueError: for another flow, more steps than it has, or a MAF with linear maps
+        between its blocks.
+    """
+    if not isinstance(flow, Glow | TabularGlow | MAF):
+        raise ValueError(
+            f"{type(flow).__name__}: steps of a Glow, a TabularGlow, a MAF or an IAF "
+            "can be left out"
+        )
+    if not 1 <= steps <= flow.steps or _is_folded(flow):
+        raise ValueError(
+            f"{steps} steps of the {flow.steps} of a {type(flow).__name__}: expected "
+            "as many or fewer, of one that is not folded"
+        )
+    if isinstance(flow, MAF):
+        return flow.clone(steps=steps), _thinned_maf(flow, variables, steps)
+    found = {name: dict(trees) for name, trees in variables.items()}
+    for name, level in variables["params"].items():
+        if isinstance(flow, Glow) and not name.startswith("stacks_"):
+            continue
+        drawn = variables.get("constants", {}).get(name)
+        if isinstance(flow, Glow):
+            level, drawn = level["parts_1"], (drawn or {}).get("parts_1")
+        step, own = _thinned_steps(level["step"], (drawn or {}).get("step"), steps)
+        for collection, new in (("params", step), ("constants", own)):
+            if new is not None:
+                tree = {"step": new}
+                nested = {"parts_1": tree} if isinstance(flow, Glow) else tree
+                found[collection][name] = nested
+    return flow.clone(steps=steps), found
+
+
+def _is_folded(flow: FlowModule) -> bool:
+    """Whether the variables of a flow are those of `fold`."""
+    return bool(getattr(flow, "folded", False))
+
+
+def _ends(long: int, short: int) -> list[int]:
+    """Of `short` runs of `long` steps, the number of the last step, from 0."""
+    return [-(-(k + 1) * long // short) - 1 for k in range(short)]
+
+
+def _thinned_maf(flow: MAF, variables: Variables, steps: int) -> Variables:
+    if flow.mixing != "reverse" and steps < flow.steps:
+        raise ValueError(
+            f"a {type(flow).__name__} with mixing={flow.mixing!r}: without its block a "
+            "linear map would be left that no other can take in; expected 'reverse'"
+        )
+    kept = [end - (end - k) % 2 for k, end in enumerate(_ends(flow.steps, steps))]
+    params = variables["params"]
+    stack = jax.tree.map(lambda leaf: leaf[np.asarray(kept)], params["stack"])
+    return {**variables, "params": {**params, "stack": stack}}
+
+
+def _thinned_steps(step: Any, drawn: Any, steps: int) -> tuple[Any, Any]:
+    """Those of a level of a Glow, all leaves with a leading axis."""
+    long = len(step["parts_0"]["bias"])
+    ends = _ends(long, steps)
+    picked = jax.tree.map(lambda leaf: leaf[np.asarray(ends)], step)
+    norm, mixing = step["parts_0"], step["parts_1"]
+    of_mixing = None if drawn is None else drawn["parts_1"]
+    weights, _ = _rotation(mixing, of_mixing)
+    scales = np.exp(_clamped(norm["raw_log_scale"], ActNorm.bound))
+    merged: list[Any] = []
+    for first, last in zip([0, *(end + 1 for end in ends[:-1])], ends, strict=True):
+        # W diag(s) (x + b), then the next one's, and so on.
+        weight, bias = weights[first], _double(norm["bias"][first])
+        for k in range(first + 1, last + 1):
+            so_far = weight * scales[first]
+            bias = bias + np.linalg.solve(so_far, _double(norm["bias"][k]))
+            weight = weights[k] * scales[k] @ weight
+        alone = first == last
+        merged.append(_as_step(step, of_mixing, first, weight, scales, bias, alone))
+    joined = jax.tree.map(lambda *leaves: jnp.stack(leaves), *merged)
+    own = {**picked, "parts_0": joined["norm"], "parts_1": joined["mixing"]}
+    if drawn is None:
+        return own, None
+    constants = jax.tree.map(lambda leaf: leaf[np.asarray(ends)], drawn)
+    return own, {**constants, "parts_1": joined["drawn"]}
+
+
+def _as_step(
+    step: Any,
+    drawn: Any,
+    first: int,
+    weight: np.ndarray,
+    scales: np.ndarray,
+    bias: np.ndarray,
+    alone: bool,
+) -> dict[str, Any]:
+    """The norm and the convolution that are W diag(s) (x + b) together."""
+    norm, mixing = (
+        {k: v[first] for k, v in step[f"parts_{i}"].items()} for i in (0, 1)
+    )
+    of_mixing = {} if drawn is None else {k: v[first] for k, v in drawn.items()}
+    if alone:
+        return {"norm": norm, "mixing": mixing, "drawn": of_mixing}
+    # The norm takes the lengths of the columns: diagonals of U have a bound.
+    lengths = np.linalg.norm(weight, axis=0)
+    weight = weight / lengths
+    log_scale = np.log(scales[first] * lengths)
+    found: dict[str, Any] = {
+        "norm": {"bias": bias, "raw_log_scale": _unclamped(log_scale, ActNorm.bound)}
+    }
+    if "weight" in mixing:
+        found |= {"mixing": {"weight": weight}, "drawn": {}}
+    else:
+        permutation, lower, upper = linalg.lu(weight)
+        s = np.diagonal(upper)
+        log_s = _unclamped(np.log(np.abs(s)), InvertibleConvPLU.bound)
+        found["mixing"] = {
+            "lower": np.tril(lower, -1),
+            "upper": np.triu(upper, 1),
+            "raw_log_s": log_s,
+        }
+        found["drawn"] = {"permutation": permutation > 0, "sign": s > 0}
+    like = {"norm": norm, "mixing": mixing, "drawn": of_mixing}
+    return jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), found, like)
+
+
+def _unclamped(value: np.ndarray, bound: float) -> np.ndarray:
+    """What `_clamped` makes `value` of, which a bound may not hold."""
+    return bound * np.arctanh(np.clip(value / bound, -0.999, 0.999))
+
+
 def fold(flow: Folded, variables: Variables) -> tuple[Folded, Variables]:
     """The same map with fewer operations, for sampling and evaluation.
 
@@ -117,7 +260,7 @@ def fold(flow: Folded, variables: Variables) -> tuple[Folded, Variables]:
     if not own:
         kinds = ", ".join(kind.__name__ for kind in _FOLDS)
         raise ValueError(f"{type(flow).__name__} cannot be folded: expected {kinds}")
-    if flow.folded:
+    if _is_folded(flow):
         raise ValueError(f"this {type(flow).__name__} is folded already")
     return flow.clone(folded=True), own[0](variables)
 

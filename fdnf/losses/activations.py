@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from fdnf.losses import distillation
-from fdnf.losses.distillation import Pairs
+from fdnf.losses import levels
+from fdnf.losses.levels import Pairs
 from fdnf.ops import rows as of_rows
 from fdnf.ops import statistics
 from fdnf.types import (
@@ -197,7 +197,7 @@ def levels_of(taught: Decoding, teaching: Encoding, how: Settings) -> Pairs:
     pairs = how.pairs
     if pairs is None:
         pairs = "index" if counts[0] == counts[1] else ()
-    found = distillation.pairs_of(pairs, *counts)
+    found = levels.pairs_of(pairs, *counts)
     found = tuple((s % counts[0], t % counts[1]) for s, t in found)
     if len(teaching.z) > 1:
         return found
@@ -271,17 +271,17 @@ def _stacked(
     Raises:
       ValueError: for a teacher without levels, with another number, or other shapes.
     """
-    levels = taught.encoding.levels
+    given = taught.encoding.levels
     own = kind_of(student)
-    if not levels:
+    if not given:
         raise ValueError(
             "local: the teacher's encode gives no levels, the activations after its "
             f"blocks; without them, {ENDS.replace('it', 'the student', 1)}"
         )
-    if own is not None and len(levels) != own.count:
+    if own is not None and len(given) != own.count:
         raise ValueError(
             f"local: the student has {own.count} blocks, the teacher gives "
-            f"{len(levels)} levels; give the student as many, or {ENDS}"
+            f"{len(given)} levels; give the student as many, or {ENDS}"
         )
     shapes = sorted({side.shape[1:] for side in taught.sides})
     if len(shapes) > 1:
@@ -289,7 +289,7 @@ def _stacked(
             f"local: the teacher's levels are of shapes {shapes}; expected those of "
             "the data, as a stack of equal blocks has them"
         )
-    latent_sides = jnp.stack(of_rows.zeroed(taught.bad, levels))
+    latent_sides = jnp.stack(of_rows.zeroed(taught.bad, given))
     cond = condition(taught.bad, cond)
     return student.apply(variables, latent_sides, cond, method="decode_blocks")
 

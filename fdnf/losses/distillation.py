@@ -24,21 +24,17 @@ import numpy as np
 from jax import core
 from jaxtyping import Array, PRNGKeyArray
 
+from fdnf.losses import levels
+from fdnf.losses.levels import Heads, Pairs
 from fdnf.ops import entering
 from fdnf.ops import rows as of_rows
-from fdnf.types import Aux, Encoding, Flow, Given, LogDet, Scalar, Variables
+from fdnf.types import Aux, Encoding, ExternalFlow, Flow, Given, Scalar, Variables
 
-Pairs = tuple[tuple[int, int], ...]
 # Three numbers, or an array [3], in the order of TERMS; traced ones are welcome.
 Weights = Any
 
 TERMS = ("nll", "latents", "samples")
 UNITS = ("nats", "bits_per_dim")
-DISTANCES: dict[str, Callable[[Array], Array]] = {"l1": jnp.abs, "l2": jnp.square}
-REDUCTIONS = ("mean", "sum")
-PAIRINGS = ("index", "ratio", "released")
-LATENTS = ("levels", "final")
-OVER_LEVELS = ("mean", "sum")
 
 _STATIC = ("student", "teacher", "distance", "reduction")
 _LATENT = (*_STATIC, "parts")
@@ -85,94 +81,6 @@ def _negative_mean(encoding: Encoding, units: str) -> Scalar:
     return loss / (dim * math.log(2))
 
 
-def rowwise(
-    a: Array | tuple[Array, ...],
-    b: Array | tuple[Array, ...],
-    distance: str = "l1",
-    reduction: str = "mean",
-) -> LogDet:
-    """Distance of each row of `a` to the same row of `b`.
-
-    Args:
-      a: `[batch, ...]`, or a tuple of such arrays, taken as one long event.
-      b: the same shapes.
-      distance: "l1", |a - b|, or "l2", (a - b)^2.
-      reduction: over the event, "mean" (per dimension, as the released code) or
-        "sum" (as a log-likelihood in nats is a sum).
-
-    Raises:
-      ValueError: for other names, or shapes that differ.
-    """
-    if distance not in DISTANCES:
-        raise ValueError(f"unknown distance {distance!r}; known: {sorted(DISTANCES)}")
-    if reduction not in REDUCTIONS:
-        raise ValueError(f"unknown reduction {reduction!r}; known: {REDUCTIONS}")
-    parts_a = a if isinstance(a, tuple) else (a,)
-    parts_b = b if isinstance(b, tuple) else (b,)
-    shapes_a, shapes_b = [p.shape for p in parts_a], [p.shape for p in parts_b]
-    if shapes_a != shapes_b:
-        raise ValueError(f"student has shapes {shapes_a}, teacher {shapes_b}")
-    total = jnp.zeros(parts_a[0].shape[:1], jnp.result_type(*parts_a, *parts_b))
-    size = 0
-    for part_a, part_b in zip(parts_a, parts_b, strict=True):
-        gap = DISTANCES[distance](part_a - part_b)
-        total += jnp.sum(gap.reshape(gap.shape[0], -1), axis=1)
-        size += gap[0].size
-    return total / size if reduction == "mean" else total
-
-
-def pairs_of(pairs: str | Pairs, student_levels: int, teacher_levels: int) -> Pairs:
-    """Static (student, teacher) indices of the levels to compare.
-
-    Args:
-      pairs: "index", equal indices, for flows of equally many levels (Glow's
-        scales); "ratio", student step i of S with teacher step ceil(i T / S) of T
-        (counted from 1), so that the ends meet and every student step stands for
-        T / S teacher steps; "released", as the released code of Walton et al.: of
-        equally many levels each, otherwise every second step of the student and its
-        last with every fourth of the teacher and its last; or the pairs themselves,
-        indices from 0, negative ones from the end.
-      student_levels: S.
-      teacher_levels: T.
-
-    Raises:
-      ValueError: if the numbers differ for "index", T < S for "ratio", the steps of
-        "released" are not as many, an index is out of range, or the name is unknown.
-    """
-    S, T = student_levels, teacher_levels
-    if pairs in ("index", "released") and S == T:
-        return tuple((i, i) for i in range(S))
-    if pairs == "index":
-        how = 'pair them by pairs="ratio" or by ((student, teacher), ...)'
-        raise ValueError(f"student has {S} levels, teacher {T}: {how}")
-    if pairs == "released":
-        student, teacher = (
-            [i for i in range(n) if not (i + 1) % every or i == n - 1]
-            for n, every in ((S, 2), (T, 4))
-        )
-        if len(student) != len(teacher):
-            raise ValueError(
-                f"the released code compares levels {student} of {S} with {teacher} of "
-                f"{T}, which are not as many: pair them by "
-                'pairs="ratio" or by ((student, teacher), ...)'
-            )
-        return tuple(zip(student, teacher, strict=True))
-    if pairs == "ratio":
-        if T < S:
-            raise ValueError(
-                f"student has {S} levels, more than the teacher's {T}: "
-                "give the pairs as ((student, teacher), ...)"
-            )
-        return tuple((i, math.ceil(round((i + 1) * T / S, 9)) - 1) for i in range(S))
-    if isinstance(pairs, str):
-        raise ValueError(f"unknown pairs {pairs!r}; known: {PAIRINGS}")
-    for s, t in pairs:
-        if not (-S <= s < S and -T <= t < T):
-            given = f"pair ({s}, {t}) is out of range for"
-            raise ValueError(f"{given} {S} student and {T} teacher levels")
-    return tuple((int(s), int(t)) for s, t in pairs)
-
-
 def _encoded(flow, variables, x, cond, key=None) -> Encoding:
     x, cond = entering.real(x), entering.maybe(cond)
     key = {} if key is None else {"rngs": {"probes": key}}
@@ -187,21 +95,6 @@ def _encode_both(
     return taught, jax.lax.stop_gradient(teaching)
 
 
-def _gaps(
-    student: Encoding, teacher: Encoding, latents, pairs, distance, reduction, parts
-) -> tuple[Scalar, ...]:
-    """One scalar a pair of levels, or the one of the final latents."""
-    if latents == "final":
-        compared = [(student.latents(parts), teacher.latents(parts))]
-    else:
-        counts = (len(student.levels), len(teacher.levels))
-        compared = [
-            (student.part(s % counts[0], parts), teacher.part(t % counts[1], parts))
-            for s, t in pairs_of(pairs, *counts)
-        ]
-    return tuple(jnp.mean(rowwise(a, b, distance, reduction)) for a, b in compared)
-
-
 @functools.partial(jax.jit, static_argnames=_LATENT)
 def lkd(
     student: Flow,
@@ -214,6 +107,7 @@ def lkd(
     distance: str = "l1",
     reduction: str = "mean",
     parts: str = "passed",
+    heads: Heads | None = None,
 ) -> tuple[Scalar, Aux]:
     """Latent knowledge distillation (Walton et al., eq. 12): d(t(x), s(x)).
 
@@ -224,16 +118,19 @@ def lkd(
       teacher_variables: its variables; held fixed.
       x: data.
       cond: context, for both.
-      distance: "l1" or "l2".
+      distance: "l1", "l2" or "cosine", see `levels.rowwise`.
       reduction: over the event, "mean" or "sum".
       parts: which latents of a multi-scale flow, see `Encoding.latents`.
+      heads: what the student's activations pass before they are compared, and their
+        units, see `levels.identity`. A gradient by them trains them.
 
     Returns:
       The loss, and Aux with the term "lkd" and both Encodings.
     """
     flows = (student, teacher, student_variables, teacher_variables)
     taught, teaching = _encode_both(*flows, x, cond)
-    (loss,) = _gaps(taught, teaching, "final", "index", distance, reduction, parts)
+    given = levels.compared(taught, teaching, latents="final", parts=parts)
+    (loss,) = levels.gaps(given, heads, distance=distance, reduction=reduction)
     return loss, Aux({"lkd": loss}, (loss,), taught, teaching)
 
 
@@ -251,11 +148,12 @@ def ilkd(
     pairs: str | Pairs = "index",
     over_levels: str = "mean",
     parts: str = "passed",
+    heads: Heads | None = None,
 ) -> tuple[Scalar, Aux]:
     """Intermediate latent distillation (Walton et al., eq. 13): d over levels.
 
     Args: as `lkd`, and
-      pairs: which levels are compared, see `pairs_of`.
+      pairs: which levels are compared, see `levels.pairs_of`.
       over_levels: "mean" over the pairs, as the released code, or "sum", as printed.
       parts: what of each level of a multi-scale flow, see `Encoding.part`.
 
@@ -264,16 +162,10 @@ def ilkd(
     """
     flows = (student, teacher, student_variables, teacher_variables)
     taught, teaching = _encode_both(*flows, x, cond)
-    gaps = _gaps(taught, teaching, "levels", pairs, distance, reduction, parts)
-    loss = _over_levels(gaps, over_levels)
+    given = levels.compared(taught, teaching, pairs=pairs, parts=parts)
+    gaps = levels.gaps(given, heads, distance=distance, reduction=reduction)
+    loss = levels.over_levels(gaps, over_levels)
     return loss, Aux({"ilkd": loss}, gaps, taught, teaching)
-
-
-def _over_levels(gaps: tuple[Scalar, ...], over_levels: str) -> Scalar:
-    if over_levels not in OVER_LEVELS:
-        raise ValueError(f"unknown over_levels {over_levels!r}; known: {OVER_LEVELS}")
-    total = sum(gaps[1:], gaps[0])
-    return total / len(gaps) if over_levels == "mean" else total
 
 
 @functools.partial(jax.jit, static_argnames=(*_STATIC, "limit", "screen_student"))
@@ -321,7 +213,7 @@ def skd(
     taught = student.apply(student_variables, kept, cond, method="decode")
     target = jnp.where(of_rows.beside(bad, taught.x), taught.x, teaching.x)
     target = jax.lax.stop_gradient(target)
-    rows = rowwise(taught.x, target, distance, reduction)
+    rows = levels.rowwise(taught.x, target, distance, reduction)
     loss = jnp.mean(jnp.where(bad, 0.0, rows))
     terms = {"skd": loss, "rejected": jnp.mean(bad.astype(loss.dtype))}
     return loss, Aux(terms, (), taught, teaching)
@@ -386,6 +278,7 @@ def combined(
     units: str = "nats",
     limit: float | None = None,
     screen_student: bool = True,
+    heads: Heads | None = None,
     key: PRNGKeyArray | None = None,
 ) -> tuple[Scalar, Aux]:
     """Flow distillation (Walton et al., eq. 15, its first sign put right).
@@ -403,6 +296,7 @@ def combined(
       latents: "levels" compares all paired levels (ILKD), "final" the latents (LKD).
       sample_distance: of SKD, where it is not `distance`.
       parts: of the levels, or of the latents, of a multi-scale flow.
+      heads: as of `lkd`; of as many levels as are compared.
       units, key: of the likelihood, see `nll`.
 
     Returns:
@@ -411,8 +305,8 @@ def combined(
     """
     if terms is None or not set(terms) <= set(TERMS):
         raise ValueError(f"unknown terms {terms}; known: {TERMS}")
-    if latents not in LATENTS:
-        raise ValueError(f"unknown latents {latents!r}; known: {LATENTS}")
+    if latents not in levels.LATENTS:
+        raise ValueError(f"unknown latents {latents!r}; known: {levels.LATENTS}")
     flows = (student, teacher, student_variables, teacher_variables)
     w_nll, w_latent, w_skd = weights
     loss = jnp.zeros((), jnp.float32)
@@ -422,7 +316,10 @@ def combined(
     teaching = drawn = target = None
     if "latents" in terms:
         taught, teaching = _encode_both(*flows, x, cond, key)
-        gaps = _gaps(taught, teaching, latents, pairs, distance, reduction, parts)
+        given = levels.compared(
+            taught, teaching, latents=latents, pairs=pairs, parts=parts
+        )
+        gaps = levels.gaps(given, heads, distance=distance, reduction=reduction)
     elif "nll" in terms:
         taught = _encoded(student, student_variables, x, cond, key)
     if "nll" in terms:
@@ -430,7 +327,7 @@ def combined(
         loss += w_nll * found["nll"]
     if "latents" in terms:
         name = "ilkd" if latents == "levels" else "lkd"
-        found[name] = _over_levels(gaps, over_levels)
+        found[name] = levels.over_levels(gaps, over_levels)
         loss += w_latent * found[name]
     if "samples" in terms:
         if z is None:
@@ -448,3 +345,26 @@ def combined(
         drawn, target = aux.student, aux.teacher
         loss += w_skd * term
     return loss, Aux(found, gaps, (taught, drawn), (teaching, target))
+
+
+@functools.lru_cache(maxsize=64)
+def mean_of(teacher: Flow) -> ExternalFlow:
+    """Several teachers of one kind as one, whose levels and latents are their mean.
+
+    Its variables are theirs with a leading axis, and it can only be asked to encode:
+    the same latent is another sample of each. Its densities are the mean of theirs in
+    nats. Means say something where the teachers' maps are alike, as those of one order
+    of the columns are.
+
+    Args:
+      teacher: what each of them is.
+    """
+
+    def encode(variables: Variables, x: Array, cond: Array | None = None) -> Encoding:
+        # One after another: XLA's batched products are slow on CPU.
+        found = jax.lax.map(
+            lambda each: teacher.apply(each, x, cond, method="encode"), variables
+        )
+        return jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), found)
+
+    return ExternalFlow(encode=encode)

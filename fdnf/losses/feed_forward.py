@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from fdnf.losses import distillation, spectra
+from fdnf.losses import levels, spectra
 from fdnf.metrics import lpips
 from fdnf.ops import entering, rows
 from fdnf.types import (
@@ -114,7 +114,7 @@ def feed_forward(
     def mean(found):
         return jnp.mean(jnp.where(bad, 0.0, found))
 
-    loss = mean(distillation.rowwise(ours, theirs, "l1", "mean"))
+    loss = mean(levels.rowwise(ours, theirs, "l1", "mean"))
     terms = {"reconstruction": loss, "rejected": share}
     if feature is not None and alpha:
         found = feature(jax.lax.stop_gradient(feature_variables), ours, theirs)

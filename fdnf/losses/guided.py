@@ -27,7 +27,7 @@ from jax import core
 from jaxtyping import Array
 
 from fdnf.losses import activations, density
-from fdnf.losses.distillation import Pairs
+from fdnf.losses.levels import Pairs
 from fdnf.ops import entering
 from fdnf.ops import rows as of_rows
 from fdnf.types import Aux, Decoding, Flow, Given, Scalar, Variables
@@ -349,7 +349,7 @@ def guided(
       robust: error, in units, from where it costs as its logarithm; None for squares.
       limit: largest |activation| of a row that counts; None for any finite one.
       pairs: levels that `path_x` and `path_z` compare beside the ends, see
-        `distillation.pairs_of`; None for all of flows with equally many levels, and
+        `levels.pairs_of`; None for all of flows with equally many levels, and
         for none of others.
       screen: whether the student's samples, and its encodings in forward_kl, are looked
         at once, without gradients, before gradients are taken through them. If not,

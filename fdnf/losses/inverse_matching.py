@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from fdnf.losses import distillation
+from fdnf.losses import levels
 from fdnf.ops import entering
 from fdnf.ops import rows as of_rows
 from fdnf.types import Aux, Decoding, Flow, Given, LogDet, Scalar, Variables
@@ -21,7 +21,7 @@ from fdnf.types import Aux, Decoding, Flow, Given, LogDet, Scalar, Variables
 Latents = tuple[Array, ...]
 
 MIXED = "mixed"
-DISTANCES = (*distillation.DISTANCES, MIXED)
+DISTANCES = (*levels.DISTANCES, MIXED)
 
 _STATIC = ("student", "teacher", "distance", "reduction")
 _SAMPLING = (*_STATIC, "earlier")
@@ -30,7 +30,7 @@ _SAMPLING = (*_STATIC, "earlier")
 def rowwise(
     a: Array | Latents, b: Array | Latents, distance: str, reduction: str
 ) -> LogDet:
-    """`distillation.rowwise`, which also knows "mixed": (l1 + l2) / 2.
+    """`levels.rowwise`, which also knows "mixed": (l1 + l2) / 2.
 
     Raises:
       ValueError: for other names, or shapes that differ.
@@ -38,8 +38,8 @@ def rowwise(
     if distance not in DISTANCES:
         raise ValueError(f"unknown distance {distance!r}; known: {sorted(DISTANCES)}")
     if distance != MIXED:
-        return distillation.rowwise(a, b, distance, reduction)
-    l1, l2 = (distillation.rowwise(a, b, name, reduction) for name in ("l1", "l2"))
+        return levels.rowwise(a, b, distance, reduction)
+    l1, l2 = (levels.rowwise(a, b, name, reduction) for name in ("l1", "l2"))
     return 0.5 * (l1 + l2)
 
 

@@ -4,7 +4,7 @@
 weights printed for LKD, (1, 0, 0), are those of no distillation at all; LKD takes
 ILKD's. "official" is the released code, nf_distillation: latents are compared by
 squared distances (its KD loss takes only "mse"), samples by L1 (its perceptual loss
-without VGG), levels by its own pairs (see `distillation.pairs_of`), with the weights
+without VGG), levels by its own pairs (see `levels.pairs_of`), with the weights
 that it has for tabular Glows (0.85, 0.05, 0.1); those of images and of MAF, 0.9 and 0.1
 without samples, are those of LKD and ILKD here. Of images, the released code counts as
 a level the squeezed input too, which is the same for both flows: of three levels, its

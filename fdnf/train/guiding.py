@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from fdnf.flows import maf
-from fdnf.losses import activations, distillation, guided
+from fdnf.losses import activations, guided, levels
 from fdnf.ops import entering
 from fdnf.train import batches, models, rules
 from fdnf.train.batches import Arrays, Moment, Noise, Objective, fold
@@ -46,7 +46,7 @@ _TERMS = {
 _POSITIVE = rules.number(above=0)
 # Levels of a student, and of its teacher, that are compared.
 PAIRS = rules.either(
-    rules.one_of(distillation.PAIRINGS),
+    rules.one_of(levels.PAIRINGS),
     rules.several(
         rules.several(rules.whole(-rules.SIZE, rules.SIZE), length=2), least=1
     ),

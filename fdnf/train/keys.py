@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from fdnf import types
 from fdnf.data import build as datasets
-from fdnf.losses import distillation, presets
+from fdnf.losses import distillation, levels, presets
 from fdnf.metrics import extractors, lpips
 from fdnf.ops import mel
 from fdnf.train import generators, guiding, objectives, optim, rules, step, transfer
@@ -144,26 +144,36 @@ LOSS = {
         (1.0, 1.0),
         DISTILLED,
     ),
+    "loss.heads": spare(
+        yes_no(),
+        "whether a learned linear map of each of the student's levels, dropped after "
+        "training, stands before it is compared",
+        False,
+    ),
+    "loss.normalise": spare(
+        yes_no(),
+        "whether levels are compared in units of the spread that each channel of the "
+        "teacher's has in the first batch",
+        False,
+    ),
     "loss.args.weights": spare(
         optional(_LOSS_WEIGHTS), "of likelihood, latents, samples; None: the preset's"
     ),
-    "loss.args.latents": spare(
-        optional(one_of(distillation.LATENTS)), "which are compared"
-    ),
+    "loss.args.latents": spare(optional(one_of(levels.LATENTS)), "which are compared"),
     "loss.args.distance": spare(
-        optional(one_of(distillation.DISTANCES)), "between activations"
+        optional(one_of(levels.OF_LEVELS)), "between activations"
     ),
     "loss.args.sample_distance": spare(
-        optional(one_of(distillation.DISTANCES)), "between samples, where it is another"
+        optional(one_of(levels.DISTANCES)), "between samples, where it is another"
     ),
     "loss.args.reduction": spare(
-        optional(one_of(distillation.REDUCTIONS)), "of distances over dimensions"
+        optional(one_of(levels.REDUCTIONS)), "of distances over dimensions"
     ),
     "loss.args.pairs": spare(
         optional(guiding.PAIRS), "levels: of the student, with which of the teacher"
     ),
     "loss.args.over_levels": spare(
-        optional(one_of(distillation.OVER_LEVELS)), "of the distances of pairs"
+        optional(one_of(levels.OVER_LEVELS)), "of the distances of pairs"
     ),
     "loss.args.parts": spare(
         optional(one_of(types.PARTS)), "what of a level is compared"
@@ -205,6 +215,15 @@ OTHERS = {
     "teacher.share": Key(_SHARE, "and their share of each batch", 0.5),
     "teacher.inherit_permutations": spare(
         yes_no(), "1x1 convolutions start with the teacher's permutations", False
+    ),
+    "teacher.inherit_layers": spare(
+        yes_no(),
+        "the student starts as its teacher without some of its steps, of a Glow or a "
+        "MAF whose networks are as wide as its own",
+        False,
+    ),
+    "teacher.mean": spare(
+        yes_no(), "all runs of the teacher are one, the mean of their levels", False
     ),
     "teacher.other_data": spare(
         yes_no(), "its data may be other than the student's", False

@@ -18,10 +18,12 @@ from fdnf.data.tabular import DataError
 from fdnf.flows import build as flows
 from fdnf.flows import surgery
 from fdnf.flows.base import FlowModule
+from fdnf.losses import levels
 from fdnf.students import build as students
 from fdnf.students.base import Student
 from fdnf.train import optim, step
 from fdnf.train.batches import Run, fold
+from fdnf.train.rules import ConfigError
 from fdnf.train.step import TrainState
 
 Model = FlowModule | Student
@@ -135,6 +137,30 @@ def permutations(own: Any, source: Any) -> Any:
     return {**own, **constants}
 
 
+def whole(own: Any, source: Any) -> Any:
+    """Takes over all variables, of a model of as many steps.
+
+    Raises:
+      ConfigError: for shapes that are not the model's own.
+    """
+    ours, theirs = (
+        {
+            jax.tree_util.keystr(path): jnp.shape(leaf)
+            for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+        }
+        for tree in (own, source)
+    )
+    other = sorted(p for p in {*ours, *theirs} if ours.get(p) != theirs.get(p))
+    if other:
+        first = other[0]
+        raise ConfigError(
+            f"teacher.inherit_layers=True: the student has {first} of shape "
+            f"{ours.get(first)}, its teacher's steps {theirs.get(first)} "
+            f"({len(other)} such): give both the same model.args but for steps"
+        )
+    return {**own, **source}
+
+
 def subtree(name: str, own: Any, source: Any) -> Any:
     """Takes over the parameters called `name`.
 
@@ -165,6 +191,7 @@ def init_state(
     cond: Array | None = None,
     inherited: Sequence[Inheritance] = (),
     density: bool = False,
+    heads: Any = None,
 ) -> TrainState:
     """Initial state of every run, leading axis runs, data-dependent parts included.
 
@@ -179,6 +206,7 @@ def init_state(
         was taken over.
       density: whether the model is a flow trained by its density: then the latents of
         vectors must come out standardised, or nearly.
+      heads: trained beside the model and no part of it, see `losses.levels`.
 
     Raises:
       DataError: for vectors whose latents do not, with the columns at fault.
@@ -186,7 +214,7 @@ def init_state(
     judged = density and x.ndim == 3 and x.shape[1] > 1
 
     def init(run):
-        key, x, cond, own = run
+        key, x, cond, own, beside = run
         key = fold(key, Run.INIT)
         made, variables = start(flow, key, x, cond)
         taken = {}
@@ -199,6 +227,8 @@ def init_state(
             if new:
                 made, variables = start(flow, key, x, cond, taken)
         params = variables["params"]
+        if beside is not None:
+            params = {**params, levels.HEADS: beside}
         spread = jnp.zeros(())
         if judged:
             spread = jnp.std(jnp.concatenate(made.z, axis=-1), axis=0)
@@ -212,10 +242,8 @@ def init_state(
     options = {"xla_backend_optimization_level": 0} if hurried else None
 
     @functools.partial(jax.jit, compiler_options=options)
-    def everything(keys, x, cond, own):
-        params, constants, opt_state, spread = step.over_runs(
-            init, (keys, x, cond, own)
-        )
+    def everything(*of_runs):
+        params, constants, opt_state, spread = step.over_runs(init, of_runs)
         state = TrainState(
             step=jnp.zeros((), jnp.int32),
             params=params,
@@ -226,7 +254,7 @@ def init_state(
         return state, spread
 
     own = [each.source if each.by_run else None for each in inherited]
-    state, spread = everything(keys, x, cond, own)
+    state, spread = everything(keys, x, cond, own, heads)
     if judged:
         for batch, latents in zip(np.asarray(x), np.asarray(spread), strict=True):
             _check_spread(batch, latents)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from fdnf.losses import distillation, presets
+from fdnf.losses import distillation, levels, presets
 from fdnf.ops import entering
 from fdnf.train import batches, generators, guiding, models, transfer
 from fdnf.train.batches import Arrays, Moment, Noise, Objective, fold
@@ -74,14 +74,20 @@ def answering(config: Any, teacher: Flow) -> tuple[Flow, Callable] | None:
       teacher's variables, batch) to that answer; or None where the method needs more
       than encodings.
     """
-    method = _method(config)
-    if method not in ("lkd", "ilkd") or arguments(config)["weights"][2]:
+    if not only_encodes(config):
         return None
 
     def answer(variables: Any, batch: Arrays) -> Encoding:
         return teacher.apply(variables, batch["x"], batch.get("cond"), method="encode")
 
     return ANSWERED, answer
+
+
+def only_encodes(config: Any) -> bool:
+    """Whether the method asks a teacher what it makes of data, and nothing else."""
+    if _method(config) not in ("lkd", "ilkd"):
+        return False
+    return not arguments(config)["weights"][2]
 
 
 def answers(z: Sequence[Any], levels: Sequence[Any]) -> dict[str, Any]:
@@ -187,6 +193,9 @@ def _distilled(
     def objective(variables, teacher_variables, batch, moment):
         x, cond = batch["x"], batch.get("cond")
         weights = given if moment.weights is None else moment.weights
+        own, heads = levels.split(variables.get("params", {}))
+        if heads is not None:
+            variables = {**variables, "params": own}
         faded = _latent_share(config, moment.step)
 
         def loss(terms, z=None, z_cond=None):
@@ -201,6 +210,7 @@ def _distilled(
                 z_cond,
                 weights=(weights[0], faded * weights[1], faded * weights[2]),
                 terms=terms,
+                heads=heads,
                 key=_probes(student, moment),
                 **settings,
             )
@@ -297,31 +307,65 @@ def _compare_levels(
     kwargs = arguments(config)
     if not kwargs["weights"][1]:
         return
-
     encodings = [
         _encoding(flow, tuple(event), cond)
         if hasattr(flow, "init_with_output")
         else _encoding_of(flow, variables, tuple(event), cond)
         for flow in (student, teacher)
     ]
-    distance = kwargs["distance"]
-    parts = kwargs.get("parts", "passed")
-    if kwargs["latents"] != "levels":
-        jax.eval_shape(
-            lambda a, b: distillation.rowwise(
-                a.latents(parts), b.latents(parts), distance
-            ),
-            *encodings,
-        )
-        return
-    counts = [len(encoding.levels) for encoding in encodings]
-    for s, t in distillation.pairs_of(kwargs["pairs"], *counts):
-        jax.eval_shape(
-            lambda a, b, s=s, t=t: distillation.rowwise(
-                a.part(s % counts[0], parts), b.part(t % counts[1], parts), distance
-            ),
-            *encodings,
-        )
+
+    def gaps(ours: Encoding, theirs: Encoding) -> Any:
+        given = levels.compared(ours, theirs, **_compared(kwargs))
+        learned = bool(config.loss.get("heads", False))
+        heads = levels.identity(given, learned=learned) if learned else None
+        return levels.gaps(given, heads, distance=kwargs["distance"])
+
+    jax.eval_shape(gaps, *encodings)
+
+
+def _compared(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the arguments of `distillation.combined` those of `levels.compared`."""
+    usual = {"latents": "levels", "pairs": "index", "parts": "passed"}
+    return {name: kwargs.get(name, value) for name, value in usual.items()}
+
+
+def heads(
+    config: Any,
+    student: models.Model,
+    taught: Encoding,
+    event: tuple[int, ...],
+    cond: tuple[int, ...] | None = None,
+) -> Any:
+    """What stands between student and teacher before training; None without.
+
+    Args:
+      config: of the student; read are `loss.heads` and `loss.normalise`.
+      student: what is trained.
+      taught: what its teacher makes of a first batch.
+      event: shape of one row of the data.
+      cond: shape of its condition, if it has one.
+
+    Returns:
+      See `levels.identity`.
+    """
+    learned, measured = asked = heads_asked(config)
+    if not any(asked):
+        return None
+    rows = len(taught.log_det)
+    ours = jax.tree.map(
+        lambda leaf: jnp.zeros((rows, *leaf.shape[1:]), leaf.dtype),
+        _encoding(student, tuple(event), cond),
+    )
+    given = levels.compared(ours, taught, **_compared(arguments(config)))
+    return levels.identity(given, learned=learned, measured=measured)
+
+
+def heads_asked(config: Any) -> tuple[bool, bool]:
+    """Whether heads are learned, and whether levels have units, see `heads`."""
+    if _method(config) not in ("lkd", "ilkd", "skd"):
+        return False, False
+    loss = config.loss
+    return bool(loss.get("heads", False)), bool(loss.get("normalise", False))
 
 
 # A study and the program that it starts ask the same.

@@ -1,28 +1,34 @@
-"""Samples of a trained flow that further training draws on, and where they are kept."""
+"""What batches are drawn from: data, and samples of a trained flow, kept beside it."""
 
+import functools
 import hashlib
 import json
 import logging
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from fdnf import files
 from fdnf.data import archives
-from fdnf.train import batches, distributed
+from fdnf.train import batches, distributed, guiding
 from fdnf.train import weights as of_rows
 from fdnf.train.batches import Pool, Run, fold
+from fdnf.train.preprocess import Data, Prepared
 from fdnf.train.rules import ConfigError
+from fdnf.train.settings import Experiment
 from fdnf.train.table import Table
-from fdnf.train.teachers import Trained, run_of
+from fdnf.train.teachers import Source, Trained, run_of
 
 _log = logging.getLogger(__name__)
 POOLS = "pools"
 # Raise it when the same settings would give other samples.
 POOL_VERSION = 3
+_TRAIN = 0  # The split.
+_WINDOWS = 256  # at once, of which conditions are made.
 
 
 def generate(
@@ -197,3 +203,92 @@ def _write_pool(path: pathlib.Path, key: str, drawn: dict[str, np.ndarray]) -> N
             np.savez(file, key=np.array(key), **drawn)  # pyright: ignore[reportArgumentType]
     except OSError as error:
         _log.warning("the pool of samples is not kept in %s: %s", path.parent, error)
+
+
+class Feed(NamedTuple):
+    """What batches are drawn from, and what is done to them.
+
+    Attributes:
+      arrays: for the devices, see `batches.uniform`.
+      share: of each batch that the teacher's samples have.
+      prepared: what is done to batches.
+    """
+
+    arrays: dict[str, np.ndarray]
+    share: float
+    prepared: Prepared
+
+
+def feed(
+    member: Experiment,
+    data: Data,
+    prepared: Prepared,
+    source: Source | None,
+    reach: float,
+) -> Feed:
+    """Training rows, and the teacher's samples where they are asked for.
+
+    Args:
+      member: read are `teacher`, `loss` and `seed` of its config.
+      data: the data set.
+      prepared: what is done to its batches.
+      source: the teacher.
+      reach: largest |x| of the training data.
+    """
+    config = member.config
+    arrays = {"train": data.train}
+    beside = prepared.beside(data, _TRAIN)
+    if beside is not None:
+        arrays["beside"] = beside
+    weights = of_rows.of(data, _TRAIN)
+    if weights is not None:
+        arrays |= of_rows.alias(weights)
+    if member.held and member.held.answers:
+        arrays |= member.held.answers
+    if source is None or not config.teacher.samples:
+        return Feed(arrays, 0.0, prepared)
+    # The whole batch is the teacher's samples, as the flow made them.
+    guides = config.loss.method in guiding.METHODS
+    alone = config.loss.method == "oracle" or (guides and config.teacher.share == 1.0)
+    limit = guiding.limit(config, reach) if guides else config.loss.skd.reach * reach
+    draw = functools.partial(pool, source.trained, str(member.teacher))
+    if member.held:
+        draw = functools.partial(generate, source.trained)
+    # Labels are drawn evenly, conditions are those of the data.
+    conditions = None if prepared.classes else beside
+    if prepared.alone:
+        conditions = _conditions(prepared, data, config.teacher.samples, config.seed)
+    generated = draw(
+        config.teacher.samples,
+        config.seed,
+        limit,
+        stored=not alone,
+        conditions=conditions,
+        weights=weights,
+    )
+    if not alone:
+        return Feed(arrays | generated, config.teacher.share, prepared)
+    # These are what the student is to predict, to the digit: no noise comes on top,
+    # and nothing is mirrored.
+    arrays = {"train": generated["generated"]}
+    if "generated_beside" in generated:
+        arrays["beside"] = generated["generated_beside"]
+    return Feed(arrays, 0.0, prepared.made)
+
+
+def _conditions(prepared: Prepared, data: Data, rows: int, seed: int) -> np.ndarray:
+    """Those of windows of the data, where they are made of them, `[rows, ...]`."""
+    key = fold(jax.random.key(seed), Run.CONDITIONS)
+    places, cuts = jax.random.split(key)
+    which = np.asarray(jax.random.randint(places, (rows,), 0, len(data.train)))
+    size = min(rows, _WINDOWS)
+
+    @jax.jit
+    def cut(key: Array, tiles: Array) -> Array:
+        return prepared.train(key, {"x": tiles})["cond"]
+
+    found = [
+        cut(fold(cuts, at), data.train[np.resize(which[at : at + size], size)])
+        for at in range(0, rows, size)
+    ]
+    return np.concatenate(found)[:rows]

@@ -20,6 +20,8 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
 from fdnf.data import build as datasets
+from fdnf.flows import surgery
+from fdnf.losses import distillation
 from fdnf.ops import statistics, trees
 from fdnf.train import (
     batches,
@@ -40,12 +42,12 @@ from fdnf.train import (
 from fdnf.train import weights as of_rows
 from fdnf.train.batches import Run, fold
 from fdnf.train.preprocess import Data, Prepared
+from fdnf.train.rules import ConfigError
 from fdnf.train.settings import Experiment
 from fdnf.train.teachers import Source
 
 _log = logging.getLogger(__name__)
 _TRAIN = 0  # The split.
-_WINDOWS = 256  # at once, of which conditions are made.
 
 
 class Program(NamedTuple):
@@ -91,7 +93,7 @@ def build(members: Sequence[Experiment]) -> Program:
     data, prepared, flow = _given(members[0])
     source = _teachers(members, flow, data, prepared)
     reach = prepared.reach(data.train)
-    drawn = feed(members[0], data, prepared, source, reach)
+    drawn = pools.feed(members[0], data, prepared, source, reach)
     distributed.same("training data", data.train)
 
     teacher = source.trained.flow if source else None
@@ -136,6 +138,7 @@ def build(members: Sequence[Experiment]) -> Program:
             first.get("cond"),
             _inherited(members, flow, source),
             density=not by_loss,
+            heads=_heads(members[0], flow, source, data, prepared, first),
         )
 
     replicated = _replicated()
@@ -166,7 +169,7 @@ def build(members: Sequence[Experiment]) -> Program:
         measure=validation.LOSS if by_loss else validation.LIKELIHOOD,
         update=_update(config),
         state=state,
-        best=validation.first_best(state.params, state.constants, len(seeds)),
+        best=validation.first_best(state.evaluated, state.constants, len(seeds)),
         runs=[slice(*pair) for pair in itertools.pairwise([0, *ends])],
         data=data,
         meta={
@@ -192,15 +195,19 @@ def _teachers(
 ) -> Source | None:
     """The members' teachers, if they have any, with levels that can be compared."""
     config, held = members[0].config, members[0].held
-    if held and held.teacher:
+    if members[0].teacher or (held and held.teacher):
+        mean = config.teacher.get("mean", False)
+    else:
+        return None
+    if mean:
+        source = _mean(members, data, prepared)
+    elif held and held.teacher:
         variables, by_run = teachers.match(
             held.teacher, data.event, config.runs, prepared
         )
         source = Source(held.teacher, variables, by_run)
-    elif members[0].teacher:
-        source = teachers.teachers_of(members, data, prepared)
     else:
-        return None
+        source = teachers.teachers_of(members, data, prepared)
     cond, variables = prepared.condition_shape(data.event), source.variables
     if source.by_run:
         variables = trees.take_run(variables, 0)
@@ -208,6 +215,66 @@ def _teachers(
         config, flow, source.trained.flow, data.event, cond, variables
     )
     return source
+
+
+def _heads(
+    member: Experiment,
+    flow: models.Model,
+    source: Source | None,
+    data: Data,
+    prepared: Prepared,
+    first: dict[str, Any],
+) -> Any:
+    """What stands between student and teacher, leading axis runs; None without."""
+    config = member.config
+    if source is None or not any(objectives.heads_asked(config)):
+        return None
+    teacher, answers = source.trained.flow, member.held and member.held.answers
+    shapes = (data.event, prepared.condition_shape(data.event))
+
+    def one(run: Any) -> Any:
+        x, cond, own = run
+        if answers:
+            rows = {name: jnp.asarray(leaf[: len(x)]) for name, leaf in answers.items()}
+            taught = objectives.given_answer(None, {"x": x, **rows})
+        else:
+            variables = own if source.by_run else source.variables
+            taught = teacher.apply(variables, x, cond, method="encode")
+        return objectives.heads(config, flow, taught, *shapes)
+
+    own = source.variables if source.by_run else None
+    given = (first["x"], first.get("cond"), own)
+    return jax.jit(lambda runs: step.over_runs(one, runs))(given)
+
+
+def _mean(members: Sequence[Experiment], data: Data, prepared: Prepared) -> Source:
+    """All runs of one teacher as one, see `distillation.mean_of`.
+
+    Raises:
+      ConfigError: for several teachers, one of a single run, or what a mean cannot do.
+    """
+    config, held = members[0].config, members[0].held
+    if not objectives.only_encodes(config) or config.teacher.samples:
+        raise ConfigError(
+            f"teacher.mean=True with loss.method={config.loss.method!r}, weights "
+            f"{objectives.weights(config)}, teacher.samples={config.teacher.samples}: "
+            "a mean of teachers can only be asked to encode: take lkd or ilkd, a "
+            "weight of 0 for samples, and no samples of the teacher"
+        )
+    if len({str(member.teacher) for member in members}) > 1:
+        raise ConfigError(
+            "teacher.mean=True with several teachers in one program: train their "
+            "students apart (--pack=1)"
+        )
+    trained = held.teacher if held else teachers.load(str(members[0].teacher))
+    if trained.runs < 2:
+        raise ConfigError(
+            f"teacher.mean=True, but the teacher {members[0].teacher or ''} has one "
+            "run: train it with runs=2 or more"
+        )
+    variables, _ = teachers.match(trained, data.event, trained.runs, prepared)
+    whole = trained._replace(flow=distillation.mean_of(trained.flow))
+    return Source(whole, variables, by_run=False)
 
 
 def _update(config: Any) -> Callable:
@@ -247,7 +314,9 @@ def _inherited(
 ) -> list[models.Inheritance]:
     """What the members' model takes over from others before it is trained."""
     found, config = [], members[0].config
-    if source and config.teacher.get("inherit_permutations", False):
+    if source and config.teacher.get("inherit_layers", False):
+        found.append(_layers(flow, source))
+    elif source and config.teacher.get("inherit_permutations", False):
         take = models.permutations
         found.append(models.Inheritance(take, source.variables, source.by_run))
     # Students of some kinds, and flows that can start as their teacher.
@@ -262,6 +331,23 @@ def _inherited(
         take = functools.partial(models.subtree, config.pretrained.into)
         found.append(models.Inheritance(take, start.variables, start.by_run))
     return found
+
+
+def _layers(flow: models.Model, source: Source) -> models.Inheritance:
+    """The steps of the teacher that the student has, in the place of its own."""
+    given, steps = source.variables, getattr(flow, "steps", 0)
+    alone = [given]
+    if source.by_run:
+        runs = jax.tree.leaves(given)[0].shape[0]
+        alone = [trees.take_run(given, r) for r in range(runs)]
+    try:
+        thinned = [surgery.thinned(source.trained.flow, own, steps)[1] for own in alone]
+    except ValueError as error:
+        raise ConfigError(f"teacher.inherit_layers=True: {error}") from error
+    if not source.by_run:
+        return models.Inheritance(models.whole, thinned[0])
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *thinned)
+    return models.Inheritance(models.whole, stacked, by_run=True)
 
 
 def _teacher_variables(config: Any, source: Source | None, runs: int) -> Any:
@@ -303,95 +389,6 @@ def _replicated() -> NamedSharding:
         devices=jax.local_devices(),
     )
     return NamedSharding(mesh, PartitionSpec())
-
-
-class Feed(NamedTuple):
-    """What batches are drawn from, and what is done to them.
-
-    Attributes:
-      arrays: for the devices, see `batches.uniform`.
-      share: of each batch that the teacher's samples have.
-      prepared: what is done to batches.
-    """
-
-    arrays: dict[str, np.ndarray]
-    share: float
-    prepared: Prepared
-
-
-def feed(
-    member: Experiment,
-    data: Data,
-    prepared: Prepared,
-    source: Source | None,
-    reach: float,
-) -> Feed:
-    """Training rows, and the teacher's samples where they are asked for.
-
-    Args:
-      member: read are `teacher`, `loss` and `seed` of its config.
-      data: the data set.
-      prepared: what is done to its batches.
-      source: the teacher.
-      reach: largest |x| of the training data.
-    """
-    config = member.config
-    arrays = {"train": data.train}
-    beside = prepared.beside(data, _TRAIN)
-    if beside is not None:
-        arrays["beside"] = beside
-    weights = of_rows.of(data, _TRAIN)
-    if weights is not None:
-        arrays |= of_rows.alias(weights)
-    if member.held and member.held.answers:
-        arrays |= member.held.answers
-    if source is None or not config.teacher.samples:
-        return Feed(arrays, 0.0, prepared)
-    # The whole batch is the teacher's samples, as the flow made them.
-    guides = config.loss.method in guiding.METHODS
-    alone = config.loss.method == "oracle" or (guides and config.teacher.share == 1.0)
-    limit = guiding.limit(config, reach) if guides else config.loss.skd.reach * reach
-    draw = functools.partial(pools.pool, source.trained, str(member.teacher))
-    if member.held:
-        draw = functools.partial(pools.generate, source.trained)
-    # Labels are drawn evenly, conditions are those of the data.
-    conditions = None if prepared.classes else beside
-    if prepared.alone:
-        conditions = _conditions(prepared, data, config.teacher.samples, config.seed)
-    generated = draw(
-        config.teacher.samples,
-        config.seed,
-        limit,
-        stored=not alone,
-        conditions=conditions,
-        weights=weights,
-    )
-    if not alone:
-        return Feed(arrays | generated, config.teacher.share, prepared)
-    # These are what the student is to predict, to the digit: no noise comes on top,
-    # and nothing is mirrored.
-    arrays = {"train": generated["generated"]}
-    if "generated_beside" in generated:
-        arrays["beside"] = generated["generated_beside"]
-    return Feed(arrays, 0.0, prepared.made)
-
-
-def _conditions(prepared: Prepared, data: Data, rows: int, seed: int) -> np.ndarray:
-    """Those of windows of the data, where they are made of them, `[rows, ...]`."""
-    key = fold(jax.random.key(seed), Run.CONDITIONS)
-    places, cuts = jax.random.split(key)
-    which = np.asarray(jax.random.randint(places, (rows,), 0, len(data.train)))
-    size = min(rows, _WINDOWS)
-
-    @jax.jit
-    def cut(key: Array, tiles: Array) -> Array:
-        return prepared.train(key, {"x": tiles})["cond"]
-
-    found = [
-        cut(fold(cuts, at), data.train[np.resize(which[at : at + size], size)])
-        for at in range(0, rows, size)
-    ]
-    return np.concatenate(found)[:rows]
 
 
 def first_batches(

@@ -16,6 +16,7 @@ import optax
 from flax import struct
 from jaxtyping import Array
 
+from fdnf.losses import levels
 from fdnf.train import optim
 from fdnf.train.batches import (
     DrawBatch,
@@ -51,8 +52,12 @@ class TrainState:
 
     @property
     def evaluated(self) -> Any:
-        """What is evaluated and kept: the average, where there is one."""
-        return self.params if self.ema is None else self.ema
+        """What is evaluated and kept: the average, where there is one, of the model.
+
+        Heads of a loss, see `losses.levels`, are needed to go on with training alone.
+        """
+        kept = self.params if self.ema is None else self.ema
+        return levels.split(kept)[0]
 
 
 def take(state: TrainState, runs: slice) -> TrainState:

@@ -15,10 +15,10 @@ from jaxtyping import Array
 
 from fdnf.losses import (
     density,
-    distillation,
     expansion,
     gaussian_conditionals,
     inverse_matching,
+    levels,
     spectra,
 )
 from fdnf.train import batches, generators, guiding, models, rules
@@ -41,7 +41,7 @@ KEYS = {
         rules.one_of(inverse_matching.DISTANCES), "of reconstructions", "l2"
     ),
     "reduction": rules.spare(
-        rules.one_of(distillation.REDUCTIONS), "of distances over dimensions", "mean"
+        rules.one_of(levels.REDUCTIONS), "of distances over dimensions", "mean"
     ),
     "temperature": rules.spare(
         rules.number(above=0), "of the latents that the student decodes", 1.0

@@ -9,10 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fdnf.bijectors.actnorm import ActNorm
+from fdnf.bijectors.coupling import Coupling
+from fdnf.bijectors.invertible_conv import InvertibleConv, InvertibleConvPLU
 from fdnf.flows import surgery
-from fdnf.flows.glow import Glow
+from fdnf.flows.glow import Glow, TabularGlow
 from fdnf.flows.maf import IAF, MAF
 from fdnf.flows.realnvp import RealNVP
+from fdnf.nets import mlp
 from tests import floats, laws
 from tests.flows import test_srflow, test_waveglow
 
@@ -293,3 +297,96 @@ def test_other_channels_are_refused():
     student = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     with pytest.raises(ValueError, match="expected equal channels"):
         surgery.inherit_permutations(student, teacher)
+
+
+def perturbed(flow, x):
+    """Variables of which no two steps are alike; networks, norms and maps all act."""
+    return laws.perturb(jax.jit(flow.init)(jax.random.key(0), x), 0.2)
+
+
+def of_step(tree, k):
+    return jax.tree.map(lambda leaf: leaf[k], tree)
+
+
+@pytest.mark.parametrize("plu", [False, True], ids=["full", "plu"])
+@pytest.mark.parametrize(
+    ("short", "kept"), [(2, (1, 3)), (3, (1, 2, 3)), (4, range(4))]
+)
+def test_a_glow_without_some_couplings_keeps_all_its_linear_maps(plu, short, kept):
+    long, x = (
+        TabularGlow(4, 4, 1, plu=plu),
+        jax.random.normal(jax.random.key(1), (7, 4)),
+    )
+    variables = perturbed(long, x)
+    flow, found = surgery.thinned(long, variables, short)
+    assert flow == long.clone(steps=short)
+    # The teacher's own steps, of which some have no coupling.
+    params = variables["params"]["stack"]["step"]
+    drawn = variables.get("constants", {}).get("stack", {}).get("step", {})
+    parts = ActNorm(), InvertibleConvPLU() if plu else InvertibleConv()
+    coupling = Coupling(mlp.MLP((4,), last_activation="tanh"), long.transformer)
+    h, total = x, 0.0
+    for k in range(4):
+        for i, part in enumerate((*parts, coupling)):
+            if part is coupling and k not in kept:
+                continue
+            own = {"params": of_step(params[f"parts_{i}"], k)}
+            if f"parts_{i}" in drawn:
+                own["constants"] = of_step(drawn[f"parts_{i}"], k)
+            h, log_det = part.apply(own, h)
+            total += log_det
+    encoding = flow.apply(found, x)
+    floats.assert_close(encoding.z[0], h, rtol=1e-4)
+    floats.assert_close(encoding.log_det, total, rtol=1e-4)
+
+
+def test_levels_of_a_glow_of_images_are_thinned_each():
+    long, variables, x, *_ = given("plu")
+    _, found = surgery.thinned(long, variables, 2)
+    jax.tree.map(np.testing.assert_array_equal, found, variables)
+    flow, found = surgery.thinned(long, variables, 1)
+    shapes = jax.eval_shape(flow.init, jax.random.key(0), x)
+    assert jax.tree.map(jnp.shape, found) == jax.tree.map(jnp.shape, shapes)
+    z = flow.draw(jax.random.key(1), x.shape)
+    encoding, _ = both_ways(flow, found, x, z)
+    _, decoding = both_ways(flow, found, x, encoding.z)
+    laws.assert_close(x, decoding.x, 1e-3, "round trip")
+
+
+@pytest.mark.parametrize(("kind", "cond"), [(MAF, None), (IAF, 2)])
+@pytest.mark.parametrize(
+    ("long", "short", "kept"), [(6, 3, (0, 3, 4)), (5, 2, (2, 3)), (3, 3, (0, 1, 2))]
+)
+def test_a_maf_keeps_blocks_of_the_order_that_they_have(kind, cond, long, short, kept):
+    x = jax.random.normal(jax.random.key(1), (7, 3))
+    cond = None if cond is None else jax.random.normal(jax.random.key(2), (7, cond))
+    teacher = kind(long, (5,))
+    variables = laws.drawn(teacher, x, cond, noise=0.3)
+    flow, found = surgery.thinned(teacher, variables, short)
+    h = x
+    for at, k in enumerate(kept):
+        # One block by itself takes the columns as they come.
+        stack = {
+            "step": jax.tree.map(
+                lambda leaf, k=k: leaf[k : k + 1], variables["params"]["stack"]["step"]
+            )
+        }
+        h = jnp.flip(h, -1) if at % 2 else h
+        h = kind(1, (5,)).apply({"params": {"stack": stack}}, h, cond).z[0]
+        h = jnp.flip(h, -1) if at % 2 else h
+    floats.assert_close(flow.apply(found, x, cond).z[0], h, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("flow", "steps", "match"),
+    [
+        (MAF(2, (4,)), 3, "3 steps of the 2 of a MAF"),
+        (MAF(2, (4,)), 0, "0 steps"),
+        (MAF(2, (4,), mixing="lu"), 1, "mixing='lu'.*expected 'reverse'"),
+        (Glow(1, 2, 4, folded=True), 1, "not folded"),
+        (RealNVP(2, (4,)), 1, "RealNVP: steps of a Glow, a TabularGlow, a MAF"),
+    ],
+)
+def test_what_cannot_be_thinned_is_refused(flow, steps, match):
+    with pytest.raises(ValueError, match=match):
+        surgery.thinned(flow, {"params": {}}, steps)

@@ -9,12 +9,12 @@ from fdnf import types
 from fdnf.flows.glow import Glow
 from fdnf.flows.realnvp import MultiScaleRealNVP
 from fdnf.flows.waveglow import WaveGlow
-from fdnf.losses import distillation
+from fdnf.losses import distillation, levels
 from tests import laws
 
 
 def test_index_pairs_equal_numbers():
-    assert distillation.pairs_of("index", 3, 3) == ((0, 0), (1, 1), (2, 2))
+    assert levels.pairs_of("index", 3, 3) == ((0, 0), (1, 1), (2, 2))
 
 
 @pytest.mark.parametrize(
@@ -28,13 +28,13 @@ def test_index_pairs_equal_numbers():
     ],
 )
 def test_ratio_meets_at_the_ends(student, teacher, pairs):
-    assert distillation.pairs_of("ratio", student, teacher) == pairs
+    assert levels.pairs_of("ratio", student, teacher) == pairs
 
 
 def test_ratio_rises_to_the_last_level():
     for student in range(1, 12):
         for teacher in range(student, 40):
-            chosen = distillation.pairs_of("ratio", student, teacher)
+            chosen = levels.pairs_of("ratio", student, teacher)
             assert [s for s, _ in chosen] == list(range(student))
             seconds = [t for _, t in chosen]
             assert seconds == sorted(set(seconds))
@@ -51,11 +51,11 @@ def test_ratio_rises_to_the_last_level():
     ],
 )
 def test_released_pairs(student, teacher, pairs):
-    assert distillation.pairs_of("released", student, teacher) == pairs
+    assert levels.pairs_of("released", student, teacher) == pairs
 
 
 def test_explicit_pairs_count_from_either_end():
-    assert distillation.pairs_of(((0, 1), (-1, -1)), 2, 4) == ((0, 1), (-1, -1))
+    assert levels.pairs_of(((0, 1), (-1, -1)), 2, 4) == ((0, 1), (-1, -1))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_explicit_pairs_count_from_either_end():
 )
 def test_errors(arguments, match):
     with pytest.raises(ValueError, match=match):
-        distillation.pairs_of(*arguments)
+        levels.pairs_of(*arguments)
 
 
 def encoding_of(shapes, channels=None):

@@ -12,7 +12,7 @@ import pytest
 from fdnf.data.speech import Clips
 from fdnf.flows.wavenet import GaussianWaveNet
 from fdnf.ops import mel
-from fdnf.train import pools, preprocess, program
+from fdnf.train import pools, preprocess
 from fdnf.train.preprocess import Speech
 from fdnf.train.settings import Experiment
 from fdnf.train.teachers import Source, Trained
@@ -140,7 +140,7 @@ def test_sounds_are_drawn_given_spectrograms_of_the_data(tmp_path):
     taught = Trained(flow, variables, config.teacher.config, meta)
     source = Source(taught, variables, False)
     member = Experiment(config, tmp_path, teacher=tmp_path)
-    found = program.feed(member, clips, prepared, source, 1.0)
+    found = pools.feed(member, clips, prepared, source, 1.0)
     assert found.share == 0
     sounds, beside = found.arrays["train"], found.arrays["beside"]
     assert sounds.shape == (6, 32, 1)

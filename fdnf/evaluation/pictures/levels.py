@@ -9,6 +9,7 @@ import numpy as np
 from fdnf.evaluation.core import stats
 from fdnf.evaluation.pictures import plotting
 from fdnf.losses import distillation
+from fdnf.losses.levels import Pairs
 from fdnf.train import objectives, teachers
 from fdnf.train.teachers import Trained
 
@@ -123,7 +124,7 @@ def between(
     teacher: Trained,
     batches: Batches,
     *,
-    pairs: str | distillation.Pairs = "ratio",
+    pairs: str | Pairs = "ratio",
     parts: str = "passed",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean |student - teacher| at each pair of levels: mean and interval over runs.
@@ -134,7 +135,7 @@ def between(
         student: one flow.
         teacher: the other.
         batches: what both encode.
-        pairs: which levels, see `distillation.pairs_of`.
+        pairs: which levels, see `levels.pairs_of`.
         parts: what of each, see `Encoding.part`.
 
     Returns:
