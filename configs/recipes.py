@@ -34,6 +34,26 @@ SAMPLES = {
     "teacher/samples": 200_000,
 }
 # Keys are paths in the config, with slashes: ConfigDict keys may not hold dots.
+# Through maps that are learned beside the student, and fade out with the term.
+HEADS = {
+    "loss/method": "ilkd",
+    "loss/args/weights": (1.0, 10.0, 0.0),
+    "loss/heads": True,
+    "loss/normalise": True,
+    "loss/fade": (0.1, 0.5),
+}
+# No term either: the student starts as its teacher without some of its steps.
+LAYERS = {
+    "loss/method": "lkd",
+    "loss/args/weights": (1.0, 0.0, 0.0),
+    "teacher/inherit_layers": True,
+}
+# Where teacher and student have networks of one width.
+OF_LAYERS = {
+    "layers": LAYERS,
+    "layers_heads": LAYERS | HEADS,
+    "layers_samples_half": LAYERS | SAMPLES | {"teacher/share": 0.5},
+}
 RECIPES = {
     # The released code's squared distance.
     "ilkd_l2": {"loss/method": "ilkd", "loss/preset": "official"},
@@ -52,6 +72,9 @@ RECIPES = {
         "loss/args/weights": (1.0, 0.0, 1.0),
         "loss/skd/start": 0.5,
     },
+    # The same start, of levels as learned maps tell them, in the teacher's units.
+    "ilkd_heads": HEADS,
+    "ilkd_heads_cosine": HEADS | {"loss/args/distance": "cosine"},
     "samples_quarter": SAMPLES | {"teacher/share": 0.25},
     "samples_half": SAMPLES | {"teacher/share": 0.5},
     "samples_all": SAMPLES | {"teacher/share": 1.0},
@@ -125,7 +148,8 @@ def get_config(arg: str = "maf,bsds300"):
         config.train.batch_size = 512
     if "short" in words:
         config.train.steps = 500
-    return _with_recipes(config, RECIPES)
+    of_layers = OF_LAYERS if "maf" in words else {}
+    return _with_recipes(config, RECIPES | of_layers)
 
 
 def _of_samplers(words):
