@@ -5,7 +5,8 @@ python -m fdnf.main --mode=study --config=configs/recipes.py:maf,bsds300 \
 
 All students have the same size, number of steps and seeds; each recipe differs from
 the plain student in what its overrides say. With `few`, students see 2,000 training
-rows and their teacher all of them.
+rows and their teacher all of them; with `rows=500` and `rows=10000` so many. What the
+studies of several settings say together is drawn by `python -m fdnf.experiments.map`.
 
 With `iaf` it is that for a sampler which cannot be told from its teacher: each recipe
 differs from the guided student in what its overrides say.
@@ -16,12 +17,14 @@ python -m fdnf.main --mode=study --config=configs/recipes.py:iaf,bsds300 \
 
 from configs import common, glow_digits, glow_fashion_mnist, teaching, vectors
 
-VECTORS = ("bsds300", "miniboone_small")
+VECTORS = ("bsds300", "miniboone_small", "power_subset")
+# Training rows that the student sees, of all of which its teacher sees; `few` is 2,000.
+ROWS = {"rows=500": 500, "few": 2000, "rows=10000": 10_000}
 IMAGES = {"digits": glow_digits, "fashion_mnist": glow_fashion_mnist}
 WORDS = (
     common.Choice(("maf", "glow", "iaf")),
     common.Choice((*VECTORS, *IMAGES)),
-    common.Choice(("few",), VECTORS),
+    common.Choice(tuple(ROWS), VECTORS),
     common.Choice(("short",), VECTORS),
     common.Choice(("blocks=3",), ("iaf",)),
     common.SMOKE,
@@ -79,6 +82,7 @@ RECIPES = {
     "samples_half": SAMPLES | {"teacher/share": 0.5},
     "samples_all": SAMPLES | {"teacher/share": 1.0},
 }
+IMAGE_SAMPLES = {"teacher/samples": 20_000, "teacher/share": 0.5}
 IMAGE_RECIPES = {
     # The student's fixed channel permutations are the teacher's, composed.
     "ilkd_inherit": {"loss/method": "ilkd", "teacher/inherit_permutations": True},
@@ -86,7 +90,10 @@ IMAGE_RECIPES = {
     "ilkd_both": {"loss/method": "ilkd", "loss/args/parts": "both"},
     "lkd_both": {"loss/method": "lkd", "loss/args/parts": "both"},
     "ilkd_l2": {"loss/method": "ilkd", "loss/preset": "official"},
-    "samples_half": SAMPLES | {"teacher/samples": 20_000, "teacher/share": 0.5},
+    "ilkd_heads": HEADS,
+    "samples_half": SAMPLES | IMAGE_SAMPLES,
+    "layers": LAYERS,
+    "layers_samples_half": LAYERS | SAMPLES | IMAGE_SAMPLES,
 }
 # Of an IAF of its teacher's blocks. In one stage where there is one loss, in two or
 # three where others come on top.
@@ -131,29 +138,37 @@ def get_config(arg: str = "maf,bsds300"):
         if "maf" in words:
             raise ValueError(f"recipes of {images[0]} are those of glow, not of maf")
         return _with_recipes(IMAGES[images[0]].get_config(taught), IMAGE_RECIPES)
-    data = "miniboone_small" if "miniboone_small" in words else "bsds300"
+    data = next((name for name in VECTORS if name in words), "bsds300")
     family = vectors.glow if "glow" in words else vectors.maf
-    config = family("miniboone" if data == "miniboone_small" else data, taught)
+    config = family(data.split("_")[0], taught)
+    few = next((name for name in ROWS if name in words), None)
     if "smoke" not in words:
         for part in (config, config.teacher.config):
-            part.data.name = data
+            _of_data(part, data)
             # Scaled down so that the whole search takes minutes on two cores.
             part.train.steps = 5000 if data == "bsds300" else 3000
             part.train.batch_size = 1024 if data == "bsds300" else 512
-            part.train.eval_every = 100 if "few" in words else 500
+            part.train.eval_every = 100 if few else 500
             part.train.log_every = part.train.eval_every
-    if "few" in words:
-        config.data.args.rows = 2000
+    if few:
+        config.data.args.rows = ROWS[few]
         config.teacher.other_data = True  # It sees all of them.
-        config.train.batch_size = 512
+        config.train.batch_size = min(512, ROWS[few])
     if "short" in words:
         config.train.steps = 500
     of_layers = OF_LAYERS if "maf" in words else {}
     return _with_recipes(config, RECIPES | of_layers)
 
 
+def _of_data(part, data):
+    if data == "power_subset":
+        part.data.args.subset = True
+    else:
+        part.data.name = data
+
+
 def _of_samplers(words):
-    for other in (*IMAGES, "few"):
+    for other in (*IMAGES, *ROWS, "power_subset"):
         if other in words:
             raise ValueError(f"{other} is for recipes of maf and glow, not of iaf")
     data = "miniboone_small" if "miniboone_small" in words else "bsds300"

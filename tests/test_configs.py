@@ -131,7 +131,13 @@ MORE = {
     "wavenet_ljspeech": ("small", "small,teacher", "clarinet,small"),
 }
 RECIPES = ("maf,bsds300", "glow,digits", "fashion_mnist", "maf,bsds300,few,short")
-RECIPES += ("maf,smoke", "glow,miniboone_small", "iaf,blocks=3", "iaf,bsds300,short")
+RECIPES += (
+    "maf,smoke",
+    "glow,miniboone_small,rows=500",
+    "maf,power_subset,rows=10000",
+    "iaf,blocks=3",
+    "iaf,bsds300,short",
+)
 
 # Walton et al. (2023), tables 1 and 2, of 6, 8, 21, 43 and 63 columns, and table 5, as
 # their released code counts; an IAF is the same network run the other way.

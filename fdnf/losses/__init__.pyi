@@ -2,12 +2,14 @@ from . import (
     feed_forward as feed_forward,
     gaussian_conditionals as gaussian_conditionals,
     guided as guided,
+    levels as levels,
 )
 from .density import density_slope as density_slope, reverse_kl as reverse_kl
 from .distillation import (
     combined as combined,
     ilkd as ilkd,
     lkd as lkd,
+    mean_of as mean_of,
     nll as nll,
     skd as skd,
 )

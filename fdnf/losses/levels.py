@@ -8,7 +8,7 @@ Unequal networks need not agree in what they make on the way. A head is a map of
 level of the student's, learned beside it: the level is asked to tell the teacher's, and
 not to be it. Heads are dropped when training ends.
 
-Reference: Lu et al. (2025), Bidirectional normalizing flow, section 4.2, where the
+Reference: Lu et al. (2025), Bidirectional normalizing flow (arXiv 2512.10953), where
 activations as they are make a student worse, and learned projections better.
 """
 
