@@ -7,6 +7,7 @@ All students have the same size, number of steps and seeds; each recipe differs 
 the plain student in what its overrides say. With `few`, students see 2,000 training
 rows and their teacher all of them; with `rows=500` and `rows=10000` so many. What the
 studies of several settings say together is drawn by `python -m fdnf.experiments.map`.
+`teacher` is the teacher alone, as the sweep `map` trains it.
 
 With `iaf` it is that for a sampler which cannot be told from its teacher: each recipe
 differs from the guided student in what its overrides say.
@@ -25,7 +26,7 @@ WORDS = (
     common.Choice(("maf", "glow", "iaf")),
     common.Choice((*VECTORS, *IMAGES)),
     common.Choice(tuple(ROWS), VECTORS),
-    common.Choice(("short",), VECTORS),
+    common.Choice(("teacher", "short"), VECTORS),
     common.Choice(("blocks=3",), ("iaf",)),
     common.SMOKE,
 )
@@ -147,6 +148,8 @@ def get_config(arg: str = "maf,bsds300"):
             part.train.batch_size = 1024 if data == "bsds300" else 512
             part.train.eval_every = 100 if few else 500
             part.train.log_every = part.train.eval_every
+    if "teacher" in words:
+        return config.teacher.config
     if few:
         config.data.args.rows = ROWS[few]
         config.teacher.other_data = True  # It sees all of them.
@@ -154,8 +157,14 @@ def get_config(arg: str = "maf,bsds300"):
     if "short" in words:
         config.train.steps = 500
     of_layers = OF_LAYERS if "maf" in words else {}
-    longer = PLAIN | {"train/steps": round(LONGER * config.train.steps)}
+    longer = PLAIN | {"train/steps": longer_than(config.train.steps, config)}
     return _with_recipes(config, RECIPES | of_layers | {"longer": longer})
+
+
+def longer_than(steps, config):
+    """The plain student's steps that take as long as `steps` with the teacher."""
+    call = config.train.steps_per_call
+    return call * round(LONGER * steps / call)
 
 
 def _of_data(part, data):

@@ -3,10 +3,10 @@
   python -m fdnf.experiments.map --out=runs/map runs/map/bsds300 runs/map/digits ...
 
 Each directory is that of a study (`--mode=study`): a teacher, the plain student and
-those that were taught, over seeds. A setting is data, model, rows, steps and sizes; a
-cell of the map is the gain of one method in one setting: its likelihood on test rows
-minus the plain student's, paired by seeds, with its 95 % interval. A gain counts where
-the interval leaves out 0. Writes to `--out`:
+those that were taught, over seeds; or that of a setting of the sweep `map`. A setting
+is data, model, rows, steps and sizes; a cell of the map is the gain of one method in one
+setting: its likelihood on test rows minus the plain student's, paired by seeds, with its
+95 % interval. A gain counts where the interval leaves out 0. Writes to `--out`:
 
   map.png    methods across, settings down; blue is better, orange worse
   map.md     the same with numbers, and the teacher's gain, which is the way to go
@@ -18,6 +18,7 @@ steps as a teacher's pass costs: the second reading, at equal compute.
 """
 
 import argparse
+import contextlib
 import math
 import pathlib
 import sys
@@ -89,7 +90,12 @@ def setting(
     Raises:
       ConfigError: if it holds no results of that method, or of no other.
     """
-    results = [r for r in stored.read(folder) if not methods.is_baseline(r.run)]
+    read = stored.read(folder)
+    if all(r.run.method != TEACHER for r in read):
+        # Of a sweep, where several settings have the same teachers.
+        for place in sorted(pathlib.Path(folder).parent.glob(f"{TEACHER}*/")):
+            read += stored.read(place)
+    results = [r for r in read if not methods.is_baseline(r.run)]
     known = sorted({r.run.method for r in results})
     if against not in known or len(known) < 2:
         raise ConfigError(
@@ -140,7 +146,7 @@ def _name(folder: Any, results: Sequence[Result], against: str) -> str:
     """Data, model, rows, steps and weights of the plain student and its teacher."""
     of = {r.run.method: r.run for r in reversed(results)}
     plain = of[against]
-    rows = _rows(pathlib.Path(folder) / against / workdirs.CONFIG)
+    rows = _rows(pathlib.Path(folder), against)
     parts = [f"{plain.data}, {plain.arch}"]
     if rows:
         parts.append(f"{rows:,} rows")
@@ -156,13 +162,13 @@ def _name(folder: Any, results: Sequence[Result], against: str) -> str:
     return ", ".join(parts)
 
 
-def _rows(path: pathlib.Path) -> int | None:
-    """Rows that a student saw, where its config says so."""
-    try:
-        config = files.loads(path.read_text(encoding="utf-8"))
-        return config["data"]["args"].get("rows")
-    except (OSError, ValueError, KeyError, AttributeError):
-        return None
+def _rows(folder: pathlib.Path, method: str) -> int | None:
+    """Rows that students saw, where their config says so."""
+    for path in folder.glob(f"{method}*/{workdirs.CONFIG}"):
+        with contextlib.suppress(OSError, ValueError, KeyError, AttributeError):
+            config = files.loads(path.read_text(encoding="utf-8"))
+            return config["data"]["args"].get("rows")
+    return None
 
 
 def table(settings: Sequence[Setting], against: str = PLAIN) -> Table:

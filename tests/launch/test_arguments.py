@@ -73,7 +73,7 @@ def test_overrides_are_python_or_text():
 
 
 def test_sweeps_by_name_and_by_path(tmp_path):
-    assert arguments.known() == ["density", "images", "table1", "weights"]
+    assert arguments.known() == ["density", "images", "map", "table1", "weights"]
     name, function, text = arguments.load("table1")
     assert name == "table1"
     assert text.startswith("Table 1 of Walton")
@@ -85,7 +85,9 @@ def test_sweeps_by_name_and_by_path(tmp_path):
 
 
 def test_no_such_sweep(tmp_path):
-    with pytest.raises(SweepError, match="known are density, images, table1, weights"):
+    with pytest.raises(
+        SweepError, match="known are density, images, map, table1, weights"
+    ):
         arguments.load("table2")
     path = tmp_path / "empty.py"
     path.write_text("")

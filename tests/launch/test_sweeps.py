@@ -18,6 +18,7 @@ EVERY = {
     "weights": ["arch=maf,glow", "data=bsds300,miniboone_small", "skd=0,0.1"],
     "images": ["data=digits,fashion_mnist,mnist,patches,cifar10,celeba64"],
     "density": [],
+    "map": ["rows=2000,0", "steps=0,100"],
 }
 
 
