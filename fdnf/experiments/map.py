@@ -4,9 +4,9 @@
 
 Each directory is that of a study (`--mode=study`): a teacher, the plain student and
 those that were taught, over seeds; or that of a setting of the sweep `map`. A setting
-is data, model, rows, steps and sizes; a cell of the map is the gain of one method in one
-setting: its likelihood on test rows minus the plain student's, paired by seeds, with its
-95 % interval. A gain counts where the interval leaves out 0. Writes to `--out`:
+is data, model, rows, steps and sizes; a cell of the map is the gain of one method in
+one setting: its likelihood on test rows minus the plain student's, paired by seeds,
+with its 95 % interval. A gain counts where the interval leaves out 0. Writes to `--out`:
 
   map.png    methods across, settings down; blue is better, orange worse
   map.md     the same with numbers, and the teacher's gain, which is the way to go
