@@ -6,7 +6,8 @@ Each directory is that of a study (`--mode=study`): a teacher, the plain student
 those that were taught, over seeds; or that of a setting of the sweep `map`. A setting
 is data, model, rows, steps and sizes; a cell of the map is the gain of one method in
 one setting: its likelihood on test rows minus the plain student's, paired by seeds,
-with its 95 % interval. A gain counts where the interval leaves out 0. Writes to `--out`:
+with its 95 % interval. A gain counts where the interval leaves out 0. Writes to
+`--out`:
 
   map.png    methods across, settings down; blue is better, orange worse
   map.md     the same with numbers, and the teacher's gain, which is the way to go
@@ -22,6 +23,7 @@ import contextlib
 import math
 import pathlib
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -234,7 +236,9 @@ def draw(
                     _mark(axes, x, y, each.gains[name])
         axes.set_xlim(-0.5, len(names) - 0.5)
         axes.set_ylim(len(settings) - 0.5, -0.5)
-        labels = [methods.label(name).replace("_", "\n") for name in names]
+        labels = [
+            textwrap.fill(methods.label(name).replace("_", " "), 12) for name in names
+        ]
         axes.set_xticks(range(len(names)), labels)
         axes.set_yticks(range(len(settings)), [each.name for each in settings])
         axes.xaxis.tick_top()
@@ -250,7 +254,7 @@ def draw(
         )
         figure.supxlabel(
             "blue: better by more than the 95 % interval over seeds; orange: worse; "
-            "grey: not told apart\nnumbers: % of the way from the student to its "
+            "grey: not told apart\nnumbers: how far of the way from the student to its "
             "teacher",
             fontsize=9,
             x=0.01,
@@ -269,7 +273,7 @@ def _mark(axes: Any, x: int, y: int, gain: Gain) -> None:
     axes.add_patch(
         _rectangle()((x - size / 2, y - size / 2), size, size, color=color, lw=0)
     )
-    text = "" if gain.share is None else f"{100 * gain.share:+.0f}"
+    text = "" if gain.share is None else f"{100 * gain.share:+.0f} %"
     shade = "#444444" if gain.verdict == EQUAL else "white"
     axes.text(x, y, text, ha="center", va="center", color=shade, fontsize=10)
 
