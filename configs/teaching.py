@@ -173,9 +173,14 @@ def same_blocks(teacher: ConfigDict, hidden: tuple[int, ...]) -> dict[str, Any]:
       teacher: attributes of the MAF.
       hidden: widths of the networks.
     """
+    return _inverted(teacher) | {"hidden": hidden}
+
+
+def _inverted(teacher: ConfigDict) -> dict[str, Any]:
+    """A flow's attributes with the inverse of its transformer."""
     args = teacher.to_dict()
     of = args.get("transformer", "affine")
-    return args | {"hidden": hidden, "transformer": {"name": "inverse", "of": of}}
+    return args | {"transformer": {"name": "inverse", "of": of}}
 
 
 def stages(
@@ -215,8 +220,9 @@ def parallel_images(
     config: ConfigDict,
     teacher: ConfigDict,
     words: Collection[str],
-    resnet: Mapping[str, Any],
+    resnet: Mapping[str, Any] | None,
     passes: int = 1,
+    blocks: str = "",
 ) -> ConfigDict:
     """A parallel student of an autoregressive model of images.
 
@@ -228,13 +234,17 @@ def parallel_images(
       teacher: of the teacher.
       words: "iaf" with one of `TRANSFERS` (default x), or "resnet" with l1 (default),
         l2 or mixed, and noise.
-      resnet: attributes of the feed-forward student.
+      resnet: attributes of the feed-forward student; None where there is none.
       passes: of the inverse autoregressive flow.
+      blocks: name of that flow where it is a stack of equal blocks, which "guided"
+        teaches one by one: its blocks can be the inverses of the teacher's.
     """
     pool = 100 if "smoke" in words else 20_000
     rate = {"optim/lr": config.optim.lr}
     args = config.model.args.to_dict() | ({"passes": passes} if passes > 1 else {})
-    causal = {"model": {"name": "pixelcnn_iaf", "args": args}}
+    if blocks:
+        args = _inverted(teacher.model.args)
+    causal = {"model": {"name": blocks or "pixelcnn_iaf", "args": args}}
     # Each pass learns from the sample itself: of three at a quarter, at half, in full.
     weighed = {"loss/transfer/earlier": 0.5 if passes > 1 else 0.0}
     recipes = {
@@ -244,13 +254,19 @@ def parallel_images(
         # From scratch, and faster, all scales of a student of kl go to their lower
         # bound within 100 steps, and stay there.
         recipes[method] |= {"optim/lr": 5e-4, "loss/transfer/warm": 0.25}
-    free = {"model": {"name": "resnet", "args": dict(resnet)}}
-    for name, (distance, noise) in RESNETS.items():
+    if blocks:
+        pooled = {"teacher/samples": pool, "teacher/share": 1.0}
+        recipes["guided"] = causal | rate | transfer("guided", 0) | pooled
+    for name, (distance, noise) in RESNETS.items() if resnet else ():
+        free = {"model": {"name": "resnet", "args": dict(resnet)}}
         recipes[name] = free | rate | transfer("x", pool)
         recipes[name]["loss/transfer/distance"] = distance
         recipes[name]["loss/transfer/noise"] = noise
     _add_transfer(config, teacher)
+    if blocks:
+        config.loss.guided = ConfigDict(GUIDED)
     chosen = _resnet_of(words) if "resnet" in words else _transfer_of(words)
+    chosen = "guided" if "guided" in words else chosen
     _add_recipes(config, recipes, chosen)
     # Encodings of images would be interpolated; these students only decode.
     config.eval.interpolations = 0

@@ -30,6 +30,10 @@ from .masked_conv import MaskedConv as MaskedConv
 from .pixel_affine import PixelAffine as PixelAffine
 from .pixel_passes import PixelPasses as PixelPasses
 from .residual import Residual as Residual
+from .token_autoregressive import (
+    ReverseTokens as ReverseTokens,
+    TokenAutoregressive as TokenAutoregressive,
+)
 from .transformers import (
     Additive as Additive,
     Compose as Compose,

@@ -9,29 +9,25 @@ image, then the bijector.
 
 The inverse is the solution of x = g(x), g(x)[p] = choose(outputs(x)[p], z[p]): the
 Jacobian of g is strictly triangular, and the iteration x <- g(x) is exact after as many
-rounds as there are pixels. Derivatives are implicit, in both modes and of every order:
-dx = dg + (dg/dx) dx and the adjoint lam = x_bar + (dg/dx)^T lam are triangular too, and
-solved by iteration.
+rounds as there are pixels (`ops.triangular`).
 
 Reference: Salimans et al. (2017), PixelCNN++, eq. 3, with a Gaussian for the mixture.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax import lax
 from jaxtyping import Array, Float
 
 from fdnf.bijectors.base import Bijector, Report
 from fdnf.nets import causal_unet, causal_unet_sampling
 from fdnf.nets.causal_unet import Weights
 from fdnf.nets.pixelcnn import CausalUNet
-from fdnf.ops import autoregressive_solvers as solvers
-from fdnf.ops import conditioners, fixed_point, rules, statistics
+from fdnf.ops import conditioners, fixed_point, statistics, triangular
 from fdnf.types import Context, Events, LogDet, Mapped
 
 Outputs = Float[Array, "*pixels outputs"]
@@ -95,7 +91,8 @@ def towards_data(
     return choose(outputs, z, bound), jnp.max(gap, axis=(1, 2, 3))
 
 
-class Plan(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Plan(triangular.Problem):
     """Everything static.
 
     Attributes:
@@ -110,6 +107,19 @@ class Plan(NamedTuple):
     method: str
     tolerance: float
     step: Callable[[float, Any, Array, Array], tuple[Array, Array]] = towards_data
+
+    def round(self, weights: Any, given: Array, unknown: Array) -> tuple[Array, Array]:
+        """One pass of the networks."""
+        return self.step(self.bound, weights, given, unknown)
+
+    def parts(self, given: Array) -> int:
+        """As many as there are pixels."""
+        return given.shape[1] * given.shape[2]
+
+    def found(self, weights: Weights, given: Array) -> Array:
+        """Pixel by pixel, of `PixelAffine`."""
+        chosen = functools.partial(choose, bound=self.bound)
+        return causal_unet_sampling.generate(weights, given, chosen)
 
 
 def solve(plan: Plan, weights: Weights, z: Images) -> Images:
@@ -142,20 +152,9 @@ def solve(plan: Plan, weights: Weights, z: Images) -> Images:
     dtype = jnp.result_type(z, weights.output.kernel)
     weights, z = jax.tree.map(lambda leaf: leaf.astype(dtype), (weights, z))
     if plan.method == "once":
-        return _round(plan, weights, z, jnp.zeros_like(z))
-    solvers_by_name = {"naive": _naive, "jacobi": _jacobi}
-    return solvers_by_name.get(plan.method, _solve)(plan, weights, z)
-
-
-def _round(plan: Plan, weights: Any, z: Array, x: Array) -> Array:
-    return plan.step(plan.bound, weights, z, x)[0]
-
-
-def _naive(plan: Plan, weights: Weights, z: Array) -> Array:
-    def body(_: Array, x: Array) -> Array:
-        return _round(plan, weights, z, x)
-
-    return lax.fori_loop(0, z.shape[1] * z.shape[2], body, jnp.zeros_like(z))
+        return plan.round(weights, z, jnp.zeros_like(z))[0]
+    ways = {"naive": triangular.repeated, "jacobi": _jacobi}
+    return ways.get(plan.method, triangular.solve)(plan, weights, z)
 
 
 def _jacobi(plan: Plan, weights: Weights, z: Array) -> Array:
@@ -166,95 +165,6 @@ def _jacobi(plan: Plan, weights: Weights, z: Array) -> Array:
 
     limit = z[0].size
     return fixed_point.solve(forward, z, z, tolerance=plan.tolerance, limit=limit).x
-
-
-@rules.ruled(statics=1)
-def settle(plan: Plan, weights: Any, z: Images, start: Images) -> Any:
-    """The solution for any start, by rounds of the whole network.
-
-    Each row stops when its residual is within the tolerance or a round does not move
-    it, and at the latest after as many rounds as there are pixels.
-
-    Args:
-      plan: the method is not looked at.
-      weights: of the network, what `plan.step` takes.
-      z: what is given.
-      start: of the unknown image.
-
-    Returns:
-      The image, and the rounds of each row.
-    """
-    step = functools.partial(plan.step, plan.bound, weights, z)
-    limit = z.shape[1] * z.shape[2]
-    found = fixed_point.settle(step, start, tolerance=plan.tolerance, limit=limit)
-    return found.x, found.iterations
-
-
-@settle.defjvp
-def _settle_jvp(plan: Plan, primals: Any, tangents: Any) -> Any:
-    found, count = settle(plan, *primals)
-    none: Any = np.zeros(count.shape, jax.dtypes.float0)
-    return (found, count), (_implicit(plan, primals[:2], tangents[:2], found), none)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _solution(plan: Plan, weights: Weights, z: Array) -> Array:
-    chosen = functools.partial(choose, bound=plan.bound)
-    return causal_unet_sampling.generate(weights, z, chosen)
-
-
-@rules.ruled(statics=1)
-def _solve(plan: Plan, weights: Weights, z: Array) -> Array:
-    return _solution(plan, weights, z)
-
-
-@_solve.defjvp
-def _solve_jvp(plan: Plan, primals: Any, tangents: Any) -> tuple[Array, Array]:
-    found = _solve(plan, *primals)
-    return found, _implicit(plan, primals, tangents, found)
-
-
-def _implicit(plan: Plan, primals: Any, tangents: Any, found: Array) -> Array:
-    """The tangent of the solution that was found."""
-    weights, z = primals
-    # The gradient of a row that the loss does not read is 0, also where x is inf, or
-    # where what the network makes of x is.
-    axes = tuple(range(1, z.ndim))
-    largest = float(jnp.finfo(z.dtype).max) ** 0.4
-    peak = jnp.maximum(jnp.abs(found), jnp.abs(z))
-    safe = jnp.all(peak <= largest, axis=axes, keepdims=True)
-    z, x = jnp.where(safe, z, 0), jnp.where(safe, found, 0)
-
-    # Nothing of it is kept for the reverse pass but its arguments.
-    @functools.partial(jax.checkpoint, prevent_cse=False)
-    def at_x(weights: Any, z: Array, x: Array) -> Array:
-        return _round(plan, weights, z, x)
-
-    _, change = jax.jvp(
-        lambda weights, z: at_x(weights, z, x), (weights, z), tuple(tangents)
-    )
-    step = functools.partial(_round, plan, weights, z)
-
-    def solve(apply: Callable[[Array], Array], b: Array) -> Array:
-        """Solves v = b + A v for a strictly triangular A."""
-        size = jnp.max(jnp.abs(b), axis=axes, keepdims=True)
-        rounds = z.shape[1] * z.shape[2]
-        v, _ = solvers.iterate(
-            lambda v: (b + apply(v), ()), b, (), size, rounds, plan.tolerance
-        )
-        return jnp.where(safe | (size == 0), v, jnp.nan)
-
-    return lax.custom_linear_solve(
-        lambda v: v - jax.jvp(step, (x,), (v,))[1],
-        change,
-        lambda _, b: solve(jax.linearize(step, x)[1], b),
-        transpose_solve=lambda _, b: solve(_transposed(step, x), b),
-    )
-
-
-def _transposed(step: Callable[[Array], Array], x: Array) -> Callable[[Array], Array]:
-    _, pull = jax.vjp(step, x)
-    return lambda v: pull(v)[0]
 
 
 class PixelAffine(Bijector):
@@ -331,7 +241,7 @@ class PixelAffine(Bijector):
         else:
             dtype = jnp.result_type(y, weights.output.kernel)
             given: Any = jax.tree.map(lambda a: a.astype(dtype), (weights, y, start))
-            x, count = settle(plan, *given)
+            x, count = triangular.settle(plan, *given)
         # Zeros stand in for images that exploded: the gradient of a discarded 0 is 0,
         # while that of a discarded inf is nan.
         finite = jnp.all(jnp.isfinite(x), axis=(1, 2, 3), keepdims=True)

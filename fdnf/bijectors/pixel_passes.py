@@ -23,7 +23,7 @@ from fdnf.bijectors.pixel_affine import Images, Plan
 from fdnf.nets import causal_unet
 from fdnf.nets.causal_unet import Weights
 from fdnf.nets.pixelcnn import CausalUNet
-from fdnf.ops import conditioners, statistics
+from fdnf.ops import conditioners, statistics, triangular
 from fdnf.types import Context, Events, LogDet, Mapped
 
 Passes = tuple[Weights, ...]
@@ -130,7 +130,7 @@ class PixelPasses(Bijector):
             plan = Plan(self.bound, "settle", self.tolerance, _towards_noise)
             dtype = jnp.result_type(y, weights[0].output.kernel)
             given = jax.tree.map(lambda a: a.astype(dtype), (weights, y, start))
-            u, count = pixel_affine.settle(plan, *given)
+            u, count = triangular.settle(plan, *given)
         finite = jnp.all(jnp.isfinite(u) & jnp.isfinite(y), axis=(1, 2, 3))
         found, outputs = decode(
             self.bound, weights, jnp.where(finite[:, None, None, None], u, 0)

@@ -337,6 +337,18 @@ def inverse_of(transformer: Transformer) -> Transformer:
     return Inverse(transformer)
 
 
+def inverts_affine(value: Any) -> bool:
+    """Whether what a flow is given names the inverse of an affine map and no bound.
+
+    The flow's own bound is then that map's.
+    """
+    if value == "inverse":
+        return True
+    if not isinstance(value, Mapping) or value.get("name") != "inverse":
+        return False
+    return value.get("of", "affine") in ("affine", {"name": "affine"})
+
+
 TRANSFORMERS: dict[str, type[Transformer]] = {
     "affine": Affine,
     "additive": Additive,

@@ -19,5 +19,6 @@ from .refined import (
 )
 from .realnvp import MultiScaleRealNVP as MultiScaleRealNVP, RealNVP as RealNVP
 from .srflow import SRFlow as SRFlow
+from .tarflow import TarFlow as TarFlow, TarIAF as TarIAF
 from .waveglow import WaveGlow as WaveGlow
 from .wavenet import GaussianWaveNet as GaussianWaveNet, WaveIAF as WaveIAF

@@ -2,7 +2,6 @@
 
 import math
 import warnings
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
@@ -297,8 +296,12 @@ class StackFlow(FlowModule):
         """
         return False
 
-    def _in_data_order(self, level: Array, steps: int) -> Array:
-        return jnp.flip(level, -1) if self._reverses() and steps % 2 else level
+    def _turned(self, x: Array, leading: int) -> Array:
+        """The reverse order of `_reverses`, of events behind so many axes."""
+        return jnp.flip(x, -1)
+
+    def _in_data_order(self, level: Array, steps: int, leading: int = 1) -> Array:
+        return self._turned(level, leading) if self._reverses() and steps % 2 else level
 
     def _levels_in_data_order(self, levels: Latents) -> Latents:
         return tuple(
@@ -360,12 +363,10 @@ class StackFlow(FlowModule):
             )
         entering.check_data(self._name, self._made(), given.shape[1:])
         cond = self._given_condition(cond, given.shape[1])
-        before, after = self._alternate(0), self._alternate(1)
-        if inverse:
-            found = stack.each_inverse(after(given), cond)
-            return self._told(found._replace(out=before(found.out)))
-        found = stack.each_forward(before(given), cond)
-        return self._told(found._replace(out=after(found.out)))
+        side = int(inverse)
+        run = stack.each_inverse if inverse else stack.each_forward
+        found = run(self._alternate(given, side), cond)
+        return self._told(found._replace(out=self._alternate(found.out, 1 - side)))
 
     def encode_with_blocks(
         self, x: Given, cond: Given | None = None
@@ -374,7 +375,7 @@ class StackFlow(FlowModule):
         stack, x = self._steps(), self._given_data(x)
         cond = self._given_condition(cond, x.shape[0])
         _, log_det, found = stack.inspect_trace(x, cond)
-        blocks = self._told(found._replace(out=self._alternate(1)(found.out)))
+        blocks = self._told(found._replace(out=self._alternate(found.out, 1)))
         levels = tuple(jnp.unstack(blocks.out))
         prior = standard_normal_log_prob(levels[-1:])
         passed = self._passed(levels)
@@ -385,31 +386,30 @@ class StackFlow(FlowModule):
             raise ValueError(self._no_blocks())
         return self.stack
 
-    def _alternate(self, first: int) -> Callable[[Array], Array]:
-        """Between what steps see and the order of the data, [steps, ...].
+    def _alternate(self, stacked: Array, first: int, leading: int = 2) -> Array:
+        """Between what steps see and the order of the data.
 
         Args:
+          stacked: [steps, ...].
           first: 0 for the data sides of the steps, 1 for their latent sides.
+          leading: axes before those of events.
         """
-
-        def turned(stacked: Array) -> Array:
-            if not self._reverses():
-                return stacked
-            odd = (np.arange(stacked.shape[0]) + first) % 2 > 0
-            odd = odd.reshape(-1, *[1] * (stacked.ndim - 1))
-            return jnp.where(odd, jnp.flip(stacked, -1), stacked)
-
-        return turned
+        if not self._reverses():
+            return stacked
+        odd = (np.arange(stacked.shape[0]) + first) % 2 > 0
+        odd = odd.reshape(-1, *[1] * (stacked.ndim - 1))
+        return jnp.where(odd, self._turned(stacked, leading), stacked)
 
     def _told(self, found: Each) -> Blocks:
         """What steps did, in the order of the data but for `out`, which is already."""
-        turned, raw = self._alternate(0), None
+        raw = None
         # Of couplings, numbers are those of a part of the elements.
         if len(found.parameters) == 1 and (
             found.parameters[0].shape[3:] == found.out.shape[2:]
         ):
-            raw = turned(found.parameters[0])
-        scale = None if found.log_scale is None else turned(found.log_scale)
+            raw = self._alternate(found.parameters[0], 0, leading=3)
+        scale = found.log_scale
+        scale = None if scale is None else self._alternate(scale, 0)
         return Blocks(found.out, found.log_det, raw, scale)
 
 

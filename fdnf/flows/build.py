@@ -12,6 +12,7 @@ from fdnf.flows.nice import NICE
 from fdnf.flows.pixelcnn import PixelCNN, PixelIAF
 from fdnf.flows.realnvp import MultiScaleRealNVP, RealNVP
 from fdnf.flows.srflow import SRFlow
+from fdnf.flows.tarflow import TarFlow, TarIAF
 from fdnf.flows.waveglow import WaveGlow
 from fdnf.flows.wavenet import GaussianWaveNet, WaveIAF
 from fdnf.ops import entering
@@ -31,6 +32,8 @@ FLOWS: dict[str, type[FlowModule]] = {
     "realnvp": RealNVP,
     "realnvp_multiscale": MultiScaleRealNVP,
     "srflow": SRFlow,
+    "tarflow": TarFlow,
+    "tarflow_iaf": TarIAF,
     "waveglow": WaveGlow,
     "gaussian_wavenet": GaussianWaveNet,
     "wavenet_iaf": WaveIAF,

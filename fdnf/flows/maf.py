@@ -93,7 +93,7 @@ class MAF(StackFlow):
     event_axes = ("dim",)
 
     def __post_init__(self):
-        if self._is_inverse_affine():
+        if transformers.inverts_affine(self.transformer):
             self.transformer = transformers.Inverse(transformers.Affine(self.bound))
         for name in ("transformer", "marginal"):
             if isinstance(getattr(self, name), Mapping):
@@ -124,15 +124,6 @@ class MAF(StackFlow):
         if self.transformer == "affine":
             return transformers.Affine(self.bound)
         return transformers.make(self.transformer)
-
-    def _is_inverse_affine(self) -> bool:
-        """Whether the transformer is called the inverse of one with `bound`."""
-        given = self.transformer
-        if given == "inverse":
-            return True
-        if not isinstance(given, Mapping) or given.get("name") != "inverse":
-            return False
-        return given.get("of", "affine") in ("affine", {"name": "affine"})
 
     def block_kind(self) -> BlockKind:
         """Blocks of the transformer, in alternating order, mixed or not."""

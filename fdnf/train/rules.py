@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from fdnf.bijectors import coupling, pixel_affine, residual, transformers
+from fdnf.bijectors import token_autoregressive as tokens
 from fdnf.data import build as datasets
 from fdnf.data import own_images, tables
 from fdnf.data.images import Images
@@ -230,6 +231,7 @@ _SIZE = whole(1, SIZE)
 _POSITIVE = number(above=0)
 _METHODS = one_of(autoregressive_inverse.METHODS)
 _PIXEL_METHODS = one_of(pixel_affine.METHODS)
+_TOKEN_METHODS = one_of(tokens.METHODS)
 _TRANSFORMER = Rule(
     f"one of {', '.join(coupling.COUPLED)}, or a mapping with one of them as name, "
     "and its settings",
@@ -261,6 +263,8 @@ ATTRIBUTES: dict[str, Rule] = {
     "partition": one_of(realnvp.PARTITIONS),
     "prediction": whole(0, SIZE),
     "realnvp.mixing": one_of(realnvp.MIXINGS),
+    "tarflow.inverse": _TOKEN_METHODS,
+    "tarflow_iaf.inverse": _TOKEN_METHODS,
     "transformer": _TRANSFORMER,
     "transitions": whole(0, SIZE),
 }

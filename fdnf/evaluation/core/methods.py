@@ -95,6 +95,8 @@ ARCHITECTURES = {
     "mintnet": "MintNet",
     "pixelcnn": "PixelCNN",
     "pixelcnn_iaf": "PixelCNN IAF",
+    "tarflow": "TarFlow",
+    "tarflow_iaf": "TarFlow IAF",
     "resnet": "ResNet",
     "srflow": "SRFlow",
     "srflow_student": "SRFlow student",

@@ -17,12 +17,13 @@ from fdnf.evaluation.scorers import likelihood
 from fdnf.evaluation.scorers.context import Context
 from fdnf.flows.maf import MAF
 from fdnf.flows.pixelcnn import PixelCNN
+from fdnf.flows.tarflow import TarFlow
 from fdnf.train.teachers import Trained
 
 # What times are of that leave out what is done to a flow's data.
 ALONE = "flow_alone"
 # How each flow inverts itself by evaluating its whole network once a dimension.
-NAIVE = ((MAF, "passes"), (PixelCNN, "naive"))
+NAIVE = ((MAF, "passes"), (PixelCNN, "naive"), (TarFlow, "naive"))
 TEST = 2  # The split.
 # Seconds that one slow batch may take, as foreseen, and all its repetitions.
 LONGEST, TOGETHER = 5.0, 5.0
