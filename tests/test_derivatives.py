@@ -19,6 +19,7 @@ from fdnf.flows.mintnet import MintNet
 from fdnf.flows.nice import NICE
 from fdnf.flows.pixelcnn import PixelCNN, PixelIAF
 from fdnf.flows.realnvp import RealNVP
+from fdnf.flows.tarflow import TarFlow
 from fdnf.losses import distillation
 from tests import laws
 from tests.flows import test_waveglow
@@ -73,6 +74,7 @@ CASES = [
         noise=0.7,
     ),
     Case("realnvp", RealNVP(unroll=1, steps=2, hidden=(4,)), (3,), noise=0.4),
+    drawn("tarflow", TarFlow(2, 1, 4, 2, unroll=1, **TIGHT), (3,), noise=1.0),
     Case(
         "srflow",
         OfVectors(**{**SIZES, "steps": 1, "transitions": 0}),

@@ -20,6 +20,7 @@ from fdnf.bijectors.invertible_conv import (
 )
 from fdnf.bijectors.masked_conv import MaskedConv
 from fdnf.bijectors.residual import Residual
+from fdnf.bijectors.token_autoregressive import ReverseTokens, TokenAutoregressive
 from fdnf.flows.affine import Affine
 from fdnf.flows.glow import Glow, TabularGlow
 from fdnf.flows.iresnet import MultiScaleIResNet
@@ -28,7 +29,9 @@ from fdnf.flows.mintnet import MintNet
 from fdnf.flows.nice import NICE
 from fdnf.flows.pixelcnn import PixelCNN, PixelIAF
 from fdnf.flows.realnvp import MultiScaleRealNVP, RealNVP
+from fdnf.flows.tarflow import TarFlow, TarIAF
 from fdnf.flows.wavenet import GaussianWaveNet, WaveIAF
+from fdnf.nets.causal_transformer import CausalTransformer
 from fdnf.nets.conv import ConvBlock, ConvResNet
 from fdnf.nets.mlp import MLP, ResidualMLP
 from fdnf.ops import autoregressive_inverse
@@ -68,6 +71,7 @@ Case = laws.Case
 drawn = functools.partial(Case, start=False)
 
 SPLINE = {"name": "spline", "bins": 3, "box": 2.5}
+TOKENS = {"unroll": 1, **TIGHT}
 WAVE = dict(layers=2, cycles=1, channels=2, taps=2, front=2)
 BIJECTORS = [
     Case("actnorm", ActNorm()),
@@ -179,6 +183,20 @@ BIJECTORS = [
         **ROUGH,
     ),
     Case("masked_affine_cond", masked(), context=2),
+    *(
+        drawn(
+            f"tokens_{name}",
+            TokenAutoregressive(CausalTransformer(1, 4, 2), patch, **TIGHT, **how),
+            event,
+            context,
+            noise=1.0,
+        )
+        for name, patch, event, context, how in (
+            ("inverse_cond", 1, (3,), 2, {"transformer": transformers.Inverse()}),
+            ("jacobi", 2, (4, 4, 1), None, {"method": "jacobi", "segment": 3}),
+        )
+    ),
+    Case("reverse_tokens", ReverseTokens(2), (4, 2, 3)),
     Case("masked_affine_two_layers", MaskedAutoregressive(MADE((7, 9), "relu"))),
     Case("masked_affine_one_dim", masked(), (1,)),
     *(
@@ -252,6 +270,8 @@ FLOWS = [
     drawn("pixelcnn_cond", PixelCNN(1, 2, 1, 1, tolerance=1e-13), (2, 2, 2), 2, 0.5),
     drawn("pixelcnn_iaf", PixelIAF(2, 2, 1, 1, tolerance=1e-13), (2, 3, 1), noise=0.5),
     Case("realnvp", RealNVP(unroll=1, steps=2, hidden=(8,)), (5,), noise=0.4),
+    drawn("tarflow_cond", TarFlow(2, 1, 4, 2, 2, **TOKENS), (2, 4, 2), 2, noise=1.0),
+    drawn("tarflow_iaf", TarIAF(2, 1, 4, 2, 2, **TOKENS), (6,), noise=1.0),
     Case(
         "realnvp_spline_reverse_cond",
         RealNVP(

@@ -17,6 +17,7 @@ from fdnf.flows.nice import NICE
 from fdnf.flows.pixelcnn import PixelCNN, PixelIAF
 from fdnf.flows.realnvp import MultiScaleRealNVP, RealNVP
 from fdnf.flows.srflow import SRFlow
+from fdnf.flows.tarflow import TarFlow, TarIAF
 from fdnf.flows.waveglow import WaveGlow
 from fdnf.flows.wavenet import GaussianWaveNet, WaveIAF
 from tests.flows.tiny_srflow import SIZES
@@ -111,6 +112,9 @@ KINDS = [
     Kind("pixel_iaf_cond", PixelIAF(1, 2, 1, 1), (3, 3, 2), (3,)),
     Kind("mintnet", MintNet(2, 1, 4), (4, 4, 2)),
     Kind("srflow", SRFlow(**SIZES), (8, 8, 3), (2, 2, 3)),
+    Kind("tarflow", TarFlow(2, 1, 4, 2, 2, unroll=1), (4, 2, 2)),
+    Kind("tarflow_cond", TarFlow(2, 1, 4, 2, 3, unroll=1), (6,), (2,)),
+    Kind("tarflow_iaf", TarIAF(2, 1, 4, 2, 2, unroll=1), (4,)),
     Kind("waveglow", WAVE, (32, 1)),
     Kind("waveglow_cond", WAVE, (32, 1), (8, 5)),
     Kind("wavenet", GaussianWaveNet(**SERIAL), (6, 1)),
