@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from configs import common, teaching
 
-SIZE = {"blocks": 4, "layers": 2, "channels": 64, "heads": 4, "patch": 2}
+SIZE = {"blocks": 4, "layers": 2, "channels": 60, "heads": 4, "patch": 2}
 WORDS = (
     common.Choice(("teacher", "student", "iaf")),
     teaching.GUIDED_IAF,

@@ -13,7 +13,7 @@ import pytest
 from configs import common, teaching, waveglow, wavenet
 from fdnf.data.speech import Clips
 from fdnf.data.super_resolution import Pairs
-from fdnf.flows import maf
+from fdnf.flows import maf, tarflow
 from fdnf.ops import trees
 from fdnf.train import guiding, loop, models, preprocess, settings
 from fdnf.train.writers import read_log
@@ -51,7 +51,7 @@ RATES = {"ljspeech": 22_050, "asterisk": 8000, "synthetic_speech": 22_050}
 # Sets whose name is not what the config's file says of them.
 SETS = {("srflow", "bsds300"): "bsds300_sr"}
 SETS[("table", "")] = "table"
-IMAGE_MODELS = ("glow", "pixelcnn", "mintnet", "iresnet")
+IMAGE_MODELS = ("glow", "pixelcnn", "mintnet", "iresnet", "tarflow")
 SETS |= {(model, "digits"): "digits_8x8" for model in IMAGE_MODELS}
 SMOKE = {"srflow": "synthetic_pairs"}
 SMOKE |= dict.fromkeys(("waveglow", "wavenet"), "synthetic_speech")
@@ -82,6 +82,7 @@ ARGS = {
         *(*PLAIN, *PARALLEL, *FREE, "conditional", "iaf,kl,conditional"),
         "iaf,oracle,passes",
     ),
+    "tarflow": (*PLAIN, *PARALLEL, *GUIDED, "conditional", "iaf,kl,conditional"),
     "mintnet": (*PLAIN, "logit", "student,logit,smoke"),
     "srflow": (*PLAIN, "pretrained", "pretrained,smoke"),
     "waveglow": (*PLAIN, *STUDENTS, *(f"smoke,{words}" for words in STUDENTS)),
@@ -224,6 +225,7 @@ def test_one_file_for_each_model_and_data_set():
         "glow": (*vectors, *images, "images"),
         "iresnet": ("patches", "digits"),
         "pixelcnn": ("digits", "mnist", "fashion_mnist", "cifar10"),
+        "tarflow": ("digits", "mnist"),
         "mintnet": ("digits", "mnist"),
         "srflow": ("bsds300", "div2k", "photographs"),
         "waveglow": ("asterisk", "ljspeech"),
@@ -335,7 +337,7 @@ def check_student(config, words):
         assert config.label == config.loss.method == method
         if method == "guided":
             check_guided(config)
-        assert config.model.name in ("iaf", "pixelcnn_iaf")
+        assert config.model.name in ("iaf", "pixelcnn_iaf", "tarflow_iaf")
         assert config.loss.transfer.distance == "l2"
     elif "resnet" in words:
         distance = ({"l1", "l2", "mixed"} & words or {"l1"}).pop()
@@ -353,7 +355,10 @@ def check_student(config, words):
 def check_guided(config):
     """A student that can be its teacher's inverse, by the recipe that all go by."""
     student, teacher = (models.build(c.model) for c in (config, config.teacher.config))
-    assert student == maf.IAF.of(teacher, hidden=config.model.args.hidden)
+    if isinstance(teacher, tarflow.TarFlow):
+        assert student == tarflow.TarIAF.of(teacher)
+    else:
+        assert student == maf.IAF.of(teacher, hidden=config.model.args.hidden)
     usual = guiding.DEFAULTS
     if config.data.name == "showers":  # By the blocks alone.
         alone = teaching.stages((1.0,), (1.0,), local=(1.0,)).items()

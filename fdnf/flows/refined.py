@@ -51,7 +51,7 @@ class Refined(NamedTuple):
 def _refusal(teacher: FlowModule) -> str:
     return (
         f"{type(teacher).__name__} is not inverted by iteration from a start: call "
-        "`decode` or `sample`, or give an autoregressive flow (MAF, PixelCNN)"
+        "`decode` or `sample`, or give an autoregressive flow (MAF, PixelCNN, TarFlow)"
     )
 
 
@@ -70,8 +70,8 @@ def refine(
     decoded directly: that costs nothing while there are none.
 
     Args:
-      teacher: a flow of one latent with autoregressive layers (`MAF`, `PixelCNN`) or
-        residual ones (`IResNet`).
+      teacher: a flow of one latent with autoregressive layers (`MAF`, `PixelCNN`,
+        `TarFlow`) or residual ones (`IResNet`).
       variables: its variables.
       z: latents, as of `decode`.
       start: data near the result.

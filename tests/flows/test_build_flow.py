@@ -16,7 +16,9 @@ def config(name, /, **args):
 
 @pytest.mark.parametrize("name", sorted(build.FLOWS))
 def test_every_name_builds_a_hashable_flow(name):
-    given = {"affine": {}, "waveglow": {"flows": 2}}.get(name, {"steps": 2})
+    others = {"affine": {}, "waveglow": {"flows": 2}}
+    others |= dict.fromkeys(("tarflow", "tarflow_iaf"), {"blocks": 2})
+    given = others.get(name, {"steps": 2})
     flow = build.build(config(name, **given))
     assert isinstance(flow, build.FLOWS[name])
     assert {key: getattr(flow, key) for key in given} == given

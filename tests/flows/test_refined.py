@@ -31,6 +31,13 @@ CASES = {
         start=False,
         noise=0.6,
     ),
+    "tokens": laws.Case(
+        "tokens",
+        flows.TarFlow(2, 1, 4, 2, 2, inverse="naive", segment=3, unroll=1),
+        (4, 4, 1),
+        start=False,
+        noise=1.0,
+    ),
 }
 # Its variables are its samples.
 STUDENT = ExternalFlow(decode=lambda x, z, cond=None: Decoding(x, None, ()))
