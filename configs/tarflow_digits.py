@@ -6,7 +6,7 @@ python -m fdnf.main --config=configs/tarflow_digits.py --workdir=runs/tarflow_di
 from configs import tarflow
 
 KEYS = {
-    "optim/lr": 1e-3,
+    "optim/lr": 3e-3,
     "train/eval_every": 100,
     "train/steps_per_call": 50,
 }

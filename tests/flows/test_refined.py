@@ -68,7 +68,7 @@ def test_any_start_ends_at_the_exact_sample(name):
     given = laws.cast((case.variables, case.cond(batch=ROWS)), np.float64)
     x, log_prob, found = samples(name, *given)
     layers, size = len(found.iterations), np.prod(x.shape[1:3])
-    assert layers == {"maf": 2, "pixels": 1}[name]
+    assert layers == {"maf": 2, "pixels": 1, "tokens": 2}[name]
     assert found.x.dtype == np.float64
     assert found.iterations.shape == found.residual.shape == (layers, ROWS)
     np.testing.assert_allclose(found.x, x, atol=1e-9)
