@@ -115,7 +115,7 @@ class Plan(triangular.Problem):
             return (found.x[:, -1], cache, rounds + found.iterations), found.x
 
         cache = causal_transformer.empty(self.heads, weights, batch, given.dtype)
-        carry = jnp.zeros_like(given[:, 0]), cache, jnp.zeros(batch, jnp.int32)
+        carry = jnp.zeros_like(given[:, 0]), cache, jnp.zeros((batch,), jnp.int32)
         series = jnp.arange(0, whole, size), cut(given), cut(start)
         (_, _, rounds), parts = lax.scan(one, carry, series)
         x = jnp.moveaxis(parts, 0, 1).reshape(batch, whole, -1)
@@ -234,7 +234,7 @@ class TokenAutoregressive(Bijector):
         dtype = jnp.result_type(z, weights.first)
         weights, z = jax.tree.map(lambda leaf: leaf.astype(dtype), (weights, z))
         plan = Plan(self.net.heads, self.transformer, self.tolerance, self.segment)
-        none = jnp.zeros(len(z), jnp.int32)
+        none = jnp.zeros(z.shape[:1], jnp.int32)
         if self.is_initializing():
             # A new network says the same of all tokens.
             return plan.round(weights, z, jnp.zeros_like(z))[0], none

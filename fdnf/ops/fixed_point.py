@@ -187,7 +187,7 @@ def settle(
         return jnp.where(jnp.isfinite(new), new, 0), residual
 
     def moving(x: Array, new: Array, residual: Array, count: Array) -> Array:
-        moves = jnp.any((new != x).reshape(len(x), -1), axis=1)
+        moves = jnp.any((new != x).reshape(x.shape[0], -1), axis=1)
         return moves & (residual > tolerance) & (count < limit)
 
     def body(state: tuple[Array, ...]) -> tuple[Array, ...]:
