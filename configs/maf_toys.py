@@ -5,7 +5,7 @@ python -m fdnf.main --config=configs/maf_toys.py:rings,ilkd --workdir=runs/rings
 
 from configs import common, vectors
 
-SETS = common.Choice(("two_moons", "rings", "checkerboard", "eight_gaussians"))
+SETS = common.Choice(vectors.TOYS)
 
 
 def get_config(arg: str = ""):

@@ -17,6 +17,8 @@ from configs import common
 # kl: reverse KL. z, x: reconstruction of latents, of data. oracle: prediction of the
 # teacher's samples.
 TRANSFERS = ("kl", "z", "x", "oracle")
+# Those that ask a teacher for pairs (z, x) alone, of its encodings and of its samples.
+PAIRS = ("x", "oracle")
 # A student of its teacher's own blocks, each of which learns the inverse of one: first
 # alone, on the teacher's activations, then also by the divergences of both directions.
 # Of each stage its end, as a fraction of the training, its learning rate, as a factor
@@ -161,6 +163,28 @@ def iaf(config: ConfigDict, teacher: ConfigDict, words: Collection[str]) -> Conf
     config.loss.transfer.expansion = 16
     config.loss.guided = ConfigDict(GUIDED)
     return _add_recipes(config, recipes, chosen)
+
+
+def pairs(
+    config: ConfigDict, teacher: ConfigDict, words: Collection[str]
+) -> ConfigDict:
+    """A flow of another kind, taught by regression on a teacher's pairs (z, x).
+
+    Its samples are its teacher's where it has learned them: of a continuous flow,
+    without a path to solve. No density is taken.
+
+    Args:
+      config: of the student by itself.
+      teacher: of its teacher.
+      words: with one of `PAIRS` (default x).
+
+    Reference: Rehman et al. (2025), "Efficient regression-based training of normalizing
+    flows for Boltzmann generators".
+    """
+    pool = 1000 if "smoke" in words else 200_000
+    recipes = {method: transfer(method, pool) for method in PAIRS}
+    _add_transfer(config, teacher)
+    return _add_recipes(config, recipes, _transfer_of(words))
 
 
 def same_blocks(teacher: ConfigDict, hidden: tuple[int, ...]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""MAF and Glow on vectors, at the sizes of Walton et al. (2023), IAFs, and i-ResNets.
+"""MAF and Glow on vectors, at the sizes of Walton et al. (2023), and other flows there.
 
-`maf_*.py`, `glow_*.py` and `iresnet_*.py` of tabular data name a data set, and state
-what was measured there.
+`maf_*.py`, `glow_*.py`, `iresnet_*.py` and `continuous_*.py` of tabular data name a
+data set, and state what was measured there.
 """
 
 from ml_collections import ConfigDict
@@ -23,6 +23,7 @@ MODELS = {
         "teacher": {"steps": 8, "hidden": (64, 64)},
         "student": {"steps": 4, "hidden": (32, 32)},
     },
+    "continuous": {"teacher": {"hidden": (128, 128, 128), "steps": 32}},
 }
 # MAFs that are no paper's: heavy tails by a spline of each column for itself, after
 # linear maps; on most data a spline in place of the affine map, which sees the columns
@@ -44,6 +45,7 @@ VARIANTS = {
     },
 }
 TEACHERS = ("lu", "spline")
+TOYS = ("two_moons", "rings", "checkerboard", "eight_gaussians")
 # By model and data; the others train as long as `common.tabular` and `glow` say.
 LENGTHS = {
     # Longer only overfits: the best validation comes early.
@@ -51,13 +53,23 @@ LENGTHS = {
     ("glow_tabular", "miniboone"): {"steps": 5000, "eval_every": 200, "log_every": 200},
     # A minute on two cores.
     **{
-        ("maf", toy): {"steps": 5000, "batch_size": 512, "eval_every": 500}
-        for toy in ("two_moons", "rings", "checkerboard", "eight_gaussians")
+        (model, toy): {"steps": steps, "batch_size": 512, "eval_every": 500}
+        for model, steps in (("maf", 5000), ("realnvp", 5000), ("continuous", 10_000))
+        for toy in TOYS
     },
     # Teacher and two students in three minutes on two cores.
     ("maf", "patches"): {"steps": 5000, "batch_size": 1024, "eval_every": 500},
     ("iresnet", "patches"): {"steps": 4000, "batch_size": 512, "eval_every": 500},
     ("glow_tabular", "patches"): {"steps": 4000, "batch_size": 512, "eval_every": 500},
+}
+# A student of a continuous flow: couplings, as fast in both directions.
+COUPLINGS = {
+    "steps": 8,
+    "hidden": (64, 64),
+    "transformer": SPLINE,
+    "partition": "half",
+    "mixing": "lu",
+    "conditioner": "residual",
 }
 # Of a Glow by spline couplings, beside its steps and widths.
 SPLINE_COUPLINGS = {
@@ -67,6 +79,12 @@ SPLINE_COUPLINGS = {
     "plu": True,
 }
 IRESNET_WORDS = (common.FLOWS, common.PRESET, common.SMOKE)
+CONTINUOUS_WORDS = (
+    common.Choice((*common.FLOWS.words, "pairs")),
+    common.PRESET,
+    common.Choice(teaching.PAIRS, ("pairs",)),
+    common.SMOKE,
+)
 GLOW_WORDS = (*IRESNET_WORDS, common.Choice(("spline",)))
 MAF_WORDS = (
     common.Choice((*common.FLOWS.words, "iaf")),
@@ -142,12 +160,45 @@ def iresnet(data: str, arg: str = "") -> ConfigDict:
     return teaching.flow(make, words)
 
 
+def continuous(data: str, arg: str = "") -> ConfigDict:
+    """A continuous flow by flow matching, or couplings, which it may teach.
+
+    Args:
+      data: name of the data set.
+      arg: teacher; student, couplings by likelihood; lkd, ilkd, skd, with official, the
+        same taught; pairs, taught by regression alone, of x (the default) or oracle;
+        smoke.
+    """
+    words = common.parse_arg(arg, CONTINUOUS_WORDS)
+
+    def make(role: str) -> ConfigDict:
+        smoke = "smoke" in words
+        if role == "student":
+            config = _flow("realnvp", data, role, smoke)
+            config.model.args = ConfigDict(COUPLINGS)
+            if smoke:
+                config.model.args.update(steps=2, hidden=(8, 8))
+            config.optim.lr = 1e-3
+            return config
+        config = _flow("continuous", data, role, smoke)
+        if smoke:
+            config.model.args.update(hidden=(8, 8), steps=4, levels=2)
+        config.loss.method = "flow_matching"
+        config.optim.lr = 1e-3
+        config.optim.ema = 0.999
+        return config
+
+    if "pairs" in words:
+        return teaching.pairs(make("student"), make("teacher"), words)
+    return teaching.flow(make, words)
+
+
 def _flow(model: str, data: str, role: str, smoke: bool) -> ConfigDict:
     config = common.tabular()
     config.data.name = data
     config.role = role
     config.model.name = model
-    config.model.args = ConfigDict(MODELS[model][role])
+    config.model.args = ConfigDict(MODELS.get(model, {}).get(role, {}))
     if model == "glow_tabular":
         config.optim.lr = 2e-3
         config.train.update(steps=15_000, batch_size=1024)

@@ -42,7 +42,9 @@ from fdnf.types import Encoding, ExternalFlow, Flow, Judge
 
 # Of a teacher that guides, however few rows there are. Of 60 columns: a second.
 LEAST_SAMPLES = 50_000
-METHODS = tuple(m for m in objectives.METHODS if m not in ("nll", "regression"))
+METHODS = tuple(m for m in objectives.METHODS if m not in objectives.ALONE)
+# Those that take no teacher, of flows.
+FITTED = ("nll", objectives.MATCHING)
 # Those that ask of a teacher nothing but log p.
 JUDGED = ("kl", "guided")
 
@@ -63,6 +65,7 @@ def fit(
     cond: Any = None,
     weights: Any = None,
     *,
+    method: str | None = None,
     steps: int = 5000,
     batch_size: int = 512,
     lr: float = 1e-3,
@@ -74,7 +77,7 @@ def fit(
     workdir: str | pathlib.Path | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Trained:
-    """Trains a flow on arrays by maximum likelihood.
+    """Trains a flow on arrays, by maximum likelihood or flow matching.
 
     Args:
       flow: of `fdnf.flows`, or a class of your own on `fdnf.flows.FlowModule`.
@@ -83,10 +86,13 @@ def fit(
       cond: of vectors `[n, c]`, what their density is conditional on; of images their
         labels, `[n]`.
       weights: `[n]`, what each row counts, from 0 on.
+      method: "nll", the likelihood; or "flow_matching", of a `ContinuousFlow`, which
+        takes no densities in training. None for what suits the flow: the second for a
+        `ContinuousFlow`, the first for all others.
       steps: of the training.
       batch_size: rows a step.
       lr: learning rate after the warm-up, from where it goes down by a cosine.
-      validation: the fraction of rows that is held out, by whose likelihood the best
+      validation: the fraction of rows that is held out, by whose loss the best
         parameters are kept; or these rows, x or (x, cond) or (x, cond, weights).
       early_stop: validations (there are about 20) in a row without a better one, after
         which training ends; None for never.
@@ -118,9 +124,12 @@ def fit(
             f"fit({_said(flow)}, ...): expected a flow, such as fdnf.flows.MAF(); a "
             "feed-forward student learns by fdnf.distil"
         )
+    method = flow.trained_by if method is None else method
+    if method not in FITTED:
+        raise ConfigError(f"method={method!r}: expected one of {FITTED}, or None")
     rows = memory.taken(x, cond, weights)
     train, held_out, _ = memory.split(rows, validation, seed)
-    section = {"loss": {"method": "nll"}}
+    section = {"loss": {"method": method}}
     given = in_memory.options(steps, batch_size, lr, early_stop, seed, options)
     if rows.pictures:
         section["data"] = in_memory.of_images(

@@ -78,6 +78,10 @@ ARGS = {
     ),
     "glow": PLAIN + DISTILLED,
     "iresnet": PLAIN + DISTILLED,
+    "continuous": (
+        *(*PLAIN, *DISTILLED, "pairs", "pairs,oracle"),
+        *("smoke,x,pairs", "smoke,pairs,oracle"),
+    ),
     "pixelcnn": (
         *(*PLAIN, *PARALLEL, *FREE, "conditional", "iaf,kl,conditional"),
         "iaf,oracle,passes",
@@ -113,7 +117,10 @@ OWN_ARGS["maf_sbi"] = (
 MORE = {
     **dict.fromkeys(("glow_cifar10", "glow_mnist", "glow_fashion_mnist"), BITS),
     **dict.fromkeys(("maf_bsds300", "maf_patches"), OF_OTHERS),
-    "maf_toys": ("two_moons", *(f"{toy},ilkd" for toy in TOYS), "rings,student"),
+    **dict.fromkeys(
+        ("maf_toys", "continuous_toys"),
+        ("two_moons", *(f"{toy},ilkd" for toy in TOYS), "rings,student"),
+    ),
     **dict.fromkeys(
         ("glow_power", "glow_gas", "glow_hepmass", "glow_miniboone", "glow_bsds300"),
         ("spline",),
@@ -224,6 +231,7 @@ def test_one_file_for_each_model_and_data_set():
         "maf": (*vectors, "toys", "showers", "galaxies", "sbi"),
         "glow": (*vectors, *images, "images"),
         "iresnet": ("patches", "digits"),
+        "continuous": ("toys", "bsds300"),
         "pixelcnn": ("digits", "mnist", "fashion_mnist", "cifar10"),
         "tarflow": ("digits", "mnist"),
         "mintnet": ("digits", "mnist"),
@@ -322,7 +330,8 @@ def check_student(config, words):
     """Its loss, and its teacher's; who learns from whom in a study."""
     taught = config.teacher.config
     assert (taught.role, taught.data.name) == ("teacher", config.data.name)
-    assert taught.loss.method == "nll"
+    continuous = taught.model.name == "continuous"
+    assert taught.loss.method == ("flow_matching" if continuous else "nll")
     check_size(taught, words)
     if words & {"lkd", "ilkd", "skd"}:
         assert config.loss.method in words
@@ -339,6 +348,10 @@ def check_student(config, words):
             check_guided(config)
         assert config.model.name in ("iaf", "pixelcnn_iaf", "tarflow_iaf")
         assert config.loss.transfer.distance == "l2"
+    elif "pairs" in words:
+        method = ({*teaching.PAIRS} & words or {"x"}).pop()
+        assert config.label == config.loss.method == method
+        assert config.model.name == "realnvp"
     elif "resnet" in words:
         distance = ({"l1", "l2", "mixed"} & words or {"l1"}).pop()
         noise = "noise" in words
@@ -421,7 +434,7 @@ def test_config(name, arg):
     kind = "table" if name == "table" else kind
     data = kind if "smoke" in words else SETS.get((model, about), about)
     assert config.data.name == data
-    taught = words & {"lkd", "ilkd", "skd", "iaf", "resnet"}
+    taught = words & {"lkd", "ilkd", "skd", "iaf", "resnet", "pairs"}
     if model == "wavenet":
         taught = words & {*VOICES}
     student = taught or "student" in words
@@ -432,7 +445,9 @@ def test_config(name, arg):
         check_student(config, words)
     else:
         assert "teacher" not in config
-        assert config.loss.method == "regression" if "pretrained" in words else "nll"
+        usual = "flow_matching" if config.model.name == "continuous" else "nll"
+        wanted = "regression" if "pretrained" in words else usual
+        assert config.loss.method == wanted
     if config.get("pretrained"):
         before = variables_of(config.pretrained.config)["params"]
         assert before["encoder"] == variables_of(config)["params"]["encoder"]

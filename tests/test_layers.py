@@ -59,6 +59,7 @@ MORE = {
     "fdnf/metrics/image.py": {"skimage"},
     "fdnf/flows/as_distrax.py": {"distrax"},
     # Where it is installed; imported when it is asked for.
+    "fdnf/flows/continuous.py": {"diffrax"},
     "fdnf/flows/flowjax_flows.py": {"flowjax", "equinox", "paramax"},
 }
 NEVER = {"tensorflow", "tensorflow_probability", "clu", "torch"}

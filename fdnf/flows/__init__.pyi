@@ -5,6 +5,7 @@ from .as_distrax import (
     from_distrax as from_distrax,
 )
 from .base import FlowModule as FlowModule
+from .continuous import ContinuousFlow as ContinuousFlow
 from .flowjax_flows import from_flowjax as from_flowjax
 from .glow import Glow as Glow, TabularGlow as TabularGlow
 from .iresnet import IResNet as IResNet, MultiScaleIResNet as MultiScaleIResNet

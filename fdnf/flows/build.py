@@ -4,6 +4,7 @@ from typing import Any
 
 from fdnf.flows.affine import Affine
 from fdnf.flows.base import FlowModule
+from fdnf.flows.continuous import ContinuousFlow
 from fdnf.flows.glow import Glow, TabularGlow
 from fdnf.flows.iresnet import IResNet, MultiScaleIResNet
 from fdnf.flows.maf import IAF, MAF
@@ -19,6 +20,7 @@ from fdnf.ops import entering
 
 FLOWS: dict[str, type[FlowModule]] = {
     "affine": Affine,
+    "continuous": ContinuousFlow,
     "glow": Glow,
     "glow_tabular": TabularGlow,
     "maf": MAF,

@@ -1,5 +1,6 @@
 from . import (
     feed_forward as feed_forward,
+    flow_matching as flow_matching,
     gaussian_conditionals as gaussian_conditionals,
     guided as guided,
     levels as levels,

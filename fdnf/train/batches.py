@@ -12,7 +12,7 @@ split, and never handed to what may split it.
         Step     BATCH, or NOISE and WHOLE
           Draw     ROWS, GENERATED, ORDER, COIN
           Noise    PREPROCESS, LATENTS, ENCODINGS, PARTS and a part's number, PROBES
-                   and the number of the device
+                   and the number of the device, TIMES
             Augment  of PREPROCESS itself the dequantisation noise; FLIP, WINDOW
       FIRST    the batch from which statistics are taken; as `Noise.PREPROCESS`
       POOL     a teacher's samples, then the number of their batch
@@ -79,6 +79,7 @@ class Noise(enum.IntEnum):
     ENCODINGS = 3
     PARTS = 4
     PROBES = 5
+    TIMES = 6
 
 
 class Augment(enum.IntEnum):

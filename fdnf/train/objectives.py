@@ -9,21 +9,27 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from fdnf.losses import distillation, levels, presets
+from fdnf.losses import distillation, flow_matching, levels, presets
 from fdnf.ops import entering
 from fdnf.train import batches, generators, guiding, models, transfer
 from fdnf.train.batches import Arrays, Moment, Noise, Objective, fold
 from fdnf.train.rules import ConfigError
 from fdnf.types import Encoding, ExternalFlow, Flow
 
-METHODS = ("nll", "lkd", "ilkd", "skd", *transfer.METHODS, *generators.METHODS)
+MATCHING = "flow_matching"
+METHODS = (
+    *("nll", MATCHING, "lkd", "ilkd", "skd"),
+    *(*transfer.METHODS, *generators.METHODS),
+)
+# Those that are no loss of a teacher's.
+ALONE = ("nll", MATCHING, "regression")
 # Those whose measure is the loss itself: they have no likelihood, or a slow one.
-BY_LOSS = (*transfer.METHODS, *generators.METHODS)
+BY_LOSS = (MATCHING, *transfer.METHODS, *generators.METHODS)
 
 
 def needs_teacher(config: Any) -> bool:
     """Whether `config.loss.method` compares the student with a teacher."""
-    return _method(config) not in ("nll", "regression")
+    return _method(config) not in ALONE
 
 
 def _method(config: Any) -> str:
@@ -44,7 +50,7 @@ def build(
     Args:
       config: the experiment; read are `loss` and `train.steps`.
       student: the flow, or feed-forward student, to train.
-      teacher: the flow to imitate, unless the method is "nll".
+      teacher: the flow to imitate, unless the method is one of ALONE.
       reach: largest |x| of the training data. Samples beyond `loss.skd.reach` times
         this do not count in SKD.
 
@@ -57,6 +63,9 @@ def build(
     method = _method(config)
     if method == "nll":
         return _nll(student, config.loss.get("units", "nats"))
+    if method == MATCHING:
+        check_velocity(student)
+        return _matching(student)
     if method in generators.METHODS:
         return generators.build(config, student, teacher)
     if teacher is None:
@@ -120,6 +129,8 @@ def arguments(config: Any) -> dict[str, Any]:
         each may be, `keys` says.
     """
     method = _method(config)
+    if method == MATCHING:
+        return {}
     if method in transfer.METHODS:
         return transfer.arguments(config)
     if method in generators.METHODS:
@@ -155,6 +166,38 @@ def _nll(student: models.Model, units: str) -> Objective:
         return loss, aux.terms
 
     return objective
+
+
+def _matching(student: models.Model) -> Objective:
+    def objective(variables, teacher_variables, batch, moment):
+        x, share = batch["x"], moment.share
+        key, clock = (fold(moment.key, n) for n in (Noise.LATENTS, Noise.TIMES))
+
+        def drawn(rows: int) -> tuple[Any, Array]:
+            z = student.draw(key, (rows, *x.shape[1:]))
+            return z, jax.random.uniform(clock, (rows,), x.dtype)
+
+        z, t = batches.draw(share, len(x), drawn)
+        loss, aux = flow_matching.flow_matching(
+            student, variables, x, z, t, batch.get("cond")
+        )
+        return loss, aux.terms
+
+    return objective
+
+
+def check_velocity(model: models.Model) -> None:
+    """Refuses what flow matching cannot train.
+
+    Raises:
+      ValueError: for a model without a velocity.
+    """
+    if not hasattr(model, "velocity"):
+        raise ValueError(
+            f"loss.method={MATCHING!r} fits a velocity, which {type(model).__name__} "
+            "does not have: train it by 'nll', or take a ContinuousFlow "
+            "(model.name='continuous')"
+        )
 
 
 def _probes(student: models.Model, moment: Moment) -> Array | None:

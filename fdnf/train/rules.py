@@ -24,7 +24,7 @@ from fdnf.data.images import Images
 from fdnf.data.speech import Clips
 from fdnf.data.super_resolution import Pairs
 from fdnf.data.tabular import DataError, Tabular
-from fdnf.flows import affine, maf, realnvp
+from fdnf.flows import affine, continuous, maf, realnvp
 from fdnf.flows import build as flows
 from fdnf.nets import conv, mlp
 from fdnf.ops import autoregressive_inverse, conditioners
@@ -245,6 +245,7 @@ ATTRIBUTES: dict[str, Rule] = {
     "iresnet_multiscale.activation": one_of(residual.ACTIVATIONS),
     "bound": _POSITIVE,
     "centre": number(),
+    "continuous.log_det": one_of(continuous.LOG_DETS),
     "dtype": one_of(conv.DTYPES),
     "floor": number(0, below=1),
     "inverse": _METHODS,
@@ -256,6 +257,7 @@ ATTRIBUTES: dict[str, Rule] = {
     "resnet.squeezes": whole(0, 16),
     "srflow.taps": whole(0, SIZE),
     "srflow_student.taps": whole(0, SIZE),
+    "solver": one_of(continuous.SOLVERS),
     "start": one_of(affine.STARTS),
     "step": _POSITIVE,
     "tolerance": _POSITIVE,

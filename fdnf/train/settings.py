@@ -164,6 +164,8 @@ def _check_model(model: models.Model, config: Any) -> None:
 
 
 def _check_density(model: models.Model, method: str) -> None:
+    if method == objectives.MATCHING:
+        objectives.check_velocity(model)
     without = (*transfer.DECODING, *generators.METHODS)
     if not isinstance(model, FlowModule) and method not in without:
         raise ValueError(

@@ -88,6 +88,7 @@ ARCHITECTURES = {
     "iaf": "IAF",
     "iresnet": "i-ResNet",
     "iresnet_multiscale": "i-ResNet",
+    "continuous": "Continuous flow",
     "nice": "NICE",
     "realnvp": "RealNVP",
     "realnvp_multiscale": "RealNVP",

@@ -272,7 +272,7 @@ def _begun(point: Point, config: Mapping[str, Any]) -> Iterator[Trained]:
     if "model" not in config or "data" not in config:
         return
     method = _object(config.get("loss")).get("method")
-    if method in (None, "nll"):
+    if method in (None, "nll", "flow_matching"):
         method = config.get("role", "student")
     first = _seed(config.get("seed"), 0)
     for index in range(_seed(config.get("runs"), 1)):
