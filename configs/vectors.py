@@ -23,7 +23,7 @@ MODELS = {
         "teacher": {"steps": 8, "hidden": (64, 64)},
         "student": {"steps": 4, "hidden": (32, 32)},
     },
-    "continuous": {"teacher": {"hidden": (128, 128, 128), "steps": 32}},
+    "continuous": {"teacher": {"hidden": (128, 128, 128), "steps": 8}},
 }
 # MAFs that are no paper's: heavy tails by a spline of each column for itself, after
 # linear maps; on most data a spline in place of the affine map, which sees the columns
@@ -182,7 +182,7 @@ def continuous(data: str, arg: str = "") -> ConfigDict:
             return config
         config = _flow("continuous", data, role, smoke)
         if smoke:
-            config.model.args.update(hidden=(8, 8), steps=4, levels=2)
+            config.model.args.update(hidden=(8, 8), steps=2, levels=2)
         config.loss.method = "flow_matching"
         config.optim.lr = 1e-3
         config.optim.ema = 0.999

@@ -124,7 +124,7 @@ def fit(
             f"fit({_said(flow)}, ...): expected a flow, such as fdnf.flows.MAF(); a "
             "feed-forward student learns by fdnf.distil"
         )
-    method = flow.trained_by if method is None else method
+    method = getattr(flow, "trained_by", "nll") if method is None else method
     if method not in FITTED:
         raise ConfigError(f"method={method!r}: expected one of {FITTED}, or None")
     rows = memory.taken(x, cond, weights)

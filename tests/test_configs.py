@@ -555,6 +555,12 @@ def test_smoke_trains(name, method, tmp_path):
         assert all(row["rejected"][0] < 0.5 for row in rows)
 
 
+def test_smoke_of_pairs_of_a_continuous_teacher(tmp_path):
+    rows = trained("continuous_bsds300", "pairs", tmp_path)
+    assert rows[-1]["x"][0] > 0
+    assert np.isfinite(rows[-1]["val_loss"]).all()
+
+
 # Half of `kl` and of `z` is x-reconstruction, which they need to start from.
 @pytest.mark.parametrize("method", ["kl", "z", "oracle"])
 def test_smoke_of_a_transfer(method, tmp_path):

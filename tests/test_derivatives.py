@@ -12,6 +12,7 @@ from fdnf.bijectors.combinators import Repeat
 from fdnf.bijectors.masked_conv import MaskedConv
 from fdnf.bijectors.residual import Residual
 from fdnf.flows.affine import Affine
+from fdnf.flows.continuous import ContinuousFlow
 from fdnf.flows.glow import Glow, TabularGlow
 from fdnf.flows.iresnet import IResNet
 from fdnf.flows.maf import IAF, MAF
@@ -33,6 +34,7 @@ SMALL = {"steps": 2, "hidden": (5,), "unroll": 1, "activation": "tanh"}
 
 CASES = [
     Case("affine", Affine(), (3,), noise=0.2),
+    Case("continuous", ContinuousFlow((4,), time_features=2, steps=1), (2,)),
     Case("glow", TabularGlow(steps=2, hidden=4, depth=1), (3,)),
     Case("glow_plu", TabularGlow(steps=2, hidden=4, depth=1, plu=True), (3,)),
     Case("glow_image", Glow(1, 2, 3), (2, 2, 2), noise=0.05),

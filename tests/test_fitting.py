@@ -10,7 +10,9 @@ import pytest
 
 import fdnf
 from fdnf.data.tabular import DataError
+from fdnf.flows.continuous import ContinuousFlow
 from fdnf.flows.maf import IAF, MAF
+from fdnf.flows.realnvp import RealNVP
 from fdnf.students.resnet import ResNet
 from fdnf.train import in_memory, interruption, loop
 from fdnf.train.preprocess import Preprocess
@@ -23,7 +25,14 @@ SCALE = np.array([1e4, 1.0, 1e-3])
 COND = RNG.normal(size=(300, 1))
 X = SCALE * (RNG.gamma(3.0, size=(300, 3)) + COND)
 FLOW = MAF(steps=2, hidden=(4,))
+PATH = {"hidden": (4,), "time_features": 2, "steps": 2, "levels": 1}
 FEW = {"steps": 20, "batch_size": 32}
+
+
+def path():
+    """A continuous flow and its first variables."""
+    flow = ContinuousFlow(**PATH)
+    return flow, flow.init(jax.random.key(0), jnp.zeros((2, 3)))
 
 
 class Mine(MAF):
@@ -170,6 +179,18 @@ def test_samples_of_another_librarys_flow():
     assert np.abs(student.sample(0, 2000).mean(0) - [3.0, -3.0]).max() < 0.3
 
 
+def test_a_continuous_flow_is_matched_and_teaches_by_pairs():
+    given = dict(steps=4, batch_size=32, progress=False)
+    teacher = fdnf.fit(ContinuousFlow(**PATH), X, **given)
+    assert teacher.config.loss.method == "flow_matching"
+    assert np.isfinite([row["loss"] for row in teacher.meta["log"]]).all()
+    assert {"val_loss"} <= {*teacher.meta["log"][-1]}
+    assert teacher.log_prob(X[:5]).shape == (5,)
+    couplings = RealNVP(1, (4,), transformer={"name": "spline", "bins": 2})
+    student = fdnf.distil(teacher, couplings, X, method="x", **given)
+    assert np.isfinite(student.sample(0, 5)).all()
+
+
 def test_images_with_labels():
     grey = RNG.integers(0, 256, (40, 2, 2, 1)).astype(np.uint8)
     flow = fdnf.flows.NICE(steps=3, hidden=(4,))
@@ -276,6 +297,18 @@ WRONG = {
     "an option that is none": (
         lambda: fdnf.fit(FLOW, X, options={"optim.lrate": 1.0}),
         "unknown config key: optim.lrate; near it are optim.lr",
+    ),
+    "flow matching of a flow without a velocity": (
+        lambda: fdnf.fit(FLOW, X, method="flow_matching"),
+        "fits a velocity, which MAF does not have",
+    ),
+    "a method that takes a teacher": (
+        lambda: fdnf.fit(FLOW, X, method="lkd"),
+        "method='lkd': expected one of .*flow_matching",
+    ),
+    "a path without blocks as a guide": (
+        lambda: fdnf.distil(path(), IAF(1, (8,)), X, method="guided"),
+        "loss.method='guided'.*ContinuousFlow is no stack of equal blocks",
     ),
     "an unknown method": (
         lambda: fdnf.distil((FLOW, {}), FLOW, X, method="ikld"),

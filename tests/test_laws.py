@@ -22,6 +22,7 @@ from fdnf.bijectors.masked_conv import MaskedConv
 from fdnf.bijectors.residual import Residual
 from fdnf.bijectors.token_autoregressive import ReverseTokens, TokenAutoregressive
 from fdnf.flows.affine import Affine
+from fdnf.flows.continuous import ContinuousFlow
 from fdnf.flows.glow import Glow, TabularGlow
 from fdnf.flows.iresnet import MultiScaleIResNet
 from fdnf.flows.maf import IAF, MAF
@@ -246,6 +247,11 @@ FLOWS = [
         (3,),
     ),
     Case("iaf_spline", IAF(2, (6,), "tanh", unroll=1, transformer=SPLINE), context=2),
+    Case(
+        "continuous_cond",
+        ContinuousFlow((8,), time_features=4, solver="dopri8", steps=12, levels=2),
+        context=2,
+    ),
     Case("nice", NICE(steps=3, hidden=(8,)), (5,)),
     Case("nice_cond", NICE(steps=3, hidden=(8,)), context=2),
     Case("nice_image", NICE(steps=2, hidden=(8,)), (2, 3, 2)),

@@ -67,8 +67,6 @@ class FlowModule(entering.Model):
     # Whether `encode` estimates its log-determinant where it is given a key, as
     # `apply(..., rngs={"probes": key})`: unbiased, and cheaper than without.
     estimates: ClassVar[bool] = False
-    # The method of `objectives.METHODS` by which `fdnf.fit` trains it.
-    trained_by: ClassVar[str] = "nll"
     # Widths of the network that a vector condition passes first, which all blocks
     # share; an attribute of the flows that have one.
     embedding = None

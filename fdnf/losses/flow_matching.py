@@ -47,12 +47,8 @@ def flow_matching(
     Raises:
       ValueError: for latents or times of other shapes than those of the data.
     """
-    x, (latent, *others), cond = (
-        entering.real(x),
-        entering.reals(z),
-        entering.maybe(cond),
-    )
-    t = entering.real(t, "times")
+    x, t = entering.real(x), entering.real(t, "times")
+    (latent, *others), cond = entering.reals(z), entering.maybe(cond)
     if others or latent.shape != x.shape or t.shape != x.shape[:1]:
         raise ValueError(
             f"flow_matching of data of shape {x.shape}, latents of shapes "

@@ -9,6 +9,7 @@ import numpy as np
 from fdnf.flows import build, surgery
 from fdnf.flows.affine import Affine
 from fdnf.flows.base import FlowModule
+from fdnf.flows.continuous import ContinuousFlow
 from fdnf.flows.glow import Glow, TabularGlow
 from fdnf.flows.iresnet import IResNet, MultiScaleIResNet
 from fdnf.flows.maf import IAF, MAF
@@ -58,6 +59,8 @@ SERIAL = dict(steps=1, layers=1, cycles=1, channels=2, front=2, hop=4, upsampler
 
 KINDS = [
     Kind("affine", Affine(), (4,)),
+    Kind("continuous", ContinuousFlow((8,), steps=1), (4,)),
+    Kind("continuous_cond", ContinuousFlow((8,), steps=1, embedding=(3,)), (4,), (2,)),
     Kind("maf", MAF(2, (8,)), (4,)),
     Kind("maf_cond", MAF(2, (8,), unroll=1), (4,), (2,)),
     Kind("maf_embedding", MAF(2, (8,), unroll=1, embedding=(4, 3)), (4,), (2,)),

@@ -17,7 +17,7 @@ from tests.flows.every_flow import KINDS
 # scales of another part.
 NETWORKS = ("conditioner", "embedder", "encoder", "upsampler", "priors_", "top")
 # Kinds whose own products stand outside of those.
-OWN = ("maf", "iaf", "iresnet", "pixel", "mintnet", "affine", "glow")
+OWN = ("continuous", "maf", "iaf", "iresnet", "pixel", "mintnet", "affine", "glow")
 PRODUCTS = ("dot_general", "conv_general_dilated")
 
 

@@ -279,6 +279,20 @@ class Plain(FlowModule):
         return Encoding(z, jnp.zeros(len(x)) + scale, (x,), log_prior=-(x**2).sum(1))
 
 
+class Moving(Plain):
+    """In one latent, with a velocity."""
+
+    def latent_shapes(self, event):
+        return (event,)
+
+    def velocity(self, x, t, cond):
+        raise NotImplementedError
+
+    def apply(self, variables, given, *args, method):
+        assert method == "velocity"
+        return variables["params"]["scale"] * args[0][:, None] * given
+
+
 class Trainer:
     """What `program.build` puts together, of plain flows."""
 
@@ -286,7 +300,8 @@ class Trainer:
         self.config = config
         self.data = data = datasets.build(config.data)
         self.prepared = prepared = settings.prepared(config, data)
-        self.flow = Plain(data.event)
+        kind = Moving if config.loss.method == "flow_matching" else Plain
+        self.flow = kind(data.event)
         self.variables = {"params": {"scale": jnp.ones(())}, "constants": {}}
         self.taught = self.variables
         if config.loss.method == "feed_forward":
@@ -370,6 +385,7 @@ def pixels(method, accumulate=1):
 
 
 REGRESSION = {"loss.method": "regression"}
+MATCHING = {"loss.method": "flow_matching"}
 # A guided student without blocks, of the data.
 BY_KL = {f"loss.guided.{term}": (0.0,) for term in guided.TERMS}
 BY_KL |= {"loss.guided.until": (1.0,), "loss.guided.lr": (1.0,), "teacher.samples": 0}
@@ -379,6 +395,7 @@ OWN = {"teacher.samples": 8, "teacher.share": 0.5}
 # as all integers do, and so do the places of windows.
 CASES = {
     "nll": (lambda: tabular("nll"), 2),
+    "flow_matching": (lambda: tabular("nll", **MATCHING), 4),
     "lkd": (lambda: tabular("lkd"), 2),
     "lkd, the teacher's samples": (lambda: tabular("lkd", **OWN), 4),
     "ilkd": (lambda: tabular("ilkd"), 2),

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from fdnf.flows import build as flows
+from fdnf.flows.continuous import ContinuousFlow
 from fdnf.flows.iresnet import IResNet
-from fdnf.losses import distillation, presets
-from fdnf.train import batches, objectives
+from fdnf.losses import distillation, flow_matching, presets
+from fdnf.train import batches, objectives, settings
 from fdnf.train.batches import Moment
 from tests import floats, tiny
 
@@ -49,6 +50,29 @@ def test_nll_is_the_negative_mean_log_density():
     floats.assert_close(loss, expected, rtol=1e-6)
     floats.assert_close(terms["nll"], expected, rtol=1e-6)
     assert not objectives.needs_teacher(config)
+
+
+def test_flow_matching_is_the_loss_at_latents_and_times_of_their_own():
+    config = tiny.config()
+    config.loss.method = "flow_matching"
+    flow = ContinuousFlow((4,), time_features=2, steps=1)
+    variables = perturbed(flow, 1)
+    objective = tiny.compiled(objectives.build(config, flow, None, 1.0))
+    loss, terms = objective(variables, {}, {"x": X}, KEY, jnp.asarray(0))
+    z = flow.draw(batches.fold(KEY, batches.Noise.LATENTS), X.shape)
+    t = jax.random.uniform(batches.fold(KEY, batches.Noise.TIMES), (len(X),))
+    expected = flow_matching.flow_matching(flow, variables, X, z, t)[0]
+    floats.assert_close(loss, expected, rtol=1e-6)
+    floats.assert_close(terms["flow_matching"], expected, rtol=1e-6)
+    assert not objectives.needs_teacher(config)
+    assert objectives.weights(config) == (0.0, 0.0, 0.0)
+
+
+def test_flow_matching_needs_a_velocity():
+    config = tiny.config()
+    config.loss.method = "flow_matching"
+    with pytest.raises(settings.ConfigError, match="velocity, which MAF does not have"):
+        settings.check(config)
 
 
 @pytest.mark.parametrize("method", ["nll", "ilkd"])
