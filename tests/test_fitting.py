@@ -308,7 +308,7 @@ WRONG = {
     ),
     "a path without blocks as a guide": (
         lambda: fdnf.distil(path(), IAF(1, (8,)), X, method="guided"),
-        "loss.method='guided'.*ContinuousFlow is no stack of equal blocks",
+        "loss.method='guided'.*ContinuousFlow does not tell how far its blocks",
     ),
     "an unknown method": (
         lambda: fdnf.distil((FLOW, {}), FLOW, X, method="ikld"),

@@ -104,8 +104,8 @@ class ContinuousFlow(FlowModule):
     hidden: Ints = (128, 128, 128)
     activation: str = "silu"
     time_features: int = 16
-    solver: str = "heun"
-    steps: int = 8
+    solver: str = "tsit5"
+    steps: int = 4
     tolerance: float | None = None
     limit: int = 1000
     levels: int = 4

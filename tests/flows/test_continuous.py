@@ -12,7 +12,7 @@ from fdnf.flows import continuous
 from fdnf.flows.continuous import ContinuousFlow
 from tests import laws
 
-SMALL = {"hidden": (6,), "time_features": 2, "steps": 2, "levels": 2}
+SMALL = {"hidden": (6,), "time_features": 2, "solver": "heun", "steps": 2, "levels": 2}
 CASE = laws.Case("continuous", ContinuousFlow(**SMALL), (3,), 2)
 S, MU = np.array([0.5, 1.5, 2.0]), np.array([1.0, 0.0, -2.0])
 
