@@ -172,7 +172,8 @@ class ContinuousFlow(FlowModule):
         def velocity(t: Array, x: Array, cond: Array | None) -> Array:
             with jax.default_matmul_precision("highest"):
                 context = self._context(x, t, cond)
-                return net.apply(variables, x, x.shape[1], context)
+                found: Any = net.apply(variables, x, x.shape[1], context)
+                return found
 
         return velocity
 
@@ -306,7 +307,7 @@ def _in_equal_steps(
     seen, weights = jax.tree.map(
         lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), (seen, weights)
     )
-    traces = jax.lax.map(lambda point: _trace(velocity, *point, vectors), seen)
+    traces = jax.lax.map(lambda at: _trace(velocity, at[0], at[1], vectors), seen)
     log_det = jnp.sum(weights[:, None] * traces, axis=0)
     return tuple(jnp.unstack(path[every - 1 :: every])), log_det
 
