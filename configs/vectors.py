@@ -23,7 +23,8 @@ MODELS = {
         "teacher": {"steps": 8, "hidden": (64, 64)},
         "student": {"steps": 4, "hidden": (32, 32)},
     },
-    "continuous": {"teacher": {"hidden": (128, 128, 128)}},
+    # As many levels as its student has couplings.
+    "continuous": {"teacher": {"hidden": (128, 128, 128), "levels": 8, "steps": 2}},
 }
 # MAFs that are no paper's: heavy tails by a spline of each column for itself, after
 # linear maps; on most data a spline in place of the affine map, which sees the columns

@@ -15,7 +15,7 @@ from fdnf.data.speech import Clips
 from fdnf.data.super_resolution import Pairs
 from fdnf.flows import maf, tarflow
 from fdnf.ops import trees
-from fdnf.train import guiding, loop, models, preprocess, settings
+from fdnf.train import guiding, loop, models, objectives, preprocess, settings
 from fdnf.train.writers import read_log
 from tests import tiny
 
@@ -553,6 +553,15 @@ def test_smoke_trains(name, method, tmp_path):
     assert all(row[method][0] > 0 for row in rows)
     if method == "skd":
         assert all(row["rejected"][0] < 0.5 for row in rows)
+
+
+@pytest.mark.parametrize("arg", ["lkd", "ilkd", "ilkd,smoke"])
+def test_couplings_have_the_levels_of_their_continuous_teacher(arg):
+    config = get("continuous_toys", arg)
+    student, teacher = (
+        models.build(each.model) for each in (config, config.teacher.config)
+    )
+    objectives.check_levels(config, student, teacher, (2,))
 
 
 def test_smoke_of_pairs_of_a_continuous_teacher(tmp_path):

@@ -61,8 +61,8 @@ class ContinuousFlow(FlowModule):
 
     v is a `ResidualMLP` of x and features of t, and starts at 0: the flow starts as the
     identity, so that columns should be standardised. log |det dx/dz| is the integral of
-    the trace of dv/dx along the path. Nothing is computed for what is not asked for: a
-    sample or a latent alone takes no traces.
+    the trace of dv/dx along the path. Under `jit` nothing is computed for what is not
+    asked for: a sample or a latent alone takes no traces.
 
     Both directions solve the same equation, and undo each other up to the solver's
     error, which falls with `steps` as h^2 (heun, midpoint) to h^8 (dopri8), or with
