@@ -31,7 +31,9 @@ from fdnf.evaluation.tables import table as markup
 from fdnf.evaluation.tables.table import Table
 from fdnf.flows import iresnet, maf, nice, realnvp
 from fdnf.flows.base import FlowModule
+from fdnf.flows.continuous import ContinuousFlow
 from fdnf.flows.glow import TabularGlow
+from fdnf.flows.tarflow import TarFlow
 from fdnf.train import process
 from fdnf.train.rules import ConfigError
 
@@ -44,11 +46,11 @@ class Kind(NamedTuple):
 
     Attributes:
         teacher: None of what has a slow density, by which it would be trained.
-        student: the smaller one.
+        student: the smaller one; None of what only teaches.
     """
 
     teacher: FlowModule | None
-    student: FlowModule
+    student: FlowModule | None
 
 
 KINDS: dict[str, Kind] = {
@@ -67,6 +69,9 @@ KINDS: dict[str, Kind] = {
     ),
     "nice": Kind(nice.NICE(8, (64, 64)), nice.NICE(4, (64, 64))),
     "iresnet": Kind(iresnet.IResNet(8, (32, 32)), iresnet.IResNet(4, (32, 32))),
+    "tarflow": Kind(TarFlow(4, 1, 32), TarFlow(2, 1, 32)),
+    # Six levels, as the longest student has; a student's every step would solve a path.
+    "continuous": Kind(ContinuousFlow((64, 64), levels=6, steps=2), None),
     "iaf": Kind(None, maf.IAF(6, (32, 32))),
 }
 # Arguments of `fdnf.distil`, by what tables call a method.
@@ -165,6 +170,8 @@ def _teach(
 ) -> None:
     teacher, student, method = names
     flow = KINDS[student].student
+    if flow is None:
+        return
     sampler = KINDS[student].teacher is None
     if sampler != (method in SAMPLERS):
         why = "a density is slow: it learns by x or guided" if sampler else ""
