@@ -24,7 +24,7 @@ import math
 import pathlib
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fdnf import files
@@ -140,7 +140,7 @@ def _by_seed(
     return found
 
 
-def _signed(values: Mapping[int, float], sign: int) -> dict[int, float]:
+def _signed(values: Mapping[int, float], sign: int) -> dict[Hashable, float]:
     return {seed: sign * value for seed, value in values.items()}
 
 

@@ -125,8 +125,9 @@ def thinned(flow: Folded, variables: Variables, steps: int) -> tuple[Folded, Var
             f"{steps} steps of the {flow.steps} of a {type(flow).__name__}: expected "
             "as many or fewer, of one that is not folded"
         )
+    fewer: Any = flow.clone(steps=steps)
     if isinstance(flow, MAF):
-        return flow.clone(steps=steps), _thinned_maf(flow, variables, steps)
+        return fewer, _thinned_maf(flow, variables, steps)
     found = {name: dict(trees) for name, trees in variables.items()}
     for name, level in variables["params"].items():
         if isinstance(flow, Glow) and not name.startswith("stacks_"):
@@ -140,7 +141,7 @@ def thinned(flow: Folded, variables: Variables, steps: int) -> tuple[Folded, Var
                 tree = {"step": new}
                 nested = {"parts_1": tree} if isinstance(flow, Glow) else tree
                 found[collection][name] = nested
-    return flow.clone(steps=steps), found
+    return fewer, found
 
 
 def _is_folded(flow: FlowModule) -> bool:
@@ -218,7 +219,8 @@ def _as_step(
     if "weight" in mixing:
         found |= {"mixing": {"weight": weight}, "drawn": {}}
     else:
-        permutation, lower, upper = linalg.lu(weight)
+        factors: Any = linalg.lu(weight)
+        permutation, lower, upper = factors
         s = np.diagonal(upper)
         log_s = _unclamped(np.log(np.abs(s)), InvertibleConvPLU.bound)
         found["mixing"] = {

@@ -82,15 +82,15 @@ def rowwise(
 
 def _cosine(a: tuple[Array, ...], b: tuple[Array, ...]) -> LogDet:
     """Of the angle between each row of `a` and of `b`; 0 where one of them is 0."""
-    a, b = (
+    one, two = (
         jnp.concatenate([part.reshape(part.shape[0], -1) for part in parts], axis=1)
         for parts in (a, b)
     )
-    squares = jnp.sum(a * a, axis=1) * jnp.sum(b * b, axis=1)
+    squares = jnp.sum(one * one, axis=1) * jnp.sum(two * two, axis=1)
     # Chosen before the root, whose slope at 0 is infinite.
     none = squares == 0
     lengths = jnp.sqrt(jnp.where(none, 1, squares))
-    return jnp.where(none, 0, jnp.sum(a * b, axis=1) / lengths)
+    return jnp.where(none, 0, jnp.sum(one * two, axis=1) / lengths)
 
 
 def pairs_of(pairs: str | Pairs, student_levels: int, teacher_levels: int) -> Pairs:

@@ -374,7 +374,7 @@ def _compared(kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
 def heads(
     config: Any,
-    student: models.Model,
+    student: Any,
     taught: Encoding,
     event: tuple[int, ...],
     cond: tuple[int, ...] | None = None,

@@ -234,11 +234,12 @@ def _heads(
 
     def one(run: Any) -> Any:
         x, cond, own = run
+        variables = own if source.by_run else source.variables
+        taught: Any
         if answers:
             rows = {name: jnp.asarray(leaf[: len(x)]) for name, leaf in answers.items()}
             taught = objectives.given_answer(None, {"x": x, **rows})
         else:
-            variables = own if source.by_run else source.variables
             taught = teacher.apply(variables, x, cond, method="encode")
         return objectives.heads(config, flow, taught, *shapes)
 
@@ -266,7 +267,7 @@ def _mean(members: Sequence[Experiment], data: Data, prepared: Prepared) -> Sour
             "teacher.mean=True with several teachers in one program: train their "
             "students apart (--pack=1)"
         )
-    trained = held.teacher if held else teachers.load(str(members[0].teacher))
+    trained: Any = held.teacher if held else teachers.load(str(members[0].teacher))
     if trained.runs < 2:
         raise ConfigError(
             f"teacher.mean=True, but the teacher {members[0].teacher or ''} has one "
@@ -340,8 +341,9 @@ def _layers(flow: models.Model, source: Source) -> models.Inheritance:
     if source.by_run:
         runs = jax.tree.leaves(given)[0].shape[0]
         alone = [trees.take_run(given, r) for r in range(runs)]
+    teacher: Any = source.trained.flow
     try:
-        thinned = [surgery.thinned(source.trained.flow, own, steps)[1] for own in alone]
+        thinned = [surgery.thinned(teacher, own, steps)[1] for own in alone]
     except ValueError as error:
         raise ConfigError(f"teacher.inherit_layers=True: {error}") from error
     if not source.by_run:

@@ -8,6 +8,7 @@ config says.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 from configs import recipes
 from launch.points import Point, SweepError, workdir_of
@@ -59,7 +60,7 @@ def _student(
     seed: int,
 ) -> Point:
     base = (*setting, *words)
-    config = recipes.get_config(",".join(base))
+    config: Any = recipes.get_config(",".join(base))
     of = dict(recipes.PLAIN) if method == "student" else {"loss/method": method}
     if method in config.study.recipes:
         of = config.study.recipes[method].to_dict()
