@@ -206,18 +206,7 @@ class IAF(MAF):
                 f"IAF.of({type(maf).__name__}): expected a MAF, whose blocks an IAF's "
                 "are the inverse of"
             )
-        for name in ("steps", "mixing"):
-            own, given = getattr(maf, name), attributes.get(name)
-            if given not in (None, own):
-                raise ValueError(
-                    f"IAF.of(maf, {name}={given!r}): the teacher has {own!r}, and a "
-                    "student with other blocks cannot be its inverse block by block; "
-                    f"leave {name} out, or make it with IAF({name}={given!r}, ...) and "
-                    "train it by losses of its ends"
-                )
-        names = {field.name for field in dataclasses.fields(maf)} - {"parent", "name"}
-        taken = {name: getattr(maf, name) for name in names}
-        taken["transformer"] = transformers.inverse_of(maf._transformer())
+        taken = of_inverse(cls, maf, ("steps", "mixing"), attributes)
         # Of its own parameters, which nobody has masked.
         taken["folded"] = False
         if hidden is not None:
@@ -266,3 +255,36 @@ class IAF(MAF):
 
     def _masked(self) -> Bijector:
         return Invert(super()._masked())
+
+
+def of_inverse(
+    kind: type, teacher: Any, alike: tuple[str, ...], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Attributes of a student whose blocks can be the inverses of a teacher's.
+
+    Args:
+      kind: class of the student.
+      teacher: a flow of blocks with one transformer, whose attributes it has.
+      alike: those that decide what the blocks are, and in which order.
+      given: attributes of the student that are said.
+
+    Returns:
+      The teacher's attributes, with the inverse of its transformer.
+
+    Raises:
+      ValueError: where one of `alike` is given, and is another.
+    """
+    for name in alike:
+        own, asked = getattr(teacher, name), given.get(name)
+        if asked not in (None, own):
+            said, of = f"{name}={asked!r}", type(teacher).__name__.lower()
+            raise ValueError(
+                f"{kind.__name__}.of({of}, {said}): the teacher has {own!r}, and a "
+                "student with other blocks cannot be its inverse block by block; "
+                f"leave {name} out, or make it with {kind.__name__}({said}, ...) and "
+                "train it by losses of its ends"
+            )
+    names = {field.name for field in dataclasses.fields(teacher)} - {"parent", "name"}
+    taken = {name: getattr(teacher, name) for name in names}
+    taken["transformer"] = transformers.inverse_of(teacher._transformer())
+    return taken

@@ -1,6 +1,5 @@
 """Transformer autoregressive flow, and its inverse."""
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -11,6 +10,7 @@ from fdnf.bijectors.base import Bijector
 from fdnf.bijectors.combinators import Chain, Invert, Repeat
 from fdnf.bijectors.token_autoregressive import ReverseTokens, TokenAutoregressive
 from fdnf.bijectors.transformers import Transformer
+from fdnf.flows import maf
 from fdnf.flows.base import StackFlow
 from fdnf.nets.causal_transformer import CausalTransformer
 from fdnf.ops import tokens
@@ -186,18 +186,7 @@ class TarIAF(TarFlow):
                 f"TarIAF.of({type(tarflow).__name__}): expected a TarFlow, whose "
                 "blocks a TarIAF's are the inverse of"
             )
-        for name in ("blocks", "patch"):
-            own, given = getattr(tarflow, name), attributes.get(name)
-            if given not in (None, own):
-                raise ValueError(
-                    f"TarIAF.of(tarflow, {name}={given!r}): the teacher has {own!r}, "
-                    "and a student with other blocks cannot be its inverse block by "
-                    f"block; leave {name} out, or make it with TarIAF({name}={given!r},"
-                    " ...) and train it by losses of its ends"
-                )
-        names = {field.name for field in dataclasses.fields(tarflow)}
-        taken = {name: getattr(tarflow, name) for name in names - {"parent", "name"}}
-        taken["transformer"] = transformers.inverse_of(tarflow._transformer())
+        taken = maf.of_inverse(cls, tarflow, ("blocks", "patch"), attributes)
         return cls(**{**taken, **attributes})
 
     def _of_block(self) -> Transformer:

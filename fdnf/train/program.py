@@ -26,6 +26,7 @@ from fdnf.ops import statistics, trees
 from fdnf.train import (
     batches,
     distributed,
+    faults,
     generators,
     guiding,
     models,
@@ -128,6 +129,8 @@ def build(members: Sequence[Experiment]) -> Program:
     keys = jnp.stack([jax.random.key(seed) for seed in seeds])
     first = first_batches(data, prepared, config.train.init_rows, seeds)
     by_loss = config.loss.method in objectives.BY_LOSS
+    # What starts as parts of another does not come out standardised, whatever the data.
+    inherits = bool(source) and config.teacher.get("inherit_layers", False)
     with settings.explained(flow, data):
         state = models.init_state(
             flow,
@@ -137,7 +140,7 @@ def build(members: Sequence[Experiment]) -> Program:
             config.optim.ema,
             first.get("cond"),
             _inherited(members, flow, source),
-            density=not by_loss,
+            density=not by_loss and not inherits,
             heads=_heads(members[0], flow, source, data, prepared, first),
         )
 
@@ -195,11 +198,9 @@ def _teachers(
 ) -> Source | None:
     """The members' teachers, if they have any, with levels that can be compared."""
     config, held = members[0].config, members[0].held
-    if members[0].teacher or (held and held.teacher):
-        mean = config.teacher.get("mean", False)
-    else:
+    if not (members[0].teacher or (held and held.teacher)):
         return None
-    if mean:
+    if config.teacher.get("mean", False):
         source = _mean(members, data, prepared)
     elif held and held.teacher:
         variables, by_run = teachers.match(
@@ -267,12 +268,16 @@ def _mean(members: Sequence[Experiment], data: Data, prepared: Prepared) -> Sour
             "teacher.mean=True with several teachers in one program: train their "
             "students apart (--pack=1)"
         )
-    trained: Any = held.teacher if held else teachers.load(str(members[0].teacher))
+    where = members[0].teacher
+    trained: Any = held.teacher if held else teachers.load(str(where))
     if trained.runs < 2:
         raise ConfigError(
-            f"teacher.mean=True, but the teacher {members[0].teacher or ''} has one "
-            "run: train it with runs=2 or more"
+            f"teacher.mean=True, but the teacher {where or ''} has one run: train it "
+            "with runs=2 or more"
         )
+    if not held:
+        theirs = trained.config.data
+        faults.check_same_data(config, "teacher", theirs, f"the teacher {where}")
     variables, _ = teachers.match(trained, data.event, trained.runs, prepared)
     whole = trained._replace(flow=distillation.mean_of(trained.flow))
     return Source(whole, variables, by_run=False)

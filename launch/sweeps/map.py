@@ -7,6 +7,7 @@ recipes of `configs/recipes.py`. `rows=0` are all of them, `steps=0` as many as 
 config says.
 """
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -51,6 +52,12 @@ def points(
                             )
 
 
+@functools.cache
+def _config(words: str) -> Any:
+    """That of a setting, which many points have; none of them changes it."""
+    return recipes.get_config(words)
+
+
 def _student(
     teacher: Point,
     setting: tuple[str, ...],
@@ -60,7 +67,7 @@ def _student(
     seed: int,
 ) -> Point:
     base = (*setting, *words)
-    config: Any = recipes.get_config(",".join(base))
+    config = _config(",".join(base))
     of = dict(recipes.PLAIN) if method == "student" else {"loss/method": method}
     if method in config.study.recipes:
         of = config.study.recipes[method].to_dict()

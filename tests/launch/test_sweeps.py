@@ -18,7 +18,7 @@ EVERY = {
     "weights": ["arch=maf,glow", "data=bsds300,miniboone_small", "skd=0,0.1"],
     "images": ["data=digits,fashion_mnist,mnist,patches,cifar10,celeba64"],
     "density": [],
-    "map": ["rows=2000,0", "steps=0,100"],
+    "map": ["rows=2000", "steps=0,100", "data=miniboone_small"],
 }
 
 
@@ -37,7 +37,8 @@ def config_of(point: points.Point):
 @pytest.mark.parametrize("sweep", list(EVERY))
 @pytest.mark.parametrize("words", ["", "smoke"])
 def test_points_are_valid_configs(sweep, words):
-    for point in points_of(sweep, f"words={words}"):
+    every = points_of(sweep, f"words={words}")
+    for point in every:
         config = config_of(point)
         resolved = point.resolved("runs")
         known = config.lock()
@@ -48,9 +49,7 @@ def test_points_are_valid_configs(sweep, words):
         assert taught == bool(point.after)
         if taught:
             assert known.teacher.workdir == f"runs/{point.after[0]}"
-            (teacher,) = [
-                p for p in points_of(sweep, f"words={words}") if p.name in point.after
-            ]
+            (teacher,) = [p for p in every if p.name in point.after]
             assert "seed=" in teacher.name
             assert teacher.overrides["seed"] == point.overrides["seed"]
             assert config_of(teacher).data.name == config_of(point).data.name

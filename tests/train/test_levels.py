@@ -4,10 +4,11 @@ import jax
 import numpy as np
 import pytest
 
+from fdnf.data.tabular import DataError
 from fdnf.flows import surgery
 from fdnf.losses import levels
 from fdnf.ops import trees
-from fdnf.train import checkpoint, loop, program, teachers
+from fdnf.train import checkpoint, loop, models, program, teachers
 from fdnf.train.preprocess import Preprocess
 from fdnf.train.rules import ConfigError
 from fdnf.train.settings import Experiment
@@ -110,6 +111,20 @@ def test_a_student_starts_with_layers_of_its_teacher(taught, tmp_path):
     other.loss.method = "lkd"
     with pytest.raises(ConfigError, match=r"4 steps of the 2 of a MAF"):
         built(other, taught, tmp_path)
+
+
+def test_a_start_from_layers_need_not_come_out_standardised(
+    taught, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(models, "SPREADS", (1.5, 2.0))
+    for inherits in (True, False):
+        heir = config(inherit_layers=inherits)
+        heir.runs = 2
+        if inherits:
+            assert built(heir, taught, tmp_path).state.params
+        else:
+            with pytest.raises(DataError, match="not standardised"):
+                built(heir, taught, tmp_path)
 
 
 def test_the_mean_of_teachers_teaches_every_run(taught, tmp_path):

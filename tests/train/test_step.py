@@ -244,7 +244,7 @@ def test_log_prob_covers_each_row_once(batch):
 
 # Files of the package that run between the draw of a batch and the update of the
 # parameters, for a reader to open.
-MOST_FILES = 14
+MOST_FILES = 15
 
 
 def test_one_step_of_ilkd_on_maf_runs_through_few_files():
