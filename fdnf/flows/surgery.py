@@ -112,8 +112,8 @@ def thinned(flow: Folded, variables: Variables, steps: int) -> tuple[Folded, Var
       `(flow, variables)`, the flow of so many steps and its variables.
 
     Raises:
-      ValueError: for another flow, more steps than it has, or a MAF with linear maps
-        between its blocks.
+      ValueError: for another flow, more steps than it has, a MAF with linear maps
+        between its blocks, or scales that one step cannot have.
     """
     if not isinstance(flow, Glow | TabularGlow | MAF):
         raise ValueError(
@@ -183,8 +183,8 @@ def _thinned_steps(step: Any, drawn: Any, steps: int) -> tuple[Any, Any]:
             so_far = weight * scales[first]
             bias = bias + np.linalg.solve(so_far, _double(norm["bias"][k]))
             weight = weights[k] * scales[k] @ weight
-        alone = first == last
-        merged.append(_as_step(step, of_mixing, first, weight, scales, bias, alone))
+        found = (weight, scales, bias)
+        merged.append(_as_step(step, of_mixing, first, *found, alone=first == last))
     joined = jax.tree.map(lambda *leaves: jnp.stack(leaves), *merged)
     own = {**picked, "parts_0": joined["norm"], "parts_1": joined["mixing"]}
     if drawn is None:
@@ -234,8 +234,15 @@ def _as_step(
 
 
 def _unclamped(value: np.ndarray, bound: float) -> np.ndarray:
-    """What `_clamped` makes `value` of, which a bound may not hold."""
-    return bound * np.arctanh(np.clip(value / bound, -0.999, 0.999))
+    """What `_clamped` makes `value` of.
+
+    Raises:
+      ValueError: for what a bounded scale cannot be.
+    """
+    if (most := np.abs(value).max()) > 0.999 * bound:
+        given = f"steps that are left out have a scale of e^{most:.3g} together"
+        raise ValueError(f"{given}, beyond the e^{bound:g} of one step: keep more")
+    return bound * np.arctanh(value / bound)
 
 
 def fold(flow: Folded, variables: Variables) -> tuple[Folded, Variables]:

@@ -390,3 +390,12 @@ def test_a_maf_keeps_blocks_of_the_order_that_they_have(kind, cond, long, short,
 def test_what_cannot_be_thinned_is_refused(flow, steps, match):
     with pytest.raises(ValueError, match=match):
         surgery.thinned(flow, {"params": {}}, steps)
+
+
+def test_scales_that_one_step_cannot_have_are_refused():
+    flow, x = TabularGlow(2, 4, 1), jnp.ones((2, 4))
+    variables = laws.drawn(flow, x)
+    norm = variables["params"]["stack"]["step"]["parts_0"]
+    norm["raw_log_scale"] = jnp.full_like(norm["raw_log_scale"], 20.0)
+    with pytest.raises(ValueError, match=r"beyond the e\^12 of one step"):
+        surgery.thinned(flow, variables, 1)
