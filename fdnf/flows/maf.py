@@ -109,7 +109,8 @@ class MAF(StackFlow):
         super().__post_init__()
 
     def _made_with(self, params: Any) -> Made | None:
-        block = params["stack"]["step"][f"parts_{self._masked_part}"]
+        step = params["stack"]["apart_0" if self.folded else "step"]
+        block = step[f"parts_{self._masked_part}"]
         made = block.get("bijector", block)["made"]
         cond = made.get("context_kernel")
         dim = made["dense_0_kernel"].shape[-2]
@@ -153,9 +154,12 @@ class MAF(StackFlow):
         return (Elementwise(transformers.make(self.marginal)),)
 
     def _stack(self) -> Repeat:
+        apart = [self._step() for _ in range(self.steps)] if self.folded else []
+        return Repeat(self._step(), self.steps, self.unroll, apart=tuple(apart))
+
+    def _step(self) -> Bijector:
         linear = (LinearLU(self.bound),) if self.mixing == "lu" else ()
-        step = Chain((*linear, self._masked(), *self._marginals(), Reverse()))
-        return Repeat(step, self.steps, self.unroll)
+        return Chain((*linear, self._masked(), *self._marginals(), Reverse()))
 
     def _reverses(self) -> bool:
         return True

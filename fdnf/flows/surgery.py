@@ -25,6 +25,7 @@ from fdnf.flows.maf import MAF
 from fdnf.flows.srflow import SRFlow
 from fdnf.flows.waveglow import WaveGlow
 from fdnf.nets import conv
+from fdnf.ops import trees
 
 Variables = dict[str, Any]
 Folded = TypeVar("Folded", bound=FlowModule)
@@ -128,7 +129,7 @@ def thinned(flow: Folded, variables: Variables, steps: int) -> tuple[Folded, Var
     fewer: Any = flow.clone(steps=steps)
     if isinstance(flow, MAF):
         return fewer, _thinned_maf(flow, variables, steps)
-    found = {name: dict(trees) for name, trees in variables.items()}
+    found = {name: dict(tree) for name, tree in variables.items()}
     for name, level in variables["params"].items():
         if isinstance(flow, Glow) and not name.startswith("stacks_"):
             continue
@@ -327,11 +328,10 @@ def _waveglow(variables: Variables) -> Variables:
 def _maf(variables: Variables) -> Variables:
     step = dict(variables["params"]["stack"]["step"])
     for name, part in step.items():
-        bijector = part.get("bijector", part)
-        if "made" in bijector:
+        if "made" in (bijector := part.get("bijector", part)):
             made = {"made": _masked(bijector["made"])}
             step[name] = {**part, "bijector": made} if "bijector" in part else made
-    stack = {**variables["params"]["stack"], "step": step}
+    stack = {f"apart_{i}": own for i, own in enumerate(trees.unstacked(step))}
     return {**variables, "params": {**variables["params"], "stack": stack}}
 
 

@@ -1,8 +1,10 @@
-"""Functions of parameter trees: counts and runs."""
+"""Functions of parameter trees: counts, and the slices along a leading axis."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 
 def parameter_count(params: Any) -> int:
@@ -34,3 +36,14 @@ def split_variables(variables: Any) -> tuple[Any, Any]:
 def take_run(tree: Any, run: int) -> Any:
     """The slice of one run from a tree whose leaves have a leading run axis."""
     return jax.tree.map(lambda leaf: leaf[run], tree)
+
+
+def unstacked(tree: Any) -> list[Any]:
+    """The slices of a tree whose leaves have a leading axis, all equally long."""
+    count = jax.tree.leaves(tree)[0].shape[0]
+    return [take_run(tree, i) for i in range(count)]
+
+
+def stacked(trees: Sequence[Any]) -> Any:
+    """Trees of equal structure as one, whose leaves have a leading axis."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)

@@ -17,6 +17,7 @@ from flax import struct
 from jaxtyping import Array
 
 from fdnf.losses import levels
+from fdnf.ops import trees
 from fdnf.train import optim
 from fdnf.train.batches import (
     DrawBatch,
@@ -152,20 +153,11 @@ def _beside(several: bool, pack: str) -> tuple[Callable, Callable, Callable]:
         return _same, _same, _same
     if _chosen(pack) == "vmap":
         return _same, jax.vmap, _same
-    return _unstacked, _one_by_one, _stacked
+    return trees.unstacked, _one_by_one, trees.stacked
 
 
 def _same(given: Any) -> Any:
     return given
-
-
-def _unstacked(tree: Any) -> list[Any]:
-    count = jax.tree.leaves(tree)[0].shape[0]
-    return [jax.tree.map(lambda leaf, i=i: leaf[i], tree) for i in range(count)]
-
-
-def _stacked(trees: list[Any]) -> Any:
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
 def _one_by_one(function: Callable) -> Callable:

@@ -1,11 +1,14 @@
 """Chains and stacks: order, traces, parameters, inversion; reorderings."""
 
+import operator
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from fdnf.bijectors.actnorm import Scaling
+from fdnf.bijectors.autoregressive import MADE, MaskedAutoregressive
 from fdnf.bijectors.combinators import Chain, Invert, Repeat, Reverse, Shuffle, Squeeze
 from fdnf.bijectors.coupling import Coupling
 from fdnf.bijectors.invertible_conv import InvertibleConvPLU
@@ -51,6 +54,35 @@ def test_traces_of_both_directions_agree(unroll):
     laws.assert_close(back[0], X, 1e-4, "round trip")
     assert len(there[2]) == 3
     laws.assert_close(there[2], back[2], 1e-4, "levels")
+
+
+def test_steps_apart_do_what_stacked_ones_do():
+    def step():
+        return Chain((InvertibleConvPLU(), MaskedAutoregressive(MADE((4,)))))
+
+    stacked = laws.Case("stack", Repeat(step(), 3), (3,))
+    apart = Repeat(step(), 3, apart=tuple(step() for _ in range(3)))
+
+    variables = {
+        kind: {
+            f"apart_{i}": jax.tree.map(operator.itemgetter(i), tree["step"])
+            for i in range(3)
+        }
+        for kind, tree in stacked.variables.items()
+    }
+    assert jax.tree.map(jnp.shape, variables) == jax.tree.map(
+        jnp.shape, dict(apart.init(jax.random.key(0), X))
+    )
+    each = jnp.stack([X, X + 1, X + 2])
+    for method, given in (
+        *((name, X) for name in ("trace", "trace_inverse", "parameters", "forward")),
+        *((name, X) for name in ("inspect_trace", "trace_inverse_with_report")),
+        ("each_forward", each),
+        ("each_inverse", each),
+    ):
+        found = apart.apply(variables, given, method=method)
+        expected = stacked.apply(given, method=method)
+        laws.assert_close(found, expected, 1e-5, method)
 
 
 def test_a_stack_has_one_leading_axis():
