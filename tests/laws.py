@@ -44,6 +44,8 @@ class Case:
       tolerance: of the float32 round trip, relative to the largest |x|.
       start: whether the perturbation is of what `init` gives; else see `drawn`. The
         `init` of a network on images takes seconds to compile.
+      through: whether gradients go through `inverse` as well. They need not in a flow
+        whose bijectors are cases of their own, and take longest to compile.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Case:
     noise: float = 0.5
     tolerance: float = 1e-4
     start: bool = True
+    through: bool = True
 
     def data(self, seed: int = 1, batch: int = BATCH) -> Array:
         draw = np.random.default_rng(seed).normal(size=(batch, *self.event))
@@ -202,7 +205,11 @@ def both_and_derivatives(
     """
 
     def outputs(variables, x, w):
-        there, back = seen = both(case, variables, x, w, cond)
+        there = case.forward(variables, x, cond)
+        if not case.through:
+            variables, w = jax.lax.stop_gradient((variables, w))
+        back = case.inverse(variables, w, cond)
+        seen = there, back
         return (there.value, there.log_det, back.value, back.log_det), seen
 
     values, pull, seen = jax.vjp(outputs, variables, x, w, has_aux=True)

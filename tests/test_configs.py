@@ -543,9 +543,9 @@ def trained(name, words, folder):
     ("name", "method"),
     [
         ("maf_patches", "lkd"),
-        ("maf_patches", "skd"),
+        pytest.param("maf_patches", "skd", marks=pytest.mark.slow),
         ("glow_patches", "ilkd"),
-        ("glow_patches", "skd"),
+        pytest.param("glow_patches", "skd", marks=pytest.mark.slow),
     ],
 )
 def test_smoke_trains(name, method, tmp_path):
@@ -565,6 +565,8 @@ def test_couplings_have_the_levels_of_their_continuous_teacher(arg):
     objectives.check_levels(config, student, teacher, (2,))
 
 
+# In `test_fitting` by the same losses.
+@pytest.mark.slow
 def test_smoke_of_pairs_of_a_continuous_teacher(tmp_path):
     rows = trained("continuous_bsds300", "pairs", tmp_path)
     assert rows[-1]["x"][0] > 0
@@ -572,7 +574,10 @@ def test_smoke_of_pairs_of_a_continuous_teacher(tmp_path):
 
 
 # Half of `kl` and of `z` is x-reconstruction, which they need to start from.
-@pytest.mark.parametrize("method", ["kl", "z", "oracle"])
+@pytest.mark.parametrize(
+    "method",
+    ["kl", *(pytest.param(name, marks=pytest.mark.slow) for name in ("z", "oracle"))],
+)
 def test_smoke_of_a_transfer(method, tmp_path):
     rows = trained("maf_patches", f"iaf,{method}", tmp_path)
     warm = method in ("kl", "z")

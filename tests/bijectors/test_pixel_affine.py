@@ -14,7 +14,8 @@ from fdnf.nets.pixelcnn import CausalUNet
 from tests import floats, laws
 
 # Event, stages, context. The laws have two stages, with and without context.
-KINDS = [((5, 3, 3), 3, 3), ((1, 4, 2), 1, None)]
+THREE = ((5, 3, 3), 3, 3)
+KINDS = [pytest.param(THREE, marks=pytest.mark.slow), ((1, 4, 2), 1, None)]
 METHODS = ("pixels", "jacobi", "naive")
 
 

@@ -173,6 +173,8 @@ def test_no_network_is_answered_at_once(tmp_path):
     assert "glow_digits" in str(caught.value)
 
 
+# Decodes 40,000 images.
+@pytest.mark.slow
 def test_real_jpeg_copies(real):
     data = cifar10.cifar10(str(real(cifar10.FILE).parent))
     assert [part.shape for part in data[1:4]] == [

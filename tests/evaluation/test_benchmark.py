@@ -5,6 +5,9 @@ import pytest
 
 from fdnf.evaluation import benchmark
 
+# Trained likewise.
+OTHERS = ("maf", "glow")
+
 
 def arguments(case):
     return benchmark._arguments(
@@ -15,7 +18,13 @@ def arguments(case):
     )
 
 
-@pytest.mark.parametrize("case", ["maf_train", "nsf_train", "ilkd_train", "glow_train"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        *("nsf_train", "ilkd_train"),
+        *(pytest.param(f"{name}_train", marks=pytest.mark.slow) for name in OTHERS),
+    ],
+)
 def test_steps_are_taken(case):
     call, steps = benchmark.build_train(arguments(case))
     assert steps == 2

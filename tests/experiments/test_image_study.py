@@ -128,6 +128,8 @@ def numbers(workdir):
     }
 
 
+# Those of a study of vectors are in `test_study`.
+@pytest.mark.slow
 def test_eval_and_sample_modes(workdir, capsys):
     before = numbers(workdir)
     main._one("eval", config(), workdir)

@@ -126,6 +126,10 @@ KINDS = [
 ]
 
 
+# Of each class the last, which has a condition where one of its class has.
+ONE_EACH = list({type(kind.flow): kind for kind in KINDS}.values())
+
+
 def folded():
     """A Glow whose layers are folded, and its variables."""
     kind = next(kind for kind in KINDS if kind.name == "glow_cond")

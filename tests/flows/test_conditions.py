@@ -109,7 +109,11 @@ def test_an_embedded_glow_folds():
         jax.eval_shape(flow.init, jax.random.key(0), IMAGES, IMAGES)
 
 
-LEVELS = [Glow(2, 1, 4), MultiScaleRealNVP(2, 1, 4, 1)]
+# Both take such a condition by the same lines, `flows.multiscale`.
+LEVELS = [
+    Glow(2, 1, 4),
+    pytest.param(MultiScaleRealNVP(2, 1, 4, 1), marks=pytest.mark.slow),
+]
 over_levels = pytest.mark.parametrize(
     "flow", LEVELS, ids=lambda flow: type(flow).__name__
 )

@@ -266,7 +266,7 @@ def test_data_of_any_dtype(given, x64):
         assert both_dtypes(kind, shapes_of(kind), x, cond, z) == {"float32"}
 
 
-@over_kinds
+@pytest.mark.parametrize("kind", every_flow.ONE_EACH, ids=lambda kind: kind.name)
 def test_one_dtype_whatever_enters_in_64_bit_mode(kind):
     variables = shapes_of(kind)
     with jax.enable_x64(True):

@@ -36,6 +36,8 @@ def test_a_deep_glow_comes_back_in_float32():
     laws.assert_close(there.levels, back.levels, 1e-3, "levels")
 
 
+# A shallow one is under the laws.
+@pytest.mark.slow
 def test_log_det_of_a_deep_glow_is_that_of_its_jacobian_in_float64():
     with jax.enable_x64(True):
         variables, x = laws.cast((DEEP.variables, DEEP.data(batch=2)), np.float64)

@@ -61,6 +61,8 @@ def decode(flow, variables, z, cond):
     return flow.apply(variables, z, cond, method="decode")
 
 
+# Two flows, of the laws, have all that these have but the depth.
+@pytest.mark.slow
 def test_round_trip_of_twelve_flows_in_float32():
     flow = WaveGlow(layers=1, channels=8, hop=16, upsampler_taps=32)
     case = MelCase("deep", flow, (64, 1), noise=0.4)

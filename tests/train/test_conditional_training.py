@@ -73,6 +73,8 @@ def test_student_starts_from_its_teachers_encoder(trained):
     assert 0 < max(jax.tree.leaves(gaps)) < 10 * rate
 
 
+# Shapes of both are compared in `test_configs`.
+@pytest.mark.slow
 def test_speech_student_keeps_its_teachers_upsampler(tmp_path):
     config = few_steps(waveglow_ljspeech.get_config("smoke,student,v2"))
     config.loss.feed_forward.stft = ((64, 16, 32),)

@@ -308,6 +308,8 @@ def test_a_killed_process_ends_the_other(victim, unbroken, tmp_path):
     same_losses(workdir, unbroken)
 
 
+# A killed one, above, is the harder case.
+@pytest.mark.slow
 def test_a_failure_of_one_process_ends_both(tmp_path):
     workdir = tmp_path / "run"
     with pair(workdir, tmp_path / "stderr") as runs:

@@ -199,7 +199,9 @@ def goes_on(workdir, unbroken):
     tiny.same_best(workdir, unbroken)
 
 
-@pytest.mark.parametrize("what", ["checkpoint", "log and message"])
+@pytest.mark.parametrize(
+    "what", ["checkpoint", pytest.param("log and message", marks=pytest.mark.slow)]
+)
 def test_no_room_for_a_file(what, unbroken, tmp_path):
     workdir = tmp_path / "run"
     files = (unbroken / "checkpoints" / "200").rglob("*")

@@ -105,7 +105,13 @@ STAGES = {
 
 @pytest.mark.parametrize(
     ("method", "loss"),
-    [("kl", {}), ("guided", {f"guided.{k}": v for k, v in STAGES.items()})],
+    [
+        ("kl", {}),
+        pytest.param(
+            *("guided", {f"guided.{k}": v for k, v in STAGES.items()}),
+            marks=pytest.mark.slow,
+        ),
+    ],
 )
 def test_a_density_makes_a_sampler(method, loss):
     noise = 0.3
