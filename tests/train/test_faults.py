@@ -200,7 +200,7 @@ def goes_on(workdir, unbroken):
 
 
 @pytest.mark.parametrize(
-    "what", ["checkpoint", pytest.param("log and message", marks=pytest.mark.slow)]
+    "what", [pytest.param("checkpoint", marks=pytest.mark.slow), "log and message"]
 )
 def test_no_room_for_a_file(what, unbroken, tmp_path):
     workdir = tmp_path / "run"

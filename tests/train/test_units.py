@@ -18,7 +18,7 @@ COND = np.asarray(jax.random.normal(jax.random.key(8), (11, 2)), np.float32)
 
 def trained(prepared, *given):
     variables = jax.tree.map(
-        lambda leaf: leaf[None], FLOW.init(jax.random.key(0), *given)
+        lambda leaf: leaf[None], jax.jit(FLOW.init)(jax.random.key(0), *given)
     )
     variables = {"constants": {}, **variables}
     meta = {"event": [3], "preprocess": preprocess.describe(prepared)}
