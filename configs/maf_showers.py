@@ -9,8 +9,8 @@ CaloFlow (Krause and Shih, 2021) both flows are of rational-quadratic splines, a
 student has its teacher's blocks and orders; it is no larger than its teacher here.
 
 AUC of a classifier against simulated showers, of cells and of high-level features,
-5,000 + 5,000 rows, where it is about 0.5 for the simulation itself (se 0.006), seed 0, and at
-d368 of three seeds:
+5,000 + 5,000 rows, where it is about 0.5 for the simulation itself (se 0.006), seed 0,
+and of three seeds at d368:
 
           teacher         guided student
   d28     0.502, 0.504    0.504, 0.506 (with 4,800 steps of a second stage)

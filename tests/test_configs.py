@@ -565,7 +565,7 @@ def test_couplings_have_the_levels_of_their_continuous_teacher(arg):
     objectives.check_levels(config, student, teacher, (2,))
 
 
-# In `test_fitting` by the same losses.
+# `test_fitting` has the same losses.
 @pytest.mark.slow
 def test_smoke_of_pairs_of_a_continuous_teacher(tmp_path):
     rows = trained("continuous_bsds300", "pairs", tmp_path)

@@ -172,6 +172,9 @@ class Repeat(Bijector):
         are copied in each call, which is half of what a single sample takes on CPU.
 
     `unroll` and `remat` change the program only: parameters and results stay.
+
+    Raises:
+      ValueError: for another number of steps apart.
     """
 
     step: Bijector
@@ -179,6 +182,12 @@ class Repeat(Bijector):
     unroll: int | None = None
     remat: bool = False
     apart: tuple[Bijector, ...] = ()
+
+    def __post_init__(self):
+        if len(self.apart) not in (0, self.length):
+            said = f"{len(self.apart)} steps apart of {self.length}"
+            raise ValueError(f"Repeat: {said}, expected all or none")
+        super().__post_init__()
 
     def _scan(
         self,
@@ -210,12 +219,7 @@ class Repeat(Bijector):
         return x, log_det, stacked
 
     def _loop(
-        self,
-        body,
-        x: Events,
-        cond: Context | None,
-        reverse: bool,
-        each: tuple[Array, ...],
+        self, body, x: Events, cond: Context | None, reverse: bool, each: Any
     ) -> tuple[Events, LogDet, Any]:
         """What `_scan` computes, of steps that are apart."""
         carry, found = (x, _zeros(x)), {}

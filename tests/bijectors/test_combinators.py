@@ -83,6 +83,8 @@ def test_steps_apart_do_what_stacked_ones_do():
         found = apart.apply(variables, given, method=method)
         expected = stacked.apply(given, method=method)
         laws.assert_close(found, expected, 1e-5, method)
+    with pytest.raises(ValueError, match="3 steps apart of 2, expected all or none"):
+        apart.clone(length=2)
 
 
 def test_a_stack_has_one_leading_axis():

@@ -136,7 +136,7 @@ def test_student_inherits_permutations(teacher, tmp_path):
     assert all(jax.tree.leaves(same))
 
 
-# So is the study of images, in `experiments.test_image_study`.
+# The study of images in `experiments.test_image_study` has such a pair too.
 @pytest.mark.slow
 def test_conditional_student_of_a_conditional_teacher(tmp_path):
     few = ONE_LEVEL | {"model.args.steps": 1}
