@@ -44,8 +44,8 @@ class Case:
       tolerance: of the float32 round trip, relative to the largest |x|.
       start: whether the perturbation is of what `init` gives; else see `drawn`. The
         `init` of a network on images takes seconds to compile.
-      through: whether gradients go through `inverse` as well. They need not in a flow
-        whose bijectors are cases of their own, and take longest to compile.
+      through: whether gradients go through `inverse` as well. They take longest to
+        compile, and need not where other cases are of the same bijectors.
     """
 
     name: str

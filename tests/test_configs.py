@@ -539,6 +539,7 @@ def trained(name, words, folder):
 
 # Plain ones are trained through the command, in `test_main`; the ILKD of a MAF in
 # `experiments.test_study`, the LKD beside it there takes the same way as the ILKD here.
+# SKD of tables is in `train.test_table`.
 @pytest.mark.parametrize(
     ("name", "method"),
     [

@@ -73,7 +73,7 @@ def test_student_starts_from_its_teachers_encoder(trained):
     assert 0 < max(jax.tree.leaves(gaps)) < 10 * rate
 
 
-# Shapes of both are compared in `test_configs`.
+# `students.test_wave` has that it is taken over.
 @pytest.mark.slow
 def test_speech_student_keeps_its_teachers_upsampler(tmp_path):
     config = few_steps(waveglow_ljspeech.get_config("smoke,student,v2"))

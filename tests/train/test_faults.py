@@ -199,6 +199,7 @@ def goes_on(workdir, unbroken):
     tiny.same_best(workdir, unbroken)
 
 
+# A checkpoint that finds no room is in the test of a full disk, below.
 @pytest.mark.parametrize(
     "what", [pytest.param("checkpoint", marks=pytest.mark.slow), "log and message"]
 )

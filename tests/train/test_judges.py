@@ -107,6 +107,7 @@ STAGES = {
     ("method", "loss"),
     [
         ("kl", {}),
+        # Its stages are in `test_guiding`, and a density teaches `kl` too.
         pytest.param(
             *("guided", {f"guided.{k}": v for k, v in STAGES.items()}),
             marks=pytest.mark.slow,
