@@ -184,6 +184,7 @@ def pairs(
     pool = 1000 if "smoke" in words else 200_000
     recipes = {method: transfer(method, pool) for method in PAIRS}
     _add_transfer(config, teacher)
+    config.teacher.once = True
     return _add_recipes(config, recipes, _transfer_of(words))
 
 
@@ -368,6 +369,9 @@ def _add_teacher(config: ConfigDict, teacher: ConfigDict) -> None:
     section.samples = 0
     section.share = 0.5
     section.other_data = False  # whether it may learn other rows than the student
+    # Whether it is asked about each row before training, not in every step; its answers
+    # take as much memory as the rows, and of ilkd as much again for each level.
+    section.once = False
 
 
 def _new_loss(config: ConfigDict) -> ConfigDict:

@@ -25,6 +25,7 @@ from fdnf.data.memory import Rows
 from fdnf.data.tabular import DataError
 from fdnf.flows.base import FlowModule
 from fdnf.train import (
+    answers,
     in_memory,
     judges,
     models,
@@ -205,7 +206,8 @@ def distil(
       seed: likewise.
       progress: likewise.
       workdir: likewise.
-      options: likewise.
+      options: as of `fit`; {"teacher.once": True} has a teacher of "lkd", "ilkd", "x"
+        or "oracle" asked about each row before training, and not in every step.
 
     Returns:
       The student, as `fit` returns flows.
@@ -223,12 +225,10 @@ def distil(
     rows = memory.taken(x, cond, weights)
     train, held_out, picked = memory.split(rows, validation, seed)
     taught = _teacher(teacher, rows)
-    answers = None
+    said = None
     if isinstance(teacher, Arrays):
         _check_arrays(teacher, method, rows)
-        answers = objectives.answers(
-            *(tuple(a[picked] for a in part) for part in teacher)
-        )
+        said = answers.Answers(*(tuple(a[picked] for a in part) for part in teacher))
         kept = "standardise" if transforms is None else transforms
         data: Any = memory.table(train, held_out, kept)
         prepared: Prepared = preprocess.make(ConfigDict(), data)
@@ -260,7 +260,7 @@ def distil(
     extra = {f"loss.{key}": value for key, value in (loss or {}).items()}
     given = in_memory.options(steps, batch_size, lr, early_stop, seed, options) | extra
     config = in_memory.config(student, section, given, rows, len(train.x))
-    held = Held(data, prepared, student, taught, answers)
+    held = Held(data, prepared, student, taught, said)
     return in_memory.trained(config, held, workdir, "distil" if progress else None)
 
 
@@ -334,7 +334,7 @@ def _teacher(teacher: Any, rows: Rows) -> Trained:
         two = jax.tree.map(lambda a: np.zeros((1, 2, *a.shape[1:]), a.dtype), teacher)
         none: Any = np.zeros((1, 2), np.float32)
         said: Any = Encoding(two.z, none, two.levels, none)
-        answered: Any = objectives.ANSWERED
+        answered: Any = answers.ANSWERED
         return Trained(answered, said, ConfigDict(), meta)
     pair = isinstance(teacher, tuple) and len(teacher) == 2
     if not pair or not isinstance(teacher[0], Flow):

@@ -186,6 +186,7 @@ class Prepared:
       classes: of labels given as a one-hot condition, 0 for none.
       windows: whether rows are parts of what models take, of no size in particular.
       noisy: whether `encode` adds noise, so that densities are bounds.
+      fixed: whether `train` makes the same of the same rows each time.
       alone: whether a condition is made of the rows, with nothing beside them.
     """
 
@@ -198,6 +199,11 @@ class Prepared:
     def noisy(self) -> bool:
         """That of images, whose grey levels are whole numbers."""
         return bool(self.levels)
+
+    @property
+    def fixed(self) -> bool:
+        """Without noise, windows and mirrored rows, which images alone have."""
+        return not (self.noisy or self.windows)
 
     @property
     def plain(self) -> Any:
@@ -326,8 +332,8 @@ The devices' batches together are the same whatever their number.
 """
 
 
-ANSWER = "answer/"
-"""What the names of arrays begin with that a teacher has said of each row."""
+ROW = "row"
+"""The number of each row, by which what a teacher said of it before is found."""
 
 
 def weighted(key: Array, coin: Array, size: int, rows: int, data: Arrays) -> Array:
@@ -375,8 +381,8 @@ def uniform(
 
     Returns:
       A function of (key, data, device index) to `{"x": [batch_size / devices, ...]}`,
-      and what the data have `"beside"` those rows, labels, conditions or images
-      (`"generated_beside"`, for the teacher's samples).
+      and what the data have `"beside"` those rows, labels, conditions or images, and
+      as their number, `ROW` (`"generated_beside"`, for the teacher's samples).
       Without weights, when `rows` <= `batch_size`, one batch is the whole training
       set, shared out evenly; up to devices - 1 rows then sit a step out.
 
@@ -397,8 +403,7 @@ def uniform(
     def sample(key: Array, data: Arrays, index: Array | int) -> dict[str, Array]:
         share = Share(index, devices)
         train = {"x": data["train"]}
-        near = (k for k in data if k == "beside" or k.startswith(ANSWER))
-        train |= {key: data[key] for key in near}
+        train |= {key: data[key] for key in ("beside", ROW) if key in data}
         if whole and not from_teacher:
             if devices == 1:
                 return train
@@ -427,8 +432,8 @@ def uniform(
         if not from_teacher:
             return _rows(train, picked)
         pool = {"x": data["generated"]}
-        if "beside" in data:
-            pool["beside"] = data["generated_beside"]
+        near = ("beside", ROW)
+        pool |= {key: data[f"generated_{key}"] for key in near if key in data}
         first = _rows(train, jnp.minimum(picked, rows - 1))
         second = _rows(pool, jnp.maximum(picked - rows, 0))
         return {k: _choose(picked < rows, v, second[k]) for k, v in first.items()}

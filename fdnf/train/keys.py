@@ -222,6 +222,12 @@ OTHERS = {
         "MAF whose networks are as wide as its own",
         False,
     ),
+    "teacher.once": spare(
+        yes_no(),
+        "it is asked about each row before training, and not in every step: of lkd, "
+        "ilkd, x and oracle, where rows stay as they are",
+        False,
+    ),
     "teacher.mean": spare(
         yes_no(), "all runs of the teacher are one, the mean of their levels", False
     ),

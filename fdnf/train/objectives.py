@@ -1,8 +1,7 @@
 """What is trained: the only place that branches on `config.loss.method`."""
 
 import functools
-import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -12,9 +11,9 @@ from jaxtyping import Array
 from fdnf.losses import distillation, flow_matching, levels, presets
 from fdnf.ops import entering
 from fdnf.train import batches, generators, guiding, models, transfer
-from fdnf.train.batches import Arrays, Moment, Noise, Objective, fold
+from fdnf.train.batches import Moment, Noise, Objective, fold
 from fdnf.train.rules import ConfigError
-from fdnf.types import Encoding, ExternalFlow, Flow
+from fdnf.types import Encoding, Flow
 
 MATCHING = "flow_matching"
 METHODS = (
@@ -75,50 +74,12 @@ def build(
     return _distilled(student, teacher, config, reach)
 
 
-def answering(config: Any, teacher: Flow) -> tuple[Flow, Callable] | None:
-    """Splits what a teacher says of a batch from what a student makes of it.
-
-    Returns:
-      A teacher for `build` whose variables are its answer, and the function of (the
-      teacher's variables, batch) to that answer; or None where the method needs more
-      than encodings.
-    """
-    if not only_encodes(config):
-        return None
-
-    def answer(variables: Any, batch: Arrays) -> Encoding:
-        return teacher.apply(variables, batch["x"], batch.get("cond"), method="encode")
-
-    return ANSWERED, answer
-
-
 def only_encodes(config: Any) -> bool:
-    """Whether the method asks a teacher what it makes of data, and nothing else."""
-    if _method(config) not in ("lkd", "ilkd"):
-        return False
+    """Whether the loss asks a teacher what it makes of a batch, and nothing else."""
+    method = _method(config)
+    if method not in ("lkd", "ilkd"):
+        return method in ("x", "oracle")
     return not arguments(config)["weights"][2]
-
-
-def answers(z: Sequence[Any], levels: Sequence[Any]) -> dict[str, Any]:
-    """What a teacher said of rows before training, by name: it stands beside them."""
-    named = {f"{batches.ANSWER}z/{i}": part for i, part in enumerate(z)}
-    return named | {f"{batches.ANSWER}level/{i}": a for i, a in enumerate(levels)}
-
-
-def given_answer(variables: Any, batch: Arrays) -> Encoding:
-    """The encoding of a batch whose rows `answers` stand beside."""
-    del variables
-
-    def parts(name: str) -> tuple[Array, ...]:
-        names = (f"{batches.ANSWER}{name}/{i}" for i in itertools.count())
-        return tuple(batch[n] for n in itertools.takewhile(batch.__contains__, names))
-
-    z, none = parts("z"), jnp.zeros(len(batch["x"]))
-    return Encoding(z, none, parts("level"), none)
-
-
-# A teacher whose variables are its answer.
-ANSWERED = ExternalFlow(encode=lambda answer, x, cond=None: answer)
 
 
 def arguments(config: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from jaxtyping import Array
 
 from fdnf import files
 from fdnf.data import archives
-from fdnf.train import batches, distributed, guiding
+from fdnf.train import answers, batches, distributed, guiding
 from fdnf.train import weights as of_rows
 from fdnf.train.batches import Pool, Run, fold
 from fdnf.train.preprocess import Data, Prepared
@@ -212,11 +212,13 @@ class Feed(NamedTuple):
       arrays: for the devices, see `batches.uniform`.
       share: of each batch that the teacher's samples have.
       prepared: what is done to batches.
+      said: what the teacher makes of every row, if it is asked once.
     """
 
     arrays: dict[str, np.ndarray]
     share: float
     prepared: Prepared
+    said: answers.Answers | None = None
 
 
 def feed(
@@ -229,12 +231,43 @@ def feed(
     """Training rows, and the teacher's samples where they are asked for.
 
     Args:
-      member: read are `teacher`, `loss` and `seed` of its config.
+      member: read are `teacher`, `loss`, `seed` and `eval.batch_size` of its config.
       data: the data set.
       prepared: what is done to its batches.
       source: the teacher.
       reach: largest |x| of the training data.
+
+    Raises:
+      ConfigError: as `generate` and `answers.once`.
     """
+    config, held = member.config, member.held
+    found = _rows_and_samples(member, data, prepared, source, reach)
+    if held and held.answers:
+        return _numbered(found)._replace(said=held.answers)
+    if source is None or not config.teacher.get("once", False):
+        return found
+    said = answers.once(config, source, found.arrays, found.prepared)
+    return _numbered(found)._replace(said=said)
+
+
+def _numbered(drawn: Feed) -> Feed:
+    """With the number of each row beside it, those of the teacher's samples last."""
+    arrays = dict(drawn.arrays)
+    count = len(arrays["train"])
+    arrays[batches.ROW] = np.arange(count, dtype=np.int32)
+    if "generated" in arrays:
+        last = count + len(arrays["generated"])
+        arrays[f"generated_{batches.ROW}"] = np.arange(count, last, dtype=np.int32)
+    return drawn._replace(arrays=arrays)
+
+
+def _rows_and_samples(
+    member: Experiment,
+    data: Data,
+    prepared: Prepared,
+    source: Source | None,
+    reach: float,
+) -> Feed:
     config = member.config
     arrays = {"train": data.train}
     beside = prepared.beside(data, _TRAIN)
@@ -243,8 +276,6 @@ def feed(
     weights = of_rows.of(data, _TRAIN)
     if weights is not None:
         arrays |= of_rows.alias(weights)
-    if member.held and member.held.answers:
-        arrays |= member.held.answers
     if source is None or not config.teacher.samples:
         return Feed(arrays, 0.0, prepared)
     # The whole batch is the teacher's samples, as the flow made them.

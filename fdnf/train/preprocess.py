@@ -335,6 +335,7 @@ class MadeSpeech(Speech):
     """Waveforms as a flow made them, beside the spectrograms that they were made of."""
 
     alone = False
+    windows = False
 
     def condition(self, x: Array | None, beside: Array) -> Array:
         """What is beside them: the spectrogram of what was made is another."""
@@ -344,7 +345,8 @@ class MadeSpeech(Speech):
         self, key: Array, batch: dict[str, Array], share: Share = batches.WHOLE
     ) -> dict[str, Array]:
         """As they are."""
-        return {"x": batch["x"], "cond": batch["beside"]}
+        batch = dict(batch)
+        return {"cond": batch.pop("beside"), **batch}
 
 
 def _mirrored(flip: bool, key: Array, share: Share, *images: Array) -> list[Array]:

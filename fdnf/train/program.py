@@ -24,6 +24,7 @@ from fdnf.flows import surgery
 from fdnf.losses import distillation
 from fdnf.ops import statistics, trees
 from fdnf.train import (
+    answers,
     batches,
     distributed,
     faults,
@@ -99,15 +100,16 @@ def build(members: Sequence[Experiment]) -> Program:
 
     teacher = source.trained.flow if source else None
     seeds = [m.config.seed + r for m in members for r in range(m.config.runs)]
-    alike, answer = _alike(members, seeds), None
-    if alike > 1 and teacher and config.train.get("accumulate", 1) == 1:
-        teacher, answer = objectives.answering(config, teacher) or (teacher, None)
-    if members[0].held and members[0].held.answers:
-        answer = objectives.given_answer
+    alike, asked, answer = _alike(members, seeds), teacher, None
+    if drawn.said is not None:
+        asked, answer = answers.ANSWERED, answers.looked_up
+    elif alike > 1 and teacher and config.train.get("accumulate", 1) == 1:
+        asked, answer = answers.asking(config, teacher) or (teacher, None)
+    # Held-out rows are asked about anew.
     objective = objectives.build(config, flow, teacher, reach)
     optimizer = _optimizer(config)
     train_step = step.make_train_step(
-        objective,
+        objectives.build(config, flow, asked, reach) if answer else objective,
         optimizer,
         batches.uniform(
             len(drawn.arrays["train"]),
@@ -145,14 +147,12 @@ def build(members: Sequence[Experiment]) -> Program:
         )
 
     replicated = _replicated()
-    hyper, arrays, taught = jax.device_put(
-        (
-            _hyper(members, keys),
-            drawn.arrays,
-            _teacher_variables(config, source, len(seeds)),
-        ),
-        replicated,
+    taught = _teacher_variables(config, source, len(seeds))
+    hyper, arrays, taught, said = jax.device_put(
+        (_hyper(members, keys), drawn.arrays, taught, drawn.said), replicated
     )
+    if said is None:
+        said = taught
     measured = (data, prepared, config.eval.batch_size)
     if by_loss:
         guides = config.loss.method in guiding.METHODS
@@ -167,7 +167,7 @@ def build(members: Sequence[Experiment]) -> Program:
         validate = validation.by_likelihood(flow, *measured)
     ends = np.cumsum([m.config.runs for m in members]).tolist()
     return Program(
-        take=lambda state, stop: train_step(state, stop, hyper, arrays, taught),
+        take=lambda state, stop: train_step(state, stop, hyper, arrays, said),
         validate=lambda params, constants: validate(params, constants, taught),
         measure=validation.LOSS if by_loss else validation.LIKELIHOOD,
         update=_update(config),
@@ -230,16 +230,16 @@ def _heads(
     config = member.config
     if source is None or not any(objectives.heads_asked(config)):
         return None
-    teacher, answers = source.trained.flow, member.held and member.held.answers
+    teacher, said = source.trained.flow, member.held and member.held.answers
     shapes = (data.event, prepared.condition_shape(data.event))
 
     def one(run: Any) -> Any:
         x, cond, own = run
         variables = own if source.by_run else source.variables
         taught: Any
-        if answers:
-            rows = {name: jnp.asarray(leaf[: len(x)]) for name, leaf in answers.items()}
-            taught = objectives.given_answer(None, {"x": x, **rows})
+        if said:
+            rows = {"x": x, batches.ROW: jnp.arange(len(x))}
+            taught = answers.looked_up(jax.tree.map(jnp.asarray, said), rows)
         else:
             taught = teacher.apply(variables, x, cond, method="encode")
         return objectives.heads(config, flow, taught, *shapes)
@@ -256,7 +256,8 @@ def _mean(members: Sequence[Experiment], data: Data, prepared: Prepared) -> Sour
       ConfigError: for several teachers, one of a single run, or what a mean cannot do.
     """
     config, held = members[0].config, members[0].held
-    if not objectives.only_encodes(config) or config.teacher.samples:
+    by_loss = config.loss.method in objectives.BY_LOSS
+    if by_loss or not objectives.only_encodes(config) or config.teacher.samples:
         raise ConfigError(
             f"teacher.mean=True with loss.method={config.loss.method!r}, weights "
             f"{objectives.weights(config)}, teacher.samples={config.teacher.samples}: "

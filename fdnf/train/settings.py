@@ -43,8 +43,8 @@ class Held(NamedTuple):
       prepared: what is done to its batches.
       flow: the model to train.
       teacher: the `teachers.Trained` that it learns from, if it does.
-      answers: what a teacher who is not here said of the training rows, as of
-        `objectives.answers`.
+      answers: what a teacher who is not here said of the training rows, an
+        `answers.Answers`.
       passing: whether the workdir is gone after the training, and saved at its end
         alone.
     """
@@ -118,6 +118,7 @@ def _disagreements(config: Any, prefix: str = "") -> Iterator[str]:
         checks.append(lambda: generators.weights(config))
     checks.append(lambda: _check_model(models.build(config.model), config))
     checks.append(lambda: speech.check_frames(config))
+    checks.append(lambda: _check_once(config))
     for each in checks:
         try:
             each()
@@ -156,6 +157,23 @@ def _of_teacher(config: Any, prefix: str) -> Iterator[str]:
         )
     if not teacher.workdir:  # On the command line it goes before the file's config.
         yield from _disagreements(teacher.config, f"{prefix}teacher.config.")
+
+
+def _check_once(config: Any) -> None:
+    teacher, method = config.get("teacher"), config.loss.method
+    if not (teacher and teacher.get("once") and objectives.needs_teacher(config)):
+        return
+    told = f"teacher.once=True with loss.method={method!r}"
+    if not objectives.only_encodes(config):
+        raise ValueError(
+            f"{told} asks the teacher more than what it makes of the rows: take lkd, "
+            "ilkd (a weight of 0 for samples), x or oracle, or set it to False"
+        )
+    if convolves(config) and method != "oracle":
+        raise ValueError(
+            f"{told}: images and sounds get other noise in each batch, so that the "
+            "teacher has to be asked about each: set it to False"
+        )
 
 
 def _check_model(model: models.Model, config: Any) -> None:

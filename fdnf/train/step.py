@@ -213,7 +213,7 @@ def make_train_step(
     if pack not in PACKS:
         raise ConfigError(f"train.pack={pack!r}; known: {PACKS}")
     steps_of = _Steps(
-        _gradient(objective, accumulate),
+        _gradient(objective, accumulate, answered=answer is not None),
         optimizer,
         sample,
         # Vectors are taken as they are.
@@ -337,8 +337,14 @@ def _share() -> Share:
     return Share(jax.lax.axis_index(AXIS), jax.lax.axis_size(AXIS), AXIS)
 
 
-def _gradient(objective: Objective, parts: int) -> Callable:
+def _gradient(objective: Objective, parts: int, *, answered: bool) -> Callable:
     """Value and gradient of the objective, over parts of the batch one by one.
+
+    Args:
+      objective: see `make_train_step`.
+      parts: likewise, `accumulate`.
+      answered: whether in the place of the teacher's variables stand its answers, a
+        row for each of the batch.
 
     Returns:
       Function of (params, constants, the teacher's variables, batch, moment) to
@@ -355,14 +361,17 @@ def _gradient(objective: Objective, parts: int) -> Callable:
 
     def accumulated(params, constants, teacher, batch, moment):
         def one(part):
-            batch, i = part
+            batch, i, answers = part
+            taught = answers if answered else teacher
             noise = moment._replace(key=fold(moment.key, Noise.PARTS, i))
-            return whole(params, constants, teacher, batch, noise)
+            return whole(params, constants, taught, batch, noise)
 
         def body(total, part):
             return jax.tree.map(jnp.add, total, one(part)), None
 
-        cut = jax.tree.map(lambda leaf: _cut(leaf, parts), batch), jnp.arange(parts)
+        given = (batch, teacher if answered else None)
+        rows, answers = jax.tree.map(lambda leaf: _cut(leaf, parts), given)
+        cut = rows, jnp.arange(parts), answers
         first = jax.tree.map(lambda leaf: leaf[0], cut)
         zeros = jax.tree.map(
             lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(one, first)
