@@ -93,7 +93,7 @@ def distill(
     loss.preset = "official" if "official" in words else "paper"
     # Arguments of fdnf.losses.distillation.combined, over those of the preset:
     # weights, latents, distance, sample_distance, reduction, pairs, over_levels, parts,
-    # limit.
+    # limit, every.
     # None leaves what the preset says.
     loss.args = ConfigDict(
         {
@@ -103,6 +103,7 @@ def distill(
             "reduction": placeholder(str),
             "pairs": placeholder(object),
             "over_levels": placeholder(str),
+            "every": placeholder(int),
             "sample_distance": placeholder(str),
             "parts": placeholder(str),
             "limit": placeholder(float),

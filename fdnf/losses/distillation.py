@@ -88,11 +88,23 @@ def _encoded(flow, variables, x, cond, key=None) -> Encoding:
 
 
 def _encode_both(
-    student, teacher, student_variables, teacher_variables, x, cond, key=None
+    student, teacher, student_variables, teacher_variables, x, cond, key=None, every=1
 ) -> tuple[Encoding, Encoding]:
     taught = _encoded(student, student_variables, x, cond, key)
-    teaching = _encoded(teacher, teacher_variables, x, cond)
-    return taught, jax.lax.stop_gradient(teaching)
+    rows = taught.log_det.shape[0]
+    some = functools.partial(_every, every, rows)
+    teaching = _encoded(teacher, teacher_variables, *some((x, cond)))
+    # What stands in for a teacher may have said something of all rows.
+    return taught, jax.lax.stop_gradient(some(teaching))
+
+
+def _every(count: int, rows: int, tree: Any) -> Any:
+    """Every `count`-th row of what has so many; the rest as it is."""
+    if count == 1:
+        return tree
+    return jax.tree.map(
+        lambda leaf: leaf[::count] if len(leaf) == rows else leaf, tree
+    )
 
 
 @functools.partial(jax.jit, static_argnames=_LATENT)
@@ -243,7 +255,7 @@ def _jitted(function: Callable) -> Callable:
     static = (
         *_LATENT,
         *("terms", "latents", "sample_distance", "pairs", "over_levels", "units"),
-        *("limit", "screen_student"),
+        *("limit", "screen_student", "every"),
     )
     compiled = jax.jit(function, static_argnames=static)
 
@@ -279,6 +291,7 @@ def combined(
     limit: float | None = None,
     screen_student: bool = True,
     heads: Heads | None = None,
+    every: int = 1,
     key: PRNGKeyArray | None = None,
 ) -> tuple[Scalar, Aux]:
     """Flow distillation (Walton et al., eq. 15, its first sign put right).
@@ -297,11 +310,15 @@ def combined(
       sample_distance: of SKD, where it is not `distance`.
       parts: of the levels, or of the latents, of a multi-scale flow.
       heads: as of `lkd`; of as many levels as are compared.
+      every: of the rows, every so manieth has its latents compared, and its teacher
+        asked: a quarter (4) of batches drawn at random is as good on average, and
+        costs a quarter.
       units, key: of the likelihood, see `nll`.
 
     Returns:
       The loss, and Aux with the terms present, each without its weight, and as
-      `student` and `teacher` the pairs (Encoding, Decoding or None).
+      `student` and `teacher` the pairs (Encoding, Decoding or None); the teacher's
+      Encoding is of the rows that are compared.
     """
     if terms is None or not set(terms) <= set(TERMS):
         raise ValueError(f"unknown terms {terms}; known: {TERMS}")
@@ -315,9 +332,10 @@ def combined(
     taught: Any = None
     teaching = drawn = target = None
     if "latents" in terms:
-        taught, teaching = _encode_both(*flows, x, cond, key)
+        taught, teaching = _encode_both(*flows, x, cond, key, every)
+        some = _every(every, taught.log_det.shape[0], taught)
         given = levels.compared(
-            taught, teaching, latents=latents, pairs=pairs, parts=parts
+            some, teaching, latents=latents, pairs=pairs, parts=parts
         )
         gaps = levels.gaps(given, heads, distance=distance, reduction=reduction)
     elif "nll" in terms:

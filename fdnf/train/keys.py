@@ -178,6 +178,11 @@ LOSS = {
     "loss.args.parts": spare(
         optional(one_of(types.PARTS)), "what of a level is compared"
     ),
+    "loss.args.every": spare(
+        optional(whole(1, ROWS)),
+        "of a batch's rows, every so manieth has its latents compared: 4 takes a "
+        "quarter of the time",
+    ),
     "loss.args.limit": spare(
         optional(_POSITIVE), "largest |x| of a sample that counts"
     ),

@@ -76,8 +76,9 @@ def _student(
         raise SweepError(f"method {method!r} of {','.join(base)}: known are {known}")
     own = {key.replace("/", "."): value for key, value in of.items()}
     if steps:
-        longer = recipes.longer_than(steps, config)
-        own["train.steps"] = longer if method == "longer" else steps
+        own["train.steps"] = steps
+        if method in recipes.LONGER:
+            own["train.steps"] = recipes.longer_than(steps, method, config)
     arch, data, *rows = setting
     label = f"{method} ({', '.join((*setting, str(steps)))})"
     own |= {"label": label if "smoke" in words else method, "seed": seed}

@@ -118,6 +118,30 @@ def test_combined_is_the_weighted_sum_of_its_terms(latents):
     assert len(aux.per_level) == (2 if latents == "levels" else 1)
 
 
+def test_latents_of_every_other_row_are_compared_and_all_count_in_the_likelihood():
+    flows = (STUDENT.module, TEACHER.module, STUDENT.variables, TEACHER.variables)
+    settings = {"weights": (0.8, 0.5, 0.0), "pairs": "ratio"}
+
+    def loss(variables, every):
+        given = (*flows[:2], variables, flows[3])
+        return distillation.combined(*given, X, every=every, **settings)
+
+    gradient = jax.value_and_grad(loss, has_aux=True)
+    (value, aux), slope = gradient(flows[2], 2)
+
+    def expected(variables):
+        given = (*flows[:2], variables, flows[3])
+        nll = distillation.nll(STUDENT.module, variables, X)[0]
+        return 0.8 * nll + 0.5 * distillation.ilkd(*given, X[::2], pairs="ratio")[0]
+
+    wanted, theirs = jax.value_and_grad(expected)(flows[2])
+    floats.assert_close(value, wanted, 1e-5)
+    for ours, other in zip(*map(jax.tree.leaves, (slope, theirs)), strict=True):
+        floats.assert_close(ours, other, 1e-4)
+    assert aux.teacher[0].log_det.shape == (3,)
+    assert aux.student[0].log_det.shape == (6,)
+
+
 def test_terms_of_weight_zero_are_not_computed():
     broken = types.ExternalFlow()
     loss, aux = distillation.combined(

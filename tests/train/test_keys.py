@@ -89,6 +89,7 @@ WRONG = {
         "loss.args.reduction": ("max",),
         "loss.args.pairs": ("nearest", ((0,),), ((0, 1, 2),), (), ((0.5, 1),)),
         "loss.args.over_levels": ("max",),
+        "loss.args.every": (0, -1, 1.5),
         "loss.args.parts": ("half",),
         "loss.args.limit": (0.0, -1.0, NAN),
         "loss.args.screen_student": ("yes", 1),

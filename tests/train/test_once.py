@@ -36,6 +36,8 @@ def config(method, teacher, **keys):
         for key, value in keys.items():
             section, name = key.split("_", 1)
             built[section][name] = value
+        if method == "ilkd":
+            built.loss.args.every = 2
     return built
 
 
@@ -54,8 +56,7 @@ CASES = {
     "x": ("x", {}),
     "oracle": ("oracle", {}),
     "of samples too": ("ilkd", {"teacher_samples": 100}),
-    "in parts": ("lkd", {"train_accumulate": 2}),
-    "all rows": ("lkd", {"train_batch_size": 256}),
+    "all rows, in parts": ("lkd", {"train_batch_size": 256, "train_accumulate": 2}),
 }
 
 
