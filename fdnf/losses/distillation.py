@@ -102,9 +102,7 @@ def _every(count: int, rows: int, tree: Any) -> Any:
     """Every `count`-th row of what has so many; the rest as it is."""
     if count == 1:
         return tree
-    return jax.tree.map(
-        lambda leaf: leaf[::count] if len(leaf) == rows else leaf, tree
-    )
+    return jax.tree.map(lambda leaf: leaf[::count] if len(leaf) == rows else leaf, tree)
 
 
 @functools.partial(jax.jit, static_argnames=_LATENT)
