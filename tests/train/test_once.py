@@ -52,7 +52,6 @@ def taken(built, teacher, place):
 
 
 CASES = {
-    "ilkd": ("ilkd", {}),
     "x": ("x", {}),
     "oracle": ("oracle", {}),
     "of samples too": ("ilkd", {"teacher_samples": 100}),
