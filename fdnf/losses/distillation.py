@@ -308,9 +308,9 @@ def combined(
       sample_distance: of SKD, where it is not `distance`.
       parts: of the levels, or of the latents, of a multi-scale flow.
       heads: as of `lkd`; of as many levels as are compared.
-      every: of the rows, every so manieth has its latents compared, and its teacher
-        asked: a quarter (4) of batches drawn at random is as good on average, and
-        costs a quarter.
+      every: of the rows, every so manieth has its latents compared, the first among
+        them, and the teacher is asked about these alone; 4 is a quarter. Of batches
+        drawn at random the mean is the same. The likelihood is of all rows.
       units, key: of the likelihood, see `nll`.
 
     Returns:

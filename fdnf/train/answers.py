@@ -60,7 +60,15 @@ def asking(config: Any, teacher: Flow) -> tuple[Flow, Callable] | None:
 
 
 def looked_up(variables: Answers, batch: Arrays) -> Encoding:
-    """The answer for a batch, whose rows have a `batches.ROW`."""
+    """The answer for a batch, whose rows have a `batches.ROW`.
+
+    Args:
+      variables: what was said of all rows, parts of `[rows, ...]`.
+      batch: with the numbers of its rows, `[batch]`.
+
+    Returns:
+      z and levels, parts of `[batch, ...]`; densities are not kept, and 0.
+    """
     found = jax.tree.map(lambda leaf: leaf[batch[batches.ROW]], variables)
     none = jnp.zeros(len(batch["x"]))
     return Encoding(found.z, none, found.levels, none)

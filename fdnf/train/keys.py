@@ -180,8 +180,8 @@ LOSS = {
     ),
     "loss.args.every": spare(
         optional(whole(1, ROWS)),
-        "of a batch's rows, every so manieth has its latents compared: 4 takes a "
-        "quarter of the time",
+        "of a batch's rows, every so manieth has its latents compared: 4 asks the "
+        "teacher about a quarter of them",
     ),
     "loss.args.limit": spare(
         optional(_POSITIVE), "largest |x| of a sample that counts"

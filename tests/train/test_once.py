@@ -4,8 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from configs import teaching, vectors
+from configs import glow_digits, teaching, vectors
 from fdnf.train import answers, faults, loop, objectives, pools, program, settings
+from fdnf.train import teachers as teachers_of
 from fdnf.train.rules import ConfigError
 from fdnf.train.settings import Experiment
 from tests import floats, tiny
@@ -36,7 +37,7 @@ def config(method, teacher, **keys):
         for key, value in keys.items():
             section, name = key.split("_", 1)
             built[section][name] = value
-        if method == "ilkd":
+        if method == "ilkd":  # Every other row of what was said of all.
             built.loss.args.every = 2
     return built
 
@@ -106,7 +107,7 @@ def test_answers_are_the_teachers_row_by_row(teachers, tmp_path):
     built = config("ilkd", teachers / "two", teacher_once=True, teacher_samples=70)
     member = Experiment(built, tmp_path, teacher=teachers / "two")
     data, prepared, _ = program._given(member)
-    source = program.teachers.teachers_of([member], data, prepared)
+    source = teachers_of.teachers_of([member], data, prepared)
     drawn = pools.feed(member, data, prepared, source, 4.0)
     said, arrays = drawn.said, drawn.arrays
     assert said is not None
@@ -138,8 +139,6 @@ def test_refused_before_training(change, told):
 
 
 def test_rows_with_noise_are_refused(teachers, tmp_path):
-    from configs import glow_digits
-
     pictures = glow_digits.get_config("ilkd,smoke")
     pictures.teacher.once = True
     with pytest.raises(ConfigError, match="other noise in each batch"):
@@ -152,7 +151,7 @@ def test_rows_with_noise_are_refused(teachers, tmp_path):
     class Noisy(type(prepared)):
         noisy = True
 
-    source = program.teachers.teachers_of([member], data, prepared)
+    source = teachers_of.teachers_of([member], data, prepared)
     with pytest.raises(ConfigError, match="get noise, are cut into windows"):
         pools.feed(member, data, Noisy(), source, 4.0)
 
