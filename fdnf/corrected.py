@@ -2,8 +2,8 @@
 
 The student proposes x = S(z) and knows the density of its own samples from the noise
 that made them; the teacher weighs them by its density, one pass of an autoregressive
-one: log w = log p_T(x) - log q(x). Nothing is inverted. Two ways make samples of p_T of
-weighed proposals of q:
+one: log w = log p_T(x) - log q(x). Two ways make samples of p_T of weighed proposals of
+q, and a third needs no weights:
 
   metropolis  independence Metropolis-Hastings: each row is the end of a chain of its
               own, which starts at its first proposal and moves from x to the next, y,
@@ -11,8 +11,12 @@ weighed proposals of q:
               alike.
   resampling  of m proposals a row, rows are drawn in proportion to w, systematically:
               a proposal is taken twice only if it counts for more than a row.
+  defects     each x is moved until it is the teacher's own sample of its z, by a few
+              rounds of student and teacher, see `flows.decode_through`. It asks how
+              near S(z) is to the teacher's sample of the same z, not how wide weights
+              are, which in many dimensions are too wide of any student.
 
-How many proposals a row that takes is found from the weights themselves, see
+How many proposals a row the weights ask for is found from themselves, see
 `metrics.proposals`; what is left is told with the result, and where weights are too
 wide for either, `CorrectionWarning` says so and what to do.
 
@@ -30,12 +34,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from fdnf.flows import weighed
+from fdnf.flows import refined, weighed
 from fdnf.metrics import importance, proposals
 from fdnf.metrics.importance import Importance
 from fdnf.types import Flow, Given, Judge, Variables
 
-METHODS = ("metropolis", "resampling")
+METHODS = ("metropolis", "resampling", "defects")
 # Proposals by whose weights the number of proposals a row is chosen.
 PILOT = 4096
 # Conditions, of those that are asked for, whose weights are looked at for that.
@@ -72,11 +76,14 @@ class Corrected(NamedTuple):
       method: one of `METHODS`.
       steps: proposals a row.
       proposals: all that were made.
+      rounds: passes of both flows a row, the mean: steps, or those of `defects`.
       acceptance: share of proposals that chains moved to, in the latter half of their
-        steps; of resampling the share of proposals that were taken.
+        steps; of resampling the share of proposals that were taken; of defects that
+        of rows which the rounds solved, where the teacher decoded the others.
       distance: of the chains' ends from the teacher in total variation, computed from
         the measured weights, see `proposals.distance`; of resampling the bias of a
-        probability, about one over the effective size of the smallest pool.
+        probability, about one over the effective size of the smallest pool; 0 of
+        defects, whose latents are right to the root of the float's precision.
       uncorrected: total variation of the student from its teacher, by these weights:
         the share of its samples that are wrong as they are.
       repeated: share of rows that are the same as one before; chains have none.
@@ -90,6 +97,7 @@ class Corrected(NamedTuple):
     method: str
     steps: int
     proposals: int
+    rounds: float
     acceptance: float
     distance: float
     uncorrected: float
@@ -146,7 +154,8 @@ def corrected_sample(
         proposals of its own condition alone.
       steps: proposals a row. None for as few as leave the chains within `tolerance` of
         the teacher, or as few rows repeated, at most `MOST`, by the weights of `PILOT`
-        proposals that are made for that; with conditions the mean over these.
+        proposals that are made for that; with conditions the mean over these. Of
+        defects the most rounds of a row, None for `refined.ROUNDS`.
       batch: rows at once, of one compiled program.
       tolerance: total variation, or share of repeated rows, in (0, 1).
 
@@ -155,7 +164,7 @@ def corrected_sample(
 
     Raises:
       ValueError: for a student without a density, no proposal that has a density under
-        the teacher, and numbers or conditions that cannot be.
+        the teacher, and numbers or conditions that cannot be; of defects for a judge.
 
     Warns:
       CorrectionWarning: where the samples are not to be trusted, and the way out.
@@ -167,7 +176,9 @@ def corrected_sample(
     pair = _Pair(student, teacher, placed, taught, tuple(event), rows)
     beside = _conditions(cond, n)
     seen = _Seen()
-    smallest = _smallest(beside, n, pair.rows)
+    if method == "defects":
+        return _solved(pair, key, beside, n, steps or refined.ROUNDS)
+    smallest = proposals.smallest(beside, n, pair.rows)
     # What a judge's weights are multiples of may depend on the condition.
     apart = isinstance(teacher, Judge) and beside is not None
     pilot = None
@@ -179,11 +190,11 @@ def corrected_sample(
     if method == "resampling":
         room = _HELD // (4 * steps * math.prod(pair.event))
         pair = pair._replace(rows=max(1, min(pair.rows, room)))
-        smallest = _smallest(beside, n, pair.rows)
+        smallest = proposals.smallest(beside, n, pair.rows)
     made = _metropolis if method == "metropolis" else _resampled
     found = [
         made(pair, _fold(key, _ROWS_STREAM, i), near, steps, here, seen)
-        for i, near, here in _batches(beside, n, pair.rows)
+        for i, near, here in proposals.batches(beside, n, pair.rows)
     ]
     x = np.concatenate([each.x for each in found])
     measured = seen.all()
@@ -199,6 +210,7 @@ def corrected_sample(
         method,
         steps,
         seen.count,
+        float(steps),
         float(np.mean([each.acceptance for each in found])),
         distances[-1] if method == "metropolis" else 1.0 / pool,
         distances[0],
@@ -206,10 +218,9 @@ def corrected_sample(
         seen.lost,
         (),
     )
-    result = result._replace(
-        told=tuple(_doubts(result, tolerance, not isinstance(teacher, Judge)))
-    )
-    if result.told:
+    doubts = tuple(_doubts(result, tolerance, not isinstance(teacher, Judge)))
+    result = result._replace(told=doubts)
+    if doubts:
         warnings.warn(_warning(result), CorrectionWarning, stacklevel=2)
     return result
 
@@ -286,7 +297,7 @@ def _pilot(
         groups, count = len(some), 2 * PILOT // len(some)
         cond = some.repeat(count, axis=0)
     found = []
-    for i, near, here in _batches(cond, groups * count, pair.rows):
+    for i, near, here in proposals.batches(cond, groups * count, pair.rows):
         log_w = pair.moved(_fold(key, _PILOT_STREAM, i), *pair.start, near)[2]
         found.append(np.asarray(log_w)[:here])
         seen.add(found[-1])
@@ -329,7 +340,7 @@ def _resampled(
     x = np.stack([np.asarray(x)[:here] for x, _ in drawn], axis=1)
     log_w = np.stack([np.asarray(log_w)[:here] for _, log_w in drawn], axis=1)
     seen.add(log_w.reshape(-1))
-    groups = np.zeros(here, np.int32) if cond is None else _groups(cond[:here])
+    groups = np.zeros(here, np.int32) if cond is None else proposals.groups(cond[:here])
     numbers = np.asarray(jax.random.key_data(_fold(key, steps))).reshape(-1)
     rng = np.random.default_rng([int(n) for n in numbers])
     taken = np.zeros(here, np.int64)
@@ -343,6 +354,30 @@ def _resampled(
     kept = len(np.unique(taken))
     flat = x.reshape(here * steps, *x.shape[2:])
     return _Batch(flat[taken], kept / (here * steps), here - kept)
+
+
+def _solved(
+    pair: _Pair, key: Array, cond: np.ndarray | None, n: int, most: int
+) -> Corrected:
+    """Of each latent the teacher's own sample."""
+    if isinstance(pair.teacher, Judge):
+        raise ValueError(
+            "method='defects' asks a teacher for latents, and a Judge has none: "
+            "method='metropolis' needs its density alone"
+        )
+    z = weighed.latents(pair.student, pair.student_variables, key, (n, *pair.event))
+    found = refined.decode_through(*pair[:4], z, cond, rounds=most, batch=pair.rows)
+    if np.isnan(found.log_weight).all():
+        raise ValueError(weighed.NO_DENSITY.format(type(pair.student).__name__))
+    seen = _Seen()
+    seen.add(np.where(np.isfinite(found.log_weight), found.log_weight, -np.inf))
+    measured = seen.all()
+    apart = proposals.distance(measured, 1)
+    shares = found.rounds.mean(), 1.0 - found.direct.mean()
+    return Corrected(
+        *(found.x, measured, importance.of(measured), "defects", 1, n),
+        *(*map(float, shares), 0.0, apart, 0.0, seen.lost, ()),
+    )
 
 
 def _doubts(found: Corrected, tolerance: float, whole: bool) -> Iterator[str]:
@@ -373,13 +408,13 @@ def _doubts(found: Corrected, tolerance: float, whole: bool) -> Iterator[str]:
 
 
 def _warning(found: Corrected) -> str:
-    other = f"more of them, steps={4 * found.steps}"
-    if found.method == "resampling":
-        other += ", or method='metropolis'"
+    besides = ", or method='metropolis'" if found.method == "resampling" else ""
+    other = f"more of them, steps={4 * found.steps}{besides}"
     return (
         f"corrected samples are not to be trusted: {'; '.join(found.told)}. Train the "
         "student closer to its teacher (reverse KL, then samples of the teacher, whose "
-        f"tails it has to cover), make {other}, or sample the teacher itself"
+        f"tails it has to cover), make {other}, sample the teacher itself, or, of one "
+        "with latents that its student was taught, method='defects'"
     )
 
 
@@ -388,11 +423,8 @@ def _check(
 ) -> None:
     if method not in METHODS:
         raise ValueError(f"method={method!r}; known: {', '.join(METHODS)}")
-    for name, value in (
-        ("n", n),
-        ("batch", batch),
-        ("steps", 1 if steps is None else steps),
-    ):
+    counts = {"n": n, "batch": batch, "steps": 1 if steps is None else steps}
+    for name, value in counts.items():
         whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
         if not whole or value < 1:
             raise ValueError(f"{name}={value!r}: expected a whole number, at least 1")
@@ -410,38 +442,6 @@ def _conditions(cond: Given | None, n: int) -> np.ndarray | None:
             f"[{n}, ...], or one for all, [1, ...]"
         )
     return np.broadcast_to(beside, (n, *beside.shape[1:]))
-
-
-def _groups(cond: np.ndarray) -> np.ndarray:
-    """Which rows have the same condition: `[rows]`, counted from 0."""
-    flat = np.asarray(cond).reshape(len(cond), -1)
-    return np.unique(flat, axis=0, return_inverse=True)[1].reshape(-1)
-
-
-def _cuts(n: int, rows: int) -> Iterator[slice]:
-    """Batches of at most `rows`, as even as can be: each may be a pool of its own."""
-    parts = -(-n // rows)
-    for i in range(parts):
-        yield slice(i * n // parts, (i + 1) * n // parts)
-
-
-def _smallest(cond: np.ndarray | None, n: int, rows: int) -> int:
-    """The fewest rows of one condition in a batch, which are drawn from one pool."""
-    cuts = list(_cuts(n, rows))
-    if cond is None:
-        return min(cut.stop - cut.start for cut in cuts)
-    return int(min(np.bincount(_groups(cond[cut])).min() for cut in cuts))
-
-
-def _batches(cond: np.ndarray | None, n: int, rows: int) -> Iterator[Any]:
-    """Number, conditions, filled up with the last, and rows of each batch."""
-    for i, cut in enumerate(_cuts(n, rows)):
-        here = cut.stop - cut.start
-        near = None
-        if cond is not None:
-            fill = cond[cut.stop - 1 : cut.stop].repeat(rows - here, 0)
-            near = np.concatenate([cond[cut], fill])
-        yield i, near, here
 
 
 def _fold(key: Array, *numbers: int) -> Array:

@@ -49,11 +49,19 @@ def log_p(x, cond=None):
 
 
 def judge(log_prob):
+    """A flow of that density, whose latents are those of `log_p`."""
+
     def encode(variables, x, cond=None):
         zeros = jnp.zeros(len(x)) + variables
-        return Encoding((x,), zeros, (), log_prob(x, cond))
+        return Encoding((standardised(x, cond),), zeros, (), log_prob(x, cond))
 
-    return ExternalFlow(encode=encode)
+    def ends(variables, z, cond=None):
+        first = z[0][:, :1]
+        x = jnp.concatenate([first, 0.8 * z[0][:, 1:] + 0.3 * first**2], axis=1)
+        x = x.at[:, :1].add(shift(cond))
+        return Decoding(x, jnp.full(len(x), math.log(0.8)) + variables, ())
+
+    return ExternalFlow(encode=encode, decode=ends)
 
 
 STUDENT, TEACHER = ExternalFlow(decode=decode), judge(log_p)
@@ -75,7 +83,10 @@ def p_value(x, cond=None):
     return 3 * min(stats.kstest(each, "norm").pvalue for each in columns)
 
 
-@pytest.mark.parametrize("method", corrected.METHODS)
+WEIGHING = ("metropolis", "resampling")
+
+
+@pytest.mark.parametrize("method", WEIGHING)
 def test_samples_are_the_teachers(method):
     found = draw(method=method)
     assert found.x.shape == (ROWS, 2)
@@ -87,6 +98,35 @@ def test_samples_are_the_teachers(method):
     assert (found.repeated == 0.0) == (method == "metropolis")
     np.testing.assert_array_equal(draw(method=method).x, found.x)
     assert (np.asarray(draw(method=method, key=1).x) != np.asarray(found.x)).any()
+
+
+def test_defects_give_each_latent_its_sample():
+    """A round leaves 0.4 of the first defect, and 0.75 of the second."""
+    cond = np.linspace(-3.0, 3.0, ROWS, dtype=np.float32)[:, None]
+    found = draw(cond=cond, method="defects", steps=64, batch=1000)
+    z = jax.random.normal(jax.random.key(0), (ROWS, 2))
+    exact = TEACHER.apply(NAUGHT, (z,), cond, method="decode").x
+    np.testing.assert_allclose(found.x, exact, atol=5e-4)
+    assert p_value(found.x, cond) > 0.01
+    assert (found.acceptance, found.proposals, found.steps) == (1.0, ROWS, 1)
+    # log 0.75^k = log 3e-4 from a defect of about 1 on.
+    assert 20 < found.rounds < 40
+    # Weights are of the student's own samples.
+    weighed = draw(cond=cond, steps=1)
+    assert found.uncorrected == pytest.approx(weighed.uncorrected, abs=0.02)
+    assert found.told == ()
+    # Of too few rounds the teacher ends what is left.
+    fewer = draw(cond=cond, method="defects", steps=8, batch=1000)
+    np.testing.assert_allclose(fewer.x, exact, atol=5e-4)
+    assert 0.0 <= fewer.acceptance < 0.2
+    assert 7 < fewer.rounds <= 8
+
+
+def test_defects_of_a_judge():
+    with pytest.raises(ValueError, match="a Judge has none: method='metropolis'"):
+        draw(10, teacher=Judge(lambda v, x, cond: log_p(x)), method="defects")
+    with pytest.raises(ValueError, match="has no density of its samples"):
+        draw(10, student=SILENT, method="defects")
 
 
 # What a weight w = p / q would be if it were computed wrongly, as log p of a teacher.
@@ -202,7 +242,7 @@ SILENT = ExternalFlow(decode=lambda v, z, cond=None: Decoding(z[0], None, ()))
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"method": "gibbs"}, "method='gibbs'; known: metropolis, resampling"),
+        ({"method": "gibbs"}, "method='gibbs'; known: metropolis, resampling, defects"),
         ({"n": 0}, "n=0: expected a whole number, at least 1"),
         ({"n": True}, "n=True: expected a whole number"),
         ({"steps": 0}, "steps=0: expected a whole number"),
@@ -222,7 +262,7 @@ def test_what_cannot_be(options, text):
         draw(**options)
 
 
-@pytest.mark.parametrize("method", corrected.METHODS)
+@pytest.mark.parametrize("method", WEIGHING)
 def test_proposals_that_are_not_finite_are_never_taken(method):
     def broken(variables, z, cond=None):
         decoding = decode(variables, z)

@@ -162,7 +162,7 @@ def table(found: Sequence[dict[str, dict[str, Any]]], rows: int) -> Table:
         ("effective a second", "rows_a_second", 0, 1.0),
         ("× pass a dimension", "against_naive", 1, 1.0),
         ("× inverse", "against_fast", 2, 1.0),
-        ("proposals a row", "proposals_a_row", 0, 1.0),
+        ("passes a row", "rounds_a_row", 1, 1.0),
         ("accepted, %", "acceptance", 1, 100.0),
         ("ESS/N, %", "ess_share", 1, 100.0),
         ("k-hat", "khat", 2, 1.0),

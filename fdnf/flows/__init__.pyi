@@ -15,6 +15,10 @@ from .nice import NICE as NICE
 from .pixelcnn import PixelCNN as PixelCNN, PixelIAF as PixelIAF
 from .refined import (
     Refined as Refined,
+    Round as Round,
+    Through as Through,
+    decode_through as decode_through,
+    defect_round as defect_round,
     refine as refine,
     refined_sample as refined_sample,
 )

@@ -17,6 +17,21 @@ from jaxtyping import Array
 from fdnf.flows import base
 from fdnf.types import Context, Events, Flow, LogDet, Variables
 
+NO_DENSITY = (
+    "{} has no density of its samples, by which a teacher could weigh them: correct a "
+    "student that is a flow, such as IAF"
+)
+
+
+def latents(
+    student: Flow, variables: Variables, key: Array, shape: tuple[int, ...]
+) -> tuple[Array, ...]:
+    """Standard normal latents of `shape`, `(rows, *event)`, in the student's parts."""
+    if hasattr(student, "draw"):
+        z: Any = student.apply(variables, key, shape, method="draw")
+        return z
+    return (jax.random.normal(key, shape),)  # Of another library: one latent.
+
 
 @functools.partial(jax.jit, static_argnames=("student", "teacher", "shape"))
 def proposed(
@@ -46,16 +61,10 @@ def proposed(
       ValueError: the student has no density.
     """
     given = () if cond is None else (cond,)
-    if hasattr(student, "draw"):
-        z: Any = student.apply(student_variables, key, shape, method="draw")
-    else:  # Of another library: one latent.
-        z = (jax.random.normal(key, shape),)
+    z = latents(student, student_variables, key, shape)
     decoding = student.apply(student_variables, z, *given, method="decode")
     if decoding.log_det is None:
-        raise ValueError(
-            f"{type(student).__name__} has no density of its samples, by which a "
-            "teacher could weigh them: correct a student that is a flow, such as IAF"
-        )
+        raise ValueError(NO_DENSITY.format(type(student).__name__))
     log_q = base.standard_normal_log_prob(z) - decoding.log_det
     encoding = teacher.apply(teacher_variables, decoding.x, *given, method="encode")
     log_w = encoding.log_prob - log_q

@@ -10,6 +10,9 @@ comparisons to rejection sampling and importance sampling"; Kitagawa (1996) for
 systematic resampling.
 """
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float
 
@@ -136,6 +139,38 @@ def systematic(
     found = np.searchsorted(heap, points, side="right")
     # Rounding may put the last point on the very end.
     return rng.permutation(good[np.minimum(found, len(good) - 1)])
+
+
+def groups(cond: np.ndarray) -> np.ndarray:
+    """Which rows have the same condition: `[rows]`, counted from 0."""
+    flat = np.asarray(cond).reshape(len(cond), -1)
+    return np.unique(flat, axis=0, return_inverse=True)[1].reshape(-1)
+
+
+def smallest(cond: np.ndarray | None, n: int, rows: int) -> int:
+    """The fewest rows of one condition in a batch, which are drawn from one pool."""
+    cuts = list(_cuts(n, rows))
+    if cond is None:
+        return min(cut.stop - cut.start for cut in cuts)
+    return int(min(np.bincount(groups(cond[cut])).min() for cut in cuts))
+
+
+def batches(cond: np.ndarray | None, n: int, rows: int) -> Iterator[Any]:
+    """Number, conditions, filled up with the last, and rows of each batch."""
+    for i, cut in enumerate(_cuts(n, rows)):
+        here = cut.stop - cut.start
+        near = None
+        if cond is not None:
+            fill = cond[cut.stop - 1 : cut.stop].repeat(rows - here, 0)
+            near = np.concatenate([cond[cut], fill])
+        yield i, near, here
+
+
+def _cuts(n: int, rows: int) -> Iterator[slice]:
+    """Batches of at most `rows`, as even as can be: each may be a pool of its own."""
+    parts = -(-n // rows)
+    for i in range(parts):
+        yield slice(i * n // parts, (i + 1) * n // parts)
 
 
 def _normalised(log_weights: LogWeights) -> np.ndarray:

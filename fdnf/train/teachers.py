@@ -113,7 +113,7 @@ class Trained(NamedTuple):
         temperature: Any = 1.0,
         batch_size: int | None = None,
         *,
-        exact: bool = False,
+        exact: bool | str = False,
         teacher: Any = None,
     ) -> Shaped[np.ndarray, "n *event"]:
         """Draws `[n, *event]` in the user's units, see `units.sample`.
@@ -126,7 +126,7 @@ class Trained(NamedTuple):
           temperature: standard deviation of the latents.
           batch_size: rows at once.
           exact: of a student, whether its teacher weighs what it draws, so that the
-            samples are the teacher's, see `corrected`.
+            samples are the teacher's; or how, by a `method` of `corrected`.
           teacher: as of `corrected`.
         """
         if exact:
@@ -135,10 +135,9 @@ class Trained(NamedTuple):
                     f"temperature={temperature} with exact=True: exact samples are "
                     "those of the teacher's density: leave it at 1"
                 )
-            found = self.corrected(
-                key, n, cond, run, teacher=teacher, batch_size=batch_size
-            )
-            return np.asarray(found.x)
+            how = {"method": exact} if isinstance(exact, str) else {}
+            how |= {"teacher": teacher, "batch_size": batch_size}
+            return np.asarray(self.corrected(key, n, cond, run, **how).x)
         if teacher is not None:
             raise ValueError("teacher is for exact=True: give both, or neither")
         of = (*self.of_run(run), self.preprocess, self.event)

@@ -9,7 +9,7 @@ import pytest
 
 from fdnf import flows
 from fdnf.flows import refined
-from fdnf.types import Decoding, ExternalFlow
+from fdnf.types import Decoding, Encoding, ExternalFlow
 from tests import floats, laws
 
 ROWS = 6
@@ -152,3 +152,115 @@ def test_wrong_uses(teacher, given, message):
         jax.eval_shape(
             lambda v: refined.refine(teacher, v, (x,), start, **settings), variables
         )
+
+
+def stretched(factors, decodes=True):
+    """x = f z of each column, in two parts of latents: the first column, the others."""
+    f = np.array(factors)
+
+    def decode(v, z, cond=None):
+        whole = jnp.concatenate(z, axis=1)
+        log_det = jnp.full(len(whole), np.log(np.abs(f)).sum())
+        return Decoding(f * whole + (0.0 if cond is None else cond), log_det, ())
+
+    def encode(v, x, cond=None):
+        z = (x - (0.0 if cond is None else cond)) / f
+        prior = -0.5 * jnp.sum(z**2 + np.log(2 * np.pi), axis=1)
+        log_det = jnp.full(len(x), -np.log(np.abs(f)).sum())
+        return Encoding((z[:, :1], z[:, 1:]), log_det, (), prior)
+
+    return ExternalFlow(encode=encode, decode=decode if decodes else None)
+
+
+LATENTS = np.random.default_rng(0).normal(size=(50, 3))
+SHIFTS = np.random.default_rng(1).normal(size=(50, 1))
+
+
+def through(student, teacher=(1.0, 2.0, 3.0), decodes=True, **options):
+    z, beside = (LATENTS[:, :1], LATENTS[:, 1:]), options.pop("cond", SHIFTS)
+    flows_of = stretched(student), stretched(teacher, decodes)
+    return refined.decode_through(*flows_of, 0.0, 0.0, z, beside, **options)
+
+
+@pytest.mark.usefixtures("x64")
+def test_a_round_leaves_the_share_by_which_the_student_is_wrong():
+    """Of x = f z and a teacher's g z the share is |1 - f / g|."""
+    found = through((1.3, 1.6, 2.7), tolerance=1e-6, batch=7)
+    share = np.array([0.3, 0.2, 0.1])
+    counts = np.arange(1, 17)[:, None, None]
+    left = (share**counts * np.abs(LATENTS)).max(axis=2)
+    np.testing.assert_array_equal(found.rounds, 1 + (left > 1e-6).sum(axis=0))
+    ends = left[found.rounds - 1, np.arange(50)]
+    np.testing.assert_allclose(found.residual, ends, rtol=1e-6)
+    np.testing.assert_allclose(found.x, LATENTS * (1, 2, 3) + SHIFTS, atol=3e-6)
+    normal = -0.5 * (LATENTS**2 + np.log(2 * np.pi)).sum(axis=1)
+    np.testing.assert_allclose(found.log_prob, normal - np.log(6), atol=1e-5)
+    assert not found.direct.any()
+    # Of the student's own samples, the first round's.
+    there = LATENTS * (1.3, 1.6, 2.7) / (1, 2, 3)
+    weights = 0.5 * (LATENTS**2 - there**2).sum(axis=1)
+    weights += np.log(1.3 * 1.6 * 2.7 / 6)
+    np.testing.assert_allclose(found.log_weight, weights, atol=1e-12)
+    # How many rows share a batch is nobody's matter.
+    whole = through((1.3, 1.6, 2.7), tolerance=1e-6)
+    for one, two in zip(found, whole, strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-12)
+
+
+@pytest.mark.usefixtures("x64")
+def test_rows_that_do_not_settle_are_decoded():
+    """A student that doubles every defect: of a column that is 0 there is none."""
+    found = through((1.0, 2.0, 9.0), tolerance=1e-3, batch=20)
+    assert found.direct.all()
+    np.testing.assert_allclose(found.x, LATENTS * (1, 2, 3) + SHIFTS, atol=1e-12)
+    normal = -0.5 * (LATENTS**2 + np.log(2 * np.pi)).sum(axis=1)
+    np.testing.assert_allclose(found.log_prob, normal - np.log(6), atol=1e-12)
+    # What is not finite ends at once.
+    broken = through((1.0, np.nan, 3.0))
+    assert broken.direct.all()
+    np.testing.assert_array_equal(broken.rounds, 1)
+    np.testing.assert_allclose(broken.x, LATENTS * (1, 2, 3) + SHIFTS, atol=1e-12)
+    with pytest.raises(ValueError, match="this ExternalFlow has no 'decode'"):
+        through((1.0, 2.0, 9.0), decodes=False)
+    assert not through((1.0, 2.0, 3.1), decodes=False).direct.any()
+
+
+@pytest.mark.usefixtures("x64")
+def test_a_flow_is_decoded_through_one_like_it():
+    case = CASES["maf"]
+    variables, z, cond = laws.cast(
+        (case.variables, case.data(batch=5), case.cond(batch=5)), np.float64
+    )
+    near = laws.cast(laws.perturb(variables, 0.002), np.float64)
+    flows_of = (case.module, case.module, near, variables)
+    found = refined.decode_through(*flows_of, (z,), cond, batch=3)
+    decode = jax.jit(lambda z: case.module.apply(variables, z, cond, method="decode"))
+    exact = decode((z,))
+    assert not found.direct.any()
+    assert 2 <= found.rounds.min() <= found.rounds.max() < refined.ROUNDS
+    assert found.residual.max() < 2e-8
+    np.testing.assert_allclose(found.x, exact.x, atol=1e-6)
+    log_prob = jax.jit(
+        lambda x: case.module.apply(variables, x, cond, method="log_prob")
+    )
+    np.testing.assert_allclose(found.log_prob, log_prob(found.x), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"rounds": 0}, "rounds=0.*at least one"),
+        ({"batch": 0}, "batch=0"),
+        ({"tolerance": 0.0}, "a tolerance above 0"),
+    ],
+)
+def test_what_cannot_be_decoded_through(change, text):
+    with pytest.raises(ValueError, match=text):
+        through((1.0, 2.0, 3.0), **change)
+
+
+def test_latents_of_another_shape():
+    z = (LATENTS,)
+    student = ExternalFlow(decode=lambda v, z, cond=None: Decoding(z[0], None, ()))
+    with pytest.raises(ValueError, match=r"shapes \[\(50, 1\), \(50, 2\)\]"):
+        refined.decode_through(student, stretched((1.0, 2.0, 3.0)), 0.0, 0.0, z)

@@ -69,6 +69,14 @@ def test_a_perfect_student_is_accepted_at_once(teacher):
     assert (found.steps, found.acceptance) == (1, 1.0)
     assert found.uncorrected < 1e-4
     floats.assert_close(found.ess_share, 1.0)
+    found = teacher.corrected(3, 50, conditions()[0], teacher=teacher, method="defects")
+    assert (found.method, found.rounds, found.acceptance) == ("defects", 1.0, 1.0)
+
+
+def test_each_latent_its_sample(student, teacher):
+    drawn = student.sample(0, ROWS, conditions(), exact="defects")
+    assert p_value(teacher, drawn) > 0.01
+    assert drawn.dtype == np.float64
 
 
 @pytest.fixture(scope="module")

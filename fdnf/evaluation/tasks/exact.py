@@ -52,6 +52,7 @@ class Drawn(NamedTuple):
             "samples": len(found.x),
             "proposals": found.proposals,
             "proposals_a_row": found.steps,
+            "rounds_a_row": found.rounds,
             "acceptance": found.acceptance,
             "ess": found.ess,
             "ess_share": found.ess_share,
@@ -163,9 +164,14 @@ def sample(
 def said(drawn: Drawn) -> str:
     """In words."""
     found = drawn.found
+    taken = f"{found.steps} proposal(s) a row, {100 * found.acceptance:.1f} % accepted"
+    if found.method == "defects":
+        taken = (
+            f"{found.rounds:.1f} rounds a row, {100 * (1 - found.acceptance):.1f} % "
+            "decoded by the teacher itself"
+        )
     lines = [
-        f"{len(found.x):,} samples of the teacher by {found.method}: {found.steps} "
-        f"proposal(s) a row, {100 * found.acceptance:.1f} % accepted",
+        f"{len(found.x):,} samples of the teacher by {found.method}: {taken}",
         f"ESS {100 * found.ess_share:.1f} % of {found.proposals:,} proposals, Pareto "
         f"k-hat {found.khat:.2f}; in total variation the student is "
         f"{found.uncorrected:.3f} from its teacher, these samples {found.distance:.4f}",
