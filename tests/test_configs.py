@@ -537,13 +537,12 @@ def trained(name, words, folder):
     return rows
 
 
-# Plain ones are trained through the command, in `test_main`; the ILKD of a MAF in
-# `experiments.test_study`, the LKD beside it there takes the same way as the ILKD here.
-# SKD of tables is in `train.test_table`.
+# Plain ones are trained through the command, in `test_main`; LKD, ILKD and SKD of a MAF
+# in `experiments.test_study`. SKD of tables is in `train.test_table`.
 @pytest.mark.parametrize(
     ("name", "method"),
     [
-        ("maf_patches", "lkd"),
+        pytest.param("maf_patches", "lkd", marks=pytest.mark.slow),
         pytest.param("maf_patches", "skd", marks=pytest.mark.slow),
         ("glow_patches", "ilkd"),
         pytest.param("glow_patches", "skd", marks=pytest.mark.slow),

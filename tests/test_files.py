@@ -1,6 +1,7 @@
 """Files that are whole or not there, strict JSON, and text in any locale."""
 
 import ast
+import functools
 import json
 import math
 import os
@@ -124,11 +125,14 @@ OWN = {
 }
 
 
+@functools.cache
 def calls(path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call):
-            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
-            yield name, node
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    return [
+        (getattr(node.func, "attr", getattr(node.func, "id", "")), node)
+        for node in nodes
+        if isinstance(node, ast.Call)
+    ]
 
 
 def name_of(path):

@@ -190,7 +190,7 @@ def test_a_continuous_flow_is_fitted_by_flow_matching():
 
 
 def test_a_continuous_flow_teaches_couplings_by_pairs():
-    couplings = RealNVP(1, (4,), transformer={"name": "spline", "bins": 2})
+    couplings = RealNVP(1, (4,))
     rows = X / SCALE
     given = dict(steps=4, batch_size=32, progress=False)
     # Its paths are solved once.

@@ -41,6 +41,8 @@ def test_importing_is_quick_and_brings_no_jax():
     assert not modules & {"jax", "numpy", "flax"}
 
 
+# In CI the ten lines below use some in a fresh interpreter.
+@pytest.mark.slow
 def test_public_names_are_there_at_the_first_use():
     code = "import fdnf\nprint(fdnf.flows.MAF.__module__, fdnf.losses.ilkd.__name__)"
     assert fresh(code) == ["fdnf.flows.maf", "ilkd"]
@@ -110,11 +112,11 @@ def test_the_wheel_has_the_package_and_nothing_beside_it(wheel):
 TEN_LINES = """
 import numpy, fdnf
 x = numpy.random.default_rng(0).gamma(2.0, size=(600, 3)) * [1e3, 1.0, 1e-3]
-teacher = fdnf.fit(fdnf.flows.MAF(steps=2, hidden=(16,)), x, steps=100)
+teacher = fdnf.fit(fdnf.flows.MAF(steps=1, hidden=(4,)), x, steps=20)
 drawn = teacher.sample(0, 1000)
 print(teacher.log_prob(x).mean(), *(drawn.mean(axis=0) / x.mean(axis=0)))
-small = fdnf.flows.MAF(steps=1, hidden=(4,))
-student = fdnf.distil(teacher, small, x, method="ilkd", steps=100)
+small = fdnf.flows.MAF(steps=1, hidden=(2,))
+student = fdnf.distil(teacher, small, x, method="ilkd", steps=20)
 student.save("student.npz")
 print(abs(fdnf.load("student.npz").log_prob(x) - student.log_prob(x)).max())
 print(fdnf.__file__, *student.log_prob(x[:5]))

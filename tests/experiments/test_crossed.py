@@ -11,6 +11,7 @@ from fdnf import fitting
 from fdnf.evaluation.core import stats
 from fdnf.experiments import crossed
 from fdnf.experiments.crossed import Budget, Kind
+from fdnf.flows.affine import Affine
 from fdnf.flows.maf import IAF, MAF
 from fdnf.flows.nice import NICE
 from fdnf.train.rules import ConfigError
@@ -19,6 +20,7 @@ TINY = {
     "maf": Kind(MAF(2, (4,)), MAF(1, (4,))),
     "nice": Kind(NICE(8, (4,)), NICE(4, (4,))),
     "iaf": Kind(None, IAF(1, (4,))),
+    "affine": Kind(Affine(), Affine("normal")),
 }
 WORDS = ["--data=synthetic", '--args={"dim": 3, "rows": 60}', "--steps=2", "--runs=2"]
 
@@ -92,16 +94,16 @@ def test_gains_are_over_the_student_alone_and_refusals_say_why(
 
 
 def test_one_pair_is_trained_and_kept(tiny, tmp_path):
-    words = [*WORDS, f"--out={tmp_path}", "--kinds=maf", "--methods=ilkd"]
+    words = [*WORDS, f"--out={tmp_path}", "--kinds=affine", "--methods=ilkd"]
     assert crossed.main(words) == 0
     text = (tmp_path / "table.md").read_text()
     found = json.loads((tmp_path / "scores.json").read_text())
-    got, base = found["taught"]["maf maf ilkd"], found["alone"]["student maf"]
+    got, base = found["taught"]["affine affine ilkd"], found["alone"]["student affine"]
     interval = stats.over(np.subtract(got, base))
     assert f"{interval.mean:+.2f} ± {interval.half_width:.2f}" in text
-    kept = fitting.load(tmp_path / "taught" / "maf" / "maf" / "ilkd")
+    kept = fitting.load(tmp_path / "taught" / "affine" / "affine" / "ilkd")
     assert kept.runs == 2
-    assert kept.flow == TINY["maf"].student
+    assert kept.flow == TINY["affine"].student
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ def test_points_are_trained_and_evaluated_each_in_its_directory(tmp_path):
         {"workdir": str(tmp_path / name), "overrides": {"seed": seed, "label": name}}
         for seed, name in enumerate(("first", "second"))
     ]
-    members = points.read(write(tmp_path, entries), tiny.config())
+    members = points.read(write(tmp_path, entries), tiny.affine())
     assert points.run(members, "auto") == []
     for seed, name in enumerate(("first", "second")):
         workdir = tmp_path / name
@@ -190,7 +190,7 @@ def test_killed_while_it_writes_is_not_done(tmp_path, monkeypatch):
     """At each of three files, one try after the other; the last goes on from there."""
     replacing = files.replacing
     workdir = tmp_path / "point"
-    members = [points.member(tiny.config(), workdir)]
+    members = [points.member(tiny.affine(), workdir)]
     for at in ("figures/training.png", "figures/marginals.png", "table.md"):
 
         @contextlib.contextmanager

@@ -24,7 +24,7 @@ FIGURES = ("training.png", "levels.png", "marginals.png")
 
 def config():
     """A distillation with a recipe of its own beside the published methods."""
-    built = tiny.config("ilkd")
+    built = tiny.affine("ilkd")
     built.study.methods = METHODS
     built.study.runs = 2
     built.study.recipes = {"strong": {"loss/args/weights": (0.5, 0.5, 0.0)}}
@@ -126,8 +126,8 @@ def test_level_distances(workdir):
     teacher = teachers.load(workdir / "teacher")
     batches = [(data.test, None)]
     mean, half = levels.between(teacher, teacher, batches)
-    np.testing.assert_array_equal(mean, np.zeros(2))
-    np.testing.assert_array_equal(half, np.zeros(2))
+    np.testing.assert_array_equal(mean, np.zeros(1))
+    np.testing.assert_array_equal(half, np.zeros(1))
     student = teachers.load(workdir / "student")
     mean, half = levels.between(student, teacher, batches)
     assert mean.shape == half.shape == (1,)
@@ -159,7 +159,7 @@ def test_eval_mode(workdir, capsys):
     student = workdir / "student"
     main._one("eval", trained_alone(student), student)
     out = capsys.readouterr().out
-    assert "### MAF on synthetic" in out
+    assert "### Affine on synthetic" in out
     assert (student / "table.md").read_text() in out
     assert is_png(student / "figures" / "training.png")
     again = likelihoods(student / "results")

@@ -29,6 +29,11 @@ class Refused(Exception):
     pass
 
 
+def stepped(value, step):
+    """What a step makes of the value so far."""
+    return (value * 31 + step) % 1_000_003
+
+
 class Run:
     def __init__(self, config, workdir, overrides):
         self.dir = pathlib.Path(workdir)
@@ -61,7 +66,7 @@ class Run:
 
     def take_step(self):
         self.step += 1
-        self.value = (self.value * 31 + self.step) % 1_000_003
+        self.value = stepped(self.value, self.step)
         row = {"step": self.step, "loss": [1.0], "val_log_prob": [-1.0 / self.step]}
         with open(self.dir / "log.jsonl", "a") as log:
             log.write(json.dumps(row) + "\n")

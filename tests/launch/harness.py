@@ -13,16 +13,16 @@ from tests.launch import fake_main
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 MAIN = f"{sys.executable} {pathlib.Path(__file__).with_name('fake_main.py')}"
-# A teacher a seed, and students of it; `keys` are added to the point `where`.
+# A teacher a seed, and students of it; `keys` are further ones of points, by name.
 SWEEP = """
 import json
 
 from launch.points import Point, workdir_of
 
 
-def points(seeds: int = 2, steps: int = 20, students: int = 1, where="", keys="{}"):
+def points(seeds: int = 2, steps: int = 20, students: int = 1, keys="{}"):
     def point(name, config, own, after=()):
-        own = {**own, **(json.loads(keys) if name == where else {})}
+        own = {**own, **json.loads(keys).get(name, {})}
         return Point(f"configs/{config}", own, after, name)
 
     for seed in range(seeds):
@@ -101,6 +101,23 @@ def values(root: pathlib.Path) -> dict[str, int]:
     return {
         path.parents[3].name: json.loads(path.read_text())["value"] for path in found
     }
+
+
+def undisturbed(seeds: int = 2, students: int = 1) -> dict[str, int]:
+    """The results of a sweep of 20 steps a point that nobody touched."""
+    found = {}
+    for seed in range(seeds):
+        taught = found[f"teacher{seed}"] = _trained(seed)
+        for i in range(students):
+            name = f"student{seed}" if students == 1 else f"student{seed}_{i}"
+            found[name] = _trained(seed + taught)
+    return found
+
+
+def _trained(value: int) -> int:
+    for step in range(1, 21):
+        value = fake_main.stepped(value, step)
+    return value
 
 
 def steps(root: pathlib.Path, name: str) -> list[int]:

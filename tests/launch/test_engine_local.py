@@ -13,19 +13,10 @@ def local(sweep, root, *more):
     return harness.command(sweep, root, "--local", "--interval", "0.1", *more)
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    """Results of two teachers and two students that nobody touched."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    path = harness.write_sweep(folder)
-    rc, told = harness.run(local(path, folder / "root", "--jobs", "2"), 0.0)
-    assert rc == 0, told
-    found = harness.values(folder / "root")
-    assert sorted(found) == ["student0", "student1", "teacher0", "teacher1"]
-    return found
+UNDISTURBED = harness.undisturbed()
 
 
-def test_students_run_after_their_teachers(sweep, root, undisturbed):
+def test_students_run_after_their_teachers(sweep, root):
     words = local(sweep, root, "--jobs", "2", "--pack", "1")
     process = harness.start(words, hold=["teacher0"])
     # Two at a time: the second teacher does not wait for the first.
@@ -34,7 +25,7 @@ def test_students_run_after_their_teachers(sweep, root, undisturbed):
     told, _ = process.communicate(timeout=240)
     assert process.returncode == 0, told
     assert "4 done" in told
-    assert harness.values(root) == undisturbed
+    assert harness.values(root) == UNDISTURBED
     for seed in range(2):
         teacher = harness.attempts(root, f"teacher{seed}")
         student = harness.attempts(root, f"student{seed}")
@@ -79,18 +70,19 @@ def test_a_stopped_sweep_goes_on(sweep, root):
 
 
 def test_what_nohup_starts_outlives_its_terminal(sweep, root):
-    words = ["nohup", *local(sweep, root, "-s", "steps=40", "-s", "seeds=1")]
-    process = harness.start(words, 0.02)
-    harness.wait_for(lambda: len(harness.steps(root, "teacher0")) > 3, "steps")
+    words = ["nohup", *local(sweep, root, "-s", "seeds=1")]
+    process = harness.start(words, 0.0, hold=["teacher0"])
+    harness.wait_for(lambda: harness.held(root, "teacher0"), "steps")
     process.send_signal(signal.SIGHUP)
+    harness.let_go(root, "teacher0")
     told, _ = process.communicate(timeout=240)
     assert process.returncode == 0, told
 
 
-def test_disturbances_change_no_result(sweep, root, undisturbed):
+def test_disturbances_change_no_result(sweep, root):
     """Child and wrapper killed, child and wrapper signalled: all ends as without."""
     words = local(sweep, root, "--jobs", "4", "--pack", "1")
-    process = harness.start(words, hold=undisturbed)
+    process = harness.start(words, hold=UNDISTURBED)
     harness.disturb(
         root,
         {
@@ -102,21 +94,21 @@ def test_disturbances_change_no_result(sweep, root, undisturbed):
     )
     told, _ = process.communicate(timeout=240)
     assert process.returncode == 0, told
-    assert harness.values(root) == undisturbed
-    for name in undisturbed:
+    assert harness.values(root) == UNDISTURBED
+    for name in UNDISTURBED:
         assert harness.steps(root, name) == list(range(1, 21))
         starts = [r for r in harness.attempts(root, name) if r["event"] == "start"]
         assert len(starts) == 2, name
     ends = {
         name: [r["rc"] for r in harness.attempts(root, name) if r["event"] == "end"]
-        for name in undisturbed
+        for name in UNDISTURBED
     }
     assert ends["teacher0"] == [-9, 0]
     assert ends["teacher1"] == [0]
     assert ends["student0"] == ends["student1"] == [75, 0]
 
 
-def test_a_killed_launcher_leaves_nothing_running(sweep, root, undisturbed):
+def test_a_killed_launcher_leaves_nothing_running(sweep, root):
     words = local(sweep, root)
     process = harness.start(words, hold=["teacher0"])
     harness.wait_for(lambda: harness.held(root, "teacher0"), "steps")
@@ -127,43 +119,45 @@ def test_a_killed_launcher_leaves_nothing_running(sweep, root, undisturbed):
     rc, told = harness.run(words, 0.0)
     assert rc == 0, told
     assert not os.path.exists(f"/proc/{started['child']}")
-    assert harness.values(root) == undisturbed
+    assert harness.values(root) == UNDISTURBED
     assert harness.attempts(root, "teacher0")[1]["rc"] == 75
 
 
-@pytest.mark.parametrize(
-    ("keys", "reason"),
-    [
-        ('{"fake.refuse": "no such data"}', "fdnf: ConfigError: no such data"),
-        ('{"fake.diverge_at": 7}', "300 steps were not finite"),
-        ('{"fake.crash_always_at": 7}', "killed by SIGSEGV"),
-    ],
-)
-def test_a_failed_teacher_stops_its_own_student_only(sweep, root, keys, reason):
-    words = ("-s", "where=teacher1", "-s", f"keys={keys}", "--retries", "1")
-    rc, told = harness.run(local(sweep, root, *words))
+FAULTS = {
+    "teacher1": ({"fake.refuse": "no such data"}, "fdnf: ConfigError: no such data"),
+    "teacher2": ({"fake.diverge_at": 7}, "300 steps were not finite"),
+    "teacher3": ({"fake.crash_always_at": 7}, "killed by SIGSEGV"),
+}
+
+
+def test_a_failed_teacher_stops_its_own_student_only(sweep, root):
+    keys = json.dumps({name: keys for name, (keys, _) in FAULTS.items()})
+    words = ("-s", "seeds=4", "-s", f"keys={keys}", "--retries", "1", "--pack", "1")
+    rc, told = harness.run(local(sweep, root, *words, "--jobs", "4"), 0.0)
     assert rc == 1
     assert sorted(harness.values(root)) == ["student0", "teacher0"]
-    assert f"failed: teacher1: {reason}" in told
-    starts = [r for r in harness.attempts(root, "teacher1") if r["event"] == "start"]
-    assert len(starts) == (2 if "crash" in keys else 1)
-    assert not harness.attempts(root, "student1")
+    for name, (_, reason) in FAULTS.items():
+        assert f"failed: {name}: {reason}" in told
+        starts = [r for r in harness.attempts(root, name) if r["event"] == "start"]
+        assert len(starts) == (2 if name == "teacher3" else 1)
+        assert not harness.attempts(root, name.replace("teacher", "student"))
     status = harness.command(sweep, root, *words, "--status")
     rc, told = harness.run(status)
     assert rc == 1
-    assert "for teacher1 (failed)" in told
+    for name in FAULTS:
+        assert f"for {name} (failed)" in told
     assert "2 done" in told
-    assert "1 failed" in told
-    assert "1 waiting" in told
+    assert "3 failed" in told
+    assert "3 waiting" in told
 
 
 def test_a_repaired_teacher_is_taken_up_again(sweep, root):
-    words = ("-s", "where=teacher0", "-s", 'keys={"fake.crash_at": 12}')
-    rc, _ = harness.run(local(sweep, root, *words, "--retries", "0"))
+    words = ("-s", 'keys={"teacher0": {"fake.crash_at": 12}}')
+    rc, _ = harness.run(local(sweep, root, *words, "--retries", "0"), 0.0)
     assert rc == 1
     assert sorted(harness.values(root)) in (["student1", "teacher1"], [])
     # The stand-in crashes once; the command again then gets through.
-    rc, told = harness.run(local(sweep, root, *words, "--retries", "0"))
+    rc, told = harness.run(local(sweep, root, *words, "--retries", "0"), 0.0)
     assert rc == 0, told
     assert len(harness.values(root)) == 4
 

@@ -29,6 +29,22 @@ def start(tmp_path):
     return start
 
 
+@pytest.fixture
+def pauses(monkeypatch):
+    """What a job that is run `here` would have waited after its crashes, in seconds."""
+    found = []
+    monkeypatch.setattr(job.Runner, "_pause", lambda _, seconds: found.append(seconds))
+    monkeypatch.setattr(job, "catch", lambda *_: None)
+    monkeypatch.setenv("FAKE_STEP", "0.0")
+    monkeypatch.chdir(harness.REPOSITORY)
+    return found
+
+
+def here(words):
+    """Runs a job in this process; its exit status."""
+    return job.main(words[3:])
+
+
 def results(folder, name):
     """Exit statuses of a point's attempts."""
     return [row["rc"] for row in folder.attempts(name) if row["event"] == "end"]
@@ -65,51 +81,52 @@ def test_a_diverged_point_does_not_stop_the_others(start):
     assert results(folder, "p0") == results(folder, "p1") == [2]
 
 
-def test_a_diverged_point_is_not_started_with_the_others_again(start):
+def test_a_diverged_point_is_not_started_with_the_others_again(start, pauses):
     keys = [{"fake.diverge_at": 3}, {"fake.crash_at": 7}, {"train.steps": 10}]
     folder, words = start(*keys)
-    assert harness.run(words, 0.0)[0] == 2
+    assert here(words) == 2
     assert sorted(harness.values(folder.path)) == ["p1", "p2"]
     assert results(folder, "p0") == [-9]
     assert results(folder, "p1") == results(folder, "p2") == [-9, 0]
 
 
-def test_crashes_are_tried_again_while_there_are_steps(start):
+def test_crashes_are_tried_again_while_there_are_steps(start, pauses):
     """Three crashes with further steps between them, and one retry allowed."""
     keys = {"train.steps": 36, "fake.crash_every": 11}
     folder, words = start(keys, retries=1)
-    rc, told = harness.run(words, 0.0)
-    assert rc == 0, told
+    assert here(words) == 0
     assert results(folder, "p0") == [-9] * 3 + [0]
     assert harness.steps(folder.path, "p0") == list(range(1, 37))
+    assert pauses == [1.0] * 3
 
 
-def test_crashes_without_a_further_step(start):
+def test_crashes_without_a_further_step(start, pauses):
     folder, words = start({"fake.crash_always_at": 3}, retries=1)
-    assert harness.run(words, 0.0)[0] == 128 + signal.SIGSEGV
+    assert here(words) == 128 + signal.SIGSEGV
     assert results(folder, "p0") == [-11, -11]
     assert folder.attempts("p0")[-1]["error"] == "killed by SIGSEGV"
+    assert pauses == [1.0]
 
 
 @pytest.mark.parametrize("retries", [0, 2])
-def test_a_point_that_crashes_does_not_stop_the_others(retries, start):
+def test_a_point_that_crashes_does_not_stop_the_others(retries, start, pauses):
     keys = [{"seed": seed, "train.steps": 5} for seed in range(5)]
     keys[3]["fake.crash_always_at"] = 1
     folder, words = start(*keys, retries=retries)
-    assert harness.run(words, 0.0)[0] == 128 + signal.SIGSEGV
+    assert here(words) == 128 + signal.SIGSEGV
     assert sorted(harness.values(folder.path)) == ["p0", "p1", "p2", "p4"]
     # Together (twice where that is allowed), in two halves on the way to it, alone.
     assert results(folder, "p3") == [-11] * (2 + min(1, retries) + 1 + retries)
     assert results(folder, "p0")[-1] == 0
 
 
-def test_a_program_that_cannot_start(start):
+def test_a_program_that_cannot_start(start, pauses):
     folder, words = start({"seed": 0}, retries=0)
     path = folder.job("a-0")
     code = "import sys; print('some'); sys.exit('ValueError: no')"
     spec = {**json.loads(path.read_text()), "main": [sys.executable, "-c", code]}
     path.write_text(json.dumps(spec))
-    assert harness.run(words)[0] == 1
+    assert here(words) == 1
     assert folder.attempts("p0")[-1]["error"] == "ValueError: no"
 
 

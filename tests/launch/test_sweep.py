@@ -1,9 +1,13 @@
 """The command line of sweeps, where it starts nothing."""
 
 import json
+import subprocess
+import sys
+import types
 
 import pytest
 
+from fdnf.evaluation.report import __main__ as report
 from launch import engine_slurm, sweep
 from launch.points import SweepError
 from tests.launch import harness
@@ -89,7 +93,21 @@ def test_slurm_is_only_used_from_the_repository(call, tmp_path, monkeypatch):
     assert "run from the repository's root" in message
 
 
-def test_status_and_gather_name_what_is_missing(call, tmp_path):
+@pytest.fixture
+def reported(monkeypatch):
+    """Directories of which a report was written, in this process."""
+    found = []
+
+    def run(words, check):
+        assert words[:3] == [sys.executable, "-m", "fdnf.evaluation.report"]
+        found.append(words[3])
+        return subprocess.CompletedProcess(words, report.main(words[3:]))
+
+    monkeypatch.setattr(sweep, "subprocess", types.SimpleNamespace(run=run))
+    return found
+
+
+def test_status_and_gather_name_what_is_missing(call, tmp_path, reported):
     path = harness.write_sweep(tmp_path)
     words = harness.command(path, tmp_path / "root", "--local", "-s", "seeds=1")
     assert harness.run(words, 0.0)[0] == 0
@@ -98,6 +116,7 @@ def test_status_and_gather_name_what_is_missing(call, tmp_path):
     assert rc == 1
     assert [state["state"] for state in json.loads(told)] == ["done", "failed"]
     assert call("--gather")[0] != 0
+    assert reported == [str(tmp_path / "root")]
     # The report goes by these.
     found = json.loads((tmp_path / "root" / "states.json").read_text())["points"]
     assert found == json.loads(told)

@@ -1,4 +1,4 @@
-"""The plain sbatch template: signal, kill and refusal, on a real SLURM."""
+"""The plain sbatch template: signal, kill and refusal, most of it on a real SLURM."""
 
 import os
 import signal
@@ -31,6 +31,38 @@ def gone(slurm, job):
     return not slurm.call("squeue", "-h", "-j", job)
 
 
+def test_a_signal_is_handed_on_and_the_job_queued_again(tmp_path, monkeypatch):
+    """With commands in SLURM's place that do what it does for one process."""
+    folder, asked = tmp_path / "bin", tmp_path / "asked"
+    folder.mkdir()
+    for name, does in (
+        ("srun", 'while [[ $1 == --* ]]; do shift; done; exec "$@"'),
+        ("squeue", "echo RUNNING"),
+        ("scontrol", f'echo "$@" >> {asked}'),
+    ):
+        (folder / name).write_text(f"#!/bin/bash\n{does}\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    env = {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "1", "MAIN": harness.MAIN}
+    words = ["bash", TEMPLATE, "--config=configs/maf_gas.py:teacher"]
+    words.append(f"--workdir={tmp_path}/run")
+    process = harness.start(words, hold=["run"], **env)
+    harness.wait_for(lambda: harness.held(tmp_path, "run"), "steps")
+    process.send_signal(signal.SIGUSR1)
+    process.communicate(timeout=120)
+    assert process.returncode == 75
+    assert asked.read_text() == "requeue 1\n"
+    assert harness.run(words, 0.0, SLURM_RESTART_COUNT="1", **env)[0] == 0
+    assert asked.read_text() == "requeue 1\n"
+    assert harness.finished(tmp_path / "run")
+    assert harness.steps(tmp_path, "run") == list(range(1, 21))
+    told = (tmp_path / "run" / "slurm-1.log").read_text()
+    assert "ended with 75, restart 0, asked to stop: 1" in told
+    assert "ended with 0, restart 1, asked to stop: no" in told
+
+
+# In CI the signal is in the test above, the queue in the next.
+@pytest.mark.slow
 def test_saved_and_requeued(slurm, train, tmp_path):
     run = tmp_path / "run"
     job = train()

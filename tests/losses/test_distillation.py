@@ -21,6 +21,18 @@ STUDENT = laws.Case(
 TEACHER = laws.Case("teacher", MAF(unroll=1, steps=4, hidden=(8,)), noise=0.2)
 X = STUDENT.data(batch=6)
 Z = (STUDENT.data(seed=4, batch=6),)
+# Where flows are no matter: quickly traced.
+QUICK = (
+    laws.Case("quick", NICE(steps=2, hidden=(4,)), noise=0.2),
+    laws.Case("taught", NICE(steps=4, hidden=(4,)), noise=0.2),
+)
+
+
+def quick():
+    """Flows and variables, of student and teacher."""
+    return *(case.module for case in QUICK), *(case.variables for case in QUICK)
+
+
 LOSSES = {
     "lkd": (distillation.lkd, X, {}),
     "ilkd": (distillation.ilkd, X, {"pairs": "ratio"}),
@@ -52,13 +64,16 @@ def test_zero_where_student_is_teacher(name, case):
 
 @over_losses
 def test_gradients_reach_the_student_and_never_the_teacher(name):
+    """Under jit, with static flows."""
     loss, argument, settings = LOSSES[name]
     gradient = jax.value_and_grad(
         functools.partial(loss, **settings), argnums=(2, 3), has_aux=True
     )
-    (value, aux), (student, teacher) = gradient(
-        STUDENT.module, TEACHER.module, STUDENT.variables, TEACHER.variables, argument
-    )
+    flows = (STUDENT.module, TEACHER.module, STUDENT.variables, TEACHER.variables)
+    jitted = jax.jit(gradient, static_argnums=(0, 1))
+    (value, aux), (student, teacher) = jitted(*flows, argument)
+    plain, _ = loss(*flows, argument, **settings)
+    assert value == pytest.approx(float(plain), rel=1e-5)
     assert np.isfinite(value)
     assert value.dtype == jnp.float32
     assert value.shape == ()
@@ -69,16 +84,6 @@ def test_gradients_reach_the_student_and_never_the_teacher(name):
     assert np.mean(moved) > 0.9
 
 
-@over_losses
-def test_jit_with_static_flows(name):
-    loss, argument, settings = LOSSES[name]
-    arguments = (STUDENT.variables, TEACHER.variables, argument)
-    plain, _ = loss(STUDENT.module, TEACHER.module, *arguments, **settings)
-    jitted = jax.jit(functools.partial(loss, **settings), static_argnums=(0, 1))
-    value, _ = jitted(STUDENT.module, TEACHER.module, *arguments)
-    assert value == pytest.approx(float(plain), rel=1e-5)
-
-
 def test_nll_under_jit_and_grad():
     value, aux = distillation.nll(STUDENT.module, STUDENT.variables, X)
     log_prob = STUDENT.module.apply(STUDENT.variables, X, method="log_prob")
@@ -87,7 +92,8 @@ def test_nll_under_jit_and_grad():
     jitted = jax.jit(distillation.nll, static_argnums=0)
     again, _ = jitted(STUDENT.module, STUDENT.variables, X)
     assert again == pytest.approx(float(value), rel=1e-5)
-    (again, _), slope = jax.value_and_grad(distillation.nll, argnums=1, has_aux=True)(
+    gradient = jax.value_and_grad(distillation.nll, argnums=1, has_aux=True)
+    (again, _), slope = jax.jit(gradient, static_argnums=0)(
         STUDENT.module, STUDENT.variables, X
     )
     assert again == pytest.approx(float(value), rel=1e-5)
@@ -96,10 +102,10 @@ def test_nll_under_jit_and_grad():
 
 @pytest.mark.parametrize("latents", ["levels", "final"])
 def test_combined_is_the_weighted_sum_of_its_terms(latents):
-    flows = (STUDENT.module, TEACHER.module, STUDENT.variables, TEACHER.variables)
+    flows = quick()
     weights = (0.7, 0.2, 0.4)
     common = {"distance": "l2", "reduction": "sum"}
-    nll, _ = distillation.nll(STUDENT.module, STUDENT.variables, X)
+    nll, _ = distillation.nll(flows[0], flows[2], X)
     skd, _ = distillation.skd(*flows, Z, **common)
     if latents == "levels":
         latent, _ = distillation.ilkd(*flows, X, pairs="ratio", **common)
@@ -119,22 +125,22 @@ def test_combined_is_the_weighted_sum_of_its_terms(latents):
 
 
 def test_latents_of_every_other_row_are_compared_and_all_count_in_the_likelihood():
-    flows = (STUDENT.module, TEACHER.module, STUDENT.variables, TEACHER.variables)
+    flows = quick()
     settings = {"weights": (0.8, 0.5, 0.0), "pairs": "ratio"}
 
     def loss(variables, every):
         given = (*flows[:2], variables, flows[3])
         return distillation.combined(*given, X, every=every, **settings)
 
-    gradient = jax.value_and_grad(loss, has_aux=True)
+    gradient = jax.jit(jax.value_and_grad(loss, has_aux=True), static_argnums=1)
     (value, aux), slope = gradient(flows[2], 2)
 
     def expected(variables):
         given = (*flows[:2], variables, flows[3])
-        nll = distillation.nll(STUDENT.module, variables, X)[0]
+        nll = distillation.nll(flows[0], variables, X)[0]
         return 0.8 * nll + 0.5 * distillation.ilkd(*given, X[::2], pairs="ratio")[0]
 
-    wanted, theirs = jax.value_and_grad(expected)(flows[2])
+    wanted, theirs = jax.jit(jax.value_and_grad(expected))(flows[2])
     floats.assert_close(value, wanted, 1e-5)
     for ours, other in zip(*map(jax.tree.leaves, (slope, theirs)), strict=True):
         floats.assert_close(ours, other, 1e-4)
@@ -155,7 +161,7 @@ def test_terms_of_weight_zero_are_not_computed():
 
 def test_one_program_serves_runs_of_other_weights():
     """Traced weights, under vmap too, give what the numbers give."""
-    flows = (STUDENT.module, TEACHER.module, STUDENT.variables, TEACHER.variables)
+    flows = quick()
     grid = jnp.asarray([[0.7, 0.2, 0.1], [0.5, 0.0, 2.0]])
     common = {"pairs": "ratio", "distance": "l2"}
 
@@ -166,9 +172,10 @@ def test_one_program_serves_runs_of_other_weights():
 
         return jax.value_and_grad(loss)(variables)
 
-    together = jax.jit(jax.vmap(lambda w: slope(STUDENT.variables, w)))(grid)
+    together = jax.jit(jax.vmap(lambda w: slope(flows[2], w)))(grid)
     for i, weights in enumerate(grid):
-        alone = slope(STUDENT.variables, tuple(weights.tolist()))
+        alone = jax.jit(functools.partial(slope, weights=tuple(weights.tolist())))
+        alone = alone(flows[2])
         for got, want in zip(*map(jax.tree.leaves, (together, alone)), strict=True):
             np.testing.assert_allclose(got[i], want, rtol=2e-4, atol=1e-5)
     # A term that is off is not computed, whatever its weight.
@@ -186,11 +193,15 @@ def test_samples_have_a_context_of_their_own():
     x, cond = case.data(batch=6), case.cond(batch=6)
     flows = (case.module, case.module, other, case.variables)
     z = (x[:3],)
-    _, aux = distillation.combined(
-        *flows, x, z, cond, cond[::2], weights=(1.0, 0.1, 0.1)
-    )
-    skd, _ = distillation.skd(*flows, z, cond[::2])
-    assert aux.terms["skd"] == pytest.approx(float(skd), rel=1e-5)
+
+    @jax.jit
+    def both():
+        given = (*flows, x, z, cond, cond[::2])
+        _, aux = distillation.combined(*given, weights=(1.0, 0.1, 0.1))
+        return aux.terms["skd"], distillation.skd(*flows, z, cond[::2])[0]
+
+    found, skd = both()
+    assert found == pytest.approx(float(skd), rel=1e-5)
 
 
 def test_errors_of_combined():
@@ -221,8 +232,8 @@ def test_conditional_flows_share_the_context():
     other = laws.perturb(case.variables, 0.2, seed=1)
     x, cond = case.data(), case.cond()
     flows = (case.module, case.module, other, case.variables)
-    loss, _ = distillation.ilkd(*flows, x, cond)
-    moved, _ = distillation.ilkd(*flows, x, -cond)
+    ilkd = jax.jit(lambda cond: distillation.ilkd(*flows, x, cond)[0])
+    loss, moved = ilkd(cond), ilkd(-cond)
     assert loss > 0
     assert moved != pytest.approx(float(loss), rel=1e-4)
 

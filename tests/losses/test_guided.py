@@ -301,7 +301,8 @@ def test_foreign_teachers_and_other_students_learn_by_levels_and_ends():
     foreign = types.ExternalFlow(encode=encode)
     settings = dict(weights={"local": 1.0}, units="level")
     with jax.enable_x64(True):
-        _, aux = guided.guided(IAFS, foreign, own, other, x, cond=cond, **settings)
+        local = functools.partial(guided.guided, IAFS, foreign, cond=cond, **settings)
+        _, aux = jax.jit(local)(own, other, x)
         # Errors over the spread of each column, the first block's by hand.
         h = encoded(other, x, cond)[0]
         shift, raw = said(own, 0, h[1], cond)
@@ -316,10 +317,12 @@ def test_foreign_teachers_and_other_students_learn_by_levels_and_ends():
         )
         settings = dict(cond=cond, units="plain", robust=None)
         flows = coupling, foreign, variables, other
-        drawn = coupling.apply(variables, (h[-1],), cond, method="decode")
+        decode = jax.jit(functools.partial(coupling.apply, method="decode"))
+        drawn = decode(variables, (h[-1],), cond)
         ends = np.mean((drawn.x - x) ** 2) / 2
         # The student's first level with the teacher's second; without pairs, the ends.
-        loss, aux = guided.path(*flows, x, pairs=((0, 1),), screen=False, **settings)
+        paired = dict(pairs=((0, 1),), screen=False)
+        loss, aux = jax.jit(lambda: guided.path(*flows, x, **paired, **settings))()
         level = np.mean((drawn.levels[0] - h[2]) ** 2) / 2
         np.testing.assert_allclose(aux.per_level, [ends, level], rtol=1e-9, atol=1e-10)
         np.testing.assert_allclose(loss, (ends + level) / 2, rtol=1e-9, atol=1e-10)

@@ -110,7 +110,7 @@ def test_distilled_maf_survives_an_exploding_teacher():
     student = laws.Case("student", MAF(unroll=1, steps=2, hidden=(8,)), (2,), noise=0.2)
     teacher = flow(beyond=2.0)
     loss = functools.partial(distillation.skd, student.module, teacher)
-    gradient = jax.value_and_grad(loss, has_aux=True)
+    gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))
     (value, aux), slope = gradient(student.variables, TEACHER, (Z,))
     (expected, _), expected_slope = gradient(
         student.variables, TEACHER, (Z[Z[:, 0] <= 2.0],)

@@ -14,6 +14,10 @@ from fdnf.metrics.c2st import c2st
 from tests import floats
 
 
+# One number of them, and of rows, where it is no matter: one program.
+EPOCHS = 10
+
+
 def normal(rows, dim, seed, shift=0.0):
     x = np.random.default_rng(seed).standard_normal((rows, dim))
     x[:, 0] += shift
@@ -51,7 +55,7 @@ def test_shifted_normals_give_the_bayes_accuracy(shift):
 
 
 def test_what_only_pairs_of_features_show_is_found():
-    x, y = normal(1500, 2, 0), normal(1500, 2, 1)
+    x, y = normal(1000, 2, 0), normal(1000, 2, 1)
     y[:, 1] = np.abs(y[:, 1]) * np.sign(y[:, 0])
     # Half of y's plane is empty, where all rows are x's: 3/4 are named rightly.
     assert abs(c2st(x, y).accuracy - 0.75) < 0.04
@@ -69,15 +73,15 @@ def test_units_and_far_rows_do_not_matter():
 def test_constant_columns_and_jax_arrays():
     x = np.concatenate([normal(100, 1, 0), np.zeros((100, 1))], axis=1)
     y = np.concatenate([normal(120, 1, 1, 20.0), np.zeros((120, 1))], axis=1)
-    found = c2st(jnp.asarray(x), jnp.asarray(y), epochs=10)
+    found = c2st(jnp.asarray(x), jnp.asarray(y), epochs=EPOCHS)
     assert found.accuracy > 0.95
     assert found.rows == 200
 
 
 def test_the_seed_decides():
-    x, y = normal(200, 2, 0), normal(200, 2, 1, 0.5)
-    assert c2st(x, y, epochs=3) == c2st(x, y, epochs=3)
-    assert c2st(x, y, epochs=3, seed=1) != c2st(x, y, epochs=3, seed=2)
+    x, y = normal(100, 2, 0), normal(100, 2, 1, 0.5)
+    assert c2st(x, y, epochs=EPOCHS) == c2st(x, y, epochs=EPOCHS)
+    assert c2st(x, y, epochs=EPOCHS, seed=1) != c2st(x, y, epochs=EPOCHS, seed=2)
 
 
 def test_the_p_value_is_the_binomial_tail():

@@ -25,10 +25,14 @@ def trained(name, **args):
         }
     )
     model = models.build(config.model)
-    x = jax.random.normal(jax.random.key(1), (8, *EVENT))
-    init = jax.jit(functools.partial(models.init, model))
-    params = init(jax.random.key(0), x)["params"]
-    params = jax.tree.map(lambda leaf: leaf[None], params)
+    x = jax.ShapeDtypeStruct((8, *EVENT), np.float32)
+    init = functools.partial(models.init, model)
+    shapes = jax.eval_shape(init, jax.random.key(0), x)
+    rng = np.random.default_rng(len(name))
+    params = jax.tree.map(
+        lambda leaf: 0.3 * rng.normal(size=(1, *leaf.shape)).astype(np.float32),
+        shapes["params"],
+    )
     meta = {"event": EVENT, "preprocess": PREPROCESS}
     return Trained(model, {"params": params, "constants": {}}, config, meta)
 
@@ -42,10 +46,10 @@ def data():
 
 @pytest.fixture(scope="module")
 def several():
-    net = {"features": 2, "blocks": 1, "stages": 1}
+    net = {"steps": 1, "hidden": (4,)}
     return {
-        "teacher": trained("pixelcnn", **net),
-        "x": trained("pixelcnn_iaf", **net),
+        "teacher": trained("nice", **net),
+        "x": trained("nice", **net),
         "resnet_l1": trained("resnet", hidden=2, blocks=1, squeezes=0),
     }
 
