@@ -18,7 +18,7 @@ from tests import flagged
 
 ROOT = pathlib.Path(__file__).parents[1]
 PERIODIC = {"angle": {"kind": "periodic", "period": 360}}
-TINY = {"steps": 1, "hidden": (8,), "transformer": "affine"}
+TINY = {"steps": 1, "hidden": (8,)}  # Of a NICE.
 
 
 def made(rows, seed=0):
@@ -72,6 +72,7 @@ def test_one_command(tmp_path, monkeypatch, capfd, caplog):
         f"--config.data.path={path}",
         "--config.data.conditions=age,group",
         f"--config.data.transforms={PERIODIC}",
+        "--config.model.name=nice",
         f"--config.model.args={TINY}",
         f"--workdir={tmp_path / 'run'}",
     ]
@@ -106,17 +107,24 @@ def test_one_command(tmp_path, monkeypatch, capfd, caplog):
     assert outside.tolist() == [3, 7]
 
 
-def test_densities_of_teacher_and_student_integrate_to_one(tmp_path):
+# A student sees what its teacher sees, which in CI `test_fitting` says.
+@pytest.mark.parametrize(
+    "names", [["teacher"], pytest.param(["teacher", "student"], marks=pytest.mark.slow)]
+)
+def test_densities_integrate_to_one(names, tmp_path):
     table = {k: v for k, v in made(600).items() if k in ("income", "share", "age")}
     path = write(tmp_path / "two.csv", table)
-    changes = {"data.path": path, "data.conditions": "age", "model.args": TINY}
+    changes = {"data.path": path, "data.conditions": "age"}
+    changes |= {"model.name": "nice", "model.args": TINY}
     teacher = config_of_tables.get_config("smoke")
     settings.override(teacher, changes)
     loop.train_and_evaluate(teacher, tmp_path / "teacher")
-    student = config_of_tables.get_config("ilkd,smoke")
-    settings.override(student, changes | {"teacher.workdir": str(tmp_path / "teacher")})
-    loop.train_and_evaluate(student, tmp_path / "student")
-    for name in ("teacher", "student"):
+    if "student" in names:
+        student = config_of_tables.get_config("ilkd,smoke")
+        changes["teacher.workdir"] = str(tmp_path / "teacher")
+        settings.override(student, changes)
+        loop.train_and_evaluate(student, tmp_path / "student")
+    for name in names:
         trained = teachers.load(tmp_path / name)
         columns = trained.preprocess.columns
         assert [column.kind for column in columns.columns] == ["log", "box"]

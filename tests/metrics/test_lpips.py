@@ -17,7 +17,11 @@ X, Y = (jnp.asarray(pictures) for pictures in make_lpips.pairs())
 NAMES = {"vgg16": "lpips_vgg16", "alexnet": "lpips_alex"}
 
 
-@pytest.fixture(scope="module", params=NAMES)
+# The two differ in their layers, which `test_extractors` has of VGG16.
+@pytest.fixture(
+    scope="module",
+    params=["alexnet", pytest.param("vgg16", marks=pytest.mark.slow)],
+)
 def metric(request):
     try:
         return lpips.named(request.param)

@@ -84,6 +84,7 @@ def image_config(name, **args):
 def vector_config():
     """Of a student, whose teacher is in its own workdir."""
     config = tiny.config()
+    config.model = {"name": "nice", "args": {"steps": 2, "hidden": (4,)}}
     config.eval.update(time_batch=ROWS, temperature=0.8)
     with config.unlocked():
         config.teacher = {"workdir": ""}
@@ -91,7 +92,7 @@ def vector_config():
 
 
 CASES = {
-    "maf": Case(vector_config(), (3,), Preprocess()),
+    "nice": Case(vector_config(), (3,), Preprocess()),
     "resnet": Case(
         image_config("resnet", hidden=4, blocks=1), (4, 4, 1), Preprocess(256, bits=5)
     ),
@@ -149,7 +150,7 @@ def folders(tmp_path_factory):
     found = {}
     for name, case in CASES.items():
         workdir(root / name, case)
-        if name == "maf":
+        if name == "nice":
             workdir(root / name / "teacher", case, 0.05)
         paths = export.write(case.config, root / name)
         found[name] = paths[0].parent
@@ -178,7 +179,7 @@ def test_what_it_drew_is_what_we_draw(folders, name):
     trained = teachers.load(folder.parents[1])
     model, stored = teachers.run_of(trained)
     variables = jax.device_put(stored)
-    temperature = 0.8 if name == "maf" else 0.7
+    temperature = 0.8 if name == "nice" else 0.7
 
     @jax.jit
     def draw(key, cond):
@@ -215,7 +216,7 @@ def test_what_it_drew_is_what_we_draw(folders, name):
 
 
 def test_a_student_draws_of_its_teacher_alone(folders):
-    folder = folders["maf"]
+    folder = folders["nice"]
     told = export.check(folder)
     assert 1 <= told["exact"]["steps"] < 30
     assert told["exact"]["told"] == []
@@ -277,4 +278,4 @@ def test_no_rows(folders):
     config = vector_config()
     config.eval.time_batch = 0
     with pytest.raises(ConfigError, match=r"eval\.time_batch=0: expected at least 1"):
-        export.write(config, folders["maf"].parents[1])
+        export.write(config, folders["nice"].parents[1])

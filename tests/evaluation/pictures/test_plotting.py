@@ -5,8 +5,6 @@ Curves, levels and marginals, and what all figures share.
 
 import functools
 import math
-import subprocess
-import sys
 import xml.etree.ElementTree as xml
 
 import jax.numpy as jnp
@@ -224,13 +222,3 @@ def test_wrong_inputs_are_refused(tmp_path, draw, given, message):
     with pytest.raises(ValueError, match=message):
         draw(given, tmp_path / "x.png")
     assert not (tmp_path / "x.png").exists()
-
-
-def test_matplotlib_is_imported_only_to_draw():
-    names = "curves, levels, marginals"
-    code = f"import sys; from fdnf.evaluation.pictures import {names}"
-    code += "; print(*sys.modules)"
-    found = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert "matplotlib" not in found.stdout.split()

@@ -20,6 +20,7 @@ from fdnf.evaluation.scorers.context import Context, Evaluation
 from fdnf.evaluation.scorers.reference import Settings
 from fdnf.flows.affine import Affine
 from fdnf.flows.maf import IAF, MAF
+from fdnf.flows.nice import NICE
 from fdnf.students.base import Student
 from fdnf.train import preprocess, teachers, workdirs
 from fdnf.train.settings import ConfigError
@@ -374,8 +375,8 @@ def test_times_of_the_flow_alone(maf, monkeypatch):
 
 def test_bayes_accuracy_of_a_shifted_student(against):
     student = transfer_pair.model(1.0, 1.0)
-    wide = reference(dataclasses.replace(SETTINGS, judged=2000, density=0))
-    told = teacher.of_student(wide, student)
+    bare = against._replace(settings=dataclasses.replace(SETTINGS, density=0))
+    told = teacher.of_student(bare, student)
     area = got(told)("auc", split="teacher")
     bayes = special.ndtr(math.sqrt(transfer_pair.DIM / 2))
     assert abs(area.value - bayes) < 4 * area.se
@@ -386,7 +387,7 @@ def test_bayes_accuracy_of_a_shifted_student(against):
 
 def evaluation(**models):
     section = next(iter(models.values())).config.eval
-    section.update(samples=300, density_rows=200, time_batch=0)
+    section.update(samples=300, density_rows=200, judged_rows=0, time_batch=0)
     return Evaluation(transfer_pair.data(), section, models)
 
 
@@ -574,10 +575,11 @@ def test_students_are_held_against_a_teacher_given_conditions():
 def test_a_table_with_conditions_and_weights_is_scored_whole():
     data, config = mixed.table(), mixed.config()
     config.eval.update(samples=60, batch_size=60, time_batch=4, time_batches=())
+    config.eval.update(judged_rows=0)
     prepared = preprocess.make(None, data)
     first = {"x": jnp.asarray(data.train), "beside": jnp.asarray(data.conditions[0])}
     seen = prepared.train(jax.random.key(0), first)
-    flow = MAF(1, (4,))
+    flow = NICE(1, (4,))
     made = jax.jit(flow.init)(jax.random.key(1), seen["x"], seen["cond"])
     both = {"constants": {}, **jax.tree.map(lambda leaf: leaf[None], made)}
     meta = {"event": (3,), "preprocess": preprocess.describe(prepared)}

@@ -20,9 +20,9 @@ __all__ = ["people"]
 def student(tmp_path_factory):
     """In a study that has moved, beside its teacher."""
     root = tmp_path_factory.mktemp("study")
-    config = tiny.config("ilkd")
+    config = tiny.affine("ilkd")
     config.teacher.workdir = "/elsewhere/teacher"
-    tiny.stored(tiny.config(), root / "teacher")
+    tiny.stored(tiny.affine(), root / "teacher")
     return tiny.stored(config, root / "ilkd")
 
 
@@ -51,9 +51,9 @@ def test_the_command(student, capfd):
 
 
 def test_conditions_of_a_file(tmp_path):
-    student = stored(tmp_path / "one", "maf", conditional=True)
+    student = stored(tmp_path / "one", "nice", conditional=True)
     config = tiny.config("ilkd")
-    config.teacher.workdir = str(stored(tmp_path / "two", "maf", conditional=True))
+    config.teacher.workdir = str(stored(tmp_path / "two", "nice", conditional=True))
     path = write(tmp_path / "who.csv", ["height", "age"], slice(0, 3))
     text = exact.sample(student, config, str(path), each=20)
     folder = student / "samples"

@@ -100,7 +100,7 @@ def people(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def conditional(tmp_path_factory):
-    return stored(tmp_path_factory.mktemp("conditional"), "maf", True, runs=2)
+    return stored(tmp_path_factory.mktemp("conditional"), "nice", True, runs=2)
 
 
 @pytest.fixture
@@ -347,7 +347,7 @@ def test_images_are_read(tmp_path):
 
 def test_evaluation_on_other_rows_leaves_the_table(tmp_path):
     """Also where a checkpoint of old does not say what it was trained on."""
-    config = tiny.config()
+    config = tiny.affine()
     workdir = tiny.stored(config, tmp_path / "run")
     result = {"steps": 6, "skipped_steps": [0], "best_step": [6]}
     content = settings.to_dict(config)
@@ -361,7 +361,7 @@ def test_evaluation_on_other_rows_leaves_the_table(tmp_path):
     (place,) = (workdir / "other_data").iterdir()
     assert place.name.startswith("new-")
     assert (place / "table.md").read_text() == made
-    assert "MAF on new" in made
+    assert "Affine on new" in made
 
 
 def test_other_rows_without_a_density(people, section, tmp_path):

@@ -42,7 +42,7 @@ def trained():
     prepared = preprocess.make(config.data, DATA)
     x = jnp.asarray(vectors.seen(DATA, "train")[:50])
     cond = prepared.condition(None, jnp.asarray(DATA.conditions[0][:50]))
-    made = flow.init(jax.random.key(0), x, cond)
+    made = jax.jit(flow.init)(jax.random.key(0), x, cond)
     variables = {"constants": {}, **jax.tree.map(lambda leaf: leaf[None], made)}
     meta = {"event": [2], "preprocess": preprocess.describe(prepared)}
     return Trained(flow, variables, config, meta)

@@ -36,7 +36,7 @@ FLOW = flows.build(CONFIG.model)
 def trained():
     keys = jax.random.split(jax.random.key(0), 2)
     x = jnp.stack([jnp.asarray(DATA.train[:50]), jnp.asarray(DATA.train[50:100])])
-    variables = {"constants": {}, **jax.vmap(FLOW.init)(keys, x)}
+    variables = {"constants": {}, **jax.jit(jax.vmap(FLOW.init))(keys, x)}
     return Trained(FLOW, variables, CONFIG, {"event": [3], "preprocess": {}})
 
 
@@ -202,7 +202,7 @@ def plane(columns=(), conditional=False):
         data = data._replace(columns=Columns(columns))
     flow = MAF(1, (2,)) if conditional else Affine()
     cond = jnp.asarray(near[0][:5]) if near else None
-    first = flow.init(jax.random.key(0), jnp.asarray(rows[:5]), cond)
+    first = jax.jit(flow.init)(jax.random.key(0), jnp.asarray(rows[:5]), cond)
     wide = jax.tree.map(lambda leaf: 2 * leaf, first)
     meta = {"event": [2], "preprocess": preprocess.describe(of_table(data))}
     models = {

@@ -88,6 +88,14 @@ def cases(seed: int = 0) -> list[Case]:
     return found
 
 
+@jax.jit
+def share(student, teacher, key):
+    """Of draws whose signal is above 0 about the origin."""
+    z = jax.random.normal(key, (ROWS, len(student["params"]["mu"])))
+    pair = (Affine(), Affine(), student, teacher)
+    return expansion.expansion_signal(*pair, (z,), centre=jnp.zeros(z.shape[1]))
+
+
 def by_draws(case: Case, rows: int, seed: int = 0) -> Case:
     """The case with the share that `expansion_signal` gives for affine flows.
 
@@ -103,11 +111,7 @@ def by_draws(case: Case, rows: int, seed: int = 0) -> Case:
     )
     calls = -(-rows // ROWS)
     shares = [
-        expansion.expansion_signal(
-            *(Affine(), Affine(), student, teacher),
-            (jax.random.normal(key, (ROWS, dim)),),
-            centre=jnp.zeros(dim),
-        )
+        share(student, teacher, key)
         for key in jax.random.split(jax.random.key(seed), calls)
     ]
     return case._replace(found=float(np.mean(shares)), rows=calls * ROWS)
