@@ -552,8 +552,8 @@ def trained(name, words, folder):
     return rows
 
 
-# Plain ones are trained through the command, in `test_main`; LKD, ILKD and SKD of a MAF
-# in `experiments.test_study`. SKD of tables is in `train.test_table`.
+# In CI the plain ones, LKD, ILKD and SKD are trained in `experiments.test_study`, SKD
+# of tables in `train.test_table`.
 @pytest.mark.parametrize(
     ("name", "method"),
     [

@@ -142,6 +142,8 @@ def test_subset_too_small_or_absent(tmp_path):
         celeba.celeba64(str(tmp_path))
 
 
+# In CI the pictures of a subset are made here.
+@pytest.mark.slow
 def test_real_subset(real):
     data = celeba.celeba64(str(real(celeba.FILE).parent), rows=100)
     assert [len(part) for part in data[1:4]] == [100, 1_000, 1_000]

@@ -70,7 +70,8 @@ def untrained(flow, x, cond, *, transforms, options, seed, steps, **rest):
         return NOISE
     keys = jax.random.split(jax.random.key(seed), options.get("runs", 1))
     rows = jnp.asarray(data.train), jnp.asarray(data.conditions[0])
-    runs = [flow.init(key, *rows) for key in keys]
+    init = jax.jit(flow.init)
+    runs = [init(key, *rows) for key in keys]
     variables = jax.tree.map(lambda *leaves: np.stack(leaves), *runs)
     prepared = preprocess.describe(preprocess.make(ConfigDict(), data))
     meta = {"event": x.shape[1:], "preprocess": prepared, "step": 0}
