@@ -41,8 +41,6 @@ def test_importing_is_quick_and_brings_no_jax():
     assert not modules & {"jax", "numpy", "flax"}
 
 
-# In CI the ten lines below use some in a fresh interpreter.
-@pytest.mark.slow
 def test_public_names_are_there_at_the_first_use():
     code = "import fdnf\nprint(fdnf.flows.MAF.__module__, fdnf.losses.ilkd.__name__)"
     assert fresh(code) == ["fdnf.flows.maf", "ilkd"]
@@ -123,6 +121,9 @@ print(fdnf.__file__, *student.log_prob(x[:5]))
 """
 
 
+# In CI the files of the wheel are looked at above, and the README's lines run in the
+# clone (`test_readme`).
+@pytest.mark.slow
 def test_ten_lines_of_python_in_an_empty_folder_with_the_wheel_alone(wheel, tmp_path):
     installed, empty = tmp_path / "installed", tmp_path / "empty"
     for place, path in wheel.items():

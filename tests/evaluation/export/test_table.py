@@ -15,7 +15,7 @@ from tests.evaluation.tasks.test_rows import BESIDE, OWN, matrix, stored
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
-    return stored(tmp_path_factory.mktemp("table"), "nice", conditional=True)
+    return stored(tmp_path_factory.mktemp("table"), "maf", conditional=True)
 
 
 def test_densities_and_samples_are_in_the_users_units(workdir):
