@@ -4,8 +4,6 @@ import json
 import os
 import signal
 
-import pytest
-
 from tests.launch import harness
 
 

@@ -1,7 +1,5 @@
 """Inverse matching: zero where the student undoes the teacher, and who moves."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np

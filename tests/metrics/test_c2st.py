@@ -13,7 +13,6 @@ from fdnf.metrics import c2st as module
 from fdnf.metrics.c2st import c2st
 from tests import floats
 
-
 # One number of them, and of rows, where it is no matter: one program.
 EPOCHS = 10
 
