@@ -559,7 +559,7 @@ def trained(name, words, folder):
     [
         pytest.param("maf_patches", "lkd", marks=pytest.mark.slow),
         pytest.param("maf_patches", "skd", marks=pytest.mark.slow),
-        ("glow_patches", "ilkd"),
+        pytest.param("glow_patches", "ilkd", marks=pytest.mark.slow),
         pytest.param("glow_patches", "skd", marks=pytest.mark.slow),
     ],
 )

@@ -170,6 +170,8 @@ def test_text_is_read_in_one_encoding():
     assert found == []
 
 
+# In CI `test_any_text_can_be_printed` has what the report calls for this.
+@pytest.mark.slow
 def test_a_table_is_printed_in_a_posix_locale(tmp_path):
     for seed in (0, 1):
         score = Score("log_likelihood", 1.0 + seed, "test", se=0.1)

@@ -192,6 +192,9 @@ def test_a_continuous_flow_is_fitted_by_flow_matching():
     assert fitted.log_prob(X[:5]).shape == (5,)
 
 
+# In CI a continuous flow is fitted above, and `test_samples_of_another_librarys_flow`
+# has pairs of a teacher.
+@pytest.mark.slow
 def test_a_continuous_flow_teaches_couplings_by_pairs():
     couplings = RealNVP(1, (4,))
     rows = X / SCALE

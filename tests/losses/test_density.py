@@ -219,8 +219,9 @@ def test_conditions_reach_both_flows():
     assert loss == pytest.approx(float(kl(S, T)), rel=2e-3)
 
 
-# In CI with the path's gradient: the plain one is held against it above.
-@pytest.mark.parametrize("path", [True, pytest.param(False, marks=pytest.mark.slow)])
+# In CI the gradients are held against closed forms, and `test_fitting` trains by them.
+@pytest.mark.slow
+@paths
 def test_falls_in_fifty_steps_of_an_iaf_in_two_dimensions(path):
     student = laws.Case("student", IAF(unroll=1, steps=2, hidden=(8,)), (2,))
     teacher = laws.Case("teacher", MAF(unroll=1, steps=2, hidden=(8,)), (2,))
