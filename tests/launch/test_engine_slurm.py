@@ -79,17 +79,21 @@ def test_losses_on_the_way_change_no_result(slurm, sweep, root, of_node):
 
 def test_a_second_command_submits_nothing_twice(slurm, sweep, root):
     words = on_slurm(sweep, root)
-    assert harness.run(words, 0.1, **slurm.env)[0] == 75
+    held = {"FAKE_HOLD": "teacher0,teacher1", **slurm.env}
+    assert harness.run(words, 0.0, **held)[0] == 75
     queued = sorted(slurm.call("squeue", "-h", "-r", "-o", "%i").split())
     assert len(queued) == 2, "one job a method, two seeds in each"
-    rc, told = harness.run(words, 0.1, **slurm.env)
+    rc, told = harness.run(words, 0.0, **held)
     assert rc == 75
     assert "submitted" not in told
     assert sorted(slurm.call("squeue", "-h", "-r", "-o", "%i").split()) == queued
     # A local launcher leaves them alone too, and waits for them.
-    local = harness.command(sweep, root, "--local")
-    rc, told = harness.run(local, 0.1, **slurm.env)
-    assert rc == 0, told
+    local = harness.start(harness.command(sweep, root, "--local"), 0.0, **slurm.env)
+    for name in ("teacher0", "teacher1"):
+        harness.wait_for(lambda name=name: harness.held(root, name), "steps")
+        harness.let_go(root, name)
+    told, _ = local.communicate(timeout=240)
+    assert local.returncode == 0, told
     assert {r["engine"] for r in harness.attempts(root, "student0")} == {"slurm"}
 
 
