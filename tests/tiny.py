@@ -2,13 +2,14 @@
 
 import functools
 import pathlib
+import shutil
 from typing import Any
 
 import jax
 import numpy as np
 
 from configs import teaching, vectors
-from fdnf.train import checkpoint, models, settings, validation
+from fdnf.train import checkpoint, models, settings, validation, workdirs
 from fdnf.train.batches import Moment
 
 
@@ -75,6 +76,18 @@ def stored(
     with checkpoint.Checkpointer(workdir) as checkpointer:
         checkpointer.save(6, {"w": np.zeros(2)}, best, meta)
     return workdir
+
+
+def undone(finished: pathlib.Path, workdir: pathlib.Path, step: int) -> None:
+    """A copy of a finished run as if it had been killed after the checkpoint of a step.
+
+    Rows of the log may go on after it.
+    """
+    shutil.copytree(finished, workdir)
+    (workdir / workdirs.FINISHED).unlink()
+    for path in (workdir / checkpoint.SUBDIRECTORY).iterdir():
+        if int(path.name) > step:
+            shutil.rmtree(path)
 
 
 def same_rows(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> None:

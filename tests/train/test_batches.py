@@ -224,7 +224,7 @@ NOTED = prng.define_prng_impl(
 )
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def one_device(monkeypatch):
     """Keys that are written down, and a device axis of one, drawn from once."""
     monkeypatch.setattr(jax, "device_count", lambda *_: 1)
@@ -425,7 +425,22 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+# What draws in these, draws in others too.
+TWICE = {
+    *("lkd", "lkd, the teacher's samples", "ilkd", "kl", "oracle", "images, nll"),
+    *("images, ilkd", "images, skd", "images, skd, in parts", "pixels, x"),
+    "pairs, regression",
+}
+
+
+@pytest.mark.usefixtures("one_device")
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in TWICE else name
+        for name in CASES
+    ],
+)
 def test_no_two_draws_of_steps_share_a_key(name):
     make, least = CASES[name]
     Trainer(make()).steps()
@@ -439,6 +454,7 @@ def test_no_two_draws_of_steps_share_a_key(name):
     assert max(found["split"].values()) == 1
 
 
+@pytest.mark.usefixtures("one_device")
 def test_no_two_draws_of_a_run_share_a_key():
     """Of a run, its teacher's samples and what is measured, all of one seed."""
     config = images("skd", seed=0, **OWN)
@@ -462,6 +478,7 @@ def test_no_two_draws_of_a_run_share_a_key():
     assert [key for key, times in found.items() if times > 1] == []
 
 
+@pytest.mark.usefixtures("one_device")
 def test_latents_of_skd_are_not_the_dequantisation_noise():
     """Of what an image's step draws, by what reaches the flow."""
     noise = jax.random.wrap_key_data(jnp.uint32([0, 7]))

@@ -294,9 +294,10 @@ def test_permutations_and_signs_that_were_floats_are_read_as_booleans(tmp_path):
     variables = jax.tree.map(
         lambda leaf: leaf[0], {"params": read_params, "constants": read}
     )
+    log_prob = jax.jit(functools.partial(flow.apply, method="log_prob"))
     np.testing.assert_array_equal(
-        flow.apply(variables, x, method="log_prob"),
-        flow.apply({"params": params, "constants": constants}, x, method="log_prob"),
+        log_prob(variables, x),
+        log_prob({"params": params, "constants": constants}, x),
     )
     template = validation.first_best(*stacked, 1)
     with checkpoint.Checkpointer(tmp_path) as checkpointer:

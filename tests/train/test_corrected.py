@@ -46,7 +46,8 @@ def p_value(teacher, x):
     y = prepared.encode(jax.random.key(0), rows)[0]
     beside = jnp.asarray(prepared.stored_condition(conditions()))
     cond = prepared.condition(None, beside)
-    z = np.asarray(flow.apply(variables, y, cond, method="encode").z[0])
+    encode = jax.jit(lambda *given: flow.apply(*given, method="encode").z[0])
+    z = np.asarray(encode(variables, y, cond))
     return 2 * min(stats.kstest(each, "norm").pvalue for each in z.T)
 
 

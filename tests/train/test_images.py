@@ -1,27 +1,18 @@
-"""Training on images: conditions, accumulation, inheritance, refusals, resume."""
-
-import functools
-import pathlib
+"""Training on images: conditions, inheritance, refusals, resume."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from configs import common, glow_digits, teaching
-from fdnf.data import build as datasets
-from fdnf.flows import build as flows
 from fdnf.flows import surgery
 from fdnf.flows.glow import Glow
 from fdnf.train import (
-    batches,
     loop,
-    models,
     objectives,
-    optim,
     pools,
+    program,
     settings,
-    step,
     teachers,
 )
 from fdnf.train.preprocess import Preprocess
@@ -67,7 +58,7 @@ def bits(workdir):
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("teacher")
-    loop.train_and_evaluate(config("teacher"), workdir)
+    loop.train_and_evaluate(config("teacher", **ONE_LEVEL), workdir)
     return workdir
 
 
@@ -92,46 +83,25 @@ def test_loaded_teacher_knows_its_data(teacher):
     assert set(made) == {"generated"}
 
 
-def test_resumed_run_equals_an_unbroken_one(tmp_path):
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    half = config("student", runs=2, **ONE_LEVEL)
-    loop.train_and_evaluate(half, whole)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop.Checkpointer, "wait", _killed)
-        with pytest.raises(KeyboardInterrupt):
-            _until(half, broken, 4)
-    loop.train_and_evaluate(half, broken)
-    tiny.same_rows(read_log(whole), read_log(broken))
-    tiny.same_best(whole, broken)
-
-
-def _killed(self):
-    raise KeyboardInterrupt
-
-
-def _until(built, workdir: pathlib.Path, steps: int):
-    """Stops right after the checkpoint of a step."""
-    save = loop.Checkpointer.save
-
-    def stop(self, now, *args):
-        save(self, now, *args)
-        self._manager.wait_until_finished()
-        if now >= steps:
-            raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop.Checkpointer, "save", stop)
-        loop.train_and_evaluate(built, workdir)
+def test_resumed_run_equals_an_unbroken_one(teacher, tmp_path):
+    resumed = tmp_path / "resumed"
+    tiny.undone(teacher, resumed, 4)
+    loop.train_and_evaluate(config("teacher", **ONE_LEVEL), resumed)
+    tiny.same_rows(read_log(teacher), read_log(resumed))
+    tiny.same_best(teacher, resumed)
 
 
 def test_student_inherits_permutations(teacher, tmp_path):
-    built = config("ilkd")
+    built = config("ilkd", **ONE_LEVEL)
     built.teacher.workdir = str(teacher)
+    built.teacher.config = None
     built.teacher.inherit_permutations = True
-    loop.train_and_evaluate(built, tmp_path)
-    mine, theirs = teachers.load(tmp_path), teachers.load(teacher)
-    student = teachers.run_of(mine)[1]
-    heir = surgery.inherit_permutations(student, teachers.run_of(theirs)[1])
+    made = program.build([settings.Experiment(built, tmp_path, teacher=teacher)])
+    state = made.state
+    student = {"params": state.params, "constants": state.constants}
+    student = jax.tree.map(lambda leaf: leaf[0], student)
+    theirs = teachers.run_of(teachers.load(teacher))[1]
+    heir = surgery.inherit_permutations(student, theirs)
     same = jax.tree.map(np.array_equal, student["constants"], heir["constants"])
     assert all(jax.tree.leaves(same))
 
@@ -214,42 +184,3 @@ def test_a_wrong_pairing_is_refused_before_anything_is_trained(tmp_path, monkeyp
     distilled.teacher.workdir = str(workdir)
     with pytest.raises(ConfigError, match="student has 1 levels, teacher 2"):
         loop.train_and_evaluate(distilled, tmp_path / "run")
-
-
-@functools.cache
-def accumulated(parts):
-    built = config("student", **ONE_LEVEL)
-    data = datasets.build(built.data)
-    flow, optimizer = flows.build(built.model), optim.make(built.optim, 2)
-    prepared = settings.prepared(built, data)
-    keys = step.run_keys(0, 1)
-    x, _ = prepared.encode(keys[0], jnp.asarray(data.train[:16]))
-    state = models.init_state(flow, optimizer, keys, x[None], 0.0)
-    take = step.make_train_step(
-        objectives.build(built, flow, None, 1.0),
-        optimizer,
-        batches.uniform(100, 16, 2),
-        steps=2,
-        ema=0.0,
-        preprocess=prepared,
-        accumulate=parts,
-    )
-    on_device = {"train": jnp.asarray(data.train)}
-    return jax.device_get(
-        take(state, np.zeros(2, np.int32), step.hyper(keys), on_device, {})
-    )
-
-
-def test_accumulated_gradient_is_that_of_the_batch():
-    (whole, log), (parts, other) = accumulated(1), accumulated(4)
-    floats.assert_close(log["loss"], other["loss"], rtol=1e-5)
-    jax.tree.map(
-        functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-5),
-        whole.params,
-        parts.params,
-    )
-
-
-def test_parts_that_do_not_divide_the_batch():
-    with pytest.raises(ConfigError, match="accumulate=3 does not divide .* of 8"):
-        accumulated(3)

@@ -1,5 +1,8 @@
 """The first batch of a training, and what is said of it."""
 
+from types import SimpleNamespace
+
+import jax
 import numpy as np
 
 from fdnf.data.tabular import Tabular
@@ -27,3 +30,19 @@ def test_columns_that_do_not_vary_are_named_once(caplog):
 def test_a_first_batch_of_one_row_is_told(caplog):
     (message,) = said(caplog, 1)
     assert "one row" in message
+
+
+def test_which_runs_are_alike(monkeypatch):
+    def alike(*given, runs=1, devices=1):
+        monkeypatch.setattr(jax, "device_count", lambda: devices)
+        config = SimpleNamespace(runs=runs)
+        members = [SimpleNamespace(teacher=t, config=config) for _, t in given]
+        return program._alike(members, [seed for seed, _ in given])
+
+    a, b = (0, "teacher"), (1, "another")
+    assert alike(a, a, b, b) == alike(*4 * [a], b, b) == 2
+    assert (
+        alike(a, b, a, b) == alike(a, (0, "another")) == alike(a, (1, "teacher")) == 1
+    )
+    assert alike(a, a, b, b, runs=2) == 1
+    assert alike(a, a, b, b, devices=2) == 1

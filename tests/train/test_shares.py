@@ -95,6 +95,13 @@ def transferred(**overrides):
     return built
 
 
+def table(parts):
+    """Samples are compared, and some rows are the teacher's."""
+    built = mixed.config("skd", accumulate=parts, batch_size=16)
+    built.teacher.update(samples=20, share=0.3)
+    return built
+
+
 def judged(**overrides):
     """A student whose samples the teacher judges."""
     built = vectors("ilkd", **overrides)
@@ -103,29 +110,32 @@ def judged(**overrides):
 
 
 CASES = {
+    "images": functools.partial(pictures, **{"data.conditional": True}),
+    # Conditions, weights, and noise of whole numbers.
+    "table, in parts": functools.partial(mixed.config, accumulate=2, batch_size=16),
+}
+# Of their losses `test_transfer` and `test_objectives` have the halves of a batch.
+MORE = {
+    # Rows that were generated, too.
+    "table, skd": functools.partial(table, 2),
+    "noise in parts": functools.partial(transferred, **{"train.accumulate": 2}),
     "vectors": functools.partial(
         vectors,
         "skd",
         **{"train.accumulate": 2, "teacher.samples": 60, "teacher.share": 0.3},
     ),
-    "images": functools.partial(
+    "images, skd": functools.partial(
         pictures,
         "skd",
         **{"data.conditional": True, "loss.skd.batch": 8, "loss.skd.start": 0.0},
     ),
-    "noise in parts": functools.partial(transferred, **{"train.accumulate": 2}),
-    # Conditions, weights, and noise of whole numbers.
-    "table": functools.partial(
-        mixed.config, "skd", **{"accumulate": 2, "batch_size": 16}
-    ),
-    # Latents of KL are drawn as these are, and `test_transfer` has its loss in halves.
     "z in parts": functools.partial(judged, **{"train.accumulate": 2}),
 }
 
 
 def losses(case, devices):
     """Loss, its terms and the gradient's norm, of two steps by so many devices."""
-    config = CASES[case]()
+    config = (CASES | MORE)[case]()
     data = datasets.build(config.data)
     prepared = settings.prepared(config, data)
     flow, teacher, taught = flows.build(config.model), None, {}
@@ -146,7 +156,9 @@ def losses(case, devices):
     share = 0.0
     if teacher and config.teacher.samples:
         share = config.teacher.share
-        on_device["generated"] = jnp.asarray(data.train[:20] + 1)
+        on_device["generated"] = jnp.asarray(data.train[20:40])
+        if beside is not None:
+            on_device["generated_beside"] = jnp.asarray(beside[20:40])
     optimizer = optim.make(config.optim, 2)
     keys = step.run_keys(0, 1)
     cond = None if beside is None else rows["cond"][None]
@@ -188,12 +200,10 @@ def densities():
     return log_prob(params, constants, data.train[:50])
 
 
-@pytest.fixture(scope="module")
-def four(tmp_path_factory):
-    """The same on four devices, which need a process of their own."""
-    path = tmp_path_factory.mktemp("four") / "found"
+def on_four(cases, path):
+    """The losses of these cases, and densities, in a process that has four devices."""
     code = (
-        "import sys; from tests.train import test_shares as t; t.four_of(sys.argv[1])"
+        "import sys; from tests.train import test_shares as t; t.four_of(*sys.argv[1:])"
     )
     environment = {
         "XLA_FLAGS": processes.flags(4),
@@ -202,7 +212,7 @@ def four(tmp_path_factory):
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
     done = subprocess.run(
-        [sys.executable, "-c", code, path],
+        [sys.executable, "-c", code, path, *cases],
         cwd=processes.ROOT,
         env=os.environ | environment,
         capture_output=True,
@@ -213,21 +223,35 @@ def four(tmp_path_factory):
     return pickle.loads(path.read_bytes())
 
 
-def four_of(path):
+def four_of(path, *cases):
     assert jax.device_count() == 4
-    found = {case: losses(case, 4) for case in CASES} | {"densities": densities()}
+    found = {case: losses(case, 4) for case in cases} | {"densities": densities()}
     pathlib.Path(path).write_bytes(pickle.dumps(found))
+
+
+@pytest.fixture(scope="module")
+def four(tmp_path_factory):
+    return on_four(CASES, tmp_path_factory.mktemp("four") / "found")
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_losses_on_1_and_4_devices(case, four):
     """Of 2, which are shares of the same kind, `test_step` has one."""
-    one = losses(case, 1)
-    assert np.isfinite(one[1]["loss"]).all()
-    assert one[0]["loss"] != one[1]["loss"]
-    for step_four, step_one in zip(four[case], one, strict=True):
+    same_losses(losses(case, 1), four[case])
+
+
+def same_losses(ones, fours):
+    assert np.isfinite(ones[1]["loss"]).all()
+    assert ones[0]["loss"] != ones[1]["loss"]
+    for step_four, step_one in zip(fours, ones, strict=True):
         for name, value in step_one.items():
             floats.assert_close(step_four[name], value, rtol=1e-4, err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", MORE)
+def test_more_losses_on_1_and_4_devices(case, tmp_path):
+    same_losses(losses(case, 1), on_four([case], tmp_path / "found")[case])
 
 
 def test_densities_on_2_and_4_devices(four):
