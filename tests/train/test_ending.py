@@ -1,6 +1,7 @@
 """Runs that end before their steps are done, and runs that are made longer."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -23,8 +24,8 @@ from tests import tiny
 HOT = {"lr": 0.5, "schedule": "constant", "warmup": 0.0, "clip": 0.0}
 
 
-def hot(**train):
-    config = tiny.config(steps=30, eval_every=3, **train)
+def hot(steps=24, **train):
+    config = tiny.config(steps=steps, eval_every=3, **train)
     config.optim.update(HOT)
     return config
 
@@ -64,7 +65,7 @@ def test_a_run_stops_early_and_can_go_on(whole, tmp_path, caplog):
     config = hot(early_stop=2)
     result = loop.train_and_evaluate(config, tmp_path)
     end, best = first_stand(whole, 2)
-    assert end < 30
+    assert end < 24
     assert (result["steps"], result["best_step"]) == (end, [best])
     assert result["stopped_early"]
     assert json.loads((tmp_path / "finished.json").read_text()) == result
@@ -81,7 +82,7 @@ def test_a_run_stops_early_and_can_go_on(whole, tmp_path, caplog):
     # With as much patience as there is, it is the run that never stopped.
     config.train.early_stop = 0
     result = loop.train_and_evaluate(config, tmp_path)
-    assert result["steps"] == 30
+    assert result["steps"] == 24
     assert "stopped_early" not in result
     tiny.same_best(tmp_path, whole)
     rows = read_log(tmp_path)
@@ -162,25 +163,25 @@ def test_where_the_newest_counts_nothing_stops_early(method):
         settings.check(config)
 
 
-def test_a_run_can_be_made_longer_and_not_shorter(tmp_path, caplog):
-    loop.train_and_evaluate(tiny.config(), tmp_path)
-    before = read_log(tmp_path)
-    says = "holds a run of 12 steps, which train.steps=9 cannot make shorter"
+def test_a_run_can_be_made_longer_and_not_shorter(whole, tmp_path, caplog):
+    workdir = tmp_path / "run"
+    shutil.copytree(whole, workdir)
+    says = "holds a run of 24 steps, which train.steps=9 cannot make shorter"
     with pytest.raises(ConfigError, match=says):
-        loop.train_and_evaluate(tiny.config(steps=9), tmp_path)
-    loop.train_and_evaluate(tiny.config(steps=24), tmp_path)
-    assert "made longer, from 12 to 24 steps" in caplog.text
-    result = workdirs.result(tmp_path)
-    assert result["steps"] == result["config"]["train"]["steps"] == 24
-    rows = read_log(tmp_path)
-    tiny.same_rows(rows[:4], before)
-    assert [row["step"] for row in rows] == [*range(3, 25, 3)]
+        loop.train_and_evaluate(hot(steps=9), workdir)
+    loop.train_and_evaluate(hot(steps=36), workdir)
+    assert "made longer, from 24 to 36 steps" in caplog.text
+    result = workdirs.result(workdir)
+    assert result["steps"] == result["config"]["train"]["steps"] == 36
+    rows = read_log(workdir)
+    tiny.same_rows(rows[:8], read_log(whole))
+    assert [row["step"] for row in rows] == [*range(3, 37, 3)]
     # What else differs makes it another run, whatever its steps.
-    other = tiny.config(steps=48)
+    other = hot(steps=48)
     other.optim.lr *= 2
     with pytest.raises(ConfigError, match=r"another config; different: optim\.lr"):
-        workdirs.finished(other, tmp_path)
-    other = tiny.config(steps=12)
+        workdirs.finished(other, workdir)
+    other = hot(steps=24)
     other.optim.lr *= 2
     with pytest.raises(ConfigError, match=r"optim\.lr .*, train\.steps"):
-        workdirs.finished(other, tmp_path)
+        workdirs.finished(other, workdir)

@@ -106,6 +106,8 @@ def test_killed_while_writing_the_config(unbroken, tmp_path, monkeypatch):
     tiny.same_rows(read_log(workdir), read_log(unbroken))
 
 
+# In CI the subject is that of `test_batches.test_a_small_training_set_is_one_batch`.
+@pytest.mark.slow
 def test_training_set_smaller_than_the_batch_is_one_batch(tmp_path):
     for size in (200, 5000):
         loop.train_and_evaluate(tiny.config(batch_size=size), tmp_path / str(size))
@@ -161,7 +163,7 @@ def test_few_bad_steps_are_counted_and_trained_past(tmp_path, monkeypatch):
 
 
 def test_best_is_by_validation(tmp_path):
-    config = tiny.config(steps=30, eval_every=3)
+    config = tiny.config(steps=18, eval_every=3)
     config.optim.update(lr=0.5, schedule="constant", warmup=0.0, clip=0.0)
     result = loop.train_and_evaluate(config, tmp_path)
     rows = [row for row in read_log(tmp_path) if "val_log_prob" in row]
@@ -177,7 +179,7 @@ def test_best_is_by_validation(tmp_path):
     floats.assert_close(found, values[best], rtol=1e-5)
 
 
-def test_teacher_is_trained_first_and_only_once(tmp_path):
+def test_teacher_is_trained_first_and_only_once(unbroken, tmp_path):
     config = tiny.config("ilkd")
     loop.train_and_evaluate(config, tmp_path)
     taught = tmp_path / "teacher"
@@ -188,20 +190,15 @@ def test_teacher_is_trained_first_and_only_once(tmp_path):
     assert (taught / loop.FINISHED).stat().st_mtime_ns == before
     assert not (taught / "log.jsonl.old").exists()
     # Named by its workdir, the same teacher gives the same student.
-    config.teacher.workdir = str(taught)
+    tiny.same_best(taught, unbroken)
+    config.teacher.workdir = str(unbroken)
     config.teacher.config = None
     loop.train_and_evaluate(config, tmp_path / "again")
     tiny.same_rows(read_log(tmp_path / "again"), read_log(tmp_path))
-
-
-def test_teachers_samples_as_further_data(tmp_path, unbroken):
-    config = tiny.config("ilkd")
-    config.teacher.update(workdir=str(unbroken), samples=100, share=0.5)
-    config.teacher.config = None
+    # Its samples as further data.
+    config.teacher.update(samples=100, share=0.5)
     loop.train_and_evaluate(config, tmp_path / "with")
-    config.teacher.samples = 0
-    loop.train_and_evaluate(config, tmp_path / "without")
-    ours, theirs = read_log(tmp_path / "with"), read_log(tmp_path / "without")
+    ours, theirs = read_log(tmp_path / "with"), read_log(tmp_path / "again")
     assert np.isfinite([row["loss"] for row in ours]).all()
     assert ours[0]["loss"] != theirs[0]["loss"]
 
@@ -222,7 +219,7 @@ def test_the_home_directory_is_meant_wherever_a_workdir_enters(tmp_path, monkeyp
     here.mkdir()
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.chdir(here)
-    loop.train_and_evaluate(tiny.config(), "~/teacher")
+    tiny.stored(tiny.config(), home / "teacher")
     config = tiny.config("lkd")
     config.teacher.workdir = "~/teacher"
     loop.train_and_evaluate(config, "~/student")

@@ -108,7 +108,7 @@ def test_a_validation_row_without_density(monkeypatch, tmp_path, caplog):
     kept, _, meta = checkpoint.load_best(tmp_path)
     assert meta["best"]["step"] == [12]
     first = flows.build(tiny.config().model)
-    first = first.init(jax.random.key(0), jnp.zeros((2, 3)))["params"]
+    first = jax.jit(first.init)(jax.random.key(0), jnp.zeros((2, 3)))["params"]
     gaps = jax.tree.map(lambda a, b: np.abs(a[0] - b).max(), kept, first)
     assert max(jax.tree.leaves(gaps)) > 1e-3
 
@@ -184,7 +184,10 @@ def test_a_column_that_does_not_vary_is_let_through():
     started(rows)
 
 
-@pytest.mark.parametrize("together", [False, True])
+# In CI a pack that comes to nothing is in `test_packs_training`.
+@pytest.mark.parametrize(
+    "together", [False, pytest.param(True, marks=pytest.mark.slow)]
+)
 def test_a_training_of_skipped_steps_alone_has_failed(monkeypatch, tmp_path, together):
     broken(monkeypatch, 0)
     if together:
