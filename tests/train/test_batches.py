@@ -429,7 +429,7 @@ CASES = {
 TWICE = {
     *("lkd", "lkd, the teacher's samples", "ilkd", "kl", "oracle", "images, nll"),
     *("images, ilkd", "images, skd", "images, skd, in parts", "pixels, x"),
-    "pairs, regression",
+    *("pairs, regression", "skd", "speech, feed-forward"),
 }
 
 

@@ -43,6 +43,8 @@ def compilations(monkeypatch):
     monitoring.unregister_event_duration_listener(note)
 
 
+# In CI a pack and a student compile once; this starts as they do.
+@pytest.mark.slow
 def test_a_resume(compilations, tmp_path, monkeypatch):
     config = tiny.config(eval_every=3)
     signals = iter([None, None, signal.SIGTERM, *[None] * 9])

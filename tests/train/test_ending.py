@@ -91,6 +91,8 @@ def test_a_run_stops_early_and_can_go_on(whole, tmp_path, caplog):
     tiny.same_rows(rows, read_log(whole))
 
 
+# In CI `test_which_are_over` has several runs.
+@pytest.mark.slow
 def test_what_comes_after_a_runs_patience_does_not_count(tmp_path):
     """Of runs side by side: the third is over at 9, and at 12 better than ever."""
     config = hot(early_stop=1)

@@ -29,8 +29,7 @@ from fdnf.train.batches import Moment
 from fdnf.train.rules import ConfigError
 from fdnf.train.writers import read_log
 from tests import floats, tiny
-from tests.train.test_resume import killed_at
-from tests.train.test_transfer import KEY, STAGES, both, cases, made, small
+from tests.train.test_transfer import KEY, STAGES, cases, loss_of, made, small
 
 TERMS = ("local", "path_x", "kl")  # Of `small`.
 
@@ -75,9 +74,8 @@ def test_what_a_stage_computes_and_reports():
     config = staged(local=(1.0, 0.5, 20.0))
     objective, student, teacher, x = made(config)
     z = student.module.draw(jax.random.fold_in(KEY, 2), x.shape)
-    every = guided.guided(
-        *both(student, teacher),
-        *(x, z),
+    every = loss_of(
+        *(guided.guided, student, teacher, x, z),
         weights=dict.fromkeys(TERMS, 1.0),
         limit=3 * 10.0,
         screen=False,
@@ -182,19 +180,22 @@ def test_two_devices_see_what_one_does_in_units_of_levels():
     objective = guiding.build(config, student.module, teacher.module, 10.0)
     given = student.variables, teacher.variables
 
-    def loss(rows, share):
+    def loss(rows, share=batches.WHOLE):
         return objective(*given, {"x": rows}, Moment(KEY, share=share))[0]
 
     def half(rows):
         share = batches.Share(jax.lax.axis_index("batch"), 2, "batch")
-        return jax.lax.pmean(loss(rows, share), "batch")
+        return jax.lax.pmean(loss(rows, share), "batch"), loss(rows)
+
+    @jax.jit
+    def everything(x):
+        two = x.reshape(2, 8, -1)
+        return loss(x), *jax.vmap(half, axis_name="batch")(two)
 
     x = batch["x"] + jnp.arange(16)[:, None] / 8
-    halves = jax.pmap(half, axis_name="batch")(x.reshape(2, 8, -1))
-    whole = jax.jit(lambda rows: loss(rows, batches.WHOLE))
-    floats.assert_close(halves[0], whole(x), rtol=1e-4)
-    apart = jnp.mean(jnp.stack([whole(x[:8]), whole(x[8:])]))
-    assert np.abs(apart - whole(x)) > 1e-2 * whole(x)
+    whole, halves, apart = everything(x)
+    floats.assert_close(halves, [whole, whole], rtol=1e-4)
+    assert np.abs(np.mean(apart) - whole) > 1e-2 * whole
 
 
 def whole_config(words="iaf,guided,smoke"):
@@ -204,7 +205,7 @@ def whole_config(words="iaf,guided,smoke"):
         part.model.args.update(steps=1, hidden=(4,))
         part.data.args.update(dim=3, rows=200)
     config.train.update(steps=24, steps_per_call=3, log_every=3, eval_every=3)
-    config.train.update(batch_size=16, init_rows=64)
+    config.train.update(batch_size=16, init_rows=64, keep=4)
     config.loss.guided.update(STAGES | {"path_x": (0.0, 1.0, 0.0)})
     config.teacher.samples = 100
     config.eval.batch_size = 64
@@ -218,12 +219,18 @@ def teacher(tmp_path_factory):
     return tiny.stored(config, tmp_path_factory.mktemp("teacher"), runs=2)
 
 
-def test_a_training_that_goes_on_amid_a_stage(teacher, tmp_path, monkeypatch):
-    config = whole_config()
+@pytest.fixture(scope="module")
+def trained(teacher, tmp_path_factory):
+    """A config, its workdir, and what came of it."""
+    config, workdir = whole_config(), tmp_path_factory.mktemp("trained")
     config.teacher.workdir = str(teacher)
     config.optim.ema, config.runs = 0.5, 2
-    result = loop.train_and_evaluate(config, tmp_path / "whole")
-    rows = read_log(tmp_path / "whole")
+    return config, workdir, loop.train_and_evaluate(config, workdir)
+
+
+def test_a_training_in_stages(trained):
+    _, workdir, result = trained
+    rows = read_log(workdir)
     assert [row["stage"][0] for row in rows] == [1, 1, 1, 1, 2, 2, 3, 3]
     assert [row["kl"][0] != 0 for row in rows] == 6 * [False] + 2 * [True]
     assert len({frozenset(row) - {"steps_per_second"} for row in rows}) == 1
@@ -235,10 +242,15 @@ def test_a_training_that_goes_on_amid_a_stage(teacher, tmp_path, monkeypatch):
     for run, step in enumerate(result["best_step"]):
         assert last[step][run] == min(losses[run] for losses in last.values())
 
-    killed_at(config, tmp_path / "resumed", 18, monkeypatch)
+
+# Nothing is saved of a stage but the step, as of any training in `test_resume`.
+@pytest.mark.slow
+def test_it_goes_on_amid_a_stage(trained, tmp_path):
+    config, workdir, _ = trained
+    tiny.undone(workdir, tmp_path / "resumed", 15)
     loop.train_and_evaluate(config, tmp_path / "resumed")
-    tiny.same_rows(read_log(tmp_path / "resumed"), rows)
-    tiny.same_best(tmp_path / "resumed", tmp_path / "whole")
+    tiny.same_rows(read_log(tmp_path / "resumed"), read_log(workdir))
+    tiny.same_best(tmp_path / "resumed", workdir)
 
 
 def test_what_a_student_shares_with_its_teacher_is_taken_over():

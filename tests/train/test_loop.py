@@ -70,6 +70,8 @@ def truncated(files):
         os.truncate(path, path.stat().st_size // 2)
 
 
+# In CI the subject is that of `test_resume`, and that of `test_checkpoint`.
+@pytest.mark.slow
 def test_truncated_newest_checkpoint(unbroken, tmp_path, caplog):
     workdir = copied(unbroken, tmp_path / "run")
     newest = workdir / "checkpoints" / "12"
@@ -156,6 +158,8 @@ def test_bad_from_the_start(tmp_path, monkeypatch):
         loop.train_and_evaluate(tiny.config(max_bad_steps=3), tmp_path)
 
 
+# In CI steps are skipped and trained past in `test_step`.
+@pytest.mark.slow
 def test_few_bad_steps_are_counted_and_trained_past(tmp_path, monkeypatch):
     nan_from(10, monkeypatch)
     result = loop.train_and_evaluate(tiny.config(max_bad_steps=3), tmp_path)

@@ -1,5 +1,7 @@
 """From config to loss: weights, fading, and when samples are compared."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +13,7 @@ from fdnf.flows.iresnet import IResNet
 from fdnf.losses import distillation, flow_matching, presets
 from fdnf.train import batches, objectives, settings
 from fdnf.train.batches import Moment
-from tests import floats, tiny
+from tests import floats, laws, tiny
 
 KEY = jax.random.key(0)
 X = jax.random.normal(jax.random.key(1), (16, 3))
@@ -33,11 +35,12 @@ def made(config):
 
 
 def perturbed(flow, seed):
-    variables = flow.init(jax.random.key(seed), X)
-    leaves, tree = jax.tree.flatten(variables)
-    keys = jax.random.split(jax.random.key(seed), len(leaves))
-    pairs = zip(leaves, keys, strict=True)
-    return tree.unflatten([v + 0.1 * jax.random.normal(k, v.shape) for v, k in pairs])
+    return laws.perturb(laws.drawn(flow, X, noise=0.0), 0.2, seed)
+
+
+def compiled(loss, *flows_, **arguments):
+    """A loss of flows, as a function of their variables and more."""
+    return jax.jit(lambda *given: loss(*flows_, *given, **arguments))
 
 
 def test_nll_is_the_negative_mean_log_density():
@@ -46,7 +49,8 @@ def test_nll_is_the_negative_mean_log_density():
     variables = perturbed(flow, 1)
     objective = tiny.compiled(objectives.build(config, flow, None, 1.0))
     loss, terms = objective(variables, {}, {"x": X}, KEY, jnp.asarray(0))
-    expected = -jnp.mean(flow.apply(variables, X, method="log_prob"))
+    log_prob = jax.jit(functools.partial(flow.apply, method="log_prob"))
+    expected = -np.mean(log_prob(variables, X))
     floats.assert_close(loss, expected, rtol=1e-6)
     floats.assert_close(terms["nll"], expected, rtol=1e-6)
     assert not objectives.needs_teacher(config)
@@ -61,7 +65,7 @@ def test_flow_matching_is_the_loss_at_latents_and_times_of_their_own():
     loss, terms = objective(variables, {}, {"x": X}, KEY, jnp.asarray(0))
     z = flow.draw(batches.fold(KEY, batches.Noise.LATENTS), X.shape)
     t = jax.random.uniform(batches.fold(KEY, batches.Noise.TIMES), (len(X),))
-    expected = flow_matching.flow_matching(flow, variables, X, z, t)[0]
+    expected = compiled(flow_matching.flow_matching, flow)(variables, X, z, t)[0]
     floats.assert_close(loss, expected, rtol=1e-6)
     floats.assert_close(terms["flow_matching"], expected, rtol=1e-6)
     assert not objectives.needs_teacher(config)
@@ -102,8 +106,14 @@ def test_a_flow_that_estimates_is_given_a_key_of_its_own(method):
     assert given == [*expected, None]
 
 
-@pytest.mark.parametrize("preset", presets.PRESETS)
-@pytest.mark.parametrize("method", ["lkd", "ilkd"])
+@pytest.mark.parametrize(
+    ("method", "preset"),
+    [
+        *(("lkd", "official"), ("ilkd", "paper")),
+        pytest.param("lkd", "paper", marks=pytest.mark.slow),
+        pytest.param("ilkd", "official", marks=pytest.mark.slow),
+    ],
+)
 def test_latent_methods_are_combined_with_the_presets_arguments(method, preset):
     config = tiny.config(method)
     config.loss.preset = preset
@@ -111,7 +121,9 @@ def test_latent_methods_are_combined_with_the_presets_arguments(method, preset):
     objective, _, flows_ = made(config)
     loss, terms = objective(0)
     arguments = {"pairs": "ratio"} | presets.preset(preset, method)
-    expected, aux = distillation.combined(*flows_, X, **arguments)
+    student, teacher, *variables = flows_
+    combined = compiled(distillation.combined, student, teacher, **arguments)
+    expected, aux = combined(*variables, X)
     floats.assert_close(loss, expected, rtol=1e-5)
     assert set(terms) == set(aux.terms) == {"nll", method}
     assert terms[method] > 1e-3  # the flows do differ
@@ -130,7 +142,10 @@ def test_config_overrides_the_preset():
         "units": "nats",
     }
     objective, _, flows_ = made(config)
-    expected, _ = distillation.combined(*flows_, X, **objectives.arguments(config))
+    student, teacher, *variables = flows_
+    arguments = objectives.arguments(config)
+    combined = compiled(distillation.combined, student, teacher, **arguments)
+    expected, _ = combined(*variables, X)
     floats.assert_close(objective(0)[0], expected, rtol=1e-5)
 
 
@@ -160,16 +175,38 @@ def test_samples_are_compared_from_the_start_on():
     floats.assert_close(loss, 0.85 * terms["nll"] + 0.075 * terms["ilkd"], rtol=1e-5)
     loss, terms = objective(30)
     z = student.draw(jax.random.fold_in(KEY, 2), (8, 3))
-    expected, _ = distillation.skd(student, teacher, variables, fixed, z, limit=30.0)
+    skd = compiled(distillation.skd, student, teacher, limit=30.0)
+    expected, _ = skd(variables, fixed, z)
     floats.assert_close(terms["skd"], expected, rtol=1e-5)
     assert terms["skd"] > 1e-3
     parts = 0.85 * terms["nll"] + 0.075 * (terms["ilkd"] + terms["skd"])
     floats.assert_close(loss, parts, rtol=1e-5)
-    gradient = jax.grad(lambda p: objective(30, p)[0])(params)
-    before = jax.grad(lambda p: objective(29, p)[0])(params)
+    slope = jax.jit(jax.grad(lambda p, step: objective(step, p)[0]))
+    gradient, before = slope(params, 30), slope(params, 29)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
     gaps = jax.tree.map(lambda a, b: float(abs(a - b).max()), gradient, before)
     assert max(jax.tree.leaves(gaps)) > 1e-4
+
+
+def test_two_devices_compare_the_samples_that_one_does():
+    config = tiny.config("skd")
+    config.loss.args.weights = (0.0, 0.0, 1.0)
+    student, teacher = (
+        flows.build(config.model),
+        flows.build(config.teacher.config.model),
+    )
+    objective = objectives.build(config, student, teacher, reach=10.0)
+    given = perturbed(student, 1), perturbed(teacher, 2)
+
+    @jax.jit
+    def loss(rows, index):
+        share = batches.Share(index, 16 // len(rows))
+        moment = Moment(KEY, jnp.asarray(0), share=share)
+        return objective(*given, {"x": rows}, moment)[0]
+
+    halves = [loss(X[:8], 0), loss(X[8:], 1)]
+    assert halves[0] != halves[1]
+    floats.assert_close(np.mean(halves), loss(X, 0), rtol=1e-5)
 
 
 def test_samples_beyond_reach_do_not_count():

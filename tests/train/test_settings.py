@@ -140,6 +140,8 @@ def given(config, *words):
     return config
 
 
+# In CI this is merged by `given`, below, and commands are run by `test_main`.
+@pytest.mark.slow
 def test_the_command(tmp_path):
     """Data reach the teacher that is trained first; arguments are merged."""
     words = [

@@ -93,7 +93,7 @@ def test_there_are_two_devices():
     assert jax.local_device_count() == 2
 
 
-@pytest.mark.parametrize("runs", [1, 2])
+@pytest.mark.parametrize("runs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_state_and_scalars_have_no_device_axis(runs):
     before, _ = started(runs, ema=0.9)
     shapes = jax.tree.map(jnp.shape, before)

@@ -19,7 +19,6 @@ from fdnf.train.table import Table
 from fdnf.train.writers import read_log
 from fdnf.transforms import Column, Columns
 from tests import floats, mixed, tiny
-from tests.train.test_resume import killed_at
 
 DATA = mixed.table()
 PREPARED = preprocess.make(None, DATA)
@@ -222,10 +221,12 @@ def test_rows_in_proportion_to_whole_weights_stand_as_often():
 SHORT = {"steps": 6, "steps_per_call": 3, "log_every": 3, "eval_every": 3}
 
 
-def test_training_goes_on_as_if_it_had_not_stopped(tmp_path, monkeypatch):
+# In CI a student is trained on the table, below, and goes on as in `test_resume`.
+@pytest.mark.slow
+def test_training_goes_on_as_if_it_had_not_stopped(tmp_path):
     config = mixed.config(**SHORT)
     loop.train_and_evaluate(config, tmp_path / "unbroken")
-    killed_at(config, tmp_path / "killed", 6, monkeypatch)
+    tiny.undone(tmp_path / "unbroken", tmp_path / "killed", 3)
     loop.train_and_evaluate(config, tmp_path / "killed")
     logs = [read_log(tmp_path / name) for name in ("killed", "unbroken")]
     tiny.same_rows(*logs)
@@ -268,7 +269,11 @@ def student(method):
     return config
 
 
-@pytest.mark.parametrize("method", ["skd", "kl", "oracle"])
+# Conditions reach each loss below, and SKD's samples in `test_shares`.
+@pytest.mark.parametrize(
+    "method",
+    ["oracle", *(pytest.param(m, marks=pytest.mark.slow) for m in ("skd", "kl"))],
+)
 def test_a_student_learns_given_conditions(method, teacher, tmp_path):
     config = student(method)
     config.teacher.workdir = str(teacher)

@@ -15,15 +15,13 @@ from fdnf.train import loop, models, program, teachers, validation
 from fdnf.train.preprocess import Preprocess
 from fdnf.train.settings import ConfigError, Experiment
 from fdnf.train.writers import read_log
-from tests import floats
+from tests import floats, tiny
 from tests.train.test_transfer import small
 
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory):
-    where = tmp_path_factory.mktemp("teacher")
-    loop.train_and_evaluate(small("x").teacher.config, where)
-    return where
+    return tiny.stored(small("x").teacher.config, tmp_path_factory.mktemp("teacher"))
 
 
 def named(config, teacher):
@@ -63,7 +61,9 @@ def test_rows_fewer_than_a_batch_are_taken_again(teacher, tmp_path):
     floats.assert_close(*losses, rtol=1e-5)
 
 
-@pytest.mark.parametrize("method", ["kl", "oracle"])
+@pytest.mark.parametrize(
+    "method", [pytest.param("kl", marks=pytest.mark.slow), "oracle"]
+)
 def test_a_run_reports_it_and_keeps_the_last_parameters(method, teacher, tmp_path):
     config = named(small(method), teacher)
     result = loop.train_and_evaluate(config, tmp_path)

@@ -67,13 +67,45 @@ def test_settings_of_another_method_do_not_make_it_another(tmp_path):
         workdirs.finished(guided, tmp_path)
 
 
-def test_failed_is_removed_when_it_is_started_again(tmp_path):
-    workdirs.write_failed(tmp_path, ValueError("too hot"))
-    loop.train_and_evaluate(tiny.config(), tmp_path)
-    assert not (tmp_path / workdirs.FAILED).exists()
-    assert (tmp_path / workdirs.FINISHED).exists()
+def states(workdir, steps):
+    """What is in its checkpoints; nothing of where it lies."""
+    directory = workdir / "checkpoints"
+    assert stored.steps(directory) == steps
+    for step in steps:
+        trees, meta = stored._read(directory / str(step), ("state", "best"))
+        assert str(workdir.parent) not in json.dumps(meta)
+        yield trees, meta
 
 
+def same_states(ours, theirs):
+    for (trees, meta), (others, about) in zip(ours, theirs, strict=True):
+        assert meta == about
+        assert jax.tree.structure(trees) == jax.tree.structure(others)
+        jax.tree.map(np.testing.assert_array_equal, trees, others)
+
+
+def test_started_again_elsewhere_it_is_the_same(trained, tmp_path, monkeypatch):
+    """And what it failed of is removed."""
+    workdir, temporary = tmp_path / "elsewhere" / "deep", tmp_path / "tmp of it"
+    temporary.mkdir()
+    environment = {
+        "HOSTNAME": "host-else",
+        "TMPDIR": str(temporary),
+        "TZ": "UTC-9",
+        "USER": "else",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(temporary)
+    workdirs.write_failed(workdir, ValueError("too hot"))
+    loop.train_and_evaluate(tiny.config(), workdir)
+    assert not (workdir / workdirs.FAILED).exists()
+    assert (workdir / workdirs.FINISHED).exists()
+    same_states(states(trained, [12, 6]), states(workdir, [12, 6]))
+
+
+# In CI the subject is that of the test above.
+@pytest.mark.slow
 def test_clock_host_and_paths_do_not_enter_the_state(tmp_path):
     overrides = processes.SMALL | {"train.steps": 20, "train.eval_every": 10}
     found = []
@@ -94,16 +126,8 @@ def test_clock_host_and_paths_do_not_enter_the_state(tmp_path):
             devices=2,
             environment=environment,
         )
-        directory = workdir / "checkpoints"
-        assert stored.steps(directory) == [20, 10]
-        for step in (10, 20):
-            trees, meta = stored._read(directory / str(step), ("state", "best"))
-            found.append((trees, meta))
-            assert str(tmp_path) not in json.dumps(meta)
-    for ours, theirs in zip(found[:2], found[2:], strict=True):
-        assert ours[1] == theirs[1]
-        assert jax.tree.structure(ours[0]) == jax.tree.structure(theirs[0])
-        jax.tree.map(np.testing.assert_array_equal, ours[0], theirs[0])
+        found.append(states(workdir, [20, 10]))
+    same_states(*found)
 
 
 def test_what_follows_training_does_not_make_another_run(tmp_path):
@@ -185,7 +209,14 @@ def test_what_is_damaged_is_rebuilt_from_the_checkpoint(workdir, trained):
     tiny.same_best(workdir, trained)
 
 
-def test_missing_log_costs_the_curves_and_nothing_else(workdir, caplog):
+def test_missing_log_costs_the_curves_and_nothing_else(workdir, caplog, monkeypatch):
+    """And what reads a workdir needs no lock of it."""
+
+    def refuse(path):
+        raise AssertionError("reading locks nothing")
+
+    monkeypatch.setattr(workdirs, "_held", refuse)
+    assert teachers.load(workdir).runs == 1
     (workdir / "log.jsonl").unlink()
     config = tiny.config()
     data = study.datasets.build(config.data)
@@ -228,7 +259,7 @@ def test_evaluation_says_that_a_teacher_has_changed(changed, tmp_path, monkeypat
     assert warned == ([tmp_path / "lkd"] if changed else [])
 
 
-@pytest.mark.parametrize("how", ["gone", "cut"])
+@pytest.mark.parametrize("how", [pytest.param("gone", marks=pytest.mark.slow), "cut"])
 def test_finished_run_without_its_last_checkpoint_is_refused(how, workdir):
     last = workdir / "checkpoints" / "12"
     if how == "gone":
@@ -295,18 +326,9 @@ def test_one_writer_a_workdir(tmp_path):
         workdirs.check_held(tmp_path)
 
 
-def test_reading_needs_no_lock(workdir, monkeypatch):
-    def refuse(path):
-        raise AssertionError("reading locks nothing")
-
-    monkeypatch.setattr(workdirs, "_held", refuse)
-    assert teachers.load(workdir).runs == 1
-    config = tiny.config()
-    data = study.datasets.build(config.data)
-    assert study.report(workdir, {"teacher": workdir}, data, config.eval)
-
-
-@pytest.mark.parametrize("how", ["moved", "removed", "another"])
+@pytest.mark.parametrize(
+    "how", [*("moved", "another"), pytest.param("removed", marks=pytest.mark.slow)]
+)
 def test_workdir_that_is_gone_while_it_trains(how, tmp_path, monkeypatch):
     workdir = tmp_path / "run"
     save = loop.Checkpointer.save
