@@ -46,6 +46,7 @@ class Case:
         `init` of a network on images takes seconds to compile.
       through: whether gradients go through `inverse` as well. They take longest to
         compile, and need not where other cases are of the same bijectors.
+      step: of differences, see `jacobians`.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Case:
     tolerance: float = 1e-4
     start: bool = True
     through: bool = True
+    step: float = 1e-4
 
     def data(self, seed: int = 1, batch: int = BATCH) -> Array:
         draw = np.random.default_rng(seed).normal(size=(batch, *self.event))
@@ -136,7 +138,9 @@ def perturb(variables: Any, noise: float, seed: int = 7) -> Any:
         last = leaf.shape[-2] if is_matrix else 1
         spatial = leaf.shape[-4:-2] if is_matrix and leaf.ndim == 4 else ()
         scale = noise / math.sqrt(last * math.prod(spatial))
-        return (leaf + scale * draw.normal(size=leaf.shape)).astype(np.float32)
+        # By numpy: operations of jax are programs, one for each shape.
+        sums = np.asarray(leaf) + scale * draw.normal(size=leaf.shape)
+        return jnp.asarray(sums, np.float32)
 
     params = jax.tree_util.tree_map_with_path(moved, variables.get("params", {}))
     return {**variables, "params": params}
@@ -146,13 +150,18 @@ def drawn(module: nn.Module, *args: Any, noise: float = 0.2) -> Any:
     """Variables of a module that takes `args`, without the compilation of its `init`.
 
     1x1 convolutions are near the identity, to be invertible, and all else is normal
-    about 0, see `perturb`.
+    about 0, see `perturb`. Constant permutations go one place round, signs are `+`.
     """
 
     def start(path, leaf):
-        zeros = jnp.zeros(leaf.shape, leaf.dtype)
-        square = path[-1].key == "weight"
-        return zeros + jnp.eye(leaf.shape[-1]) if square else zeros
+        made, name = np.zeros(leaf.shape, leaf.dtype), path[-1].key
+        if name == "sign":
+            made[:] = True
+        elif name == "permutation":
+            made[:] = np.roll(np.eye(leaf.shape[-1]), 1, axis=0)
+        elif name == "weight":
+            made[:] = np.eye(leaf.shape[-1])
+        return jnp.asarray(made)
 
     shapes = jax.eval_shape(module.init, jax.random.key(0), *args)
     return perturb(jax.tree_util.tree_map_with_path(start, shapes), noise)
@@ -160,7 +169,38 @@ def drawn(module: nn.Module, *args: Any, noise: float = 0.2) -> Any:
 
 def cast(tree: Any, dtype: Any) -> Any:
     """Every array of the tree in `dtype`."""
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), tree)
+    return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf, dtype)), tree)
+
+
+# Of a row and an entry of it: where differences look, in steps, and what counts how.
+SHIFTS = (-2, -1, 1, 2)
+WEIGHTS = (1 / 12, -2 / 3, 2 / 3, -1 / 12)
+
+
+def surrounded(case: Case, *arrays: Array | None) -> tuple[Array | None, ...]:
+    """The arrays with more rows: the first one's have each entry moved, the last are
+    as they come. What else there is of a row is repeated."""
+    x, *others = arrays
+    size = math.prod(case.event)
+    moves = case.step * np.multiply.outer(SHIFTS, np.eye(size))
+    moved = np.asarray(x)[:, None] + moves.reshape(1, -1, *case.event)
+
+    def more(array):
+        if array is None:
+            return None
+        array = np.asarray(array)
+        return jnp.asarray(np.concatenate([array.repeat(len(moved[0]), axis=0), array]))
+
+    x = np.concatenate([moved.reshape(-1, *case.event), np.asarray(x)])
+    return jnp.asarray(x), *map(more, others)
+
+
+def jacobians(case: Case, values: Array) -> np.ndarray:
+    """The Jacobian of each of the rows that were `surrounded`: [row, out, in]."""
+    size = math.prod(case.event)
+    rows = len(values) // (1 + len(SHIFTS) * size)
+    around = np.asarray(values[:-rows]).reshape(rows, len(SHIFTS), size, size)
+    return np.tensordot(around, WEIGHTS, axes=(1, 0)).swapaxes(1, 2) / case.step
 
 
 class Trips(NamedTuple):

@@ -91,7 +91,7 @@ def test_vectors_are_refused():
         bijector(1).init(jax.random.key(0), jnp.zeros((2, 3)))
 
 
-@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("turned", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_fresh_map_standardises_its_batch(turned):
     draw = np.random.default_rng(0).normal(size=(64, 4, 4, 2))
     x = jnp.asarray(draw * [3.0, 0.2] + [-2.0, 1.0], jnp.float32)

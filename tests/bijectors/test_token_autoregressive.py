@@ -31,8 +31,12 @@ def given():
 
 
 def report(module, variables, y, cond, start=None):
-    apply = functools.partial(module.apply, method="inverse_with_report")
-    return jax.jit(apply)(variables, y, cond, start)
+    return _reported(module, variables, y, cond, start)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _reported(module, variables, y, cond, start):
+    return module.apply(variables, y, cond, start, method="inverse_with_report")
 
 
 @functools.cache
@@ -41,7 +45,9 @@ def exact():
 
 
 # The last one does not divide the tokens.
-@pytest.mark.parametrize("segment", [None, 1, 4], ids=str)
+@pytest.mark.parametrize(
+    "segment", [None, pytest.param(1, marks=pytest.mark.slow), 4], ids=str
+)
 @pytest.mark.usefixtures("x64")
 def test_iteration_of_segments_is_the_exact_inverse(segment):
     module, (variables, y, cond) = bijector(segment=segment), given()
@@ -106,9 +112,17 @@ def test_gradients_are_those_of_whole_passes():
         laws.assert_close(expected, found, 1e-9, "gradients")
 
 
-@pytest.mark.parametrize("turned", [False, True])
-@pytest.mark.parametrize("event", [(4, 4, 2), (8,)], ids=str)
-def test_a_new_map_standardises_its_batch(turned, event):
+@pytest.mark.parametrize(
+    ("event", "turned"),
+    [
+        ((4, 4, 2), False),
+        pytest.param((4, 4, 2), True, marks=pytest.mark.slow),
+        pytest.param((8,), False, marks=pytest.mark.slow),
+        ((8,), True),
+    ],
+    ids=str,
+)
+def test_a_new_map_standardises_its_batch(event, turned):
     draw = np.random.default_rng(0).normal(size=(64, *event))
     x = jnp.asarray(3.0 * draw - 2.0, jnp.float32)
     module = bijector()

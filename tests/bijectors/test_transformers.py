@@ -26,6 +26,18 @@ ALL = {
 over_all = pytest.mark.parametrize("name", ALL)
 over_splines = pytest.mark.parametrize("name", ["spline", "circle"])
 over_dtypes = pytest.mark.parametrize("dtype", [np.float64, np.float32])
+# A circle's edge is a spline's with other slopes at the ends.
+over_all_and_dtypes = pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        pytest.param(
+            *(name, dtype),
+            marks=[pytest.mark.slow] * (name == "circle" and dtype == np.float32),
+        )
+        for name in ALL
+        for dtype in (np.float64, np.float32)
+    ],
+)
 # In the box, at its ends, outside, and far outside.
 PLACES = np.array([-1.9, -0.3, 0.0, 0.71, 2.2, -BOX, BOX, 2.6, -4.1, 1e6, -1e6])
 # Of the raw numbers: usual, and what no training should meet.
@@ -70,8 +82,7 @@ def _found(transformer, raw, v):
     return values, trips, first, second
 
 
-@over_all
-@over_dtypes
+@over_all_and_dtypes
 def test_round_trips(name, dtype):
     found = seen(name, dtype)
     usual = slice(None, len(PLACES) if dtype == np.float32 else None)
@@ -92,8 +103,7 @@ def test_round_trips(name, dtype):
     assert found.y.dtype == found.down.dtype == dtype
 
 
-@over_all
-@over_dtypes
+@over_all_and_dtypes
 def test_slopes_are_those_of_automatic_differentiation(name, dtype):
     found = seen(name, dtype)
     by_v = found.first[1]
@@ -105,8 +115,7 @@ def test_slopes_are_those_of_automatic_differentiation(name, dtype):
         )
 
 
-@over_all
-@over_dtypes
+@over_all_and_dtypes
 def test_all_is_finite_however_extreme(name, dtype):
     found = seen(name, dtype)
     values = found.y, found.up, found.x, found.down, found.trips, found.first
@@ -145,8 +154,7 @@ def test_derivatives_of_raw_numbers_are_differences(name):
             )
 
 
-@over_all
-@over_dtypes
+@over_all_and_dtypes
 def test_zero_is_the_identity(name, dtype):
     with jax.enable_x64(dtype == np.float64):
         v = jnp.linspace(-4, 4, 33, dtype=dtype)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from fdnf.flows import build, surgery
 from fdnf.flows.affine import Affine
@@ -21,7 +22,7 @@ from fdnf.flows.srflow import SRFlow
 from fdnf.flows.tarflow import TarFlow, TarIAF
 from fdnf.flows.waveglow import WaveGlow
 from fdnf.flows.wavenet import GaussianWaveNet, WaveIAF
-from tests.flows.tiny_srflow import SIZES
+from tests.flows.tiny_srflow import LEAST
 
 ROWS = 3
 
@@ -68,7 +69,7 @@ KINDS = [
     Kind("iaf_cond", IAF(2, (8,)), (4,), (2,)),
     Kind("iresnet", IResNet(2, (8,)), (4,)),
     Kind("iresnet_cond", IResNet(2, (8,), embedding=(3,)), (4,), (2,)),
-    Kind("iresnet_images_cond", MultiScaleIResNet(2, 1, 4), (4, 4, 2), (3,)),
+    Kind("iresnet_images_cond", MultiScaleIResNet(1, 1, 4), (4, 4, 2), (3,)),
     Kind("tabular_glow", TabularGlow(2, 8, 1, unroll=1), (4,)),
     Kind("tabular_glow_cond", TabularGlow(2, 8, 1), (5,), (2,)),
     Kind("realnvp", RealNVP(2, (8,)), (4,)),
@@ -114,7 +115,7 @@ KINDS = [
     Kind("pixel_iaf", PixelIAF(2, 2, 1, 1), (3, 3, 2)),
     Kind("pixel_iaf_cond", PixelIAF(1, 2, 1, 1), (3, 3, 2), (3,)),
     Kind("mintnet", MintNet(2, 1, 4), (4, 4, 2)),
-    Kind("srflow", SRFlow(**SIZES), (8, 8, 3), (2, 2, 3)),
+    Kind("srflow", SRFlow(**LEAST), (8, 8, 3), (2, 2, 3)),
     Kind("tarflow", TarFlow(2, 1, 4, 2, 2, unroll=1), (4, 2, 2)),
     Kind("tarflow_cond", TarFlow(2, 1, 4, 2, 3, unroll=1), (6,), (2,)),
     Kind("tarflow_iaf", TarIAF(2, 1, 4, 2, 2, unroll=1), (4,)),
@@ -128,6 +129,26 @@ KINDS = [
 
 # Of each class the last, which has a condition where one of its class has.
 ONE_EACH = list({type(kind.flow): kind for kind in KINDS}.values())
+# A test over all kinds takes one of each class in CI, and `-m slow` the others.
+over_kinds = pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(
+            kind, id=kind.name, marks=[pytest.mark.slow] * (kind not in ONE_EACH)
+        )
+        for kind in KINDS
+    ],
+)
+over_conditioned = pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(
+            kind, id=kind.name, marks=[pytest.mark.slow] * (kind not in ONE_EACH)
+        )
+        for kind in KINDS
+        if kind.cond is not None
+    ],
+)
 
 
 def folded():

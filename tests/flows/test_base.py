@@ -22,10 +22,22 @@ FLOWS = [
     RealNVP(unroll=1, steps=2, hidden=(8,)),
 ]
 over_flows = pytest.mark.parametrize("flow", FLOWS, ids=lambda f: type(f).__name__)
+# What has nothing of its own in the way: the others are by `-m slow`.
+over_few = pytest.mark.parametrize(
+    "flow",
+    [
+        pytest.param(
+            flow,
+            id=type(flow).__name__,
+            marks=[pytest.mark.slow] * (not isinstance(flow, TabularGlow | MAF)),
+        )
+        for flow in FLOWS
+    ],
+)
 
 
 def case_of(flow, noise=0.3):
-    return laws.Case(type(flow).__name__, flow, (DIM,), noise=noise)
+    return laws.Case(type(flow).__name__, flow, (DIM,), noise=noise, start=False)
 
 
 def test_standard_normal_log_prob_is_scipys():
@@ -38,10 +50,10 @@ def test_standard_normal_log_prob_is_scipys():
     floats.assert_close(got, expected, rtol=1e-5)
 
 
-@over_flows
+@over_few
 def test_density_integrates_to_one(flow):
     # In two dimensions a sum over a grid is the integral.
-    case = laws.Case("plane", flow, (2,), noise=0.3)
+    case = laws.Case("plane", flow, (2,), noise=0.3, start=False)
     ticks = np.linspace(-16, 16, 401, dtype=np.float32)
     grid = jnp.asarray(np.stack(np.meshgrid(ticks, ticks), axis=-1).reshape(-1, 2))
     log_prob = jax.jit(lambda v, x: flow.apply(v, x, method="log_prob"))
@@ -49,7 +61,7 @@ def test_density_integrates_to_one(flow):
     assert mass * (ticks[1] - ticks[0]) ** 2 == pytest.approx(1.0, abs=0.02)
 
 
-@over_flows
+@over_few
 def test_residual_of_decode_is_small(flow):
     case = case_of(flow)
     decode = jax.jit(lambda v, z: flow.apply(v, (z,), method="decode", residual=True))
@@ -72,7 +84,7 @@ def test_no_residual_unless_asked():
     assert decoding.residual is None
 
 
-@over_flows
+@over_few
 def test_sample_scales_latents_by_the_temperature(flow):
     case = case_of(flow)
     key, shape = jax.random.key(5), (6, DIM)

@@ -16,10 +16,7 @@ from fdnf.losses import density, distillation
 from fdnf.ops import squeeze
 from tests import floats, laws
 
-SPLINE = {"name": "spline", "bins": 3}
-EMBEDDED = RealNVP(
-    2, (4,), transformer=SPLINE, partition="half", embedding=(6, 3), unroll=1
-)
+EMBEDDED = RealNVP(2, (4,), partition="half", embedding=(6, 3), unroll=1)
 DRAW = np.random.default_rng(0)
 X = jnp.asarray(DRAW.normal(size=(4, 3)), jnp.float32)
 COND = jnp.asarray(DRAW.normal(size=(4, 2)), jnp.float32)
@@ -130,7 +127,7 @@ def outcome(flow, side, channels, made=None):
 @over_levels
 def test_images_of_these_sizes_condition_every_level(flow):
     smallest = 2 if isinstance(flow, Glow) else 4
-    sizes = [side for side in (2, 4, 8, 16) if side >= smallest]
+    sizes = [side for side in (2, 4, 8) if side >= smallest]
     made = {side: outcome(flow, side, 3) for side in sizes}
     for side in sizes:
         assert outcome(flow, side, 3, made[side]).log_det.shape == (2,)
@@ -140,7 +137,7 @@ def test_images_of_these_sizes_condition_every_level(flow):
                     outcome(flow, other, 3, made[side])
         with pytest.raises(ValueError, match="channels"):
             outcome(flow, side, 4, made[side])
-    for side in (1, 3, 6, 12):
+    for side in (1, 3, 12):
         with pytest.raises(ValueError, match=type(flow).__name__):
             outcome(flow, side, 3)
 

@@ -15,9 +15,7 @@ from fdnf.flows.mintnet import MintNet
 from fdnf.flows.realnvp import RealNVP
 from fdnf.losses import distillation
 from tests.flows import every_flow
-from tests.flows.every_flow import KINDS, ROWS
-
-over_kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+from tests.flows.every_flow import KINDS, ROWS, over_conditioned, over_kinds
 
 
 @functools.cache
@@ -72,10 +70,8 @@ def test_latents_may_come_in_a_list():
     assert found.x.shape == (5, *kind.event)
 
 
-@over_kinds
+@over_conditioned
 def test_without_the_condition_it_was_made_with(kind):
-    if kind.cond is None:
-        pytest.skip("made without")
     refused(kind, kind.data(), method="encode", match="condition")
     refused(kind, kind.data(), method="log_prob", match="condition")
     refused(kind, kind.latents(), method="decode", match="condition")
@@ -97,10 +93,8 @@ def test_a_condition_that_it_was_not_made_with(kind):
         refused(kind, kind.latents(), cond, method="decode", match="condition")
 
 
-@over_kinds
+@over_conditioned
 def test_a_condition_of_other_rows(kind):
-    if kind.cond is None:
-        pytest.skip("made without")
     cond = kind.context(2)
     match = "2 low-resolution images|condition of shape|equal shape"
     with pytest.raises(ValueError, match=match):
@@ -109,10 +103,8 @@ def test_a_condition_of_other_rows(kind):
         answer(kind, shapes_of(kind), kind.latents(), cond, method="decode")
 
 
-@over_kinds
+@over_conditioned
 def test_one_condition_is_that_of_every_row(kind):
-    if kind.cond is None:
-        pytest.skip("made without")
     usual, x, z = shapes_of(kind), kind.data(), kind.latents()
     one = kind.context(1)
     assert answer(kind, usual, x, one, method="encode").log_det.shape == (ROWS,)

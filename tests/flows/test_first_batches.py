@@ -18,11 +18,11 @@ ROWS = jnp.asarray(DRAW.normal(size=(64, 5)), jnp.float32)
 IMAGES = jnp.asarray(DRAW.uniform(-0.5, 0.5, size=(6, 4, 4, 3)), jnp.float32)
 
 FLOWS = {
-    "maf": (MAF(steps=5, hidden=(8, 8), unroll=1), ROWS),
+    "maf": (MAF(steps=5, hidden=(8,), unroll=1), ROWS),
     "glow": (TabularGlow(steps=3, hidden=8, depth=1, unroll=1), ROWS),
     "realnvp": (RealNVP(steps=3, hidden=(8,), unroll=1), ROWS),
     "glow_image": (Glow(1, 2, 4), IMAGES),
-    "pixelcnn": (PixelCNN(2, 2, 1, 1), IMAGES),
+    "pixelcnn": (PixelCNN(1, 2, 1, 1), IMAGES),
 }
 BATCHES = {
     "zeros": lambda x: jnp.zeros_like(x[:1]),
@@ -55,7 +55,7 @@ def densities(flow, variables, x):
         pytest.param(
             *(name, batch),
             # Its maps of elements start as those of a MAF.
-            marks=[pytest.mark.slow] * (name == "pixelcnn" and batch != "zeros"),
+            marks=[pytest.mark.slow] * (name == "pixelcnn"),
         )
         for name in FLOWS
         for batch in BATCHES
@@ -96,16 +96,16 @@ def test_a_column_constant_at_first_stays_the_identity_in_every_block():
 
 
 def test_init_outside_of_jit_names_what_is_constant():
-    flow, x = FLOWS["maf"]
+    flow, x = MAF(steps=1, hidden=(4,)), ROWS
     with pytest.warns(UserWarning, match=r"column 1 \(4\)"):
         flow.init(jax.random.key(0), x.at[:, 1].set(4.0))
     with pytest.warns(UserWarning, match="one row"):
-        FLOWS["glow_image"][0].init(jax.random.key(0), jnp.zeros((1, 4, 4, 3)))
+        flow.init(jax.random.key(0), x[:1])
 
 
 @pytest.mark.filterwarnings("error")
 def test_init_is_silent_where_there_is_nothing_to_say():
-    flow, x = FLOWS["maf"]
+    flow, x = MAF(steps=1, hidden=(4,)), ROWS
     flow.init(jax.random.key(0), x)
     jax.jit(flow.init)(jax.random.key(0), x[:1])
-    NICE(steps=2, hidden=(8,)).init(jax.random.key(0), x[:1])
+    NICE(steps=1, hidden=(4,)).init(jax.random.key(0), x[:1])

@@ -14,7 +14,7 @@ DEEP = [
 ]
 
 
-@pytest.mark.parametrize("dim", [8, 21])
+@pytest.mark.parametrize("dim", [pytest.param(8, marks=pytest.mark.slow), 21])
 @pytest.mark.parametrize("case", DEEP, ids=lambda case: case.name)
 def test_round_trip_of_a_deep_flow(case, dim):
     case = laws.Case(case.name, case.module, (dim,), noise=case.noise)

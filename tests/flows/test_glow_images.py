@@ -14,15 +14,15 @@ from tests import floats, laws
 SMALL = Glow(1, 2, 4)
 SPLIT = Glow(2, 1, 4)
 EVENT = (4, 4, 2)
-# Of `laws.perturb`: a twentieth of what weights usually start with. Depth makes much
+# Of `laws.perturb`: a fraction of what weights usually start with. Depth makes much
 # of it: the deep Glow moves data by up to 17 and its latents have a deviation of 2.7.
-NOISE = 0.05
-DEEP = laws.Case("deep", Glow(3, 32, 8), (8, 8, 3), noise=NOISE)
+NOISE = 0.07
+DEEP = laws.Case("deep", Glow(2, 32, 8), (8, 8, 3), noise=NOISE)
 
 
 @functools.cache
-def case_of(flow, width=None, noise=NOISE):
-    return laws.Case("small", flow, EVENT, width, noise)
+def case_of(flow, width=None, noise=0.3):
+    return laws.Case("small", flow, EVENT, width, noise, start=False)
 
 
 def test_a_deep_glow_comes_back_in_float32():
@@ -59,7 +59,10 @@ def test_log_det_of_a_deep_glow_is_that_of_its_jacobian_in_float64():
 
 # Beside the default, rolled and rematerialised. All at once, and without, is what the
 # initial parameters below are made by.
-WAYS = [{"unroll": 1, "remat": False}, {"unroll": 2, "remat": True}]
+WAYS = [
+    pytest.param({"unroll": 1, "remat": False}, marks=pytest.mark.slow),
+    {"unroll": 2, "remat": True},
+]
 
 
 @pytest.fixture(scope="module")
@@ -136,15 +139,15 @@ def test_every_level_starts_normalised():
 
 @pytest.mark.parametrize("transform", ["affine", "additive"])
 def test_additive_couplings_keep_volume_but_for_norms_and_rotations(transform):
-    flow = Glow(1, 2, 4, transformer=transform)
-    case = laws.Case("volume", flow, (4, 4, 1), noise=0.2)
+    flow = Glow(1, 1, 4, transformer=transform)
+    case = laws.Case("volume", flow, (4, 4, 1), noise=0.3, start=False)
     x = case.data(batch=4)
     log_det = case.apply(x, method="encode").log_det
     spread = np.ptp(log_det)
     assert spread < 1e-4 if transform == "additive" else spread > 1e-3
 
 
-@pytest.mark.parametrize("floor", [0.1, 1e-9])
+@pytest.mark.parametrize("floor", [0.1, pytest.param(1e-9, marks=pytest.mark.slow)])
 def test_the_floor_bounds_what_the_inverse_divides_by(floor):
     flow = Glow(1, 1, 4, floor=floor)
     x = case_of(flow).data()
@@ -165,7 +168,7 @@ def test_the_floor_bounds_what_the_inverse_divides_by(floor):
 
 
 def test_classes_change_densities_and_samples():
-    case = case_of(SMALL, 3, 0.1)
+    case = case_of(SMALL, 3)
     x = case.data(batch=3)
     labels, others = jnp.eye(3), jnp.roll(jnp.eye(3), 1, axis=0)
     one = case.apply(x, labels, method="encode")
@@ -202,10 +205,15 @@ def test_teacher_and_student_share_their_noise():
         np.testing.assert_array_equal(one, two)
 
     # `sample` decodes these very latents.
-    case = case_of(SPLIT)
-    sample = jax.jit(functools.partial(SPLIT.apply, method="sample"), static_argnums=2)
-    expected = case.apply(student.draw(key, shape, 0.7), method="decode").x
-    found = sample(case.variables, key, shape, 0.7)
+    case = case_of(SMALL)
+
+    @jax.jit
+    def run(variables):
+        drawn = SMALL.apply(variables, key, shape, 0.7, method="sample")
+        z = SMALL.draw(key, shape, 0.7)
+        return drawn, SMALL.apply(variables, z, method="decode").x
+
+    found, expected = run(case.variables)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
@@ -221,7 +229,7 @@ def test_a_cold_top_keeps_the_parts_split_off():
 
 def test_bfloat16_costs_digits_of_densities_not_of_round_trips():
     full = Glow(1, 4, 8)
-    case = laws.Case("bf16", full, (8, 8, 1), noise=NOISE)
+    case = laws.Case("bf16", full, (8, 8, 1), noise=0.1, start=False)
     x = case.data(batch=8)
 
     @functools.partial(jax.jit, static_argnums=0)

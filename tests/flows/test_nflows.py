@@ -129,7 +129,10 @@ def test_weights_fit_to_the_unit(name):
 
 
 @over_flows
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-9)])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    [pytest.param("float32", 1e-5, marks=pytest.mark.slow), ("float64", 1e-9)],
+)
 def test_densities_latents_and_inverses_are_those_of_nflows(name, dtype, tolerance):
     flow, (x, weights, values) = FLOWS[name], load(name)
     with jax.enable_x64(dtype == "float64"):

@@ -71,6 +71,8 @@ IMAGE_MODELS = {
 }
 
 
+# In CI these are the configs' models, below.
+@pytest.mark.slow
 @pytest.mark.parametrize("name", IMAGE_MODELS)
 def test_count_of_image_glow_is_the_papers(name):
     flow, side, count = IMAGE_MODELS[name]
@@ -253,7 +255,7 @@ def serial_count(layers: int, channels: int, taps: int) -> int:
         (GaussianWaveNet(), serial_count(20, 128, 2)),
         # Six flows of ten layers of 64 channels: Huang et al., kernel 2; ClariNet's
         # open implementation, kernel 3.
-        (WaveIAF(), 6 * serial_count(10, 64, 2)),
+        pytest.param(*(WaveIAF(), 6 * serial_count(10, 64, 2)), marks=pytest.mark.slow),
         (WaveIAF(taps=3), 6 * serial_count(10, 64, 3)),
     ],
     ids=["teacher", "huang", "clarinet"],

@@ -7,11 +7,9 @@ out as it came in. All else multiplies what one direction has to undo.
 
 import jax
 import jax.extend
-import pytest
 from jax import lax
 
 from tests.flows import every_flow
-from tests.flows.every_flow import KINDS
 
 # Names of modules that map one part of an event, or the condition, to shifts and
 # scales of another part.
@@ -53,7 +51,7 @@ def is_full(precision):
     )
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@every_flow.over_kinds
 def test_own_products_are_of_full_precision(kind):
     for method, x in (("encode", kind.data()), ("decode", kind.latents())):
         found = of(kind, method, x)

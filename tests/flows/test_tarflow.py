@@ -28,15 +28,21 @@ def images(rows=32):
 @functools.cache
 def fresh():
     """A new teacher, whose blocks say the same of all tokens, and its inverse."""
-    variables = jax.jit(TEACHER.init)(jax.random.key(0), images())
+    variables = first(TEACHER)[1]
     step = variables["params"]["stack"]["step"]
     turned = {"parts_0": {"bijector": step["parts_0"]}}
     return variables, {"params": {"stack": {"step": turned}}}
 
 
+@functools.cache
+def first(flow):
+    """What `init` encodes, and the variables that it makes."""
+    return jax.jit(flow.init_with_output)(jax.random.key(0), images())
+
+
 def test_latents_of_a_new_flow_are_standard():
     for flow in (TEACHER, TarIAF(2, **SIZES)):
-        encoding, _ = jax.jit(flow.init_with_output)(jax.random.key(0), images())
+        encoding, _ = first(flow)
         (z,) = encoding.z
         assert z.shape == (32, *EVENT)
         assert abs(np.mean(z)) < 1e-3
@@ -91,12 +97,18 @@ def test_a_student_that_is_the_inverse_has_nothing_to_learn():
     """Blocks of constant numbers are each other's inverse."""
     taught, own = fresh()
     x = images(4)
-    z = TEACHER.apply(taught, x).z
-    back = jax.jit(functools.partial(STUDENT.apply, method="decode"))(own, z)
-    floats.assert_close(back.x, x, 1e-5)
     terms = ("local", "path_x", "parameters", "kl")
     weights = dict.fromkeys(terms, 1.0)
-    loss, aux = guided.guided(STUDENT, TEACHER, own, taught, x, z, weights=weights)
+
+    @jax.jit
+    def run(taught, own):
+        z = TEACHER.apply(taught, x).z
+        back = STUDENT.apply(own, z, method="decode")
+        flows = (STUDENT, TEACHER, own, taught)
+        return back, guided.guided(*flows, x, z, weights=weights)
+
+    back, (loss, aux) = run(taught, own)
+    floats.assert_close(back.x, x, 1e-5)
     assert abs(loss) < 1e-4
     assert set(aux.terms) == {*terms, "rejected"}
 

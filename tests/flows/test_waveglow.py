@@ -44,7 +44,7 @@ class MelCase(laws.Case):
 
     @functools.cached_property
     def variables(self):
-        return laws.perturb(self.first, self.noise)
+        return laws.drawn(self.module, self.data(), self.cond(), noise=self.noise)
 
 
 CASE = MelCase("three_stages", FLOW, EVENT, noise=0.3)

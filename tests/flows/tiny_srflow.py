@@ -16,6 +16,10 @@ SIZES = {
 }
 
 
+# One block, and no opening steps, which have no coupling.
+LEAST = {**SIZES, "steps": 1, "transitions": 0, "blocks": 1}
+
+
 class OfVectors(SRFlow):
     """An SRFlow whose low-resolution images are square, grey and told as vectors."""
 

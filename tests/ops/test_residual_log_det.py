@@ -52,7 +52,9 @@ def trace_series(weights, x, terms):
     return sum((-1) ** k * trace / (k + 1) for k, trace in enumerate(traces))
 
 
-@pytest.mark.parametrize("dim", [1, 2, 3, 7])
+@pytest.mark.parametrize(
+    "dim", [1, *(pytest.param(d, marks=pytest.mark.slow) for d in (2, 3)), 7]
+)
 def test_exact_and_series_in_float64(dim, x64):
     for rows in (1, ROWS):
         weights, x = case(dim, rows=rows)
