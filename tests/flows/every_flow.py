@@ -129,26 +129,23 @@ KINDS = [
 
 # Of each class the last, which has a condition where one of its class has.
 ONE_EACH = list({type(kind.flow): kind for kind in KINDS}.values())
-# A test over all kinds takes one of each class in CI, and `-m slow` the others.
-over_kinds = pytest.mark.parametrize(
-    "kind",
-    [
-        pytest.param(
-            kind, id=kind.name, marks=[pytest.mark.slow] * (kind not in ONE_EACH)
-        )
-        for kind in KINDS
-    ],
-)
-over_conditioned = pytest.mark.parametrize(
-    "kind",
-    [
-        pytest.param(
-            kind, id=kind.name, marks=[pytest.mark.slow] * (kind not in ONE_EACH)
-        )
-        for kind in KINDS
-        if kind.cond is not None
-    ],
-)
+
+
+def _over(kinds):
+    """Parametrizes a test: one of each class in CI, and by `-m slow` the others."""
+    return pytest.mark.parametrize(
+        "kind",
+        [
+            pytest.param(
+                kind, id=kind.name, marks=[pytest.mark.slow] * (kind not in ONE_EACH)
+            )
+            for kind in kinds
+        ],
+    )
+
+
+over_kinds = _over(KINDS)
+over_conditioned = _over([kind for kind in KINDS if kind.cond is not None])
 
 
 def folded():
