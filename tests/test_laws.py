@@ -311,7 +311,7 @@ FLOWS = [
     # `tests/flows/test_srflow.py` has more levels.
     one_way(
         "srflow",
-        OfVectors(**{**LEAST, "transitions": 1}, levels=1),
+        OfVectors(**LEAST, levels=1),
         (8, 8, 1),
         context=4,
         noise=0.2,

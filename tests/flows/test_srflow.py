@@ -14,7 +14,7 @@ from tests import floats, laws
 from tests.flows import tiny_srflow
 
 HR, LR = (2, 16, 16, 3), (2, 4, 4, 3)
-# Opening steps, without a coupling, are under the laws.
+# Opening steps, without a coupling, are in `test_surgery.py`.
 FLOW = SRFlow(**tiny_srflow.LEAST)
 
 
