@@ -102,14 +102,10 @@ def test_round_trip_and_oracle_in_float64(dim, hidden, batch, rich):
             back = jax.lax.map(
                 lambda x: forward(layers, x, rich), jnp.stack([f.x for f in found])
             )
-            return (
-                found,
-                zip(*back, strict=True),
-                invert(layers, z, rich, method="passes"),
-            )
+            return found, back, invert(layers, z, rich, method="passes")
 
         each, returned, oracle = jax.device_get(run(layers, z))
-        for found, (back, log_slope) in zip(each, returned, strict=True):
+        for found, back, log_slope in zip(each, *returned, strict=True):
             assert found.x.dtype == np.float64
             assert np.abs(back - z).max() < 1e-9
             assert found.residual.max() < 1e-9
