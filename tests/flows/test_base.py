@@ -86,13 +86,13 @@ def test_no_residual_unless_asked():
 
 @over_few
 def test_sample_scales_latents_by_the_temperature(flow):
-    case = case_of(flow)
+    variables = case_of(flow).variables
     key, shape = jax.random.key(5), (6, DIM)
 
     @jax.jit
     def at(temperature):
-        sample = flow.apply(case.variables, key, shape, temperature, method="sample")
-        return flow.apply(case.variables, sample, method="encode").z[0]
+        sample = flow.apply(variables, key, shape, temperature, method="sample")
+        return flow.apply(variables, sample, method="encode").z[0]
 
     assert at(1.0).shape == shape
     np.testing.assert_allclose(at(0.5), 0.5 * at(1.0), atol=1e-4)

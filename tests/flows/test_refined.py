@@ -185,7 +185,7 @@ def through(student, teacher=(1.0, 2.0, 3.0), decodes=True, **options):
 def test_a_round_leaves_the_share_by_which_the_student_is_wrong():
     """Of x = f z and a teacher's g z the share is |1 - f / g|."""
     found = through((1.3, 1.6, 2.7), tolerance=1e-6, batch=7)
-    share = np.array([0.3, 0.2, 0.1])
+    share = np.array([0.3, 0.2, 0.1])  # Of a defect, whose sign lasts or changes.
     counts = np.arange(1, 17)[:, None, None]
     left = (share**counts * np.abs(LATENTS)).max(axis=2)
     np.testing.assert_array_equal(found.rounds, 1 + (left > 1e-6).sum(axis=0))
@@ -207,9 +207,19 @@ def test_a_round_leaves_the_share_by_which_the_student_is_wrong():
 
 
 @pytest.mark.usefixtures("x64")
+def test_slopes_that_are_far_off_find_their_pace():
+    """By themselves rounds would leave 1.2, 0.6 and 0.8 times each defect."""
+    found = through((2.2, 0.8, 0.6), tolerance=1e-5)
+    assert not found.direct.any()
+    np.testing.assert_allclose(found.x, LATENTS * (1, 2, 3) + SHIFTS, atol=3e-5)
+    # 0.8^k = 1e-5 takes 52.
+    assert found.rounds.max() <= 14
+
+
+@pytest.mark.usefixtures("x64")
 def test_rows_that_do_not_settle_are_decoded():
-    """A student that doubles every defect: of a column that is 0 there is none."""
-    found = through((1.0, 2.0, 9.0), tolerance=1e-3, batch=20)
+    """A student that mirrors a column."""
+    found = through((1.0, 2.0, -3.0), tolerance=1e-3, batch=20)
     assert found.direct.all()
     np.testing.assert_allclose(found.x, LATENTS * (1, 2, 3) + SHIFTS, atol=1e-12)
     normal = -0.5 * (LATENTS**2 + np.log(2 * np.pi)).sum(axis=1)
@@ -220,7 +230,7 @@ def test_rows_that_do_not_settle_are_decoded():
     np.testing.assert_array_equal(broken.rounds, 1)
     np.testing.assert_allclose(broken.x, LATENTS * (1, 2, 3) + SHIFTS, atol=1e-12)
     with pytest.raises(ValueError, match="this ExternalFlow has no 'decode'"):
-        through((1.0, 2.0, 9.0), decodes=False)
+        through((1.0, 2.0, -3.0), decodes=False)
     assert not through((1.0, 2.0, 3.1), decodes=False).direct.any()
 
 

@@ -28,8 +28,9 @@ def made():
         return NET.init(jax.random.key(0), x, OUTPUTS, cond)
 
     shapes = jax.eval_shape(init, X, COND)
-    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    return laws.perturb(zeros, 1.0)
+    with jax.ensure_compile_time_eval():  # Within a program as well.
+        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        return laws.perturb(zeros, 1.0)
 
 
 def weights(x=X, cond=COND):
