@@ -100,6 +100,7 @@ def test_samples_are_the_teachers(method):
     assert (np.asarray(draw(method=method, key=1).x) != np.asarray(found.x)).any()
 
 
+@pytest.mark.filterwarnings("ignore::fdnf.corrected.CorrectionWarning")
 def test_defects_give_each_latent_its_sample():
     """A round leaves 0.4 of the first defect, and 0.75 of the second, or less."""
     cond = np.linspace(-3.0, 3.0, ROWS, dtype=np.float32)[:, None]
