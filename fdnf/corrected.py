@@ -373,11 +373,9 @@ def _solved(
     seen.add(np.where(np.isfinite(found.log_weight), found.log_weight, -np.inf))
     measured = seen.all()
     apart = proposals.distance(measured, 1)
-    shares = found.rounds.mean(), 1.0 - found.direct.mean()
-    return Corrected(
-        *(found.x, measured, importance.of(measured), "defects", 1, n),
-        *(*map(float, shares), 0.0, apart, 0.0, seen.lost, ()),
-    )
+    rounds, solved = float(found.rounds.mean()), 1.0 - float(found.direct.mean())
+    told = (importance.of(measured), "defects", 1, n, rounds, solved)
+    return Corrected._make((found.x, measured, *told, 0.0, apart, 0.0, seen.lost, ()))
 
 
 def _doubts(found: Corrected, tolerance: float, whole: bool) -> Iterator[str]:

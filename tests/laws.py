@@ -71,16 +71,14 @@ class Case:
 
     @functools.cached_property
     def variables(self) -> Any:
-        if not self.start:
-            args = self.data(), self.cond()
-            with jax.enable_x64(False):
-                return drawn(self.module, *args, noise=self.noise)
-        init = jax.jit(self.module.init)
-        with jax.enable_x64(False):
+        # They may be asked for first where a program is traced.
+        with jax.ensure_compile_time_eval(), jax.enable_x64(False):
+            if not self.start:
+                return drawn(self.module, self.data(), self.cond(), noise=self.noise)
             # Rows enough for the statistics that activation norms take here.
             x, cond = self.data(seed=3, batch=64), self.cond(batch=64)
-            first = init(jax.random.key(0), x, cond)
-        return perturb(first, self.noise)
+            first = jax.jit(self.module.init)(jax.random.key(0), x, cond)
+            return perturb(first, self.noise)
 
     def apply(self, *args: Any, method: str, **settings: Any) -> Any:
         """`module.apply` at the case's variables, compiled."""

@@ -323,12 +323,11 @@ def decode_through(
     """
     z = tuple(np.asarray(part) for part in z)
     n = len(z[0])
-    if tolerance is None:
-        tolerance = float(np.finfo(z[0].dtype).eps) ** 0.5
-    if rounds < 1 or batch < 1 or n < 1 or not tolerance > 0:
+    close = float(np.finfo(z[0].dtype).eps) ** 0.5 if tolerance is None else tolerance
+    if rounds < 1 or batch < 1 or n < 1 or not close > 0:
         raise ValueError(
             f"decode_through: rounds={rounds}, batch={batch}, {n} rows and tolerance="
-            f"{tolerance}: expected at least one of each, and a tolerance above 0"
+            f"{close}: expected at least one of each, and a tolerance above 0"
         )
     size = min(batch, n)
     flows = (student, teacher, student_variables, teacher_variables)
@@ -355,11 +354,11 @@ def decode_through(
         for whole, new in ((x, now.x), (log_prob, now.log_prob)):
             whole[rows[better]] = new[better]
         residual[rows] = np.fmin(residual[rows], now.residual)
-        done = (residual[rows] <= tolerance) | (took[rows] == rounds)
+        done = (residual[rows] <= close) | (took[rows] == rounds)
         done |= np.isnan(now.residual)
         waiting = np.concatenate([rows[~done], waiting[size:]])
     assert x is not None
-    direct = ~(residual <= tolerance)
+    direct = ~(residual <= close)
     for rows in np.array_split(np.flatnonzero(direct), -(-direct.sum() // size) or 1):
         if len(rows):
             full = np.resize(rows, size)
@@ -383,5 +382,5 @@ def _decoded(
 ) -> tuple[Events, LogDet]:
     """Samples and their log density, by the teacher's own `decode`."""
     given = () if cond is None else (cond,)
-    found: Decoding = teacher.apply(variables, tuple(z), *given, method="decode")
+    found: Any = teacher.apply(variables, tuple(z), *given, method="decode")
     return found.x, standard_normal_log_prob(tuple(z)) - found.log_det

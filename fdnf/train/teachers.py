@@ -135,8 +135,8 @@ class Trained(NamedTuple):
                     f"temperature={temperature} with exact=True: exact samples are "
                     "those of the teacher's density: leave it at 1"
                 )
-            how = {"method": exact} if isinstance(exact, str) else {}
-            how |= {"teacher": teacher, "batch_size": batch_size}
+            how: dict[str, Any] = {"teacher": teacher, "batch_size": batch_size}
+            how |= {"method": exact} if isinstance(exact, str) else {}
             return np.asarray(self.corrected(key, n, cond, run, **how).x)
         if teacher is not None:
             raise ValueError("teacher is for exact=True: give both, or neither")

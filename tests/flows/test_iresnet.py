@@ -15,7 +15,11 @@ IMAGES = laws.Case(
 )
 
 
-@pytest.mark.parametrize("case", [VECTORS, IMAGES], ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case",
+    [VECTORS, pytest.param(IMAGES, marks=pytest.mark.slow)],
+    ids=lambda case: case.name,
+)
 def test_report_and_residual(case):
     x, cond = case.data(batch=5), case.cond(batch=5)
     layers = 3 if case is VECTORS else 2

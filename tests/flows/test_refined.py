@@ -190,7 +190,7 @@ def test_a_round_leaves_the_share_by_which_the_student_is_wrong():
     left = (share**counts * np.abs(LATENTS)).max(axis=2)
     np.testing.assert_array_equal(found.rounds, 1 + (left > 1e-6).sum(axis=0))
     ends = left[found.rounds - 1, np.arange(50)]
-    np.testing.assert_allclose(found.residual, ends, rtol=1e-6)
+    np.testing.assert_allclose(found.residual, ends, rtol=1e-6, atol=1e-12)
     np.testing.assert_allclose(found.x, LATENTS * (1, 2, 3) + SHIFTS, atol=3e-6)
     normal = -0.5 * (LATENTS**2 + np.log(2 * np.pi)).sum(axis=1)
     np.testing.assert_allclose(found.log_prob, normal - np.log(6), atol=1e-5)

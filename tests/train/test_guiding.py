@@ -154,12 +154,11 @@ def test_side_by_side_a_stage_stays_a_branch():
     config = staged()
     student, teacher, batch = cases(config)
     objective = guiding.build(config, student.module, teacher.module, 10.0)
+    taught = teacher.variables
 
     def runs(variables, step):
         moment = Moment(KEY, step)
-        return jax.vmap(
-            lambda own: objective(own, teacher.variables, batch, moment)[0]
-        )(variables)
+        return jax.vmap(lambda own: objective(own, taught, batch, moment)[0])(variables)
 
     two = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), student.variables)
     found = jax.make_jaxpr(runs)(two, jnp.asarray(3))

@@ -110,12 +110,12 @@ def judged(**overrides):
 
 
 CASES = {
-    "images": functools.partial(pictures, **{"data.conditional": True}),
     # Conditions, weights, and noise of whole numbers.
     "table, in parts": functools.partial(mixed.config, accumulate=2, batch_size=16),
 }
 # Of their losses `test_transfer` and `test_objectives` have the halves of a batch.
 MORE = {
+    "images": functools.partial(pictures, **{"data.conditional": True}),
     # Rows that were generated, too.
     "table, skd": functools.partial(table, 2),
     "noise in parts": functools.partial(transferred, **{"train.accumulate": 2}),
