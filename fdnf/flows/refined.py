@@ -311,7 +311,7 @@ def decode_through(
       student_variables: its variables, of one run.
       teacher_variables: likewise.
       z: latents, `[n, ...]` each part.
-      cond: condition of each row, `[n, ...]`.
+      cond: condition of each row, `[n, ...]`, or one for all, `[1, ...]`.
       rounds: most of a row.
       tolerance: largest |T(x) - z| that is left; None for the square root of the
         float's precision.
@@ -321,8 +321,11 @@ def decode_through(
       ValueError: for numbers that cannot be, other latents than the teacher's, or rows
         that do not settle of a teacher that cannot decode.
     """
-    z = tuple(np.asarray(part) for part in z)
+    # In the precision of the programs, which may be less than that of what is given.
+    z = tuple(np.asarray(jnp.asarray(part)) for part in z)
     n = len(z[0])
+    if cond is not None:
+        cond = np.broadcast_to(cond, (n, *np.shape(cond)[1:]))
     close = float(np.finfo(z[0].dtype).eps) ** 0.5 if tolerance is None else tolerance
     if rounds < 1 or batch < 1 or n < 1 or not close > 0:
         raise ValueError(
@@ -337,13 +340,16 @@ def decode_through(
     took, x = np.zeros(n, np.int32), None
     log_prob, residual, log_weight = np.full((3, n), np.inf, z[0].dtype)
     waiting = np.arange(n)
+
+    def batched(rows: np.ndarray, *arrays: Any) -> Any:
+        """These rows of all arrays, some of them more than once to fill a batch."""
+        full = np.resize(rows, size)
+        return jax.tree.map(lambda leaf: leaf[full], arrays)
+
     while len(waiting):
         rows = waiting[:size]
-        full = np.resize(rows, size)
-        beside = None if cond is None else np.asarray(cond)[full]
-        state = (tuple(p[full] for p in parts) for parts in (z, aim, pace, before))
-        now = defect_round(*flows, *state, beside)
-        now = _of_rows(now, len(rows))
+        state = batched(rows, z, aim, pace, before, cond)
+        now = _of_rows(defect_round(*flows, *state), len(rows))
         x = np.zeros((n, *now.x.shape[1:]), now.x.dtype) if x is None else x
         log_weight[rows] = np.where(took[rows], log_weight[rows], now.log_weight)
         took[rows] += 1
@@ -361,13 +367,9 @@ def decode_through(
     direct = ~(residual <= close)
     for rows in np.array_split(np.flatnonzero(direct), -(-direct.sum() // size) or 1):
         if len(rows):
-            full = np.resize(rows, size)
-            beside = None if cond is None else np.asarray(cond)[full]
-            whole = _decoded(teacher, teacher_variables, [p[full] for p in z], beside)
-            for part, new in zip(
-                (x, log_prob), _of_rows(whole, len(rows)), strict=True
-            ):
-                part[rows] = new
+            whole = _decoded(teacher, teacher_variables, *batched(rows, z, cond))
+            for part, new in zip((x, log_prob), whole, strict=True):
+                part[rows] = np.asarray(new)[: len(rows)]
     return Through(x, log_prob, took, residual, direct, log_weight)
 
 
@@ -378,9 +380,9 @@ def _of_rows(tree: Any, rows: int) -> Any:
 
 @functools.partial(jax.jit, static_argnames="teacher")
 def _decoded(
-    teacher: Flow, variables: Variables, z: list[Array], cond: Given | None
+    teacher: Flow, variables: Variables, z: tuple[Array, ...], cond: Given | None
 ) -> tuple[Events, LogDet]:
     """Samples and their log density, by the teacher's own `decode`."""
     given = () if cond is None else (cond,)
-    found: Any = teacher.apply(variables, tuple(z), *given, method="decode")
-    return found.x, standard_normal_log_prob(tuple(z)) - found.log_det
+    found: Any = teacher.apply(variables, z, *given, method="decode")
+    return found.x, standard_normal_log_prob(z) - found.log_det

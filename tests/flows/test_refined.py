@@ -200,6 +200,12 @@ def test_a_round_leaves_the_share_by_which_the_student_is_wrong():
     weights = 0.5 * (LATENTS**2 - there**2).sum(axis=1)
     weights += np.log(1.3 * 1.6 * 2.7 / 6)
     np.testing.assert_allclose(found.log_weight, weights, atol=1e-12)
+    # One condition for all, and double precision where programs have single.
+    with jax.enable_x64(False):
+        single = through((1.3, 1.6, 2.7), cond=SHIFTS[:1])
+    assert single.x.dtype == np.float32
+    assert not single.direct.any()
+    np.testing.assert_allclose(single.x, LATENTS * (1, 2, 3) + SHIFTS[0], atol=2e-3)
     # How many rows share a batch is nobody's matter.
     whole = through((1.3, 1.6, 2.7), tolerance=1e-6)
     for one, two in zip(found, whole, strict=True):
