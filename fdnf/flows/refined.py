@@ -221,11 +221,13 @@ def defect_round(
       teacher: only its `encode` is used; static.
       student_variables: its variables.
       teacher_variables: its variables.
-      z: latents of which the teacher's samples are sought.
-      aim: what the student is to decode; z in the first round.
-      pace: of the round before; ones in the first.
-      before: its defects; zeros in the first round.
-      cond: context of both.
+      z: latents of which the teacher's samples are sought, `[n, ...]` each part.
+      aim: what the student is to decode, in parts as z; z in the first round.
+      pace: of the round before, in parts as z; ones in the first.
+      before: its defects, in parts as z; zeros in the first round.
+      cond: context of both, `[n, ...]`.
+
+    Reference: Stetter (1978), version B, with paces after Riedmiller, Braun (1993).
 
     Raises:
       ValueError: the latents of the two differ in shape.
