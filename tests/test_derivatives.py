@@ -187,7 +187,7 @@ def within(case):
 ALIKE = (
     *("iresnet", "maf_blocked", "maf_cond", "nice", "pixelcnn_iaf", "pixelcnn_jacobi"),
     *("iaf", "maf_jacobi"),
-    *("realnvp", "srflow", "glow", "glow_image", "mintnet", "pixelcnn"),
+    *("realnvp", "srflow", "glow", "glow_plu", "glow_image", "mintnet", "pixelcnn"),
     *("realnvp_spline", "two_stages", "tarflow", "continuous", "masked_conv"),
 )
 

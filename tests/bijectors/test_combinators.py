@@ -64,6 +64,8 @@ def test_traces_of_both_directions_agree(unroll):
     laws.assert_close(there[2], back[2], 1e-4, "levels")
 
 
+# In CI folded flows have their steps apart, in `test_surgery`.
+@pytest.mark.slow
 def test_steps_apart_do_what_stacked_ones_do():
     def step():
         return Chain((InvertibleConvPLU(), MaskedAutoregressive(MADE((4,)))))

@@ -12,6 +12,8 @@ from fdnf.flows import PixelCNN, PixelIAF
 from tests import laws
 
 
+# In CI one pass obeys the laws in `test_laws`, and several are compared below.
+@pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 def test_inverse_order_and_derivatives():
     case = laws.Case(

@@ -36,7 +36,7 @@ def test_no_slope_of_an_activation_is_above_one(activation):
         assert 0.999 < np.abs(slope).max() <= 1 + 1e-6
 
 
-@pytest.mark.parametrize("event", [VECTOR, IMAGE])
+@pytest.mark.parametrize("event", [VECTOR, pytest.param(IMAGE, marks=pytest.mark.slow)])
 def test_lipschitz_constant_is_below_the_bound_for_any_weights(event):
     layer = case(event, activation="tanh", bound=0.8)
     # Where tanh is steep, and where a step is long.
@@ -71,7 +71,7 @@ def test_small_weights_are_left_alone():
 
 
 # A row alone, and dimensions that the laws have not.
-@pytest.mark.parametrize("dim", [1, 2, 7])
+@pytest.mark.parametrize("dim", [1, pytest.param(2, marks=pytest.mark.slow), 7])
 def test_one_row_of_any_width(dim, x64):
     layer = laws.Case("residual", Residual((4,), tolerance=1e-13), (dim,), noise=1.0)
     variables, x = laws.cast((layer.variables, layer.data(batch=1)), np.float64)

@@ -46,7 +46,9 @@ def exact():
 
 # The last one does not divide the tokens.
 @pytest.mark.parametrize(
-    "segment", [None, pytest.param(1, marks=pytest.mark.slow), 4], ids=str
+    "segment",
+    [None, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 4))],
+    ids=str,
 )
 @pytest.mark.usefixtures("x64")
 def test_iteration_of_segments_is_the_exact_inverse(segment):

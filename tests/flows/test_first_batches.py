@@ -54,8 +54,8 @@ def densities(flow, variables, x):
     [
         pytest.param(
             *(name, batch),
-            # Its maps of elements start as those of a MAF.
-            marks=[pytest.mark.slow] * (name == "pixelcnn"),
+            # Their maps of elements start as those of a MAF and of Glow.
+            marks=[pytest.mark.slow] * (name in ("pixelcnn", "realnvp")),
         )
         for name in FLOWS
         for batch in BATCHES

@@ -161,7 +161,10 @@ KINDS = {"maf": MAF, "iaf": IAF}
 
 @pytest.mark.parametrize(
     ("name", "dim"),
-    [("maf", 1), pytest.param("maf", 7, marks=pytest.mark.slow), ("iaf", 2)],
+    [
+        ("maf", 1),
+        *(pytest.param(*p, marks=pytest.mark.slow) for p in (("maf", 7), ("iaf", 2))),
+    ],
 )
 def test_splines_of_few_columns_and_one_row(name, dim):
     with jax.enable_x64(True):

@@ -60,7 +60,11 @@ def samples(name, variables, cond):
     return x, teacher.apply(variables, x, cond, method="log_prob"), found
 
 
-@pytest.mark.parametrize("name", CASES)
+# Tokens settle as pixels do.
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] * (n == "tokens")) for n in CASES],
+)
 @pytest.mark.usefixtures("x64")
 def test_any_start_ends_at_the_exact_sample(name):
     case = CASES[name]
