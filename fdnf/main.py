@@ -20,7 +20,8 @@ Modes:
           strips beside the originals, of speech recordings and spectrograms. With
           --conditions=FILE for the condition in each row, as CSV with the columns'
           names: samples/given_*.csv. With --exact those of a student's teacher, which
-          the student proposes and the teacher weighs, and what is to say of them.
+          the student proposes and the teacher weighs (--exact=defects: which rounds
+          of both settle), and what is to say of them.
   density writes log p of each row of --rows=FILE, in nats and in the rows' own units:
           density/*.csv. Tables are CSV, Parquet, Arrow, .npy or .npz.
   export  writes the sampler of each run of a trained workdir as StableHLO files that
@@ -118,10 +119,29 @@ _SAMPLES = flags.DEFINE_integer(
     None,
     "How many of each row of --conditions; by default eval.samples in all.",
 )
-_EXACT = flags.DEFINE_boolean(
-    "exact",
-    False,
-    "Of a student, --mode=sample draws exact samples of its teacher.",
+
+
+class _Method(flags.ArgumentParser[bool | str]):
+    """`--exact`, or `--exact=METHOD`."""
+
+    syntactic_help = f"alone, or one of {', '.join(exact.METHODS)}"
+
+    def parse(self, argument: bool | str) -> bool | str:
+        if argument in exact.METHODS:
+            return argument
+        try:
+            return flags.BooleanParser().parse(argument)
+        except ValueError:
+            raise ValueError(f"{argument!r}: expected {self.syntactic_help}") from None
+
+
+_EXACT = flags.DEFINE_flag(
+    flags.Flag(
+        *(_Method(), None, "exact", False),
+        "Of a student, --mode=sample draws exact samples of its teacher; or how: "
+        f"--exact={exact.METHODS[-1]}.",
+        boolean=True,
+    )
 )
 _OUT = flags.DEFINE_string(
     "out",
@@ -311,7 +331,7 @@ class Asked(NamedTuple):
     conditions: str | None = None
     samples: int | None = None
     out: str | None = None
-    exact: bool | None = None
+    exact: bool | str | None = None
 
 
 NOTHING = Asked()
@@ -348,7 +368,7 @@ def _one(mode: str, config: Any, workdir: pathlib.Path, asked: Asked = NOTHING) 
         print(rows.density(workdir, config.eval, str(asked.rows), asked.out))
         return
     if mode == "sample" and asked.exact:
-        print(exact.sample(workdir, config, *asked[1:4]))
+        print(exact.sample(workdir, config, *asked[1:4], asked.exact))
         return
     writers = {
         "sample": lambda: evaluate.sample(workdir, config),

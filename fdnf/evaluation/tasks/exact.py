@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fdnf import files
-from fdnf.corrected import Corrected, CorrectionWarning
+from fdnf.corrected import METHODS, Corrected, CorrectionWarning
 from fdnf.evaluation.tasks import base, given, rows, vectors
 from fdnf.train import teachers
 from fdnf.train.settings import ConfigError
+
+__all__ = ["METHODS", "Drawn", "said", "sample", "timed"]
 
 NAME = "exact"
 
@@ -92,6 +94,7 @@ def sample(
     conditions: str | None = None,
     each: int | None = None,
     out: str | None = None,
+    method: bool | str = True,
 ) -> str:
     """Writes exact samples of each run of a trained student.
 
@@ -103,6 +106,7 @@ def sample(
             rows.
         each: as of `rows.sample`.
         out: likewise.
+        method: one of `METHODS`; True for the first.
 
     Returns:
         What is said of them, and the files: `samples/exact.npz` and `.csv` as
@@ -132,7 +136,8 @@ def sample(
 
     def drawn(run: int, n: int, seed: int, cond: Any) -> np.ndarray:
         asked = (trained.corrected, seed, n, cond, run)
-        taken.append(timed(functools.partial(*asked, teacher=teacher)))
+        how = METHODS[0] if method is True else method
+        taken.append(timed(functools.partial(*asked, teacher=teacher, method=how)))
         return np.asarray(taken[-1].found.x)
 
     home = given.home(workdir)

@@ -48,6 +48,17 @@ def test_the_command(student, capfd):
     assert told["total_variation"] == pytest.approx(found.distance)
     assert told["proposals"] == found.proposals == 4096 + 300 * found.steps
     assert told["samples_a_second"] > 0
+    # By another way.
+    arguments = (*arguments[:2], "--exact=defects")
+    assert flagged.run(f"--config={CONFIG}:smoke", *arguments, more) == 0
+    out = capfd.readouterr().out.splitlines()
+    assert out[0].startswith("300 samples of the teacher by defects: ")
+    with np.load(folder / "exact.npz") as archive:
+        solved = trained.sample(about["seed"], 300, exact="defects")
+        np.testing.assert_allclose(archive["run_0"], solved, atol=1e-5)
+    arguments = (*arguments[:2], "--exact=slowly")
+    assert flagged.run(f"--config={CONFIG}:smoke", *arguments) == 2
+    assert "expected alone, or one of metropolis, res" in capfd.readouterr().err
 
 
 def test_conditions_of_a_file(tmp_path):
