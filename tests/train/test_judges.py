@@ -104,17 +104,17 @@ STAGES = {
 
 
 @pytest.mark.parametrize(
-    ("method", "loss"),
+    ("method", "loss", "steps"),
     [
-        ("kl", {}),
+        ("kl", {}, 300),
         # Its stages are in `test_guiding`, and a density teaches `kl` too.
         pytest.param(
-            *("guided", {f"guided.{k}": v for k, v in STAGES.items()}),
+            *("guided", {f"guided.{k}": v for k, v in STAGES.items()}, 600),
             marks=pytest.mark.slow,
         ),
     ],
 )
-def test_a_density_makes_a_sampler(method, loss):
+def test_a_density_makes_a_sampler(method, loss, steps):
     noise = 0.3
 
     def gaussian(variables, theta, x):
@@ -127,7 +127,7 @@ def test_a_density_makes_a_sampler(method, loss):
         method=method,
         loss=loss,
         transforms=BOX,
-        **{"steps": 300, "batch_size": 128, "lr": 5e-3, "progress": False},
+        **{"steps": steps, "batch_size": 128, "lr": 5e-3, "progress": False},
     )
     drawn = sampler.sample(0, 4000, np.array([0.8, 0.0]))
     assert np.abs(drawn).max() < 1
