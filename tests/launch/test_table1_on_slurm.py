@@ -31,6 +31,8 @@ def results(root: pathlib.Path) -> dict[str, dict]:
     """What each point was measured to be, by its place under the root."""
     found = {}
     for path in sorted(root.glob("*/*/results/*/*/result.json")):
+        if path.parts[-3] == "training":  # Not a model: distances of data from data.
+            continue
         record = json.loads(path.read_text())
         kept = {key: value for key, value in record.items() if key not in MEASURED}
         found[str(path.relative_to(root))] = kept

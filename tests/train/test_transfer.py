@@ -62,6 +62,8 @@ def small(method, **transfer_settings):
     for model, steps in ((config.model, 1), (config.teacher.config.model, taught)):
         model.args.update(steps=steps, hidden=(8,))
     if method == "guided":
+        # Of its teacher's shape it would be drawn as its teacher is.
+        config.model.args.hidden = (12,)
         config.loss.guided.update(STAGES)
     config.train.steps = 20
     config.loss.transfer.update(warm=0.0)
