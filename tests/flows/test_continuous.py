@@ -66,8 +66,6 @@ def test_gaussian_data_to_the_order_of_the_solver(solver, order, steps):
         laws.assert_close(-grown, shrunk, 1e-3, "log_det back")
 
 
-# In CI equal steps are held against the solved equation, above.
-@pytest.mark.slow
 def test_adaptive_steps_are_the_limit_of_equal_ones():
     fine = CASE.module.clone(solver="dopri8", steps=16)
     free = fine.clone(solver="tsit5", tolerance=1e-9, limit=100)
