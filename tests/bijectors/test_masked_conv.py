@@ -147,7 +147,7 @@ def test_gradient_of_the_inverse_against_differences(x64):
     floats.assert_close(found, expected, rtol=1e-6)
 
 
-# In CI a MintNet reports its layers, in `test_mintnet`.
+# In CI a MintNet reports its layers, in `test_mintnet`, but not in which order.
 @pytest.mark.slow
 def test_stack_reports_its_layers_in_the_order_of_the_data():
     pair = Chain((MaskedConv(2), MaskedConv(2, mirrored=True)))

@@ -36,6 +36,7 @@ def test_no_slope_of_an_activation_is_above_one(activation):
         assert 0.999 < np.abs(slope).max() <= 1 + 1e-6
 
 
+# In CI layers of images have their laws alone.
 @pytest.mark.parametrize("event", [VECTOR, pytest.param(IMAGE, marks=pytest.mark.slow)])
 def test_lipschitz_constant_is_below_the_bound_for_any_weights(event):
     layer = case(event, activation="tanh", bound=0.8)

@@ -44,7 +44,7 @@ def exact():
     return report(CASE.module, *given())
 
 
-# The last one does not divide the tokens.
+# The last one does not divide the tokens; in CI gradients, below, have its solution.
 @pytest.mark.parametrize(
     "segment",
     [None, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 4))],

@@ -84,6 +84,7 @@ def copied(tree):
     return jax.tree.map(lambda leaf: np.array(leaf, copy=True), tree)
 
 
+# Made of the steps that a Glow is made of.
 OTHERS = [
     pytest.param(n, marks=pytest.mark.slow) for n in ("cond", "srflow", "waveglow")
 ]

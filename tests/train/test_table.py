@@ -269,7 +269,7 @@ def student(method):
     return config
 
 
-# In CI conditions reach each loss, below, and SKD's samples in `test_shares`.
+# In CI conditions reach each loss, below, but not those of SKD's own samples.
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["oracle", "skd", "kl"])
 def test_a_student_learns_given_conditions(method, teacher, tmp_path):
